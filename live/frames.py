@@ -1,0 +1,181 @@
+"""Values that flow between the stages: frames, prompts, commands and results.
+
+Everything here is frozen and compared by identity: comparing arrays raises, and a value that
+crosses a thread must not change under its reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+F32: TypeAlias = NDArray[np.float32]
+I32: TypeAlias = NDArray[np.int32]
+U8: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
+
+NS_PER_S = 1_000_000_000
+MIN_OBJECT_ID, MAX_OBJECT_ID = 1, 254  # a palette PNG keeps 0 for the background; 255 stays free
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view of `array` that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One source picture with its place in the stream.
+
+    Attributes:
+        index: Source frame index, from 0; gaps are dropped frames.
+        time_ns: Media time for files and replays, capture clock for cameras. Every filter and
+            every output duration uses this one.
+        captured_ns: `time.perf_counter_ns()` at the grab; for latency figures only.
+        image_bgr: (H, W, 3) uint8, read-only.
+    """
+
+    index: int
+    time_ns: int
+    captured_ns: int
+    image_bgr: U8
+
+    def __post_init__(self) -> None:
+        image = self.image_bgr
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f"image_bgr: expected (H, W, 3) uint8, got {image.shape} {image.dtype}"
+            )
+        object.__setattr__(self, "image_bgr", _read_only(image))
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.image_bgr.shape[1], self.image_bgr.shape[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What the user points at, in pixels of the source picture.
+
+    Attributes:
+        object_id: 1..254.
+        frame_index: Source frame the prompt belongs to: it takes effect at the first processed
+            frame with this index or a later one. None: the next processed frame.
+        points_xy_px: (T, 2) float32, clicks; may be empty.
+        labels: (T,) int32, 1 for a positive click, 0 for a negative one.
+        box_xyxy_px: (4,) float32 with x1 < x2 and y1 < y2, or None.
+        mask: (H, W) bool, or None. Excludes points and box.
+        reference_bgr: Picture that `mask` belongs to, when it is not the frame itself.
+    """
+
+    object_id: int = 1
+    frame_index: int | None = None
+    points_xy_px: F32 = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    labels: I32 = field(default_factory=lambda: np.zeros((0,), np.int32))
+    box_xyxy_px: F32 | None = None
+    mask: Mask | None = None
+    reference_bgr: U8 | None = None
+
+    def __post_init__(self) -> None:
+        if not MIN_OBJECT_ID <= self.object_id <= MAX_OBJECT_ID:
+            raise ValueError(
+                f"object: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}, got {self.object_id}"
+            )
+        points = np.asarray(self.points_xy_px, np.float32).reshape(-1, 2)
+        labels = np.asarray(self.labels, np.int32).reshape(-1)
+        if len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
+            raise ValueError(f"labels: expected {len(points)} values of 0 or 1, got {labels}")
+        object.__setattr__(self, "points_xy_px", _read_only(points))
+        object.__setattr__(self, "labels", _read_only(labels))
+        if self.box_xyxy_px is not None:
+            box = np.asarray(self.box_xyxy_px, np.float32).reshape(4)
+            if not (box[0] < box[2] and box[1] < box[3]):
+                raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {box.tolist()}")
+            object.__setattr__(self, "box_xyxy_px", _read_only(box))
+        if self.mask is not None:
+            if len(points) or self.box_xyxy_px is not None:
+                raise ValueError("mask: cannot be combined with points or a box in one prompt")
+            object.__setattr__(self, "mask", _read_only(np.asarray(self.mask, np.bool_)))
+        elif not len(points) and self.box_xyxy_px is None:
+            raise ValueError("a prompt needs a point, a box or a mask")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveObject:
+    """Forget one object, or all of them when `object_id` is None."""
+
+    object_id: int | None = None
+
+
+Command: TypeAlias = Prompt | RemoveObject
+
+
+class ObjectState(StrEnum):
+    """Where an object stands; see `live.object_state` for the thresholds."""
+
+    TRACKING = "tracking"
+    UNCERTAIN = "uncertain"
+    LOST = "lost"
+    RECOVERED = "recovered"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectResult:
+    """One object's answer on one frame.
+
+    Attributes:
+        object_id: 1..254.
+        state, reason: State after this step and one plain sentence why.
+        mask_logits: (L, L) float32 low-resolution logits of the whole picture stretched to a
+            square; > 0 is the object. None when it is not visible.
+        predicted_iou: The network's own estimate for the chosen mask, 0..1.
+        object_score: Object score logit; the preset's threshold decides presence.
+        motion_iou: IoU of the mask's box with the Kalman prediction; None until it is stable.
+        box_xyxy_px: (x1, y1, x2, y2) of the mask in source pixels, x2 and y2 exclusive; None
+            when it is not visible.
+        admitted: Whether this step entered the memory bank.
+        memory_steps: Steps of the memories attended to.
+        predicted: True where the mask was carried by motion, not inferred.
+    """
+
+    object_id: int
+    state: ObjectState
+    reason: str
+    mask_logits: F32 | None
+    predicted_iou: float
+    object_score: float
+    motion_iou: float | None
+    box_xyxy_px: tuple[float, float, float, float] | None
+    admitted: bool
+    memory_steps: tuple[int, ...]
+    predicted: bool = False
+
+    @property
+    def visible(self) -> bool:
+        """Whether the object has a mask on this frame."""
+        return self.mask_logits is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """Everything the tracker says about one frame; it carries its own frame.
+
+    Attributes:
+        frame: The frame the masks belong to.
+        step: Tracker step, +1 per processed frame.
+        objects: By ascending object id.
+        stage_ms: Wall time of each stage in milliseconds.
+    """
+
+    frame: Frame
+    step: int
+    objects: tuple[ObjectResult, ...]
+    stage_ms: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,48 @@
+"""What a receiver of finished pictures is, and the error it raises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from live.frames import U8, FrameResult
+
+
+class SinkError(RuntimeError):
+    """An output cannot be opened or written; the message says which, why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """A finished picture on its way to the sinks; composed once, shared read-only.
+
+    Attributes:
+        result: The tracker's answer, with its frame.
+        feed_bgr: (H, W, 3) uint8, the clean picture that leaves the app: no help, no cursor.
+        object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
+            the higher logit wins.
+        areas_px: Visible area of each object of `result.objects`, in source pixels.
+    """
+
+    result: FrameResult
+    feed_bgr: U8
+    object_ids: U8
+    areas_px: tuple[int, ...]
+
+
+class FrameSink(Protocol):
+    """Receives composites in order, on a thread of its own (only the window is on main)."""
+
+    @property
+    def name(self) -> str:
+        """As the user wrote it, for messages."""
+
+    def put(self, composite: Composite) -> None:
+        """Write one picture.
+
+        Raises:
+            SinkError: The output broke; the run stops with exit code 5.
+        """
+
+    def close(self) -> None:
+        """Finish and release. Idempotent; what was put stays readable."""
