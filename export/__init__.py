@@ -1,0 +1,1 @@
+"""From torch to model folders: ONNX writers and their checks."""

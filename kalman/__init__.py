@@ -1,0 +1,1 @@
+"""Motion: a stateless box filter and the scores derived from it."""

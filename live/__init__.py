@@ -1,0 +1,1 @@
+"""The live loop: capture, infer, render, and everything that leaves the app."""

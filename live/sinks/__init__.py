@@ -1,0 +1,1 @@
+"""Receivers of finished pictures: one file each."""

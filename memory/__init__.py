@@ -1,0 +1,1 @@
+"""What an object's past looks like: a bounded bank of memories and the policies that fill it."""
