@@ -1,0 +1,211 @@
+"""Reads `config.yaml` and `--set` into validated settings; reports every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
+from live.config_schema import Settings
+
+CONFIG_FILE = "config.yaml"
+S = TypeVar("S")
+
+
+class ConfigError(ValueError):
+    """Wrong use or configuration: one line per problem in `problems`; exit code 2."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """What one key path may hold."""
+
+    kind: ValueKind
+    spec: FieldSpec
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One value to set; `origin` says where it was written."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def default_config_path() -> Path | None:
+    """Return `config.yaml` of the current folder, None where there is none."""
+    path = Path(CONFIG_FILE)
+    return path if path.is_file() else None
+
+
+def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: YAML file; None: the defaults.
+        overrides: `section.key=value` from the command line, values as in YAML; they win over
+            the file, the last over the ones before it.
+
+    Raises:
+        ConfigError: All problems at once, each with where it stands, key path, value and what
+            was expected.
+    """
+    problems: list[str] = []
+    entries = list(_read_file(path, problems)) if path is not None else []
+    entries += _parse_overrides(overrides, problems)
+    values: dict[str, Any] = {}
+    for entry in entries:
+        known = known_keys().get(entry.key)
+        if known is None:
+            problems.append(_unknown(entry))
+            continue
+        try:
+            values[entry.key] = check_value(entry.value, known.kind, known.spec)
+        except ValueError as error:
+            problems.append(f"{entry.origin}: {entry.key}: {_shown(entry.value)}: expected {error}")
+    settings = _build(Settings, values, "")
+    problems += cross_check(settings)
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+@cache
+def known_keys() -> Mapping[str, KnownKey]:
+    """Return every key path with what it may hold, in the order of the sections."""
+    return dict(_walk(Settings, ""))
+
+
+def cross_check(settings: Settings) -> list[str]:
+    """Return the problems between keys that are each fine alone, one line each."""
+    problems = []
+    source = settings.source
+    if (source.width is None) != (source.height is None):
+        problems.append(
+            f"source.width: {source.width} with source.height: {source.height}: "
+            "expected both or neither"
+        )
+    return problems
+
+
+def _walk(cls: type[Any], prefix: str) -> Iterator[tuple[str, KnownKey]]:
+    hints = get_type_hints(cls)
+    for item in fields(cls):
+        path = f"{prefix}{item.name}"
+        if is_dataclass(hints[item.name]):
+            yield from _walk(hints[item.name], f"{path}.")
+        else:
+            yield path, KnownKey(ValueKind.from_hint(hints[item.name]), spec_of(item))
+
+
+def _build(cls: type[S], values: Mapping[str, Any], prefix: str) -> S:
+    hints = get_type_hints(cls)
+    given: dict[str, Any] = {}
+    for item in fields(cls):  # type: ignore[arg-type]  # every S here is a dataclass
+        path = f"{prefix}{item.name}"
+        if is_dataclass(hints[item.name]):
+            given[item.name] = _build(hints[item.name], values, f"{path}.")
+        elif path in values:
+            given[item.name] = values[path]
+    return cls(**given)
+
+
+def _sections() -> set[str]:
+    found = set()
+    for key in known_keys():
+        parts = key.split(".")
+        found.update(".".join(parts[:n]) for n in range(1, len(parts)))
+    return found
+
+
+def _unknown(entry: _Entry) -> str:
+    if entry.key in _sections():
+        names = [k for k in known_keys() if k.startswith(f"{entry.key}.")]
+        return (
+            f"{entry.origin}: {entry.key}: {_shown(entry.value)}: "
+            f"expected a section with the keys {', '.join(names)}"
+        )
+    near = difflib.get_close_matches(entry.key, list(known_keys()), n=1, cutoff=0.0)
+    return f"{entry.origin}: {entry.key}: unknown key; the nearest valid one is {near[0]}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as YAML would write it, cut to one short line."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    text = text.removesuffix("...\n").strip().replace("\n", " ")
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a key written twice, where YAML would keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value} stands twice", key_node.start_mark
+                )
+            if isinstance(key_node.value, str):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _read_file(path: Path, problems: list[str]) -> Iterator[_Entry]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problems.append(f"--config {path}: cannot be read: {reason}; expected a YAML file")
+        return
+    try:
+        document = yaml.load(text, _UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problems.append(f"{path}{where}: not valid YAML: {what}")
+        return
+    if document is None:
+        return
+    if not isinstance(document, dict):
+        problems.append(f"{path}: {_shown(document)}: expected sections such as source:")
+        return
+    yield from _flatten(document, "", str(path))
+
+
+def _flatten(mapping: Mapping[Any, object], prefix: str, origin: str) -> Iterator[_Entry]:
+    for name, value in mapping.items():
+        key = f"{prefix}{name}"
+        if key in _sections() and value is None:
+            continue  # a section whose keys are all commented out
+        if isinstance(value, dict) and key not in known_keys():
+            if value and key in _sections():
+                yield from _flatten(value, f"{key}.", origin)
+            elif value:
+                yield _Entry(key, value, origin)
+        else:
+            yield _Entry(key, value, origin)
+
+
+def _parse_overrides(overrides: Iterable[str], problems: list[str]) -> Iterator[_Entry]:
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {text}: expected KEY=VALUE, such as source.fps=25")
+            continue
+        try:
+            yield _Entry(key.strip(), yaml.load(value, _UniqueKeyLoader), "--set")
+        except yaml.YAMLError:
+            problems.append(f"--set {text}: the value is not valid YAML")

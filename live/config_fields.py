@@ -1,0 +1,169 @@
+"""What one configuration key may hold: its unit, range and meaning, and the check of a value.
+
+A setting is an ordinary dataclass field made by `setting(...)`; the `FieldSpec` in its metadata
+is the one home of its range, its unit and its documentation.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from dataclasses import MISSING, Field, dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+SPEC_KEY = "samcam"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """Meaning and allowed values of one key.
+
+    Attributes:
+        doc: One plain sentence.
+        unit: Unit of a number, "" where it has none.
+        low, high: Inclusive range of a number (of each number of a list); None: no limit.
+        choices: Allowed words; empty: anything.
+    """
+
+    doc: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+def setting(
+    default: T,
+    doc: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> T:
+    """Make a dataclass field with its `FieldSpec`; the return type is for the type checker."""
+    spec = FieldSpec(doc, unit, low, high, choices)
+    made: Any = field(default=default, metadata={SPEC_KEY: spec})
+    return typing.cast(T, made)
+
+
+def spec_of(item: Field[Any]) -> FieldSpec:
+    """Return the `FieldSpec` of a dataclass field made by `setting`."""
+    spec: FieldSpec = item.metadata[SPEC_KEY]
+    return spec
+
+
+def has_default(item: Field[Any]) -> bool:
+    """Whether a dataclass field has a default value or factory."""
+    return item.default is not MISSING or item.default_factory is not MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class ValueKind:
+    """The type of a setting, taken apart.
+
+    Attributes:
+        base: bool, int, float or str; the element type where `length` is set.
+        optional: Whether null is allowed.
+        length: Number of elements of a list, None for a single value.
+    """
+
+    base: type
+    optional: bool
+    length: int | None = None
+
+    @classmethod
+    def from_hint(cls, hint: Any) -> ValueKind:
+        """Take apart `bool | int | float | str`, `X | None` and `tuple[X, X, ...]`.
+
+        Raises:
+            TypeError: The annotation is of another form: a bug in the settings' classes.
+        """
+        optional = False
+        if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+            members = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+            optional = len(members) < len(typing.get_args(hint))
+            if len(members) != 1:
+                raise TypeError(f"settings: cannot check a value of type {hint}")
+            hint = members[0]
+        if typing.get_origin(hint) is tuple:
+            elements = typing.get_args(hint)
+            if len(set(elements)) != 1:
+                raise TypeError(f"settings: cannot check a value of type {hint}")
+            return cls(elements[0], optional, len(elements))
+        if hint not in (bool, int, float, str):
+            raise TypeError(f"settings: cannot check a value of type {hint}")
+        return cls(hint, optional)
+
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def describe(kind: ValueKind, spec: FieldSpec) -> str:
+    """Say what a key may hold, such as "a number 0..1" or "one of a | b, or null"."""
+    if spec.choices:
+        text = "one of " + " | ".join(spec.choices)
+    elif kind.length is not None:
+        text = f"a list of {kind.length} times {_WORDS[kind.base]}"
+    else:
+        text = _WORDS[kind.base]
+    if spec.low is not None and spec.high is not None:
+        text += f" {spec.low:g}..{spec.high:g}"
+    elif spec.low is not None:
+        text += f" of at least {spec.low:g}"
+    elif spec.high is not None:
+        text += f" of at most {spec.high:g}"
+    if spec.unit:
+        text += f" ({spec.unit})"
+    return text + (", or null" if kind.optional else "")
+
+
+def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
+    """Return `value` as the setting's type.
+
+    Args:
+        value: As YAML gave it.
+        kind: Type of the setting.
+        spec: Its range and choices.
+
+    Raises:
+        ValueError: The value is not allowed; the text is what was expected.
+    """
+    if value is None and kind.optional:
+        return None
+    if kind.length is not None:
+        if not isinstance(value, list | tuple) or len(value) != kind.length:
+            raise ValueError(describe(kind, spec))
+        return tuple(_check_one(element, kind, spec) for element in value)
+    return _check_one(value, kind, spec)
+
+
+def _check_one(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
+    converted = _convert(value, kind.base)
+    if converted is None:
+        raise ValueError(describe(kind, spec))
+    if spec.choices and converted not in spec.choices:
+        raise ValueError(describe(kind, spec))
+    if isinstance(converted, int | float) and not isinstance(converted, bool):
+        below = spec.low is not None and converted < spec.low
+        above = spec.high is not None and converted > spec.high
+        if below or above:
+            raise ValueError(describe(kind, spec))
+    return converted
+
+
+def _convert(value: object, base: type) -> bool | int | float | str | None:
+    """Return `value` as `base`, None where it is of another kind."""
+    if base is bool or isinstance(value, bool):
+        return value if base is bool and isinstance(value, bool) else None
+    if base is float:
+        if not isinstance(value, int | float | str):
+            return None
+        try:
+            number = float(value)  # text too: YAML 1.1 reads 1e-3 as text
+        except (ValueError, OverflowError):
+            return None
+        return number if math.isfinite(number) else None
+    return value if isinstance(value, base) and isinstance(value, int | str) else None
