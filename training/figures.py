@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def person(rng: np.random.Generator) -> list[Part]:
     parts = [Part((torso,), 0, swing=rng.uniform(0, 0.08), depth=1.0)]
     neck = capsule((0, -0.62), (0, -0.7), 0.06, 0.06)
     head = ellipse(0, -0.8, rng.uniform(0.1, 0.14), rng.uniform(0.13, 0.16))
-    parts.append(Part((neck, ), 2, 0, depth=0.9))
+    parts.append(Part((neck,), 2, 0, depth=0.9))
     nod = rng.uniform(-0.3, 0.3)
     parts.append(Part((head,), 2, 0, (0, -0.68), nod, rng.uniform(0, 0.15), 0, 1.1))
     hair = ellipse(rng.uniform(-0.05, 0.05), -0.87, 0.135, rng.uniform(0.06, 0.11))
@@ -112,7 +113,8 @@ def person(rng: np.random.Generator) -> list[Part]:
     if rng.random() < 0.25:  # a skirt or a coat over the hips
         hem = rng.uniform(0.2, 0.6)
         coat = np.array([[-0.13, 0], [0.13, 0], [0.25, hem], [-0.25, hem]], np.float32)
-        parts.append(Part((coat * np.float32([girth, 1.0]),), 0 if crouch else 1, 0, depth=1.05))
+        coat = coat * np.array([girth, 1.0], np.float32)
+        parts.append(Part((coat,), 0 if crouch else 1, 0, depth=1.05))
     return parts
 
 
@@ -232,7 +234,8 @@ def bird(rng: np.random.Generator) -> list[Part]:
     parts.append(Part((tail,), 0, 0, (-0.4, 0), rng.normal(0, 0.2), 0.1, 0, 0.9))
     beat, span = rng.uniform(0.1, 1.0), rng.uniform(0.5, 1.0)
     for depth, phase in ((0.5, 0.05), (1.5, 0.0)):
-        wing = move(fourier_blob(rng, 0.1, 3), 0.5, 0, -0.5) * np.float32([0.55, span])
+        wing = move(fourier_blob(rng, 0.1, 3), 0.5, 0, -0.5)
+        wing = wing * np.array([0.55, span], np.float32)
         parts.append(Part((wing,), 3, 0, (0, 0), rng.normal(-0.3, 0.4), beat, phase, depth))
     return parts
 
@@ -266,7 +269,7 @@ def vehicle(rng: np.random.Generator) -> list[Part]:
     panes = int(rng.integers(1, 5))
     middle = cabin.mean(0)
     edges = np.linspace(0.08, 0.92, panes + 1)
-    for a, b in zip(edges[:-1], edges[1:], strict=True):
+    for a, b in pairwise(edges.tolist()):
         low = [cabin[0] + (cabin[3] - cabin[0]) * f for f in (a + 0.02, b - 0.02)]
         high = [cabin[1] + (cabin[2] - cabin[1]) * f for f in (b - 0.02, a + 0.02)]
         pane = np.array([*low, *high], np.float32)

@@ -142,11 +142,9 @@ def _make_backgrounds(
         pictures = []
         for source in sources:
             cut = source[y : y + height, x : x + width]
-            cut = cv2.resize(cut[:, ::-1] if flip else cut, (side, side),
-                             interpolation=cv2.INTER_AREA if height > side else cv2.INTER_LINEAR)  # fmt: skip
-            same = np.random.default_rng(state)
+            view = _scaled(cut[:, ::-1] if flip else cut, side)
             pictures.append(
-                textures.recolour(same, cut.astype(np.uint8, copy=False), colour, strength)
+                textures.recolour(np.random.default_rng(state), view, colour, strength)
             )
     if rng.random() < 0.2:
         sigma = rng.uniform(0.5, 5) * size / 256
@@ -156,9 +154,16 @@ def _make_backgrounds(
     return pictures
 
 
+def _scaled(picture: Image, side: int) -> Image:
+    """Returns a picture stretched to (side, side, 3)."""
+    interpolation = cv2.INTER_AREA if len(picture) > side else cv2.INTER_LINEAR
+    out = cv2.resize(picture, (side, side), interpolation=interpolation)
+    return out.astype(np.uint8, copy=False)
+
+
 def _object_share(rng: np.random.Generator) -> float:
     """Draws an object's area as a share of the picture; many lie at 3-15 %."""
-    return float(np.clip(np.exp(rng.normal(np.log(0.055), 0.95)), 0.007, 0.5))
+    return float(np.clip(np.exp(rng.normal(np.log(0.08), 1.0)), 0.007, 0.5))
 
 
 def _make_cast(
@@ -244,11 +249,14 @@ def _make_actor(
 ) -> _Actor:
     """Draws one object that covers about `share` of the picture."""
     shape = shapes.build_shape(rng, kind or shapes.random_kind(rng), footage)
+    jointed = len(shape.parts) > 4
+    if jointed and shape.kind not in ("rider", "vehicle") and rng.random() < 0.3:
+        shape = shapes.regroup(shape)
     upright = shape.kind in _UPRIGHT and rng.random() < 0.85
     path = object_path(rng, frames, squeeze, upright, meet)
     aspect = float(np.exp(rng.normal(0, 0.15)))
     unit = float(np.sqrt(share / squeeze / shape.area()))
-    height = min(unit, 0.75)
+    height = min(unit, 0.9)
     mirror = float(rng.choice([-1, 1]))
     pixels = height * size * float(path.scale.max()) * 2
     looks = _textures(rng, shape, pixels, footage, background)
@@ -258,7 +266,7 @@ def _make_actor(
     shaded = shape.texture is None or rng.random() < 0.2
     sprite = Sprite(
         shape, looks, np.array(labels, np.uint8),
-        float(rng.uniform(0.1, 1.0)) if shaded and rng.random() < 0.75 else 0.0,
+        float(rng.uniform(0.1, 0.4 if jointed else 1.0)) if shaded and rng.random() < 0.75 else 0.0,
         float(rng.uniform(0, 2 * np.pi)),
         float(rng.choice([0.0, rng.uniform(0.3, 1.0)])) * size / 256,
         np.append(rng.uniform(1, 5, 2), rng.uniform(0, 6.28, 2)).astype(np.float32),
@@ -277,8 +285,10 @@ def _textures(
     background: Image,
 ) -> tuple[Image, ...]:
     """Paints one texture per group, of a resolution that suits the size on screen."""
-    side = int(2 ** np.clip(np.round(np.log2(max(pixels, 1.0))), 5, 8))
+    fineness = np.log2(max(pixels, 1.0)) + (0.3 if shape.groups < 3 else -0.7)
+    side = int(2 ** np.clip(np.floor(fineness), 5, 8))
     camouflage = rng.random() < 0.25
+    likeness = 0.65 if shape.kind in ("quadruped", "bird", "fish") else 0.2
     looks: list[Image] = []
     for _ in range(shape.groups):
         base = textures.random_colour(rng, footage)
@@ -288,17 +298,15 @@ def _textures(
             if rng.random() < 0.4:
                 looks.append(_piece(rng, background, side))
                 continue
-        elif looks and rng.random() < 0.25:
+        elif looks and rng.random() < likeness:
             base = np.array(cv2.mean(looks[0])[:3], np.float32) * np.float32(rng.uniform(0.5, 1.2))
         looks.append(
             textures.make_texture(rng, textures.random_kind(rng), side, base, footage)
         )
     if shape.texture is not None and rng.random() < 0.75:
-        interpolation = cv2.INTER_AREA if side < 160 else cv2.INTER_LINEAR
-        own = cv2.resize(shape.texture, (side, side), interpolation=interpolation)
         base = textures.random_colour(rng, footage)
         strength = float(rng.choice([0.0, rng.uniform(0, 0.7)]))
-        looks[0] = textures.recolour(rng, own.astype(np.uint8, copy=False), base, strength)
+        looks[0] = textures.recolour(rng, _scaled(shape.texture, side), base, strength)
     return tuple(looks)
 
 
@@ -306,8 +314,7 @@ def _piece(rng: np.random.Generator, background: Image, side: int) -> Image:
     """Cuts a random square out of the background and scales it to `side` pixels."""
     length = int(len(background) * rng.uniform(0.2, 0.6))
     x, y = rng.integers(0, len(background) - length, 2)
-    cut = background[y : y + length, x : x + length]
-    return cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return _scaled(background[y : y + length, x : x + length], side)
 
 
 def _make_occluder(

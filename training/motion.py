@@ -57,9 +57,12 @@ def camera_path(rng: np.random.Generator, frames: int) -> list[Matrix]:
     shake = rng.choice([0.0, 0.002, 0.008])
     wobble = rng.normal(0, shake, (frames, 2))
     phase = time - frames * rng.uniform(0, 0.6)
+    shift = speed * phase[:, None] + wobble
     return [
-        similarity(*(speed * p + wobble[i]), roll * p, np.exp(zoom * p), np.exp(zoom * p))
-        for i, p in enumerate(phase)
+        similarity(
+            float(shift[i, 0]), float(shift[i, 1]), roll * p, np.exp(zoom * p), np.exp(zoom * p)
+        )
+        for i, p in enumerate(phase.tolist())
     ]
 
 

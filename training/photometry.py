@@ -33,7 +33,7 @@ class Photometry:
     def _make_noise(self, size: int) -> NDArray[np.float32]:
         """Returns a noise field larger than a picture, so that each frame cuts its own."""
         side = size + 24
-        sigma = self._rng.exponential(5.0) + 0.5
+        sigma = min(self._rng.exponential(3.5) + 0.5, 14.0)
         luma = self._rng.standard_normal((side, side, 1), dtype=np.float32)
         field = np.repeat(luma, 3, 2)
         if self._rng.random() < 0.5:
@@ -45,7 +45,7 @@ class Photometry:
         """Returns a (size, size, 3) factor that darkens towards the corners."""
         line = np.linspace(-1, 1, size, dtype=np.float32) ** 2
         fall = 1 - np.float32(self._rng.uniform(0.1, 0.35)) * (line[None, :] + line[:, None])
-        return np.repeat(fall[..., None], 3, 2)
+        return np.repeat(fall[..., None], 3, 2).astype(np.float32)
 
     def _table(self, index: int) -> Image:
         """Returns the (256, 1, 3) colour table of a frame."""
@@ -53,7 +53,8 @@ class Photometry:
         balance = self._balance * np.exp(self._drift[:3] * index * 0.5)
         light = np.exp(self._drift[3] * index * 0.5 + self._rng.normal(0, self._flicker))
         out = (values * self._gain + self._offset) * balance * light
-        return np.clip(out, 0, 255).astype(np.uint8)[:, None, :]
+        table: Image = np.clip(out, 0, 255).astype(np.uint8)[:, None, :]
+        return table
 
     def apply(self, frame: Image, index: int, shake: tuple[float, float]) -> Image:
         """Returns the frame as the camera sees it.
@@ -81,5 +82,5 @@ class Photometry:
             out = cv2.add(out, cut, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
         if self._quality:
             _, packed = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
-            out = cv2.imdecode(packed, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
+            out = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
         return out

@@ -34,11 +34,11 @@ def draw_clip(clip: Clip, columns: int) -> NDArray[np.uint8]:
 
 
 def measure(footage: Footage | None, frames: int, size: int, clips: int) -> float:
-    """Returns the mean time per frame in milliseconds."""
-    start = time.perf_counter()
+    """Returns the mean processor time per frame in milliseconds."""
+    start = time.process_time()
     for seed in range(clips):
         generate_clip(np.random.default_rng(seed + 50_000), frames, size, footage)
-    return (time.perf_counter() - start) * 1000 / (clips * frames)
+    return (time.process_time() - start) * 1000 / (clips * frames)
 
 
 def main() -> None:

@@ -90,14 +90,14 @@ def _shade(mask: Image, light: float, strength: float) -> Plane:
     low = cv2.copyMakeBorder(low, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     distance = cv2.distanceTransform((low > 127).astype(np.uint8), cv2.DIST_L2, 3)
     relief = distance / max(float(distance.max()), 1.0)
-    relief = np.sqrt(relief * (2 - relief)).astype(np.float32)
-    relief = cv2.GaussianBlur(relief, (0, 0), 1.5)
+    relief = cv2.GaussianBlur(np.sqrt(relief * (2 - relief)), (0, 0), 1.5)
     dx = cv2.Sobel(relief, cv2.CV_32F, 1, 0, scale=0.125)
     dy = cv2.Sobel(relief, cv2.CV_32F, 0, 1, scale=0.125)
     slope = (np.cos(light) * dx + np.sin(light) * dy) * min(small) * 0.25
     shade = 1 + strength * (np.clip(slope, -0.6, 0.6) + 0.25 * (relief - 0.7))
-    inner = shade[1:-1, 1:-1].astype(np.float32)
-    return cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    inner = np.asarray(shade[1:-1, 1:-1], np.float32)
+    full = cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(full, np.float32)
 
 
 def _paint(
@@ -167,11 +167,13 @@ def draw_sprite(
         if inner is None:
             continue
         mask = _coverage(outlines, *inner)
-        window = np.s_[inner[1] - y : inner[1] - y + inner[3], inner[0] - x : inner[0] - x + inner[2]]
+        left, top = inner[0] - x, inner[1] - y
+        window = np.s_[top : top + inner[3], left : left + inner[2]]
         paint = _paint(sprite, part, pose, inner, mask)
         _over(paint, mask, colour[window], alpha[window])
         group[window][mask > 127] = part.group + 1
-    return _finish(Layer(x, y, colour, alpha.astype(np.float32) / 255, group), sprite, velocity)
+    cover = (alpha / np.float32(255)).astype(np.float32)
+    return _finish(Layer(x, y, colour, cover, group), sprite, velocity)
 
 
 def _over(paint: Image, mask: Image, colour: Image, alpha: Image) -> None:
@@ -209,7 +211,7 @@ def line_kernel(velocity: tuple[float, float]) -> Plane:
     start = (round(half * 16 - dx), round(half * 16 - dy))
     end = (round(half * 16 + dx), round(half * 16 + dy))
     cv2.line(kernel, start, end, 1.0, 1, cv2.LINE_8, 4)
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def composite(layer: Layer, frame: Image, ids: Image, parts: Image, sprite: Sprite) -> None:

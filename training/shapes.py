@@ -270,7 +270,7 @@ def _cut(rng: np.random.Generator, picture: NDArray[np.uint8], found: list[Point
 
 def occluder_shape(rng: np.random.Generator, footage: Footage | None) -> Shape:
     """Builds a thing that passes in front: a bar, a trunk, a fence, leaves or a blob."""
-    kind = rng.integers(5)
+    kind = rng.choice(5, p=[0.2, 0.2, 0.12, 0.2, 0.28])
     if kind == 0:
         return Shape("thin", (Part((capsule((0, -4), (0, 4), 0.3, 0.3),), 0),), 0.0)
     if kind == 1:
@@ -285,7 +285,8 @@ def occluder_shape(rng: np.random.Generator, footage: Footage | None) -> Shape:
         plane = octaves(rng, 96, rng.uniform(8, 16), 0.6)
         found = outlines((plane > rng.uniform(0.5, 0.65)).astype(np.uint8), 40)
         if found:
-            return Shape("noise_blob", (Part(tuple((c / 48 - 1) for c in found), 0),), 0.04)
+            leaves = tuple((c / 48 - 1).astype(np.float32) for c in found)
+            return Shape("noise_blob", (Part(leaves, 0),), 0.04)
     return build_shape(rng, str(rng.choice(["blob", "segment", "noise_blob", "box"])), footage)
 
 

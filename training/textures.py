@@ -42,13 +42,14 @@ def random_colour(rng: np.random.Generator, footage: Footage | None) -> Colour:
     if footage is not None and rng.random() < 0.5:
         index = int(rng.integers(len(footage.frames)))
         y, x = rng.integers(footage.frames.shape[1]), rng.integers(footage.frames.shape[2])
-        pixel = footage.frames[index, y, x].astype(np.float32)
-        return np.clip(pixel + rng.normal(0, 12, 3), 0, 255).astype(np.float32)
+        pixel = footage.frames[index, y, x] + rng.normal(0, 12, 3)
+        return np.asarray(np.clip(pixel, 0, 255), np.float32)
     vivid = rng.random() < 0.35
     saturation = rng.uniform(120, 255) if vivid else rng.uniform(0, 110)
     value = 255 * rng.uniform(0.05, 1.0)
     hsv = np.array([[[rng.uniform(0, 179), saturation, value]]], np.uint8)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
+    colour: Colour = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].astype(np.float32)
+    return colour
 
 
 def smooth_noise(rng: np.random.Generator, size: int, cells: float, stretch: float = 1) -> Plane:
@@ -62,7 +63,8 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: float, stretch: flo
     """
     shape = (max(2, min(size, round(cells * stretch))), max(2, min(size, round(cells))))
     grid = rng.random(shape, dtype=np.float32)
-    return cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    kind = cv2.INTER_CUBIC if cells * 3 < size else cv2.INTER_LINEAR
+    return cv2.resize(grid, (size, size), interpolation=kind).astype(np.float32, copy=False)
 
 
 def octaves(rng: np.random.Generator, size: int, cells: float, roughness: float) -> Plane:
@@ -75,14 +77,17 @@ def octaves(rng: np.random.Generator, size: int, cells: float, roughness: float)
             break
         total += np.float32(weight) * smooth_noise(rng, size, cells)
     low, high = float(total.min()), float(total.max())
-    return (total - low) / np.float32(max(high - low, 1e-6))
+    out: Plane = (total - low) / np.float32(max(high - low, 1e-6))
+    return out
 
 
 def _ramp(rng: np.random.Generator, size: int, turns: float = 1.0) -> Plane:
     """Returns a linear coordinate in a random direction, 0..`turns` over the picture."""
     angle = rng.uniform(0, 2 * np.pi)
     line = np.linspace(-0.5, 0.5, size, dtype=np.float32) * np.float32(turns)
-    return line[None, :] * np.float32(np.cos(angle)) + line[:, None] * np.float32(np.sin(angle))
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    out: Plane = line[None, :] * c + line[:, None] * s
+    return out
 
 
 def _mix(weight: Plane, first: Colour, second: Colour) -> Image:
@@ -90,7 +95,7 @@ def _mix(weight: Plane, first: Colour, second: Colour) -> Image:
     steps = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
     table = np.clip(first + (second - first) * steps, 0, 255).astype(np.uint8)
     index = cv2.convertScaleAbs(np.clip(weight, 0, 1), alpha=255.0)
-    return table[index]
+    return cv2.LUT(cv2.merge([index] * 3), table[:, None, :]).astype(np.uint8, copy=False)
 
 
 def _near(rng: np.random.Generator, base: Colour, spread: float) -> Colour:
@@ -165,7 +170,8 @@ def _cells(rng: np.random.Generator, size: int, a: Colour, b: Colour) -> Image:
     )
     weights = rng.random((int(labels.max()) + 1, 1)).astype(np.float32)
     table = a + (b - a) * weights + rng.normal(0, 15, (len(weights), 3))
-    return np.clip(table, 0, 255).astype(np.uint8)[labels]
+    out: Image = np.clip(table, 0, 255).astype(np.uint8)[labels]
+    return out
 
 
 def _panels(rng: np.random.Generator, size: int, a: Colour, b: Colour) -> Image:
@@ -225,7 +231,7 @@ _PAINTERS: dict[str, Callable[[np.random.Generator, int, Colour, Colour], Image]
     "glyphs": _glyphs,
 }
 
-_OBJECT_WEIGHTS = np.array([18, 10, 8, 9, 5, 3, 5, 6, 2, 2, 5, 2, 2, 14, 6], np.float64)
+_OBJECT_WEIGHTS = np.array([18, 10, 8, 9, 5, 3, 4, 6, 2, 2, 4, 2, 2, 20, 8], np.float64)
 
 
 def random_kind(rng: np.random.Generator) -> str:
@@ -272,9 +278,9 @@ def make_texture(
         return recolour(rng, crop, base, rng.choice([0.0, rng.uniform(0, 1)]))
     other = random_colour(rng, footage) if rng.random() < 0.5 else _near(rng, base, 60)
     out = _PAINTERS.get(kind, _noise)(rng, size, base, other)
-    if rng.random() < 0.5:
-        grain = (rng.random((size, size, 1), dtype=np.float32) - 0.5) * rng.uniform(4, 30)
-        out = np.clip(out + grain, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        grain = rng.integers(0, int(rng.integers(3, 26)), (size, size), np.uint8)
+        out = cv2.add(out, cv2.merge([grain] * 3)).astype(np.uint8, copy=False)
     return out
 
 
