@@ -122,7 +122,7 @@ def _build(cls: type[S], values: Mapping[str, Any], prefix: str) -> S:
 
 
 def _sections() -> set[str]:
-    found = set()
+    found: set[str] = set()
     for key in known_keys():
         parts = key.split(".")
         found.update(".".join(parts[:n]) for n in range(1, len(parts)))

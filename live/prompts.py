@@ -303,7 +303,7 @@ def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) ->
             f"mask={draft.mask}: {found[0]}x{found[1]} pixels; expected {wanted[0]}x{wanted[1]} "
             f"as {whose}{hint}"
         )
-    mask: Mask = pixels.any(axis=2)
+    mask: Mask = np.asarray(pixels.any(axis=2), np.bool_)
     if not mask.any():
         raise ValueError(f"mask={draft.mask}: all black; expected some object pixels above 0")
     return mask

@@ -1,0 +1,68 @@
+"""How far the run is: a bar on a terminal, else one log line per period."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+log = logging.getLogger(__name__)
+
+
+class _Bar(tqdm):  # type: ignore[type-arg]  # generic only in the type stubs
+    monitor_interval = 0  # no thread of its own: the bar moves with every frame
+
+
+class Progress:
+    """Shows frames done, rate and time left. `update` is called by the inference thread only.
+
+    A bar needs a terminal and a known length; otherwise a line is logged every `period_s`.
+    """
+
+    def __init__(self, frame_count: int | None, period_s: float) -> None:
+        self._frame_count = frame_count
+        self._period_s = period_s
+        self._start_s = self._line_s = time.monotonic()
+        self._done = 0
+        self._bar: Any = None
+        if frame_count is not None and sys.stderr.isatty():
+            self._bar = _Bar(total=frame_count, unit=" frames", dynamic_ncols=True)
+
+    def log_above_bar(self) -> AbstractContextManager[None]:
+        """Return a context in which log lines do not break the bar."""
+        return nullcontext() if self._bar is None else logging_redirect_tqdm()
+
+    def update(self, frame_index: int) -> None:
+        """Tell that the frame with this source index is done."""
+        self._done += 1
+        if self._bar is not None:
+            self._bar.update(max(0, frame_index + 1 - self._bar.n))
+            return
+        now_s = time.monotonic()
+        if now_s - self._line_s >= self._period_s:
+            self._line_s = now_s
+            log.info("%s", self.line(frame_index, now_s - self._start_s))
+
+    def line(self, frame_index: int, elapsed_s: float) -> str:
+        """Return the plain progress line.
+
+        Args:
+            frame_index: Source index of the newest finished frame.
+            elapsed_s: Seconds since the start.
+        """
+        rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
+        if self._frame_count is None:
+            return f"frame {frame_index}, {rate:.1f} fps"
+        position = frame_index + 1
+        left_s = elapsed_s * (self._frame_count - position) / position
+        return f"frame {position} of {self._frame_count}, {rate:.1f} fps, {left_s:.0f} s left"
+
+    def close(self) -> None:
+        """Leave the finished bar on the terminal. Idempotent."""
+        if self._bar is not None:
+            self._bar.close()
