@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -29,7 +30,8 @@ def write_palette_png(path: Path, ids: NDArray[np.uint8]) -> None:
     """Write object ids as a palette PNG with arbitrary colours."""
     path.parent.mkdir(parents=True, exist_ok=True)
     palette = np.random.default_rng(0).integers(0, 255, (256, 4), dtype=np.uint8)
-    frame = av.VideoFrame.from_ndarray((ids, palette), format="pal8")
+    planes: Any = (ids, palette)  # PyAV takes the pair for pal8, its stub knows arrays only
+    frame = av.VideoFrame.from_ndarray(planes, format="pal8")
     encoder = av.CodecContext.create("png", "w")
     assert isinstance(encoder, av.VideoCodecContext)
     encoder.width, encoder.height, encoder.pix_fmt = ids.shape[1], ids.shape[0], "pal8"
