@@ -158,7 +158,8 @@ def _fill(draft: _Draft, pairs: Sequence[tuple[str, Any]], problems: list[str]) 
             _set(draft, key, value)
         except ValueError as error:
             shown = value if isinstance(value, str) else json.dumps(value)
-            problems.append(f"{draft.where}: {key}={shown}: {error or f'expected {_FORMS[key]}'}")
+            reason = str(error) or f"expected {_FORMS[key]}"
+            problems.append(f"{draft.where}: {key}={shown}: {reason}")
     if {"box", "bbox_txt"} <= seen:
         problems.append(f"{draft.where}: box and bbox_txt: expected one of them")
     if "mask" in seen and seen & {"point", "neg", "box", "bbox_txt"}:

@@ -1,0 +1,89 @@
+"""Ctrl-C and SIGTERM: the first one asks the run to finish, the second one forces it."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_WAKE_S = 1.0
+
+
+class Interrupted(BaseException):
+    """The user or the system ended the run; exit code 128 + signal number."""
+
+    def __init__(self, signum: int) -> None:
+        self.signum = signum
+        super().__init__(signal.Signals(signum).name)
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.signum
+
+
+class Interrupts:
+    """Owns the signal handlers while its `with` block runs; main thread only.
+
+    Outside `graceful`, a signal raises `Interrupted` at once. Inside, the first signal sets the
+    given stop event, the second raises.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        # A handler runs between any two instructions of the main thread, perhaps while that
+        # thread holds the event's lock: SimpleQueue.put is made for this, Event.set is not.
+        self._events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._graceful = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for signum in _SIGNALS:
+                self._previous[signum] = signal.signal(signum, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for signum, handler in self._previous.items():
+            signal.signal(signum, handler)
+        self._previous.clear()
+
+    @contextmanager
+    def graceful(self, stop: threading.Event) -> Iterator[None]:
+        """Let the first signal set `stop` instead of raising."""
+        watcher = threading.Thread(target=self._watch, args=(stop,), name="signals", daemon=True)
+        watcher.start()
+        self._graceful = True
+        try:
+            yield
+        finally:
+            self._graceful = False
+            self._events.put(None)
+            watcher.join(_WAKE_S)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if not self._graceful or self.received is not None:
+            self.received = signum
+            raise Interrupted(signum)
+        self.received = signum
+        self._events.put(signum)
+
+    def _watch(self, stop: threading.Event) -> None:
+        while True:
+            try:
+                event = self._events.get(timeout=_WAKE_S)
+            except queue.Empty:
+                continue
+            if event is None:
+                return
+            stop.set()
