@@ -1,0 +1,68 @@
+# SamCam: everything a developer calls. `make help` lists it; nothing here needs root.
+PYTHON ?= python3
+# An extra package index for torch; TORCH_INDEX=https://download.pytorch.org/whl/cpu gives Linux
+# the small CPU build instead of the one with CUDA.
+TORCH_INDEX ?=
+# APT=no: `make test` never calls apt-get for Xvfb and xdotool.
+APT ?=
+DATA ?= ../shared/data
+
+BIN := .venv/bin
+SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
+SETUP = TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check format bench accuracy setup constraints clean
+
+help:  ## This list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: .venv/.base  ## Set up, track the demo scene, write out/demo.mp4 and out/demo.png
+	@$(BIN)/python -m bench.demo
+
+test: .venv/.test  ## Set up with the test extra, run the whole suite
+	@$(BIN)/python -m pytest -m "not long"
+
+test-fast: .venv/.test  ## The quick part of the suite
+	@$(BIN)/python -m pytest -m "not slow and not long"
+
+check: .venv/.test  ## ruff and mypy --strict, as CI runs them
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/.test  ## Let ruff format and mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.base  ## Speed of the loop and of nano; writes README's figures
+	@$(BIN)/python -m bench.loop
+
+accuracy: .venv/.base  ## Accuracy of nano on DATA (default ../shared/data); writes README's figures
+	@$(BIN)/python -m bench.accuracy $(DATA)
+
+setup: need-python  ## Make or mend .venv, whatever its state
+	@$(SETUP) $(if $(wildcard .venv/.test),test,base)
+	@touch .venv/.base $(if $(wildcard .venv/.test),.venv/.test)
+
+constraints: .venv/.test  ## Write constraints.txt anew from .venv
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
+	  | sed 's/+cpu$$//' | grep -viE '^(pip|setuptools|opencv-python-headless|nvidia-|triton)'; \
+	} > constraints.new && mv constraints.new constraints.txt
+
+clean:  ## Remove .venv, caches, builds and out/
+	rm -rf .venv out build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.base: $(SETUP_INPUTS) | need-python
+	@$(SETUP) base
+	@touch $@
+
+.venv/.test: $(SETUP_INPUTS) | need-python
+	@$(SETUP) test
+	@touch .venv/.base $@
+
+.PHONY: need-python
+need-python:
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "setup: no '$(PYTHON)' found: sudo apt-get install python3 python3-venv" >&2; exit 2; }

@@ -1,0 +1,1 @@
+"""Programs that set up the project; they run on a bare Python and nothing imports them."""
