@@ -96,6 +96,11 @@ def cross_check(settings: Settings) -> list[str]:
             f"source.width: {source.width} with source.height: {source.height}: "
             "expected both or neither"
         )
+    if source.retry_first_s > source.retry_max_s:
+        problems.append(
+            f"source.retry_first_s: {source.retry_first_s:g}: expected at most "
+            f"source.retry_max_s, {source.retry_max_s:g}"
+        )
     return problems
 
 
@@ -153,12 +158,13 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value} stands twice", key_node.start_mark
                 )
-            if isinstance(key_node.value, str):
-                seen.add(key_node.value)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 

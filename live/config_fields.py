@@ -24,14 +24,14 @@ class FieldSpec:
         doc: One plain sentence.
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number (of each number of a list); None: no limit.
-        choices: Allowed words; empty: anything.
+        choices: Allowed words or numbers; empty: anything.
     """
 
     doc: str
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: tuple[str | int, ...] = ()
 
 
 def setting(
@@ -41,7 +41,7 @@ def setting(
     unit: str = "",
     low: float | None = None,
     high: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str | int, ...] = (),
 ) -> T:
     """Make a dataclass field with its `FieldSpec`; the return type is for the type checker."""
     spec = FieldSpec(doc, unit, low, high, choices)
@@ -67,7 +67,7 @@ class ValueKind:
     Attributes:
         base: bool, int, float or str; the element type where `length` is set.
         optional: Whether null is allowed.
-        length: Number of elements of a list, None for a single value.
+        length: Number of elements of a list, 0 for a list of one or more, None for a single value.
     """
 
     base: type
@@ -90,6 +90,8 @@ class ValueKind:
             hint = members[0]
         if typing.get_origin(hint) is tuple:
             elements = typing.get_args(hint)
+            if len(elements) == 2 and elements[1] is Ellipsis:
+                return cls(elements[0], optional, 0)
             if len(set(elements)) != 1:
                 raise TypeError(f"settings: cannot check a value of type {hint}")
             return cls(elements[0], optional, len(elements))
@@ -99,14 +101,17 @@ class ValueKind:
 
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_PLURALS = {bool: "truth values", int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def describe(kind: ValueKind, spec: FieldSpec) -> str:
     """Say what a key may hold, such as "a number 0..1" or "one of a | b, or null"."""
     if spec.choices:
-        text = "one of " + " | ".join(spec.choices)
+        text = "one of " + " | ".join(map(str, spec.choices))
+    elif kind.length == 0:
+        text = f"a list of {_PLURALS[kind.base]}"
     elif kind.length is not None:
-        text = f"a list of {kind.length} times {_WORDS[kind.base]}"
+        text = f"a list of {kind.length} {_PLURALS[kind.base]}"
     else:
         text = _WORDS[kind.base]
     if spec.low is not None and spec.high is not None:
@@ -134,7 +139,7 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     if value is None and kind.optional:
         return None
     if kind.length is not None:
-        if not isinstance(value, list | tuple) or len(value) != kind.length:
+        if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
             raise ValueError(describe(kind, spec))
         return tuple(_check_one(element, kind, spec) for element in value)
     return _check_one(value, kind, spec)

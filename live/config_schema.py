@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from live.config_fields import setting
+from live.config_tracker import TrackerOverrides
 
 BACKGROUND_EFFECTS = ("blur",)  # effects that hide the surroundings: privacy is the default
 EFFECTS = ("highlight", "blur")
@@ -21,39 +22,53 @@ class SourceSettings:
 
     fps: float = setting(
         30.0,
-        "Rate of a folder of pictures, of a single picture and of the demo, which have none.",
+        "Rate of pictures, folders and the demo, which have no times of their own.",
         unit="frames/s",
         low=0.1,
         high=1000.0,
     )
     width: int | None = setting(
-        None,
-        "Camera picture width to ask for; null: the camera's own.",
-        unit="px",
-        low=16,
-        high=16384,
+        None, "Picture width to ask a camera for; null: its own.", unit="px", low=16, high=16384
     )
     height: int | None = setting(
-        None,
-        "Camera picture height to ask for; null: the camera's own.",
-        unit="px",
-        low=16,
-        high=16384,
+        None, "Picture height to ask a camera for; null: its own.", unit="px", low=16, high=16384
     )
     camera_fps: float | None = setting(
-        None,
-        "Camera rate to ask for; null: the camera's own.",
-        unit="frames/s",
-        low=1.0,
-        high=1000.0,
+        None, "Rate to ask a camera for; null: its own.", unit="frames/s", low=1.0, high=1000.0
     )
-    mjpg: bool = setting(False, "Ask the camera for MJPG, which many need above 640x480.")
-    mirror: bool = setting(False, "Mirror every picture left to right, as a selfie view does.")
+    mjpg: bool = setting(False, "Ask a camera for MJPG, which many need for high sizes and rates.")
     rotate: int = setting(
-        0, "Turn every picture clockwise: 0, 90, 180 or 270.", unit="degrees", low=0, high=270
+        0, "Turn every picture clockwise.", unit="degrees", choices=(0, 90, 180, 270)
     )
+    mirror: bool = setting(False, "Flip every picture left to right, after rotating.")
     demo_frames: int = setting(
-        240, "Length of the demo scene.", unit="frames", low=1, high=1_000_000
+        240, "Length of the demo scene; 0: endless.", unit="frames", low=0, high=1_000_000
+    )
+    demo_size: tuple[int, int] = setting(
+        (854, 480), "Width and height of the demo scene.", unit="px", low=16, high=8192
+    )
+    retry_first_s: float = setting(
+        0.5,
+        "Wait before the first try to get a lost camera or URL back.",
+        unit="s",
+        low=0.05,
+        high=60.0,
+    )
+    retry_max_s: float = setting(
+        10.0, "The wait doubles with every try, up to this.", unit="s", low=0.05, high=3600.0
+    )
+    retry_limit_s: float | None = setting(
+        None,
+        "Give up, with exit code 3, after this long without a picture; null: never.",
+        unit="s",
+        low=0.1,
+        high=86_400.0,
+    )
+    open_timeout_s: float = setting(
+        10.0, "How long a URL may take to answer.", unit="s", low=0.1, high=600.0
+    )
+    read_timeout_s: float = setting(
+        5.0, "How long a URL may be silent before it counts as lost.", unit="s", low=0.1, high=600.0
     )
 
 
@@ -62,7 +77,11 @@ class EngineSettings:
     """How the networks run."""
 
     threads: int = setting(
-        0, "Threads of the CPU runtime; 0: half the cores.", unit="threads", low=0, high=1024
+        0, "Threads of one network on the CPU; 0: half the cores.", unit="threads", low=0, high=256
+    )
+    providers: tuple[str, ...] = setting(
+        ("CPUExecutionProvider",),
+        "ONNX Runtime execution providers, best first; each must be there, nothing falls back.",
     )
 
 
@@ -127,6 +146,7 @@ class Settings:
 
     source: SourceSettings = field(default_factory=SourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    tracker: TrackerOverrides = field(default_factory=TrackerOverrides)
     output: OutputSettings = field(default_factory=OutputSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
