@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engines.base import EngineError, TensorSpec
+from engines.base import TensorSpec
 
 IMAGE_ENCODER: Final = "image_encoder"
 MEMORY_ATTENTION: Final = "memory_attention"
@@ -130,59 +130,3 @@ def network_specs(
         )
         for name, network in NETWORKS.items()
     }
-
-
-def check_network(
-    expected: NetworkSpec,
-    inputs: Mapping[str, TensorSpec],
-    outputs: Mapping[str, TensorSpec],
-    where: str,
-) -> None:
-    """Compare what a graph declares with the table.
-
-    A number in the table fits the same number or a free axis of the graph (the warm-up run then
-    shows its value). A free axis of the table must be free in the graph, but B may be 1 and
-    channel counts any number.
-
-    Args:
-        expected: The network with its model's sizes filled in.
-        inputs, outputs: What the graph declares.
-        where: File of the graph, for the message.
-
-    Raises:
-        EngineError: Names the file, the network, the tensor, the expected and the found.
-    """
-    for side, wanted, found in (
-        ("input", expected.inputs, inputs),
-        ("output", expected.outputs, outputs),
-    ):
-        names = [spec.name for spec in wanted]
-        if set(names) != set(found):
-            raise EngineError(
-                f"{where}: not a {expected.name} network: expected {side}s {', '.join(names)}, "
-                f"found {', '.join(found) or 'none'}"
-            )
-        for spec in wanted:
-            given = found[spec.name]
-            if given.dtype != spec.dtype or not _shape_fits(spec.shape, given.shape):
-                raise EngineError(
-                    f"{where}: {expected.name} {side} {spec.name}: "
-                    f"expected {describe(spec)}, found {describe(given)}"
-                )
-
-
-def describe(spec: TensorSpec) -> str:
-    """Return "float32 [1, N, 64]" for an error message."""
-    return f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
-
-
-def _shape_fits(wanted: tuple[int | str, ...], given: tuple[int | str, ...]) -> bool:
-    return len(wanted) == len(given) and all(map(_axis_fits, wanted, given))
-
-
-def _axis_fits(wanted: int | str, given: int | str) -> bool:
-    if isinstance(wanted, int):
-        return isinstance(given, str) or given == wanted
-    if isinstance(given, str) or wanted in CHANNEL_AXES:
-        return True
-    return wanted == SINGLE_OBJECT_AXIS and given == 1

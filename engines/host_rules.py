@@ -30,7 +30,7 @@ class TokenRule:
             Source: sam2.1_hiera_t.yaml, multimask_max_pt_num.
         stability_delta: Half-width in logits of the band in which a stable mask has no pixels.
         stability_threshold: Least stability at which the single-mask token is trusted.
-            Source of both: build_sam.py:124-125 (mask_decoder.py:28-29).
+            Source of both: build_sam.py:85-87 (code defaults at mask_decoder.py:28-29).
     """
 
     single_mask_token: int = 0
@@ -111,7 +111,7 @@ def choose_token(
         The first best candidate if `multimask`. Else the single-mask token, or the candidate
         with the best IoU where that one is unstable; the pointer stays the single-mask token's.
 
-    Source: `forward` and `_dynamic_multimask_via_stability`, mask_decoder.py:144-166, 259-295;
+    Source: `forward` and `_dynamic_multimask_via_stability`, mask_decoder.py:144-166, 259-299;
     `_forward_sam_heads`, sam2_base.py:381-391.
     """
     single = rule.single_mask_token

@@ -35,6 +35,10 @@ _LIMIT_KEYS = ("max_cond", "num_recent", "max_recent_ptrs")
 _FILE_KEYS = ("file", "sha256", "bytes", "precision")
 
 
+class ModelFileError(EngineError):
+    """A file of a model is missing, cut short, foreign or wrong: writing the model again helps."""
+
+
 @dataclass(frozen=True, slots=True)
 class GraphFile:
     """One network's file.
@@ -105,7 +109,7 @@ class Manifest:
         object.__setattr__(self, "files", dict(self.files))
         problems = _value_problems(self)
         if problems:
-            raise EngineError(f"model {self.name}: {'; '.join(problems)}")
+            raise ModelFileError(f"model {self.name}: {'; '.join(problems)}")
 
     @property
     def max_memories(self) -> int:
@@ -151,14 +155,16 @@ def write_manifest(
         The manifest as it reads back.
 
     Raises:
-        EngineError: A file is missing or a value is out of range.
+        ModelFileError: A file is missing or a value is out of range.
     """
     names = {network: f"{network}.onnx" for network in NETWORKS} if files is None else files
     entries: dict[str, GraphFile] = {}
     for network, name in names.items():
         path = folder / name
         if not path.is_file():
-            raise EngineError(f"{path}: missing; export the {network} network before its manifest")
+            raise ModelFileError(
+                f"{path}: missing; export the {network} network before its manifest"
+            )
         entries[network] = GraphFile(
             name,
             file_sha256(path),
@@ -178,14 +184,14 @@ def read_manifest(folder: Path) -> Manifest:
     """Read and check `manifest.json` of a model folder.
 
     Raises:
-        EngineError: It is missing, not JSON, or wrong; every problem at once, in one line.
+        ModelFileError: It is missing, not JSON, or wrong; every problem at once, in one line.
     """
     path = folder / MANIFEST_NAME
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
-        raise EngineError(f"{path}: {reason}; a model folder needs it") from error
+        raise ModelFileError(f"{path}: {reason}; a model folder needs it") from error
     return parse_manifest(text, path)
 
 
@@ -193,31 +199,33 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     """Parse the text of a `manifest.json`; `path` is for messages only.
 
     Raises:
-        EngineError: Names the file and every problem.
+        ModelFileError: Names the file and every problem.
     """
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
-        raise EngineError(f"{path}: not valid JSON (line {error.lineno}: {error.msg})") from error
+        raise ModelFileError(
+            f"{path}: not valid JSON (line {error.lineno}: {error.msg})"
+        ) from error
     if not isinstance(data, dict):
-        raise EngineError(f"{path}: expected a JSON object, got {type(data).__name__}")
+        raise ModelFileError(f"{path}: expected a JSON object, got {type(data).__name__}")
     version = data.get("format_version")
     if version != FORMAT_VERSION:
-        raise EngineError(f"{path}: format_version: expected {FORMAT_VERSION}, got {version!r}")
+        raise ModelFileError(f"{path}: format_version: expected {FORMAT_VERSION}, got {version!r}")
     problems = _key_problems(data, ("format_version", *(f.name for f in fields(Manifest))), "")
     problems += _type_problems(data)
     if problems:
-        raise EngineError(f"{path}: {'; '.join(problems)}")
+        raise ModelFileError(f"{path}: {'; '.join(problems)}")
     values = {key: value for key, value in data.items() if key != "format_version"}
     values["token_rule"] = TokenRule(**data["token_rule"])
     values["files"] = {network: GraphFile(**entry) for network, entry in data["files"].items()}
     try:
         manifest = Manifest(**values)
-    except EngineError as error:
-        raise EngineError(f"{path}: {error}") from error
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     absent = [network for network in NETWORKS if network not in manifest.files]
     if absent:
-        raise EngineError(f"{path}: files: no entry for {', '.join(absent)}")
+        raise ModelFileError(f"{path}: files: no entry for {', '.join(absent)}")
     return manifest
 
 

@@ -1,0 +1,347 @@
+"""The networks as typed calls: what the tracker sees of a model.
+
+`NETWORKS` (from `engines.graph_table`) is the one table of names, element types and shapes.
+One object per call (B = 1): adding an object changes no bit of another's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Array, Backend, DeviceTensor, EngineError, TensorSpec
+from engines.graph_table import (
+    IMAGE_ENCODER,
+    MASK_DECODER,
+    MASK_PROMPT,
+    MEMORY_ATTENTION,
+    MEMORY_ENCODER,
+    NETWORKS,
+    NetworkSpec,
+    network_specs,
+)
+from engines.host_rules import F32
+from engines.manifest import Manifest
+
+__all__ = [
+    "NETWORKS",
+    "DecoderOutput",
+    "ImageFeatures",
+    "NetworkSpec",
+    "Sam2Networks",
+    "TensorSpec",
+    "network_specs",
+]
+
+U8: TypeAlias = NDArray[np.uint8]
+I32: TypeAlias = NDArray[np.int32]
+Mask: TypeAlias = NDArray[np.bool_]
+
+NO_POINT_LABEL = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageFeatures:
+    """One picture's features where the backend keeps them; they outlive later runs.
+
+    Attributes:
+        pix_feat: [1, D, G, G] raw.
+        pix_feat_no_mem: [1, D, G, G] with the no-memory embedding: for an object's first prompt.
+        high_res_feat0: [1, C0, L, L].
+        high_res_feat1: [1, C1, L/2, L/2].
+    """
+
+    pix_feat: DeviceTensor
+    pix_feat_no_mem: DeviceTensor
+    high_res_feat0: DeviceTensor
+    high_res_feat1: DeviceTensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecoderOutput:
+    """The decoder's raw answer for every token, on the host; nobody writes into it again.
+
+    Attributes:
+        low_res_masks: (K, L, L) float32 logits.
+        ious: (K,) float32 predicted IoU.
+        obj_ptrs: (K, D) float32.
+        object_score_logit: Above 0 the object is there.
+    """
+
+    low_res_masks: F32
+    ious: F32
+    obj_ptrs: F32
+    object_score_logit: float
+
+
+class Sam2Networks:
+    """The five networks of one model. Used by the inference thread only."""
+
+    def __init__(self, manifest: Manifest, backends: Mapping[str, Backend]) -> None:
+        """Take over the backends: `close` closes them.
+
+        Args:
+            manifest: Sizes and form of the model.
+            backends: One per network name of `NETWORKS`.
+
+        Raises:
+            EngineError: A network has no backend.
+        """
+        absent = [name for name in NETWORKS if name not in backends]
+        if absent:
+            raise EngineError(f"model {manifest.name}: no backend for {', '.join(absent)}")
+        self._manifest = manifest
+        self._backends = dict(backends)
+        size, mask_size, grid = manifest.image_size, manifest.mask_size, manifest.grid
+        self._image: U8 = np.zeros((1, size, size, 3), np.uint8)
+        self._no_mask: F32 = np.zeros((1, 1, mask_size, mask_size), np.float32)
+        memory_dtype = np.float16 if manifest.memory_dtype == "float16" else np.float32
+        self._memories = _RowBuffer((manifest.memory_channels, grid, grid), np.dtype(memory_dtype))
+        self._pointers = _RowBuffer((manifest.width,), np.dtype(np.float32))
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's sizes and rules."""
+        return self._manifest
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """Network name to backend, for measurements."""
+        return self._backends
+
+    def encode_image(self, image_bgr: U8) -> ImageFeatures:
+        """Encode one picture, stretched to S x S bilinearly.
+
+        Args:
+            image_bgr: (H, W, 3) uint8, any size.
+        """
+        size = self._manifest.image_size
+        cv2.resize(image_bgr, (size, size), dst=self._image[0], interpolation=cv2.INTER_LINEAR)
+        outputs = self._backends[IMAGE_ENCODER].run({"image": self._image})
+        return ImageFeatures(
+            outputs["pix_feat"].copy(),
+            outputs["pix_feat_no_mem"].copy(),
+            outputs["high_res_feat0"].copy(),
+            outputs["high_res_feat1"].copy(),
+        )
+
+    def attend(
+        self,
+        features: ImageFeatures,
+        maskmem_features: Sequence[DeviceTensor],
+        maskmem_tpos: Sequence[int],
+        obj_ptrs: Sequence[F32],
+        obj_ptr_tpos: Sequence[float],
+    ) -> DeviceTensor:
+        """Condition a picture's features on one object's memories.
+
+        Args:
+            features: Of the picture.
+            maskmem_features: N >= 1 tensors [1, M, G, G].
+            maskmem_tpos: N numbers: 0 conditioning, 1..6 steps away.
+            obj_ptrs: P >= 1 arrays (D,).
+            obj_ptr_tpos: P signed step offsets.
+
+        Returns:
+            `pix_feat_with_mem` [1, D, G, G], valid until the next call.
+
+        Raises:
+            EngineError: More memories or pointers than a model of the fixed form takes.
+            ValueError: Lists of different lengths, or empty ones.
+        """
+        fixed = self._manifest.form == "fixed"
+        num_memories, num_pointers = len(maskmem_features), len(obj_ptrs)
+        rows_n = self._rows("memories", num_memories, len(maskmem_tpos), fixed, "max_memories")
+        rows_p = self._rows("pointers", num_pointers, len(obj_ptr_tpos), fixed, "max_pointers")
+        outputs = self._backends[MEMORY_ATTENTION].run(
+            {
+                "pix_feat": features.pix_feat,
+                "maskmem_features": self._memories.fill(
+                    [memory.numpy() for memory in maskmem_features], rows_n
+                ),
+                "maskmem_tpos": _padded(maskmem_tpos, rows_n, np.int32),
+                "maskmem_valid": np.arange(rows_n)[None] < num_memories,
+                "obj_ptrs": self._pointers.fill(obj_ptrs, rows_p),
+                "obj_ptr_tpos": _padded(obj_ptr_tpos, rows_p, np.float32),
+                "obj_ptr_valid": np.arange(rows_p)[None] < num_pointers,
+            }
+        )
+        return outputs["pix_feat_with_mem"]
+
+    def decode(
+        self,
+        pix_feat_with_mem: DeviceTensor,
+        features: ImageFeatures,
+        points_xy: F32,
+        labels: I32,
+        mask_input: F32 | None = None,
+    ) -> DecoderOutput:
+        """Decode one object.
+
+        Args:
+            pix_feat_with_mem: [1, D, G, G] from `attend`, or `features.pix_feat_no_mem` for an
+                object's first prompt, or `features.pix_feat` for a mask prompt.
+            features: Of the picture.
+            points_xy: (T, 2) in pixels of the S x S picture; T = 0 while tracking.
+            labels: (T,) 1 positive, 0 negative, 2 and 3 the corners of a box.
+            mask_input: (L, L) logits, already clamped; None for none.
+        """
+        points = np.asarray(points_xy, np.float32).reshape(1, -1, 2)
+        kinds = np.asarray(labels, np.int32).reshape(1, -1)
+        if not kinds.size:
+            # Meta feeds one empty point where there is none, besides the pad point that the
+            # network adds: sam2_base.py:315-318 @2b90b9f.
+            points = np.zeros((1, 1, 2), np.float32)
+            kinds = np.full((1, 1), NO_POINT_LABEL, np.int32)
+        outputs = self._backends[MASK_DECODER].run(
+            {
+                "pix_feat_with_mem": pix_feat_with_mem,
+                "high_res_feat0": features.high_res_feat0,
+                "high_res_feat1": features.high_res_feat1,
+                "point_coords": points,
+                "point_labels": kinds,
+                "mask_input": self._no_mask if mask_input is None else mask_input[None, None],
+                "has_mask_input": np.array([mask_input is not None]),
+            }
+        )
+        return DecoderOutput(
+            outputs["low_res_masks"].copy().numpy()[0],
+            outputs["ious"].copy().numpy()[0],
+            outputs["obj_ptrs"].copy().numpy()[0],
+            float(outputs["object_score_logits"].numpy()[0, 0]),
+        )
+
+    def encode_memory(
+        self,
+        features: ImageFeatures,
+        low_res_mask: F32,
+        is_prompted: bool,
+        object_score_logit: float,
+    ) -> DeviceTensor:
+        """Make a memory of one object on one picture.
+
+        Args:
+            features: Of the picture.
+            low_res_mask: (L, L) logits of the chosen token after the presence rule.
+            is_prompted: Whether the mask answers a prompt; it is binarised then.
+            object_score_logit: Of the decoder.
+
+        Returns:
+            `maskmem_features` [1, M, G, G]; it outlives later runs.
+        """
+        outputs = self._backends[MEMORY_ENCODER].run(
+            {
+                "pix_feat": features.pix_feat,
+                "low_res_mask": low_res_mask[None, None],
+                "is_prompted": np.array([is_prompted]),
+                "object_score_logits": np.array([[object_score_logit]], np.float32),
+            }
+        )
+        return outputs["maskmem_features"].copy()
+
+    def encode_mask_prompt(self, mask: Mask) -> tuple[F32, F32]:
+        """Turn a mask into the decoder's input and into the answer it stands for.
+
+        Args:
+            mask: (H, W) bool, any size; of the whole picture.
+
+        Returns:
+            `mask_input` and `low_res_mask`, each (L, L) float32; they outlive later runs.
+        """
+        square = stretch_mask(mask, self._manifest.image_size)
+        outputs = self._backends[MASK_PROMPT].run({"mask": square.astype(np.uint8)[None, None]})
+        return (
+            outputs["mask_input"].copy().numpy()[0, 0],
+            outputs["low_res_mask"].copy().numpy()[0, 0],
+        )
+
+    def close(self) -> None:
+        """Close every backend. Idempotent."""
+        for backend in self._backends.values():
+            backend.close()
+
+    def __enter__(self) -> Sam2Networks:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _rows(self, what: str, given: int, offsets: int, fixed: bool, limit_name: str) -> int:
+        """Check the number of memories or pointers; return how many rows the network gets."""
+        if given < 1 or given != offsets:
+            raise ValueError(
+                f"{what}: expected one offset each and at least 1, got {given} {what}"
+                f" and {offsets} offsets"
+            )
+        if not fixed:
+            return given
+        limit: int = getattr(self._manifest, limit_name)
+        if given > limit:
+            raise EngineError(
+                f"model {self._manifest.name}: memory_attention takes at most {limit} {what}, "
+                f"got {given}: keep fewer, or export the model with a higher max_cond"
+            )
+        return limit
+
+
+class _RowBuffer:
+    """A reused array (1, rows, ...); it grows to the largest number of rows ever asked for."""
+
+    def __init__(
+        self, row_shape: tuple[int, ...], dtype: np.dtype[np.float16 | np.float32]
+    ) -> None:
+        self._row_shape = row_shape
+        self._buffer: Array = np.zeros((1, 1, *row_shape), dtype)
+
+    def fill(self, rows: Sequence[Array], total: int) -> Array:
+        """Return the (1, total, ...) array that starts with `rows` and ends with zeros."""
+        if self._buffer.shape[1] < total:
+            self._buffer = np.zeros((1, total, *self._row_shape), self._buffer.dtype)
+        filled = self._buffer[:, :total]
+        for i, row in enumerate(rows):
+            filled[0, i] = row.reshape(self._row_shape)
+        filled[0, len(rows) :] = 0
+        return filled
+
+
+def stretch_mask(mask: Mask, size: int) -> Mask:
+    """Stretch a mask to (size, size), antialiased where it shrinks, and cut at one half.
+
+    Source: `add_new_mask`, sam2_video_predictor.py:319-330 @2b90b9f (bilinear, antialias=True,
+    >= 0.5).
+    """
+    height, width = mask.shape
+    if (height, width) == (size, size):
+        return mask
+    rows, columns = _triangle_weights(height, size), _triangle_weights(width, size)
+    # 0.5 less rounding noise: ties (the middle of an edge) count as inside, as upstream.
+    return (rows @ mask.astype(np.float32) @ columns.T) >= 0.5 - 1e-6
+
+
+def _triangle_weights(length: int, size: int) -> F32:
+    """Return the (size, length) matrix of antialiased bilinear resampling along one axis."""
+    scale = length / size
+    reach = max(scale, 1.0)
+    centres = (np.arange(size) + 0.5) * scale
+    distance = np.abs(np.arange(length)[None] + 0.5 - centres[:, None]) / reach
+    weights = np.clip(1.0 - distance, 0.0, None)
+    normalised: F32 = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised
+
+
+def _padded(values: Sequence[float], total: int, dtype: type[np.int32 | np.float32]) -> Array:
+    """Return (1, total) with `values` first and zeros after them."""
+    row = np.zeros((1, total), dtype)
+    row[0, : len(values)] = values
+    return row
