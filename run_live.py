@@ -1,0 +1,114 @@
+"""SamCam's command line: reads the arguments, runs the program, turns errors into exit codes.
+
+    Exception
+    |-- ValueError   <- live.config.ConfigError          exit code 2: wrong use or configuration
+    |-- OSError      <- live.sources.base.CaptureError   exit code 3: source
+    |-- RuntimeError <- engines.base.EngineError         exit code 4: engine or model
+    |                <- live.sinks.base.SinkError        exit code 5: output
+    `-- anything else                                    exit code 1: a bug, with its traceback
+    live.interrupts.Interrupted (BaseException)          130 after Ctrl-C, 143 after SIGTERM
+
+The path of a frame starts in `live.app.run`; see docs/architecture.md for the drawing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from engines.base import EngineError
+from live import app
+from live.config import ConfigError
+from live.interrupts import Interrupted, Interrupts
+from live.sinks.base import SinkError
+from live.sources.base import CaptureError
+
+EXIT_CODES: dict[type[Exception], int] = {
+    ConfigError: 2,
+    CaptureError: 3,
+    EngineError: 4,
+    SinkError: 5,
+}
+NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--doctor", "--suggest")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises `ConfigError` where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of SPEC's options."""
+    parser = _Parser(
+        prog="run_live.py",
+        description="Click any object in a live picture: it is tracked and masked, frame by frame.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--source", default="0", metavar="SRC", help=app.SOURCE_HELP)
+    add("--model", default="nano", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
+    add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (auto)")
+    add("--preset", default="default", metavar="NAME", help=f"{' | '.join(app.PRESETS)} (default)")
+    add("--prompt", action="append", default=[], metavar="SPEC", help=app.PROMPT_HELP)
+    add("--output", action="append", default=[], metavar="SINK", help=app.OUTPUT_HELP)
+    add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(app.EFFECTS)}")
+    add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
+    add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
+    add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    add("--check-config", action="store_true", help="check the settings and exit")
+    add("--list-cameras", action="store_true", help="list the cameras and exit")
+    add("--version", action="version", version=f"samcam {app.VERSION}")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> app.Request:
+    """Parse the command line.
+
+    Raises:
+        ConfigError: An unknown option, a missing value, or one of a later release.
+    """
+    if argv and argv[0] == "ctl":
+        raise ConfigError("ctl: not in this release; see --help for what is")
+    for word in argv:
+        if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
+            raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")
+    given = build_parser().parse_args(argv)
+    return app.Request(
+        source=given.source,
+        model=given.model,
+        backend=given.backend,
+        preset=given.preset,
+        prompts=tuple(given.prompt),
+        outputs=tuple(given.output),
+        effect=given.effect,
+        pace=given.pace,
+        metrics=given.metrics,
+        config=given.config,
+        overrides=tuple(given.set),
+        check_config=given.check_config,
+        list_cameras=given.list_cameras,
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    try:
+        with Interrupts() as interrupts:
+            return app.run(parse(sys.argv[1:] if argv is None else argv), interrupts)
+    except tuple(EXIT_CODES) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+    except Interrupted as signal:
+        print(f"interrupted by {signal}", file=sys.stderr)
+        return signal.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
