@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from engines.manifest import MANIFEST_NAME, file_sha256
+from engines.model_folder import find_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("onnxruntime", "opencv-python", "numpy", "av")
@@ -83,6 +85,11 @@ def describe_environment() -> Environment:
     return Environment(_commit(), _cpu(), _versions())
 
 
-def file_hash(path: Path) -> str:
-    """First 12 hexadecimal digits of a file's SHA-256: a model's manifest names all its files."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def model_line(name: str) -> str:
+    """Name a model with the first digits of its manifest's SHA-256; that names all its files.
+
+    Raises:
+        EngineError: There is no such model.
+    """
+    manifest = find_model(name) / MANIFEST_NAME
+    return f"model {name}, manifest {file_sha256(manifest)[:12]}"

@@ -1,0 +1,156 @@
+"""The tables of the accuracy program, from its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.evaluate import BoxClipScore, MaskClipScore
+from bench.report import Table, number, table
+from bench.stills import StillScore
+
+QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Means over clips, each clip counting once; None where there is none."""
+
+    mask_clips: int
+    j: float | None
+    f: float | None
+    jf: float | None
+    box_clips: int
+    auc: float | None
+    p20: float | None
+    p_norm: float | None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def means(masks: Sequence[MaskClipScore], boxes: Sequence[BoxClipScore]) -> Means:
+    """Average over clips."""
+    return Means(
+        len(masks),
+        _mean([clip.j for clip in masks]),
+        _mean([clip.f for clip in masks]),
+        _mean([clip.jf for clip in masks]),
+        len(boxes),
+        _mean([clip.scores.auc for clip in boxes]),
+        _mean([clip.scores.p20 for clip in boxes]),
+        _mean([clip.scores.p_norm for clip in boxes]),
+    )
+
+
+def _quarters(clips: Sequence[MaskClipScore] | Sequence[BoxClipScore]) -> list[str]:
+    return [number(_mean([clip.quarters[q] for clip in clips]), 2) for q in range(len(QUARTERS))]
+
+
+def _ms(seconds: float, frames: int) -> str:
+    return f"{seconds * 1000 / frames:.0f}"
+
+
+def mask_table(clips: Sequence[MaskClipScore]) -> Table:
+    """J, F, J&F, J by quarters of the clip and milliseconds per frame, with the mean."""
+    rows = [
+        [
+            clip.name,
+            str(len(clip.objects)),
+            str(clip.judged),
+            number(clip.j),
+            number(clip.f),
+            number(clip.jf),
+            *(number(value, 2) for value in clip.quarters),
+            _ms(clip.seconds, clip.frames),
+        ]
+        for clip in clips
+    ]
+    mean = means(clips, ())
+    frames = sum(clip.frames for clip in clips)
+    rows.append(
+        [
+            f"mean of {len(clips)}",
+            str(sum(len(clip.objects) for clip in clips)),
+            str(sum(clip.judged for clip in clips)),
+            number(mean.j),
+            number(mean.f),
+            number(mean.jf),
+            *_quarters(clips),
+            _ms(sum(clip.seconds for clip in clips), frames),
+        ]
+    )
+    return table(("clip", "objects", "judged", "J", "F", "J&F", *QUARTERS, "ms/frame"), rows)
+
+
+def box_table(clips: Sequence[BoxClipScore]) -> Table:
+    """AUC, P20, P_norm, overlap by quarters of the clip and milliseconds per frame."""
+    rows = [
+        [
+            clip.name,
+            str(clip.scores.frames),
+            number(clip.scores.auc),
+            number(clip.scores.p20),
+            number(clip.scores.p_norm),
+            *(number(value, 2) for value in clip.quarters),
+            _ms(clip.seconds, clip.frames),
+        ]
+        for clip in clips
+    ]
+    mean = means((), clips)
+    rows.append(
+        [
+            f"mean of {len(clips)}",
+            str(sum(clip.scores.frames for clip in clips)),
+            number(mean.auc),
+            number(mean.p20),
+            number(mean.p_norm),
+            *_quarters(clips),
+            _ms(sum(clip.seconds for clip in clips), sum(clip.frames for clip in clips)),
+        ]
+    )
+    return table(("clip", "judged", "AUC", "P20", "P_norm", *QUARTERS, "ms/frame"), rows)
+
+
+def stills_table(scores: Sequence[StillScore]) -> Table:
+    """IoU of the selected mask and of the best candidate, by kind of prompt."""
+    return table(
+        ("set", "prompt", "instances", "selected", "best", "scored absent"),
+        [
+            [
+                score.name,
+                score.kind,
+                str(len(score.instances)),
+                number(score.selected),
+                number(score.best),
+                str(score.missed),
+            ]
+            for score in scores
+        ],
+    )
+
+
+def summary_table(
+    runs: Sequence[tuple[str, Sequence[MaskClipScore], Sequence[BoxClipScore]]],
+    stills: Sequence[StillScore],
+) -> Table:
+    """The means alone, one measure a row."""
+    rows: list[list[str]] = []
+    for title, masks, boxes in runs:
+        mean = means(masks, boxes)
+        if masks:
+            what = f"{mean.mask_clips} clips with masks, {title}"
+            rows += [[f"{what}: J", number(mean.j)], [f"{what}: F", number(mean.f)]]
+            rows.append([f"{what}: J&F", number(mean.jf)])
+        if boxes:
+            what = f"{mean.box_clips} clips with boxes, {title}"
+            rows += [[f"{what}: AUC", number(mean.auc)], [f"{what}: P20", number(mean.p20)]]
+    for score in stills:
+        what = f"{len(score.instances)} instances in photographs, one {score.kind}"
+        rows.append([f"{what}: IoU, selected", number(score.selected)])
+        rows.append([f"{what}: IoU, best candidate", number(score.best)])
+    return table(("measure", "value"), rows)

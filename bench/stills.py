@@ -1,0 +1,166 @@
+"""Scores one prompt on photographs: how good is the first mask, and the best of the candidates."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.datasets import VOID_OR_BINARY, StillSet, read_object_ids, read_picture
+from bench.metrics import Mask, compute_j
+from bench.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
+from bench.sheet import SHEET_TILES, draw_tile
+from engines.host_rules import choose_token, uses_multimask_tokens
+from engines.sam2_graphs import ImageFeatures, Sam2Networks
+from live.frames import Prompt
+from live.masks import upsample_logits
+
+U8: TypeAlias = NDArray[np.uint8]
+F32: TypeAlias = NDArray[np.float32]
+
+BOX_LABELS = (2, 3)  # SAM's labels of a box's upper left and lower right corner
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceScore:
+    """One instance under one prompt.
+
+    Attributes:
+        selected: IoU of the mask that the host's token rule chooses.
+        best: IoU of the best mask of all tokens.
+        predicted: The network's own estimate for the selected mask.
+        present: Whether the object score says that the object is there; the IoU values leave
+            this rule out.
+    """
+
+    picture: str
+    object_id: int
+    selected: float
+    best: float
+    predicted: float
+    present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StillScore:
+    """One set of photographs under one kind of prompt; means over all instances."""
+
+    name: str
+    kind: PromptKind
+    selected: float
+    best: float
+    missed: int
+    instances: tuple[InstanceScore, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answer:
+    """The masks of one prompt: the selected one in source pixels, and its scores."""
+
+    mask: Mask
+    score: InstanceScore
+
+
+def network_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) -> tuple[F32, F32]:
+    """The points (T, 2) and labels (T,) of a prompt in pixels of the S x S picture."""
+    if prompt.box_xyxy_px is not None:
+        points, labels = prompt.box_xyxy_px.reshape(2, 2), np.array(BOX_LABELS, np.float32)
+    else:
+        points, labels = prompt.points_xy_px, prompt.labels.astype(np.float32)
+    scale = np.array([image_size / size_wh[0], image_size / size_wh[1]], np.float32)
+    return points * scale, labels
+
+
+def _answer(
+    networks: Sam2Networks,
+    features: ImageFeatures,
+    prompt: Prompt,
+    truth: Mask,
+    valid: Mask,
+    picture: str,
+) -> _Answer:
+    size_wh = (truth.shape[1], truth.shape[0])
+    points, labels = network_points(prompt, size_wh, networks.manifest.image_size)
+    output = networks.decode(
+        features.pix_feat_no_mem, features, points, labels.astype(np.int32), None
+    )
+    rule = networks.manifest.token_rule
+    multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
+    token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
+    masks = [(upsample_logits(low, size_wh) > 0) & valid for low in output.low_res_masks]
+    ious = [compute_j(mask, truth) for mask in masks]
+    score = InstanceScore(
+        picture=picture,
+        object_id=prompt.object_id,
+        selected=ious[token],
+        best=max(ious),
+        predicted=float(output.ious[token]),
+        present=output.object_score_logit > 0,
+    )
+    return _Answer(masks[token], score)
+
+
+def evaluate_stills(
+    stills: StillSet, networks: Sam2Networks
+) -> tuple[dict[PromptKind, StillScore], dict[PromptKind, list[U8]]]:
+    """Prompt every instance of every photograph with its box and with one click.
+
+    A first prompt has no memory to attend to, so the decoder sees `pix_feat_no_mem`, and each
+    instance is judged on its own: no other instance's mask takes pixels from it.
+
+    Returns:
+        Scores and contact sheet tiles by kind of prompt.
+    """
+    scores: dict[PromptKind, list[InstanceScore]] = {kind: [] for kind in PROMPT_KINDS}
+    tiles: dict[PromptKind, list[U8]] = {kind: [] for kind in PROMPT_KINDS}
+    seconds: dict[PromptKind, float] = dict.fromkeys(PROMPT_KINDS, 0.0)
+    for number, (picture_path, mask_path) in enumerate(stills.pairs):
+        image, ids = read_picture(picture_path), read_object_ids(mask_path)
+        valid = ids != VOID_OR_BINARY
+        instances = [int(v) for v in np.unique(ids) if v not in (0, VOID_OR_BINARY)]
+        features = networks.encode_image(image)
+        for kind in PROMPT_KINDS:
+            begun = time.perf_counter()
+            answers = [
+                _answer(
+                    networks,
+                    features,
+                    prompt_from_mask(ids == object_id, kind, object_id),
+                    ids == object_id,
+                    valid,
+                    picture_path.stem,
+                )
+                for object_id in instances
+            ]
+            seconds[kind] += time.perf_counter() - begun
+            scores[kind] += [answer.score for answer in answers]
+            if number < SHEET_TILES:
+                tiles[kind].append(_tile(image, ids, answers))
+    return {
+        kind: _mean(stills.name, kind, rows, seconds[kind]) for kind, rows in scores.items()
+    }, tiles
+
+
+def _mean(name: str, kind: PromptKind, rows: list[InstanceScore], seconds: float) -> StillScore:
+    return StillScore(
+        name=name,
+        kind=kind,
+        selected=float(np.mean([row.selected for row in rows])) if rows else 0.0,
+        best=float(np.mean([row.best for row in rows])) if rows else 0.0,
+        missed=sum(not row.present for row in rows),
+        instances=tuple(rows),
+        seconds=seconds,
+    )
+
+
+def _tile(image: U8, ids: U8, answers: list[_Answer]) -> U8:
+    drawn = np.zeros_like(ids)
+    for answer in answers:
+        drawn[answer.mask] = answer.score.object_id
+    values = " ".join(f"{answer.score.selected:.2f}" for answer in answers)
+    truth = np.where(ids == VOID_OR_BINARY, np.uint8(0), ids)
+    return draw_tile(image, drawn, truth, values)
