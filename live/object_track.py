@@ -1,0 +1,273 @@
+"""One tracked object: its memory bank, its motion gate, its state, and what it makes of answers.
+
+Nothing here is shared between objects, so prompting one cannot change another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from engines.host_rules import (
+    MASK_PROMPT_SCORE,
+    NO_OBJECT_LOGIT,
+    TokenChoice,
+    apply_presence,
+    choose_token,
+    mask_prompt_score,
+    uses_multimask_tokens,
+)
+from kalman.motion_score import mask_box, mask_boxes
+from live.frames import F32, ObjectResult
+from live.object_state import Observation, Status, advance
+from live.presets import TrackerSettings
+from live.tracker_gate import MotionGate
+from memory.bank import MemoryBank, MemoryEntry
+from memory.selection import admits
+
+if TYPE_CHECKING:
+    from engines.base import DeviceTensor
+    from engines.manifest import Manifest
+    from engines.sam2_graphs import DecoderOutput
+
+_EMPTY_BOX: Final = np.zeros(4, np.float32)
+_EMPTY_BOX.flags.writeable = False
+_MASK_PROMPT_BACKGROUND: Final = -MASK_PROMPT_SCORE + 1e-3  # above it some pixel is set
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the host rules made of the decoder's output for one object.
+
+    Attributes:
+        present: By the object score, or by the prompt where the preset trusts it.
+        prompted: A user's prompt of this frame gave the mask.
+        low_res_mask: (L, L) logits after the presence rule; an array of its own.
+        obj_ptr: (D,) after the presence rule.
+        object_score: As the network gave it.
+        memory_score: What the memory encoder is told.
+        predicted_iou: Of the chosen token.
+        motion_iou: Overlap with the motion prediction; None without one, or without a mask.
+        box: (4,) of the mask in low-resolution pixels; zeros where it is empty.
+    """
+
+    present: bool
+    prompted: bool
+    low_res_mask: F32
+    obj_ptr: F32
+    object_score: float
+    memory_score: float
+    predicted_iou: float
+    motion_iou: float | None
+    box: F32
+
+    @property
+    def visible(self) -> bool:
+        """Present and with at least one pixel."""
+        return bool(self.box[2] > self.box[0])
+
+
+class ObjectTrack:
+    """State of one object between frames. Used by the inference thread only."""
+
+    def __init__(self, object_id: int, settings: TrackerSettings, manifest: Manifest) -> None:
+        self.object_id = object_id
+        self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank)
+        self._settings = settings
+        self._no_obj_ptr = manifest.no_obj_ptr
+        self._rule = manifest.token_rule
+        single = manifest.token_rule.single_mask_token
+        self._candidates = np.array(
+            [token for token in range(manifest.candidates) if token != single] or [single]
+        )
+        self._gate = None if settings.gate is None else MotionGate(settings.gate)
+        self._status: Status | None = None
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is anything to attend to."""
+        return bool(self.bank.conditioning)
+
+    def begin(self, dt_s: float) -> None:
+        """Move the motion model on to the present frame; once per step, before any answer."""
+        if self._gate is not None:
+            self._gate.advance(dt_s)
+
+    def judge_tracked(self, decoded: DecoderOutput) -> Answer:
+        """Apply token rule, gate and presence rule to a frame without a prompt."""
+        score = decoded.object_score_logit
+        # Which candidate wins only matters where one is kept, so the gate may rest while absent.
+        gate = self._gate if score > self._settings.presence_threshold else None
+        if gate is None or gate.predicted_box is None or len(self._candidates) == 1:
+            choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
+            return self._judge(decoded, choice, score, prompted=False)
+        boxes = mask_boxes(decoded.low_res_masks[self._candidates])
+        best = gate.choose(decoded.ious[self._candidates], boxes)
+        token = int(self._candidates[best])
+        return self._judge(
+            decoded, TokenChoice(token, token), score, prompted=False, box=boxes[best]
+        )
+
+    def judge_prompted(
+        self, decoded: DecoderOutput, num_points: int, points_at_something: bool
+    ) -> Answer:
+        """Apply token rule and presence rule to clicks or a box; the user outranks the gate."""
+        score = decoded.object_score_logit
+        if self._settings.trust_prompts and points_at_something:
+            score = max(score, MASK_PROMPT_SCORE)
+        multimask = uses_multimask_tokens(num_points, tracking=True, rule=self._rule)
+        choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
+        return self._judge(decoded, choice, score, prompted=True)
+
+    def judge_mask(self, decoded: DecoderOutput, low_res_mask: F32) -> Answer:
+        """Take the given mask as the answer; only the pointer is the decoder's.
+
+        Source: `_use_mask_as_output`, sam2_base.py:411-466 @2b90b9f: the single-mask token's
+        pointer, after the presence rule of its own score.
+        """
+        token = self._rule.single_mask_token
+        pointer = apply_presence(
+            decoded.low_res_masks[token],
+            decoded.obj_ptrs[token],
+            decoded.object_score_logit,
+            self._settings.presence_threshold,
+            self._no_obj_ptr,
+        ).obj_ptr
+        score = mask_prompt_score(low_res_mask > _MASK_PROMPT_BACKGROUND)
+        box = mask_box(low_res_mask)
+        return Answer(
+            present=score > 0,
+            prompted=True,
+            low_res_mask=low_res_mask,
+            obj_ptr=(pointer if score > 0 else self._no_obj_ptr).copy(),
+            object_score=score,
+            memory_score=score,
+            predicted_iou=1.0,  # sam2_base.py:427-428
+            motion_iou=self._motion_iou(box),
+            box=box,
+        )
+
+    def absent(self, mask_size: int) -> Answer:
+        """Return the answer for an object that nothing is known about."""
+        return Answer(
+            present=False,
+            prompted=False,
+            low_res_mask=np.full((mask_size, mask_size), NO_OBJECT_LOGIT, np.float32),
+            obj_ptr=self._no_obj_ptr,
+            object_score=NO_OBJECT_LOGIT,
+            memory_score=NO_OBJECT_LOGIT,
+            predicted_iou=0.0,
+            motion_iou=None,
+            box=_EMPTY_BOX,
+        )
+
+    def admits(self, answer: Answer) -> bool:
+        """Say whether an answer is worth a memory."""
+        if answer.prompted:
+            return answer.visible or not self._settings.trust_prompts
+        if not self.remembers:
+            return False
+        return admits(
+            self._settings.admission,
+            answer.predicted_iou,
+            answer.object_score,
+            answer.motion_iou,
+            is_empty=not answer.visible,
+        )
+
+    def remember(
+        self, step: int, answer: Answer, maskmem_features: DeviceTensor, conditioning: bool
+    ) -> None:
+        """Put an admitted answer into the bank."""
+        self.bank.add(
+            MemoryEntry(
+                step=step,
+                conditioning=conditioning,
+                maskmem_features=maskmem_features,
+                obj_ptr=answer.obj_ptr,
+                object_score_logit=answer.memory_score,
+                predicted_iou=answer.predicted_iou,
+                motion_iou=answer.motion_iou,
+            )
+        )
+
+    def finish(
+        self,
+        answer: Answer,
+        dt_s: float,
+        size_wh: tuple[int, int],
+        admitted: bool,
+        memory_steps: tuple[int, ...],
+    ) -> ObjectResult:
+        """Let the answer move gate and state, and return it in the caller's terms."""
+        if self._gate is not None and answer.visible:
+            if answer.prompted:
+                self._gate.observe_prompt(answer.box)
+            else:
+                self._gate.observe(answer.box, answer.predicted_iou)
+        seen = Observation(
+            answer.visible, answer.prompted, answer.predicted_iou, answer.object_score
+        )
+        self._status = advance(self._status, seen, dt_s, self._settings.state)
+        answer.low_res_mask.flags.writeable = False
+        return ObjectResult(
+            object_id=self.object_id,
+            state=self._status.state,
+            reason=self._status.reason,
+            mask_logits=answer.low_res_mask if answer.visible else None,
+            predicted_iou=answer.predicted_iou,
+            object_score=answer.object_score,
+            motion_iou=answer.motion_iou,
+            box_xyxy_px=_source_box(answer, size_wh) if answer.visible else None,
+            admitted=admitted,
+            memory_steps=memory_steps,
+        )
+
+    def _judge(
+        self,
+        decoded: DecoderOutput,
+        choice: TokenChoice,
+        score: float,
+        *,
+        prompted: bool,
+        box: F32 | None = None,
+    ) -> Answer:
+        """Apply the presence rule to the chosen tokens."""
+        presence = apply_presence(
+            decoded.low_res_masks[choice.mask_token],
+            decoded.obj_ptrs[choice.pointer_token],
+            score,
+            self._settings.presence_threshold,
+            self._no_obj_ptr,
+        )
+        if not presence.present:
+            box = _EMPTY_BOX
+        elif box is None:
+            box = mask_box(presence.low_res_mask)
+        return Answer(
+            present=presence.present,
+            prompted=prompted,
+            # Arrays of their own: a view would keep all K tokens alive in results and bank.
+            low_res_mask=presence.low_res_mask.copy(),
+            obj_ptr=presence.obj_ptr.copy(),
+            object_score=decoded.object_score_logit,
+            memory_score=score,
+            predicted_iou=float(decoded.ious[choice.mask_token]),
+            motion_iou=self._motion_iou(box),
+            box=box,
+        )
+
+    def _motion_iou(self, box: F32) -> float | None:
+        if self._gate is None or box[0] >= box[2]:
+            return None
+        return self._gate.motion_iou(box)
+
+
+def _source_box(answer: Answer, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box in source pixels: the mask covers the whole picture, stretched."""
+    rows, columns = answer.low_res_mask.shape
+    x1, y1, x2, y2 = (float(value) for value in answer.box)
+    x_scale, y_scale = size_wh[0] / columns, size_wh[1] / rows
+    return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale

@@ -1,0 +1,191 @@
+"""Prompts on their way to the tracker: checked, kept until their frame, merged, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from live.frames import F32, I32, Prompt
+
+MAX_PENDING_PROMPTS: Final = 4096
+BOX_LABELS: Final = (2, 3)  # top left, bottom right; sam2_video_predictor.py:206 @2b90b9f
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointPrompt:
+    """Points as the mask decoder takes them.
+
+    Attributes:
+        points_xy: (T, 2) float32 in pixels of the S x S picture, box corners first.
+        labels: (T,) int32: 2 and 3 for the corners, then 1 and 0 for the clicks.
+    """
+
+    points_xy: F32
+    labels: I32
+
+
+def points_at_something(prompt: Prompt) -> bool:
+    """Whether a prompt says where the object is: a positive click, a box or a mask."""
+    return (
+        prompt.mask is not None
+        or prompt.box_xyxy_px is not None
+        or bool((prompt.labels == 1).any())
+    )
+
+
+def check_prompt(prompt: Prompt, size_wh: tuple[int, int] | None) -> None:
+    """Check what `Prompt` itself cannot know.
+
+    Args:
+        prompt: In source pixels.
+        size_wh: Size of the source picture; None while unknown.
+
+    Raises:
+        ValueError: Names the object, the value and what was expected.
+    """
+    who = f"object {prompt.object_id}"
+    mask, reference = prompt.mask, prompt.reference_bgr
+    if mask is not None:
+        if mask.ndim != 2 or not mask.any():
+            raise ValueError(f"{who}: mask: expected (H, W) with at least one pixel set")
+        if reference is not None:
+            if reference.ndim != 3 or reference.shape[2] != 3 or reference.dtype != np.uint8:
+                raise ValueError(
+                    f"{who}: image: expected (H, W, 3) uint8, "
+                    f"got {reference.shape} {reference.dtype}"
+                )
+            if mask.shape != reference.shape[:2]:
+                raise ValueError(
+                    f"{who}: mask: expected the size of its image "
+                    f"{_size(reference.shape)}, got {_size(mask.shape)}"
+                )
+        elif size_wh is not None and mask.shape != size_wh[::-1]:
+            raise ValueError(
+                f"{who}: mask: expected the size of the picture {size_wh[0]}x{size_wh[1]}, "
+                f"got {_size(mask.shape)}; give its own picture with image=FILE"
+            )
+        return
+    if reference is not None:
+        raise ValueError(f"{who}: image: a picture of its own needs a mask, got points or a box")
+    _check_points(prompt, size_wh, who)
+
+
+def _check_points(prompt: Prompt, size_wh: tuple[int, int] | None, who: str) -> None:
+    points, box = prompt.points_xy_px, prompt.box_xyxy_px
+    if not np.isfinite(points).all() or (box is not None and not np.isfinite(box).all()):
+        raise ValueError(f"{who}: coordinates: expected finite numbers, got inf or nan")
+    if size_wh is None:
+        return
+    picture = f"the picture {size_wh[0]}x{size_wh[1]}"
+    outside = ((points < 0) | (points >= np.array(size_wh, np.float32))).any(axis=1)
+    if outside.any():
+        x, y = points[int(np.argmax(outside))]
+        raise ValueError(f"{who}: point {x:g},{y:g} lies outside {picture}")
+    if box is not None and (
+        box[2] <= 0 or box[3] <= 0 or box[0] >= size_wh[0] or box[1] >= size_wh[1]
+    ):
+        raise ValueError(
+            f"{who}: box {','.join(f'{value:g}' for value in box)} lies outside {picture}"
+        )
+
+
+def merge_prompts(prompts: Sequence[Prompt]) -> Prompt:
+    """Join one object's prompts for the same frame, in the order in which they were given.
+
+    Clicks add up, a later box replaces an earlier one, and a mask replaces what came before it
+    and is replaced by what comes after it (sam2_video_predictor.py:236-237, 336-337 @2b90b9f).
+    """
+    merged = prompts[0]
+    for prompt in prompts[1:]:
+        if prompt.mask is not None or merged.mask is not None:
+            merged = prompt
+            continue
+        merged = replace(
+            merged,
+            points_xy_px=np.concatenate((merged.points_xy_px, prompt.points_xy_px)),
+            labels=np.concatenate((merged.labels, prompt.labels)),
+            box_xyxy_px=merged.box_xyxy_px if prompt.box_xyxy_px is None else prompt.box_xyxy_px,
+        )
+    return merged
+
+
+def scale_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) -> PointPrompt:
+    """Turn source pixels into pixels of the S x S picture: x * S / W, y * S / H.
+
+    A box becomes two points before the clicks (sam2_video_predictor.py:192-218 @2b90b9f).
+    """
+    points, labels = prompt.points_xy_px, prompt.labels
+    if prompt.box_xyxy_px is not None:
+        points = np.concatenate((prompt.box_xyxy_px.reshape(2, 2), points))
+        labels = np.concatenate((np.array(BOX_LABELS, np.int32), labels))
+    # In this order, in fp32: first to 0..1, then to pixels, as upstream.
+    scaled = points / np.array(size_wh, np.float32) * np.float32(image_size)
+    return PointPrompt(scaled.astype(np.float32, copy=False), labels)
+
+
+class PromptQueue:
+    """Prompts that wait for their frame, in the order in which they were given."""
+
+    def __init__(self) -> None:
+        self._pending: list[Prompt] = []
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, prompt: Prompt) -> None:
+        """Append a prompt.
+
+        Raises:
+            ValueError: Too many wait already.
+        """
+        if len(self._pending) >= MAX_PENDING_PROMPTS:
+            raise ValueError(
+                f"object {prompt.object_id}: {MAX_PENDING_PROMPTS} prompts wait for their frames "
+                "already, no more are taken"
+            )
+        self._pending.append(prompt)
+
+    def names(self, object_id: int) -> bool:
+        """Whether a waiting prompt says where this object is."""
+        return any(
+            prompt.object_id == object_id and points_at_something(prompt)
+            for prompt in self._pending
+        )
+
+    def drop(self, object_id: int | None) -> None:
+        """Forget the prompts of one object, or all of them."""
+        self._pending = [
+            prompt
+            for prompt in self._pending
+            if object_id is not None and prompt.object_id != object_id
+        ]
+
+    def take_due(self, frame_index: int, size_wh: tuple[int, int]) -> dict[int, Prompt]:
+        """Take out what belongs to this frame or an earlier one, merged by object.
+
+        Raises:
+            ValueError: One of them does not fit the picture; it is dropped, the others stay.
+        """
+        if not self._pending:
+            return {}
+        due: dict[int, list[Prompt]] = {}
+        waiting: list[Prompt] = []
+        for position, prompt in enumerate(self._pending):
+            if prompt.frame_index is not None and prompt.frame_index > frame_index:
+                waiting.append(prompt)
+                continue
+            try:
+                check_prompt(prompt, size_wh)
+            except ValueError:
+                del self._pending[position]
+                raise
+            due.setdefault(prompt.object_id, []).append(prompt)
+        self._pending = waiting
+        return {object_id: merge_prompts(prompts) for object_id, prompts in due.items()}
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

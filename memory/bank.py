@@ -1,0 +1,199 @@
+"""One object's memories: bounded bookkeeping that gives the list to attend to."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.selection import (
+    CONDITIONING_TPOS,
+    MAX_RECENT,
+    MAX_RECENT_POINTERS,
+    BankPolicy,
+    conditioning_to_drop,
+    pointer_offset,
+    recent_positions,
+)
+
+F32: TypeAlias = NDArray[np.float32]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryEntry(Generic[T]):
+    """What one step left behind.
+
+    Attributes:
+        step: Tracker step, +1 per processed frame (not the source's frame index).
+        conditioning: True where a prompt made the mask and the preset keeps it as such.
+        maskmem_features: The backend's tensor, never opened here. Its owner hands over a copy
+            that outlives the network's next run.
+        obj_ptr: (D,) float32 on the host.
+        object_score_logit: Score of the mask that was encoded.
+        predicted_iou: The network's own estimate, 0..1.
+        motion_iou: Overlap with the motion prediction; None where there was none.
+    """
+
+    step: int
+    conditioning: bool
+    maskmem_features: T
+    obj_ptr: F32
+    object_score_logit: float
+    predicted_iou: float
+    motion_iou: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryView(Generic[T]):
+    """What one step attends to; the tensors stay the bank's.
+
+    Attributes:
+        maskmem_features: N tensors, conditioning ones first, then newest first.
+        maskmem_tpos: N positions: 0 conditioning, 1..6 for the recent ones.
+        obj_ptrs: P vectors (D,), conditioning ones first, then newest first.
+        obj_ptr_tpos: P signed offsets in steps.
+        steps: Step of each of the N memories.
+    """
+
+    maskmem_features: tuple[T, ...]
+    maskmem_tpos: tuple[int, ...]
+    obj_ptrs: tuple[F32, ...]
+    obj_ptr_tpos: tuple[float, ...]
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pointer:
+    step: int
+    obj_ptr: F32
+
+
+class _HasStep(Protocol):
+    @property
+    def step(self) -> int: ...
+
+
+_S = TypeVar("_S", bound=_HasStep)
+
+
+class MemoryBank(Generic[T]):
+    """Keeps at most `max_cond` conditioning memories, 6 recent ones and 15 recent pointers.
+
+    Every list is ordered by step. A step is never in two of the lists at once, except a
+    conditioning memory from a reference picture beside the step's own tracked memory.
+    Limits: N = max_cond + 6 memories, P = max_cond + 15 pointers.
+    """
+
+    def __init__(self, policy: BankPolicy) -> None:
+        self._policy = policy
+        self._conditioning: list[MemoryEntry[T]] = []
+        self._recent: list[MemoryEntry[T]] = []
+        self._pointers: list[_Pointer] = []
+
+    @property
+    def conditioning(self) -> tuple[MemoryEntry[T], ...]:
+        """Conditioning memories by ascending step."""
+        return tuple(self._conditioning)
+
+    @property
+    def recent(self) -> tuple[MemoryEntry[T], ...]:
+        """Recent memories by ascending step."""
+        return tuple(self._recent)
+
+    @property
+    def pointer_steps(self) -> tuple[int, ...]:
+        """Steps of the recent pointers, ascending."""
+        return tuple(pointer.step for pointer in self._pointers)
+
+    def add(self, entry: MemoryEntry[T]) -> None:
+        """Take in a memory; one of the same step and kind is replaced.
+
+        A conditioning memory also replaces its step's recent one, so that no frame counts twice
+        (sam2_video_predictor.py:532-535). A corrected frame that is stored as recent replaces
+        what tracking left of it.
+        """
+        if not entry.conditioning:
+            self._add_recent(entry)
+            return
+        _discard(self._recent, entry.step)
+        _discard(self._pointers, entry.step)
+        _put(self._conditioning, entry)
+        steps = [kept.step for kept in self._conditioning]
+        dropped = conditioning_to_drop(steps, self._policy.max_cond)
+        if dropped is not None:
+            # SAM 2 attends to an unselected conditioning frame as if it were a tracked one
+            # while it is recent (sam2_base.py:556-559, 613-617).
+            self._add_recent(replace(self._conditioning.pop(dropped), conditioning=False))
+
+    def add_pointer(self, step: int, obj_ptr: F32) -> None:
+        """Note the pointer of a step whose mask was not admitted.
+
+        Does nothing where the policy gates pointers. SAMURAI does not gate them: the last 15
+        steps count whatever their score (sam2_base.py:761-770 @76ba195).
+        """
+        if not self._policy.gate_pointers:
+            self._put_pointer(step, obj_ptr)
+
+    def view(self, step: int) -> MemoryView[T]:
+        """Return what `step` attends to: memories of earlier steps, and conditioning ones of its
+        own (a reference picture given at this step).
+
+        Source: `_prepare_memory_conditioned_features`, sam2_base.py:517-640.
+        """
+        policy = self._policy
+        conditioning = [kept for kept in self._conditioning if kept.step <= step]
+        positions = recent_positions(
+            [kept.step for kept in self._recent], step, policy.recent_order
+        )
+        recent = [self._recent[index] for index, _ in positions]
+        pointers = [
+            pointer
+            for pointer in reversed(self._pointers)
+            if pointer.step < step
+            and (policy.gate_pointers or step - pointer.step <= MAX_RECENT_POINTERS)
+        ]
+        memories = conditioning + recent
+        pointer_steps = [kept.step for kept in conditioning] + [kept.step for kept in pointers]
+        return MemoryView(
+            maskmem_features=tuple(kept.maskmem_features for kept in memories),
+            maskmem_tpos=(CONDITIONING_TPOS,) * len(conditioning)
+            + tuple(position for _, position in positions),
+            obj_ptrs=tuple(kept.obj_ptr for kept in conditioning)
+            + tuple(kept.obj_ptr for kept in pointers),
+            obj_ptr_tpos=tuple(
+                pointer_offset(step, kept, policy.clamp_pointer_offset) for kept in pointer_steps
+            ),
+            steps=tuple(kept.step for kept in memories),
+        )
+
+    def _add_recent(self, entry: MemoryEntry[T]) -> None:
+        _put(self._recent, entry)
+        del self._recent[:-MAX_RECENT]
+        self._put_pointer(entry.step, entry.obj_ptr)
+
+    def _put_pointer(self, step: int, obj_ptr: F32) -> None:
+        _put(self._pointers, _Pointer(step, obj_ptr))
+        del self._pointers[:-MAX_RECENT_POINTERS]
+
+
+def _put(items: list[_S], item: _S) -> None:
+    """Insert by step, or replace the item of the same step."""
+    if not items or items[-1].step < item.step:  # the common case: the newest
+        items.append(item)
+        return
+    index = bisect_left(items, item.step, key=lambda kept: kept.step)
+    if items[index].step == item.step:
+        items[index] = item
+    else:
+        items.insert(index, item)
+
+
+def _discard(items: list[_S], step: int) -> None:
+    """Remove the item of this step, if there is one."""
+    index = bisect_left(items, step, key=lambda kept: kept.step)
+    if index < len(items) and items[index].step == step:
+        del items[index]
