@@ -143,9 +143,7 @@ def _make_backgrounds(
         for source in sources:
             cut = source[y : y + height, x : x + width]
             view = _scaled(cut[:, ::-1] if flip else cut, side)
-            pictures.append(
-                textures.recolour(np.random.default_rng(state), view, colour, strength)
-            )
+            pictures.append(textures.recolour(np.random.default_rng(state), view, colour, strength))
     if rng.random() < 0.2:
         sigma = rng.uniform(0.5, 5) * size / 256
         pictures = [
@@ -300,9 +298,7 @@ def _textures(
                 continue
         elif looks and rng.random() < likeness:
             base = np.array(cv2.mean(looks[0])[:3], np.float32) * np.float32(rng.uniform(0.5, 1.2))
-        looks.append(
-            textures.make_texture(rng, textures.random_kind(rng), side, base, footage)
-        )
+        looks.append(textures.make_texture(rng, textures.random_kind(rng), side, base, footage))
     if shape.texture is not None and rng.random() < 0.75:
         base = textures.random_colour(rng, footage)
         strength = float(rng.choice([0.0, rng.uniform(0, 0.7)]))
@@ -342,9 +338,7 @@ def _matrix(scene: _Scene, actor: _Actor, index: int, size: int) -> Matrix:
     """Returns the (3, 3) map from an actor's unit coordinates to pixels of a frame."""
     path, scale = actor.path, float(actor.path.scale[index])
     x, y = path.position[index]
-    own = similarity(
-        x, y, float(path.angle[index]), actor.size[0] * scale, actor.size[1] * scale
-    )
+    own = similarity(x, y, float(path.angle[index]), actor.size[0] * scale, actor.size[1] * scale)
     view = projection(size, scene.squeeze)
     return view @ own if path.fixed_to_camera else view @ scene.camera[index] @ own
 

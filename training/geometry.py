@@ -18,9 +18,7 @@ def ellipse(x: float, y: float, rx: float, ry: float, angle: float = 0.0) -> Poi
     return np.stack([x + c * px - s * py, y + s * px + c * py], 1).astype(np.float32)
 
 
-def capsule(
-    start: tuple[float, float], end: tuple[float, float], r0: float, r1: float
-) -> Points:
+def capsule(start: tuple[float, float], end: tuple[float, float], r0: float, r1: float) -> Points:
     """Returns a tapered limb's outline, (20, 2), with round ends of radius r0 and r1."""
     heading = np.arctan2(end[1] - start[1], end[0] - start[0])
     turn = np.linspace(-np.pi / 2, np.pi / 2, 10)

@@ -50,9 +50,7 @@ SHAPE_KINDS: tuple[str, ...] = (
     "vehicle",
 )
 
-_WEIGHTS = np.array(
-    [7, 6, 5, 4, 6, 5, 14, 6, 3, 3, 3, 12, 8, 12, 4, 3, 7], dtype=np.float64
-)
+_WEIGHTS = np.array([7, 6, 5, 4, 6, 5, 14, 6, 3, 3, 3, 12, 8, 12, 4, 3, 7], dtype=np.float64)
 
 
 @dataclass(frozen=True)

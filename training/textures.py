@@ -291,17 +291,15 @@ def _warp(rng: np.random.Generator, picture: Image) -> Image:
     amount = np.float32(rng.uniform(0.1, 0.5) * size)
     x = line[None, :] + (smooth_noise(rng, size, 4) - 0.5) * amount
     y = line[:, None] + (smooth_noise(rng, size, 4) - 0.5) * amount
-    return cv2.remap(
-        picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
-    ).astype(np.uint8, copy=False)
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101).astype(
+        np.uint8, copy=False
+    )
 
 
 def make_background(rng: np.random.Generator, size: int, footage: Footage | None) -> Image:
     """Paints a procedural background, (size, size, 3) uint8: one or two layered kinds."""
     kinds = ("gradient", "noise", "stripes", "waves", "checks", "cells", "clutter", "fur", "spots")
-    first = make_texture(
-        rng, str(rng.choice(kinds)), size, random_colour(rng, footage), footage
-    )
+    first = make_texture(rng, str(rng.choice(kinds)), size, random_colour(rng, footage), footage)
     if rng.random() < 0.6:
         second = make_texture(
             rng, str(rng.choice(kinds)), size, random_colour(rng, footage), footage

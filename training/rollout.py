@@ -1,0 +1,191 @@
+"""A clip through the five networks as the tracker runs them, for training and for evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from training.batches import Batch, centre_pixel
+from training.losses import StepLoss, step_loss
+from training.model import Nano
+
+Decoded = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    """How a clip is run.
+
+    Attributes:
+        balance: Class balance of the mask loss.
+        truth_share: Chance that a memory holds the true mask instead of the model's own.
+        drop_share: Chance that a recent memory is left out (as the gate does).
+        correct_share: Chance that frame 0 gets a correction click.
+    """
+
+    balance: float = 0.5
+    truth_share: float = 0.2
+    drop_share: float = 0.15
+    correct_share: float = 0.3
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """One remembered frame: tensors over B, and who admitted it."""
+
+    features: Tensor
+    pointer: Tensor
+    admitted: Tensor
+
+
+def _features_of(maps: tuple[Tensor, ...], rows: Tensor) -> tuple[Tensor, ...]:
+    return tuple(m[rows] for m in maps)
+
+
+def choose(decoded: Decoded, single: Tensor) -> tuple[Tensor, Tensor]:
+    """The token rule by predicted IoU: low_res (B, 1, L, L) and pointer (B, D)."""
+    low_res, ious, pointers, _ = decoded
+    token = torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
+    rows = torch.arange(len(token))
+    return low_res[rows, token][:, None], pointers[rows, token]
+
+
+def correction_points(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """A click in the middle of the largest error of each (L, L) mask: points (B, 2), labels."""
+    wrong = (mask[:, 0] > 0) != (target > 0.5)
+    points, labels = [], []
+    for b in range(len(wrong)):
+        if not wrong[b].any():
+            points.append((0.0, 0.0))
+            labels.append(-1)
+            continue
+        missed = wrong[b] & (target[b] > 0.5)
+        extra = wrong[b] & ~missed
+        error = missed if missed.sum() >= extra.sum() else extra
+        x, y = centre_pixel(error.numpy())
+        points.append((x * 4 + 1.5, y * 4 + 1.5))
+        labels.append(int(missed.sum() >= extra.sum()))
+    return torch.tensor(points), torch.tensor(labels, dtype=torch.int32)
+
+
+class Rollout:
+    """Runs batches; holds no state of its own between them."""
+
+    def __init__(self, model: Nano, options: RolloutOptions) -> None:
+        self.model, self.options = model, options
+
+    def run(self, batch: Batch) -> list[StepLoss]:
+        """Losses of every frame of the batch, frame 0 first."""
+        clips, frames, size = batch.images.shape[:3]
+        b = batch.targets.shape[0]
+        encoded = self.model.image_encoder(batch.images.flatten(0, 1))
+        # (C * T, ...) -> rows of frame t for every object of the batch
+        clip_of = torch.arange(clips).repeat_interleave(b // clips)
+        target = batch.targets.float() / 255.0
+        pix, no_mem, high0, high1 = _features_of(encoded, clip_of * frames)
+        decoded, losses = self.prompted(batch, target[:, 0], (no_mem, high0, high1), size)
+        if frames == 1:
+            return losses
+        single = (batch.labels >= 0).sum(1) > 1
+        own, pointer = choose(decoded, single)
+        own = torch.where(batch.mask_prompt[:, None, None, None], target[:, :1] * 20 - 10, own)
+        memories = [self.remember(pix, own, pointer, decoded[3], target[:, 0], first=True)]
+        for t in range(1, frames):
+            pix, _, high0, high1 = _features_of(encoded, clip_of * frames + t)
+            decoded = self.track(pix, high0, high1, memories)
+            nobody = torch.zeros(b, dtype=torch.bool)
+            losses.append(step_loss(decoded, target[:, t], nobody, self.options.balance))
+            own, pointer = choose(decoded, nobody)
+            if t + 1 < frames:
+                memories.append(
+                    self.remember(pix, own, pointer, decoded[3], target[:, t], first=False)
+                )
+        return losses
+
+    def prompted(
+        self, batch: Batch, target: Tensor, maps: tuple[Tensor, ...], size: int
+    ) -> tuple[Decoded, list[StepLoss]]:
+        """Decode frame 0 from its prompts, sometimes with a correction click after it."""
+        b, side = batch.targets.shape[0], size // 4
+        mask_input = torch.zeros(b, 1, side, side)
+        if bool(batch.mask_prompt.any()):
+            given = target[:, None] * 20 - 10
+            mask_input = torch.where(batch.mask_prompt[:, None, None, None], given, mask_input)
+        decoded: Decoded = self.model.mask_decoder(
+            *maps, batch.points, batch.labels, mask_input, batch.mask_prompt
+        )
+        single = ((batch.labels >= 0).sum(1) > 1) | batch.mask_prompt
+        losses = [step_loss(decoded, target, single, self.options.balance)]
+        if torch.rand(()) < self.options.correct_share:
+            mask, _ = choose(decoded, single)
+            xy, label = correction_points(mask.detach(), target)
+            points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
+            labels = torch.cat((batch.labels, label[:, None]), dim=1)
+            again: Decoded = self.model.mask_decoder(
+                *maps,
+                points,
+                labels,
+                mask.detach().clamp(-32, 32),
+                torch.ones(b, dtype=torch.bool),
+            )
+            every = torch.ones(b, dtype=torch.bool)
+            corrected = step_loss(again, target, every, self.options.balance)
+            first = losses[0]
+            mixed = first.total + 0.5 * corrected.total
+            losses = [StepLoss(mixed, first.iou_selected, first.iou_best)]
+        return decoded, losses
+
+    def remember(
+        self,
+        pix: Tensor,
+        mask: Tensor,
+        pointer: Tensor,
+        score: Tensor,
+        target: Tensor,
+        first: bool,
+    ) -> _Memory:
+        """Encode one frame's memory from the model's own mask, or sometimes the true one."""
+        b = mask.shape[0]
+        true_mask = target[:, None] * 20 - 10
+        use_truth = (torch.rand(b) < self.options.truth_share)[:, None, None, None]
+        kept = torch.where(use_truth, true_mask, mask.detach())
+        prompted = torch.full((b,), first)
+        features = self.model.memory_encoder(pix, kept, prompted, score.detach())
+        admitted = torch.ones(b, dtype=torch.bool)
+        if not first:
+            seen = torch.where(use_truth[:, 0, 0, 0], target.sum((1, 2)) > 1, score[:, 0] > 0)
+            admitted = seen & (torch.rand(b) >= self.options.drop_share)
+        return _Memory(features, pointer, admitted)
+
+    def track(self, pix: Tensor, high0: Tensor, high1: Tensor, memories: list[_Memory]) -> Decoded:
+        """Decode a frame from memory alone, as the tracker does between prompts."""
+        b, t = pix.shape[0], len(memories)
+        valid = torch.stack([m.admitted for m in memories], dim=1)
+        # rank among the admitted, 1 = newest; the conditioning frame is 0
+        rank = valid.flip(1).long().cumsum(1).flip(1)
+        rank[:, 0] = 0
+        valid = valid & (rank <= 6)
+        offsets = torch.arange(t, 0, -1, dtype=torch.float32).expand(b, t)
+        features = self.model.memory_attention(
+            pix,
+            torch.stack([m.features for m in memories], dim=1),
+            rank.clamp(0, 6).to(torch.int32),
+            valid,
+            torch.stack([m.pointer for m in memories], dim=1),
+            offsets,
+            valid,
+        )
+        nothing = -torch.ones(b, 1, dtype=torch.int32)
+        side = high0.shape[-1]
+        decoded: Decoded = self.model.mask_decoder(
+            features,
+            high0,
+            high1,
+            torch.zeros(b, 1, 2),
+            nothing,
+            torch.zeros(b, 1, side, side),
+            torch.zeros(b, dtype=torch.bool),
+        )
+        return decoded

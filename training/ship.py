@@ -1,0 +1,45 @@
+"""Writes the checkpoint that is shipped: averaged weights, half precision, no optimiser state.
+
+python -m training.ship training/runs/nano/last.pt [--out training/checkpoint/nano.pt]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+MAX_BYTES = 25_000_000
+
+
+def ship(run_checkpoint: Path, out: Path) -> int:
+    """Write `out` and return its size in bytes.
+
+    Raises:
+        ValueError: It would be larger than a shipped checkpoint may be.
+    """
+    state = torch.load(run_checkpoint, weights_only=True, map_location="cpu")
+    half = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in state["ema"].items()
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"model": half, "progress": state["progress"]}, out)
+    size = out.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{out}: {size} bytes, at most {MAX_BYTES} may be shipped")
+    return size
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="last.pt of a run")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint/nano.pt")
+    options = parser.parse_args()
+    print(f"{options.out}: {ship(options.checkpoint, options.out) / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Trains `nano` from nothing, stage by stage; resumes where it stopped.
+
+    python -m training.train --run training/runs/a --footage FOLDER_OF_MP4 [--plan first-light]
+
+Every stage has a budget in minutes of training, so the same command fits any machine; a run that is
+stopped goes on from its last checkpoint (written every few minutes) when started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import os
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from training.batches import BatchSpec, batches
+from training.footage import open_footage
+from training.model import Nano
+from training.rollout import Rollout, RolloutOptions
+
+EMA_DECAY = 0.995
+CLIP_NORM = 1.0
+SAVE_EVERY_S = 180.0
+LOG_EVERY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of the schedule.
+
+    Attributes:
+        minutes: Budget of training time.
+        batch: What a batch holds.
+        rate: Learning rate at its start; falls as a half cosine to `final` of it.
+        balance: Class balance of the mask loss.
+        freeze_norms: Batch norms keep their statistics. Decoding from prompts, from a correction
+            and from memory go through the same layers with other statistics; frozen, training and
+            inference see the same function.
+    """
+
+    name: str
+    minutes: float
+    batch: BatchSpec
+    rate: float
+    final: float = 0.1
+    balance: float = 0.5
+    freeze_norms: bool = False
+
+
+PLANS: dict[str, tuple[Stage, ...]] = {
+    "first-light": (
+        Stage("stills", 24, BatchSpec(14, 1, 256, 2), 2e-3, final=0.5, balance=0.8),
+        Stage("stills-frozen", 10, BatchSpec(14, 1, 256, 2), 1e-3, final=0.5, freeze_norms=True),
+        Stage("clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, freeze_norms=True),
+        Stage("long-clips", 30, BatchSpec(3, 6, 256, 2), 3e-4, final=0.05, freeze_norms=True),
+    ),
+    "smoke": (
+        Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
+        Stage("clips", 0.3, BatchSpec(2, 3, 128, 1), 5e-4, freeze_norms=True),
+    ),
+}
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with the weights."""
+
+    seconds: float = 0.0
+    steps: int = 0
+    restarts: int = 0
+
+
+class Run:
+    """One training run in one folder."""
+
+    def __init__(self, folder: Path, plan: tuple[Stage, ...], workers: int) -> None:
+        self.folder, self.plan, self.workers = folder, plan, workers
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model = Nano().to(memory_format=torch.channels_last)
+        self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
+        decay = [p for p in self.model.parameters() if p.ndim > 1]
+        plain = [p for p in self.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+        )
+        self.progress = Progress()
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The resumable state, with optimiser."""
+        return self.folder / "last.pt"
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.progress.restarts += 1
+
+    def save(self) -> None:
+        """Write the resumable state; a crash in the middle keeps the old one."""
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def train(self, footage: Path | None, cache: Path) -> None:
+        """Run every stage that is not finished yet."""
+        if footage is not None:
+            open_footage(footage, cache)  # written once, before the workers read it
+        end = 0.0
+        for index, stage in enumerate(self.plan):
+            start, end = end, end + stage.minutes * 60
+            if self.progress.seconds < end:
+                self._stage(index, stage, start, footage, cache)
+                self.save()
+
+    def _stage(
+        self, index: int, stage: Stage, start: float, footage: Path | None, cache: Path
+    ) -> None:
+        seed = 1000 * index + self.progress.restarts
+        stream = batches(stage.batch, seed, footage, cache, self.workers)
+        rollout = Rollout(self.model, RolloutOptions(balance=stage.balance))
+        recent: deque[list[float]] = deque(maxlen=50)
+        saved = logged = begun = time.monotonic()
+        for batch in stream:
+            share = (self.progress.seconds - start) / (stage.minutes * 60)
+            if share >= 1:
+                return
+            warm = min(1.0, (self.progress.steps + 1) / 100)
+            falling = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * share))
+            for group in self.optimizer.param_groups:
+                group["lr"] = stage.rate * falling * warm
+            recent.append(self._step(rollout, batch, stage))
+            now = time.monotonic()
+            self.progress.seconds += now - begun  # waiting for data counts: it is wall time
+            self.progress.steps += 1
+            begun = now
+            if time.monotonic() - logged > LOG_EVERY_S:
+                self._log(stage, recent, time.monotonic() - logged)
+                logged = time.monotonic()
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                self.save()
+                saved = time.monotonic()
+
+    def _step(self, rollout: Rollout, batch: Any, stage: Stage) -> list[float]:
+        self.model.train()
+        if stage.freeze_norms:
+            for module in self.model.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = rollout.run(batch)
+        total = torch.stack([loss.total for loss in losses]).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.optimizer.step()
+        self._average(min(EMA_DECAY, (1 + self.progress.steps) / (10 + self.progress.steps)))
+        last = losses[-1]
+        return [
+            float(total.detach()),
+            float(losses[0].iou_selected),
+            float(losses[0].iou_best),
+            float(last.iou_selected),
+        ]
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        pairs = zip(self.ema.state_dict().values(), self.model.state_dict().values(), strict=True)
+        for kept, new in pairs:
+            if kept.is_floating_point():
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+    def _log(self, stage: Stage, recent: deque[list[float]], wall_s: float) -> None:
+        columns = torch.tensor(list(recent)).mean(dim=0).tolist()
+        row = {
+            "stage": stage.name,
+            "minutes": round(self.progress.seconds / 60, 2),
+            "steps": self.progress.steps,
+            "loss": round(columns[0], 4),
+            "iou_first": round(columns[1], 4),
+            "iou_first_best": round(columns[2], 4),
+            "iou_last": round(columns[3], 4),
+            "rate": self.optimizer.param_groups[0]["lr"],
+        }
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    here = Path(__file__).parent
+    parser.add_argument("--run", type=Path, default=here / "runs" / "nano")
+    parser.add_argument("--plan", choices=sorted(PLANS), default="first-light")
+    parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
+    parser.add_argument("--cache", type=Path, default=here / "cache")
+    parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
+    options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    Run(options.run, PLANS[options.plan], options.workers).train(options.footage, options.cache)
+
+
+if __name__ == "__main__":
+    main()
