@@ -82,7 +82,7 @@ def _box(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.float3
     x1, y1, x2, y2 = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
     jitter = rng.normal(0, 0.04, 4) * np.array([x2 - x1, y2 - y1, x2 - x1, y2 - y1])
     box = np.array([x1, y1, x2, y2]) + jitter * (rng.random() < 0.7)
-    return np.clip(box, 0, mask.shape[1]).astype(np.float32)
+    return np.asarray(np.clip(box, 0, mask.shape[1]), np.float32)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,13 +15,16 @@ class ConvNorm(nn.Sequential):
     def __init__(
         self, c_in: int, c_out: int, kernel: int = 3, stride: int = 1, relu: bool = True
     ) -> None:
-        layers: list[nn.Module] = [
-            nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(c_out),
-        ]
-        if relu:
-            layers.append(nn.ReLU(inplace=True))
-        super().__init__(*layers)
+        convolution = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, bias=False)
+        norm = nn.BatchNorm2d(c_out)
+        super().__init__(convolution, norm, *([nn.ReLU(inplace=True)] if relu else []))
+
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The batch norm behind the convolution."""
+        norm = self[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        return norm
 
 
 class Residual(nn.Module):
@@ -27,11 +32,9 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            ConvNorm(channels, channels), ConvNorm(channels, channels, relu=False)
-        )
-        norm = self.body[1][1]
-        nn.init.zeros_(norm.weight)
+        second = ConvNorm(channels, channels, relu=False)
+        self.body = nn.Sequential(ConvNorm(channels, channels), second)
+        nn.init.zeros_(second.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))
@@ -42,7 +45,7 @@ class Mlp(nn.Sequential):
 
     def __init__(self, *widths: int) -> None:
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.ReLU()] if i else []
             layers.append(nn.Linear(a, b))
         super().__init__(*layers)
@@ -68,7 +71,7 @@ class Attention(nn.Module):
 
 
 class GlobalContext(nn.Module):
-    """One pre-norm transformer layer over a coarse map (B, C, H, W): every cell sees the picture."""
+    """One pre-norm transformer layer over a coarse map (B, C, H, W): each cell sees all others."""
 
     def __init__(self, channels: int, heads: int = 4) -> None:
         super().__init__()
@@ -84,7 +87,7 @@ class GlobalContext(nn.Module):
         normed = self.norm1(tokens)
         tokens = tokens + self.attention(normed, normed, normed)
         tokens = tokens + self.mlp(self.norm2(tokens))
-        return tokens.transpose(1, 2).reshape(b, c, h, w)
+        return torch.as_tensor(tokens.transpose(1, 2).reshape(b, c, h, w))
 
 
 def cell_centres(size: int, cells: int, device: torch.device) -> Tensor:

@@ -187,8 +187,14 @@ class MemoryAttention(nn.Module):
         pointer_key = F.normalize(self.pointer_query(pointer).float(), dim=1, eps=1e-4)
         match = (pointer_key[:, :, None] * query).sum(1).view(b, 1, g, g)
         stacked = torch.cat(
-            (pix_feat.float().expand(b, -1, -1, -1), readout, in_place)
-            + (best.view(b, 1, g, g), match, has_newest),
+            (
+                pix_feat.float().expand(b, -1, -1, -1),
+                readout,
+                in_place,
+                best.view(b, 1, g, g),
+                match,
+                has_newest,
+            ),
             dim=1,
         )
         fused = self.fuse_in(stacked) + self.pointer_bias(pointer)[:, :, None, None]
@@ -219,6 +225,8 @@ class TwoWayLayer(nn.Module):
 
 class MaskDecoder(nn.Module):
     """Features and prompts to masks, predicted IoUs, pointers and the object score."""
+
+    fourier: Tensor
 
     def __init__(self, cfg: NanoConfig) -> None:
         super().__init__()

@@ -85,7 +85,8 @@ class Run:
     def __init__(self, folder: Path, plan: tuple[Stage, ...], workers: int) -> None:
         self.folder, self.plan, self.workers = folder, plan, workers
         folder.mkdir(parents=True, exist_ok=True)
-        self.model = Nano().to(memory_format=torch.channels_last)
+        self.model = Nano()
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         decay = [p for p in self.model.parameters() if p.ndim > 1]
         plain = [p for p in self.model.parameters() if p.ndim <= 1]
@@ -170,7 +171,7 @@ class Run:
             losses = rollout.run(batch)
         total = torch.stack([loss.total for loss in losses]).mean()
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimizer.step()
         self._average(min(EMA_DECAY, (1 + self.progress.steps) / (10 + self.progress.steps)))
