@@ -50,7 +50,7 @@ class WatchedSlot(Slot[int]):
                 self.waiting.set()
             return wait_for(predicate, timeout)
 
-        self._changed.wait_for = watched  # type: ignore[method-assign]
+        self._changed.wait_for = watched  # type: ignore[assignment, method-assign]
 
 
 def test_newest_wins_counts_what_it_drops() -> None:

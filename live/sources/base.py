@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from live.frames import Frame
 
 
 class CaptureError(OSError):
     """A source cannot be opened or read; the message says which, why and what to do."""
+
+
+class NoSignal(Exception):
+    """A live source has no picture for now; it retries by itself, so read again.
+
+    Not an error: nothing is raised further. Whoever reads waits `retry_in_s` on something that
+    can be woken (the stop event), shows "no signal" meanwhile, and calls `read` again, which
+    returns the next frame as soon as the source is back.
+
+    Attributes:
+        reason: One line for the user.
+        retry_in_s: Seconds until `read` tries to reconnect; sooner it raises this again at once.
+    """
+
+    def __init__(self, reason: str, retry_in_s: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_in_s = retry_in_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +58,26 @@ class VideoSource(Protocol):
     def info(self) -> SourceInfo: ...
 
     def read(self) -> Frame | None:
-        """Return the next frame, None at the end.
+        """Return the next frame; None at the end, again and again, and after `close`.
 
         Raises:
+            NoSignal: Live sources only: lost for now, read again later.
             CaptureError: The source broke and reading on is pointless.
         """
 
     def close(self) -> None:
         """Release the device or file. Idempotent."""
+
+
+@runtime_checkable
+class CountsBrokenFrames(Protocol):
+    """A source that can meet frames it cannot decode; it skips them, leaving a gap in `index`."""
+
+    @property
+    def broken_frames(self) -> int:
+        """Frames skipped so far because they could not be decoded."""
+
+
+def broken_frames(source: VideoSource) -> int:
+    """Return how many frames `source` skipped as broken; 0 for kinds that have none."""
+    return source.broken_frames if isinstance(source, CountsBrokenFrames) else 0

@@ -1,0 +1,154 @@
+"""The body of the capture thread: from a source into a slot."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from live.frames import NS_PER_S, Frame
+from live.slot import Closed, Slot
+from live.sources.base import NoSignal, VideoSource, broken_frames
+
+_log = logging.getLogger(__name__)
+
+Pace: TypeAlias = Literal["live", "all", "recorded"]
+
+_WAIT_S = 0.25  # longest wait without looking at the stop event
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStats:
+    """Where capture stands; one consistent picture of it.
+
+    Attributes:
+        frames_read: Frames that came out of the source.
+        broken_frames: Frames that the source skipped because they could not be decoded.
+        no_signal: Why a live source has no picture just now; None while it has.
+        last_captured_ns: `time.perf_counter_ns()` at the newest frame's grab; None before it. A
+            camera that is stuck without saying so shows here only.
+        ended: Whether capture is over.
+    """
+
+    frames_read: int = 0
+    broken_frames: int = 0
+    no_signal: str | None = None
+    last_captured_ns: int | None = None
+    ended: bool = False
+
+
+class CaptureMonitor:
+    """Lets other threads see the newest statistics; written by the capture thread only.
+
+    Needs no lock: the statistics are frozen, and replacing one reference is atomic.
+    """
+
+    def __init__(self) -> None:
+        self._stats = CaptureStats()
+
+    @property
+    def stats(self) -> CaptureStats:
+        """The newest statistics."""
+        return self._stats
+
+    def publish(self, stats: CaptureStats) -> None:
+        """Replace the statistics."""
+        self._stats = stats
+
+
+def run_capture(
+    source: VideoSource,
+    frames: Slot[Frame],
+    stop: threading.Event,
+    pace: Pace,
+    monitor: CaptureMonitor | None = None,
+) -> None:
+    """Read until the end, `stop` or an error; then close the slot, and the source last.
+
+    Never raises: an error goes to the reader through `frames`. Run it in a daemon thread: a
+    camera may hang in `read`, and nobody should wait for it.
+
+    Args:
+        source: Used and closed by this thread alone.
+        frames: Newest-wins for `live`, blocking for `all` and `recorded`.
+        stop: Ends the loop within a quarter of a second, unless the source itself is stuck.
+        pace: In `live` a source that is not live plays in real time by its frames' times.
+    """
+    error: BaseException | None = None
+    loop = _CaptureLoop(source, frames, stop, monitor or CaptureMonitor())
+    try:
+        loop.run(real_time=pace == "live" and not source.info.live)
+    except Closed:
+        pass  # the reader wants no more, which is an end like any other
+    except BaseException as raised:
+        error = raised
+    finally:
+        loop.publish(ended=True)
+        frames.close(error)
+        try:
+            source.close()
+        except Exception:
+            _log.warning("capture: closing the source failed", exc_info=True)
+
+
+class _CaptureLoop:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        source: VideoSource,
+        frames: Slot[Frame],
+        stop: threading.Event,
+        monitor: CaptureMonitor,
+    ) -> None:
+        self._source = source
+        self._frames = frames
+        self._stop = stop
+        self._monitor = monitor
+        self._frames_read = 0
+        self._no_signal: str | None = None
+        self._last_captured_ns: int | None = None
+        self._start_ns: int | None = None  # perf counter at media time 0
+
+    def run(self, real_time: bool) -> None:
+        """Read and deliver; returns at the end and at `stop`."""
+        while not self._stop.is_set():
+            try:
+                frame = self._source.read()
+            except NoSignal as lost:
+                self._no_signal = lost.reason
+                self.publish()
+                self._stop.wait(min(lost.retry_in_s, _WAIT_S))
+                continue
+            if frame is None:
+                return
+            if real_time:
+                frame = self._wait_until_due(frame)
+            self._no_signal = None
+            self._frames_read += 1
+            self._last_captured_ns = frame.captured_ns
+            self.publish()
+            while not self._stop.is_set() and not self._frames.put(frame, _WAIT_S):
+                pass
+
+    def publish(self, ended: bool = False) -> None:
+        """Let the monitor know."""
+        self._monitor.publish(
+            CaptureStats(
+                self._frames_read,
+                broken_frames(self._source),
+                self._no_signal,
+                self._last_captured_ns,
+                ended,
+            )
+        )
+
+    def _wait_until_due(self, frame: Frame) -> Frame:
+        """Wait for the frame's time; stamp it then, as if a camera had just grabbed it."""
+        now_ns = time.perf_counter_ns()
+        if self._start_ns is None:
+            self._start_ns = now_ns - frame.time_ns
+        self._stop.wait(max(0.0, (self._start_ns + frame.time_ns - now_ns) / NS_PER_S))
+        return replace(frame, captured_ns=time.perf_counter_ns())

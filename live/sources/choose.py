@@ -1,0 +1,78 @@
+"""From what the user wrote after --source to a source."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+
+from live.sources.base import CaptureError, VideoSource
+from live.sources.camera import open_camera
+from live.sources.demo import DemoSource
+from live.sources.images import PICTURE_SUFFIXES, Picture, PictureFolder
+from live.sources.options import SourceOptions
+from live.sources.orient import OrientedSource
+from live.sources.url import open_url
+from live.sources.video_file import VideoFile
+
+_VIDEO_SUFFIXES = frozenset(
+    (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
+)
+_EXPECTED = (
+    "expected demo, a camera's index or part of its name, a video or picture file, a folder of "
+    "pictures, or an rtsp:// or http:// URL"
+)
+
+
+def open_source(spec: str, options: SourceOptions) -> VideoSource:
+    """Open what `spec` means, turned and mirrored as the options say.
+
+    In this order: "demo", digits (a camera), a URL, an existing file or folder, part of a
+    camera's name.
+
+    Raises:
+        CaptureError: Nothing fits, or it cannot be opened; says what was tried.
+    """
+    source = _open(spec, options)
+    if options.rotate or options.mirror:
+        return OrientedSource(source, options.rotate, options.mirror)
+    return source
+
+
+def _open(spec: str, options: SourceOptions) -> VideoSource:
+    if spec == "demo":
+        return DemoSource(options.demo_size_wh, options.fps, options.demo_frames)
+    if spec.isdecimal():
+        return open_camera(spec, options)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
+        return open_url(spec, options)
+    device = re.fullmatch(r"/dev/video(\d+)", spec)
+    if device:
+        return open_camera(device[1], options)
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return PictureFolder(path, spec, options.fps)
+    if path.exists():
+        return _open_file(path, spec, options)
+    if not spec or "/" in spec or "\\" in spec or _has_media_suffix(path):
+        raise CaptureError(f"source {spec!r}: no such file or folder; {_EXPECTED}")
+    try:
+        return open_camera(spec, options)
+    except CaptureError as error:
+        raise CaptureError(f"{error}; there is no file or folder {spec!r} either") from error
+
+
+def _has_media_suffix(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES | _VIDEO_SUFFIXES
+
+
+def _open_file(path: Path, spec: str, options: SourceOptions) -> VideoSource:
+    suffix = path.suffix.lower()
+    is_picture = suffix in PICTURE_SUFFIXES or (
+        # By content where the name says nothing.
+        suffix not in _VIDEO_SUFFIXES and cv2.haveImageReader(str(path))
+    )
+    if is_picture:
+        return Picture(path, spec, options.fps, options.repeat_picture)
+    return VideoFile.open(path, spec)

@@ -1,0 +1,61 @@
+"""Turning and mirroring, for every kind of source."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import cv2
+
+from live.frames import U8, Frame
+from live.sources.base import SourceInfo, VideoSource, broken_frames
+
+_CLOCKWISE = {
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+
+
+def rotate_clockwise(image_bgr: U8, degrees: int) -> U8:
+    """Turn a (H, W, 3) picture clockwise by 0, 90, 180 or 270 degrees."""
+    if degrees == 0:
+        return image_bgr
+    return cast(U8, cv2.rotate(image_bgr, _CLOCKWISE[degrees]))
+
+
+class OrientedSource:
+    """Another source, turned and then mirrored left to right, as the user sees it."""
+
+    def __init__(self, source: VideoSource, rotate: int, mirror: bool) -> None:
+        self._source = source
+        self._rotate = rotate
+        self._mirror = mirror
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known, with the size after turning."""
+        info = self._source.info
+        width, height = info.size_wh
+        return replace(
+            info, size_wh=(height, width) if self._rotate in (90, 270) else (width, height)
+        )
+
+    @property
+    def broken_frames(self) -> int:
+        """Frames that the source skipped."""
+        return broken_frames(self._source)
+
+    def read(self) -> Frame | None:
+        """Return the next frame, turned; raises what the source raises."""
+        frame = self._source.read()
+        if frame is None:
+            return None
+        image = rotate_clockwise(frame.image_bgr, self._rotate)
+        if self._mirror:
+            image = cast(U8, cv2.flip(image, 1))
+        return replace(frame, image_bgr=image)
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()

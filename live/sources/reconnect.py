@@ -1,0 +1,191 @@
+"""A live source that comes back: one connection after the other, with back-off between them.
+
+Cameras and live URLs differ only in what a connection is.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn, Protocol, cast
+
+import cv2
+
+from live.frames import NS_PER_S, U8, Frame
+from live.sources.base import CaptureError, NoSignal, SourceInfo
+from live.sources.options import SourceOptions
+
+_log = logging.getLogger(__name__)
+
+
+class SignalLost(Exception):
+    """A connection broke; a new one may work."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grab:
+    """One picture as it came in.
+
+    Attributes:
+        image_bgr: (H, W, 3) uint8.
+        captured_ns: `time.perf_counter_ns()` when it arrived.
+        skipped: Frames before it that could not be decoded.
+    """
+
+    image_bgr: U8
+    captured_ns: int
+    skipped: int = 0
+
+
+class Connection(Protocol):
+    """One open device or stream."""
+
+    @property
+    def fps(self) -> float:
+        """Nominal frames per second."""
+
+    def grab(self) -> Grab:
+        """Wait for the next picture.
+
+        Raises:
+            SignalLost: None came.
+        """
+
+    def close(self) -> None:
+        """Release it. Idempotent."""
+
+
+class ReconnectingSource:
+    """Frames of a camera or live URL, stamped with the capture clock, 0 at the first frame.
+
+    While the signal is lost `read` raises `NoSignal` at once between attempts, so the reader can
+    wait where it can be woken. Sizes stay those of the first picture: after a reconnect with
+    another size pictures are scaled, because outputs cannot change size in the middle.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kind: str,
+        connect: Callable[[], Connection],
+        options: SourceOptions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect, and look at one picture to learn the size.
+
+        Args:
+            connect: Opens a connection; raises CaptureError where that fails.
+            clock: Seconds, for the back-off.
+
+        Raises:
+            CaptureError: The first connection fails or gives no picture.
+        """
+        self._name = name
+        self._connect = connect
+        self._options = options
+        self._clock = clock
+        self._next_index = 0
+        self._broken = 0
+        self._start_ns: int | None = None
+        self._closed = False
+        self._lost_at = 0.0
+        self._retry_at = 0.0
+        self._wait_s = options.retry_first_s
+        self._reason = ""
+        self._connection: Connection | None = connect()
+        try:
+            image = self._connection.grab().image_bgr
+        except SignalLost as error:
+            self._connection.close()
+            raise CaptureError(
+                f"source {name!r}: opened, but gives no picture ({error}); is it in use by "
+                "another program?"
+            ) from error
+        self._info = SourceInfo(
+            name, kind, (image.shape[1], image.shape[0]), self._connection.fps, None, live=True
+        )
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known since the first connection."""
+        return self._info
+
+    @property
+    def broken_frames(self) -> int:
+        """Frames that arrived but could not be decoded."""
+        return self._broken
+
+    def read(self) -> Frame | None:
+        """Wait for the next picture.
+
+        Raises:
+            NoSignal: Lost for now.
+            CaptureError: Lost for longer than `retry_limit_s`.
+        """
+        if self._closed:
+            return None
+        connection = self._connection or self._reconnect()
+        try:
+            grab = connection.grab()
+        except SignalLost as error:
+            self._lose(connection, str(error))
+        if self._reason:
+            _log.info("source %r: the signal is back", self._name)
+            self._reason = ""
+        self._wait_s = self._options.retry_first_s
+        self._broken += grab.skipped
+        if self._start_ns is None:
+            self._start_ns = grab.captured_ns
+        index = self._next_index + grab.skipped
+        self._next_index = index + 1
+        time_ns = grab.captured_ns - self._start_ns
+        return Frame(index, time_ns, grab.captured_ns, self._fit(grab.image_bgr))
+
+    def close(self) -> None:
+        """Close the connection and stop retrying."""
+        self._closed = True
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _fit(self, image: U8) -> U8:
+        if (image.shape[1], image.shape[0]) == self._info.size_wh:
+            return image
+        return cast(U8, cv2.resize(image, self._info.size_wh, interpolation=cv2.INTER_AREA))
+
+    def _lose(self, connection: Connection, reason: str) -> NoReturn:
+        connection.close()
+        self._connection = None
+        if not self._reason:  # not when a new connection broke before its first picture
+            self._lost_at = self._clock()
+            _log.warning("source %r: lost (%s), trying again", self._name, reason)
+        self._back_off(reason)
+
+    def _reconnect(self) -> Connection:
+        if self._clock() < self._retry_at:
+            raise NoSignal(self._reason, self._retry_at - self._clock())
+        try:
+            self._connection = self._connect()
+        except CaptureError as error:
+            self._back_off(str(error))
+        return self._connection
+
+    def _back_off(self, reason: str) -> NoReturn:
+        now = self._clock()
+        limit_s = self._options.retry_limit_s
+        if limit_s is not None and now - self._lost_at >= limit_s:
+            raise CaptureError(
+                f"source {self._name!r}: lost for {now - self._lost_at:.0f} s ({reason}); gave up "
+                f"after retry_limit_s = {limit_s:g}"
+            )
+        wait_s, self._wait_s = self._wait_s, min(2 * self._wait_s, self._options.retry_max_s)
+        self._retry_at = now + wait_s
+        self._reason = reason
+        raise NoSignal(reason, wait_s)
+
+
+def nominal_fps(value: float) -> float:
+    """Return a reported rate, or 30 where a device or stream reports nonsense."""
+    return float(value) if 0 < value < NS_PER_S / 1000 else 30.0
