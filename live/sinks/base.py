@@ -22,12 +22,24 @@ class Composite:
         object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
             the higher logit wins.
         areas_px: Visible area of each object of `result.objects`, in source pixels.
+        hidden: True where a privacy rule replaced the picture in `feed_bgr`.
+        stand_in_time_ns: Set on a "no signal" picture only: its media time. `result` is then the
+            last one there was, and only `feed_bgr` is to be shown or written.
     """
 
     result: FrameResult
     feed_bgr: U8
     object_ids: U8
     areas_px: tuple[int, ...]
+    hidden: bool = False
+    stand_in_time_ns: int | None = None
+
+    @property
+    def time_ns(self) -> int:
+        """Media time of the picture in `feed_bgr`."""
+        if self.stand_in_time_ns is not None:
+            return self.stand_in_time_ns
+        return self.result.frame.time_ns
 
 
 class FrameSink(Protocol):

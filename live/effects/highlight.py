@@ -1,0 +1,120 @@
+"""Highlight: each object tinted in its colour, with a contour and its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from live.effects.blend import SoftEdge, length_px, mix_border, mix_inside, soft_edge
+from live.effects.palette import Bgr, object_colour, text_colour
+from live.frames import U8
+from live.masks import MaskLayer, border_distance_u8, distance_px
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True, slots=True)
+class HighlightOptions:
+    """How objects are marked; lengths are for a picture 720 pixels high and grow with it.
+
+    Attributes:
+        tint: Share of the object's colour inside the mask, 0..1.
+        contour_px: Width of the contour, centred on the mask's border.
+        label: Whether to write the object id beside it.
+    """
+
+    tint: float = 0.4
+    contour_px: float = 3.0
+    label: bool = True
+
+
+DEFAULT_HIGHLIGHT = HighlightOptions()
+
+
+def highlight(
+    image_bgr: U8, layers: Sequence[MaskLayer], options: HighlightOptions = DEFAULT_HIGHLIGHT
+) -> U8:
+    """Mark every layer on a copy of the picture.
+
+    Args:
+        image_bgr: (H, W, 3) uint8; left as it is.
+        layers: From `separate_layers`: no two share a pixel. A held layer gets its contour only.
+        options: How.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    out = image_bgr.copy()
+    height = image_bgr.shape[0]
+    contour_px = max(1.0, length_px(options.contour_px, height))
+    range_px = contour_px / 2 + 2.0
+    for layer in layers:
+        colour = object_colour(layer.object_id)
+        tint = 0.0 if layer.held else options.tint
+        edge = _edge(tint, contour_px, range_px)
+        distance = border_distance_u8(layer, range_px)
+        target = out[layer.box.slices]
+        if tint > 0:
+            mix_inside(target, _tinted(target, colour, tint), distance, edge)
+        mix_border(target, np.array(colour, np.uint8), distance, edge)
+    if options.label:
+        for layer in layers:
+            _draw_label(out, layer)
+    return out
+
+
+@lru_cache(maxsize=16)
+def _edge(tint: float, contour_px: float, range_px: float) -> SoftEdge:
+    """Return the colour's weights: tint inside, full on the contour, one pixel of transition."""
+    distance = distance_px(range_px)
+    inside = tint * np.clip(distance + 0.5, 0, 1)
+    contour = np.clip(contour_px / 2 + 0.5 - np.abs(distance), 0, 1)
+    return soft_edge(np.maximum(inside, contour).astype(np.float32))
+
+
+def _tinted(image_bgr: U8, colour: Bgr, tint: float) -> U8:
+    """Return the picture mixed with one colour."""
+    flat = np.empty(image_bgr.shape, np.uint8)
+    # cv2.rectangle fills 50 times faster than assigning a 3-vector.
+    height, width = image_bgr.shape[:2]
+    cv2.rectangle(flat, (0, 0), (width, height), colour, cv2.FILLED)
+    return np.asarray(cv2.addWeighted(image_bgr, 1 - tint, flat, tint, 0.0), np.uint8)
+
+
+def _draw_label(out: U8, layer: MaskLayer) -> None:
+    """Put the object's id on the upper left of its mask, inside the picture."""
+    height, width = out.shape[:2]
+    text = f"{layer.object_id} held" if layer.held else str(layer.object_id)
+    sprite = _label_sprite(text, object_colour(layer.object_id), max(0.4, height / 900))
+    sprite_height, sprite_width = sprite.shape[:2]
+    if sprite_height > height or sprite_width > width:
+        return
+    x = min(layer.box.x1, width - sprite_width)
+    y = min(max(0, layer.box.y1 - sprite_height), height - sprite_height)
+    out[y : y + sprite_height, x : x + sprite_width] = sprite
+
+
+@lru_cache(maxsize=512)
+def _label_sprite(text: str, colour: Bgr, scale: float) -> U8:
+    """Return a small picture of the text on its colour; drawing text anew costs more."""
+    thickness = max(1, round(scale * 2))
+    (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
+    pad = max(2, round(4 * scale))
+    sprite = np.empty((text_height + baseline + 2 * pad, text_width + 2 * pad, 3), np.uint8)
+    sprite[:] = colour
+    cv2.putText(
+        sprite,
+        text,
+        (pad, pad + text_height),
+        _FONT,
+        scale,
+        text_colour(colour),
+        thickness,
+        cv2.LINE_AA,
+    )
+    sprite.flags.writeable = False
+    return sprite
