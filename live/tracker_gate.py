@@ -16,6 +16,7 @@ from kalman.motion_score import box_ious, select_mask
 from live.frames import F32
 
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
+AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,3 @@ class MotionGate:
             self._filter = update(self._filter, box_xyxy)
         self._stable = min(self._stable + 1, self._settings.stable_steps)
         self._idle_steps, self._idle_s = 0, 0.0
-
-
-AGREEMENT_IOU: Final = 0.5  # ours: a corrected box that overlaps less was not what was followed
