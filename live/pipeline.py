@@ -1,0 +1,150 @@
+"""Starts the threads, wires the slots, runs the render loop, and brings everything down again.
+
+    capture thread --frames--> inference thread --results--> render loop (main) --> sinks
+
+Whatever ends the run (end of the source, quit, a signal, an error anywhere) takes the same way
+out: `stop` is set, the slots are closed, the threads are joined with one shared time budget, the
+sinks are finished, and the first error is raised again with its own traceback.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from live.capture import CaptureMonitor, run_capture
+from live.frames import Command, Frame, FrameResult
+from live.inference import StepObserver, Stepper, run_inference
+from live.slot import Slot, SlotMode
+from live.sources.base import VideoSource
+
+log = logging.getLogger(__name__)
+
+PipelinePace: TypeAlias = Literal["live", "all"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wiring:
+    """What the stages share; made before any of them.
+
+    Attributes:
+        pace: live or all; says how the slots treat an unread item.
+        frames, results: From capture to inference, from inference to the render loop.
+        commands: Clicks and removals on their way to the tracker.
+        monitor: Where capture stands.
+        stop: Set once, by whoever ends the run.
+    """
+
+    pace: PipelinePace
+    frames: Slot[Frame]
+    results: Slot[FrameResult]
+    commands: queue.Queue[Command]
+    monitor: CaptureMonitor
+    stop: threading.Event
+
+    @classmethod
+    def build(cls, pace: PipelinePace, command_queue: int) -> Wiring:
+        """Make fresh slots and queues; `command_queue` commands may wait."""
+        mode: SlotMode = "newest" if pace == "live" else "blocking"
+        return cls(
+            pace,
+            Slot(mode),
+            Slot(mode),
+            queue.Queue(command_queue),
+            CaptureMonitor(),
+            threading.Event(),
+        )
+
+
+class Renderer(Protocol):
+    """The main thread's part, with everything behind it."""
+
+    def run(self) -> None:
+        """Show results until they end or the user quits; raises the first error it meets."""
+
+    def close(self, drain: bool, deadline_s: float) -> BaseException | None:
+        """Finish the sinks and return the first error of theirs, if there is one.
+
+        Args:
+            drain: Let them write all they were given, however long that takes.
+            deadline_s: Otherwise the `time.monotonic()` by which to be done.
+        """
+
+
+def run_pipeline(
+    wiring: Wiring,
+    source: VideoSource,
+    tracker: Stepper,
+    renderer: Renderer,
+    observe: StepObserver,
+    shutdown_s: float,
+) -> None:
+    """Run until the source ends, the user quits, `stop` is set or a stage fails.
+
+    Args:
+        wiring: From `Wiring.build`, not used before.
+        source: Closed by the capture thread.
+        tracker: Closed by the inference thread.
+        renderer: Its `run` is called on this thread; always closed.
+        observe: Called after every tracker step.
+        shutdown_s: Time for the threads to end, all together.
+
+    Raises:
+        BaseException: The first error of any stage, with its traceback.
+    """
+    threads = [
+        threading.Thread(
+            target=run_capture,
+            args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor),
+            name="capture",
+            daemon=True,  # a camera that hangs in read must not keep the process alive
+        ),
+        threading.Thread(
+            target=run_inference,
+            args=(
+                wiring.frames,
+                wiring.results,
+                wiring.commands,
+                tracker,
+                wiring.stop,
+                observe,
+            ),
+            name="inference",
+            daemon=True,
+        ),
+    ]
+    error: BaseException | None = None
+    try:
+        for thread in threads:
+            thread.start()
+        renderer.run()
+    except BaseException as raised:
+        error = raised
+    drain = wiring.pace == "all" and error is None and not wiring.stop.is_set()
+    wiring.stop.set()
+    deadline_s = time.monotonic() + shutdown_s
+    wiring.frames.close()
+    wiring.results.close()
+    failed: BaseException | None = None
+    try:
+        _join_all(threads, deadline_s)
+    finally:  # a second Ctrl-C ends the waiting, not the finishing of the files
+        failed = renderer.close(drain, max(deadline_s, time.monotonic() + shutdown_s / 4))
+    first = error or failed
+    if first is not None:
+        raise first
+
+
+def _join_all(threads: Sequence[threading.Thread], deadline_s: float) -> None:
+    """Wait for all threads until the deadline; name in the log those that did not end."""
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
+    alive = [thread.name for thread in threads if thread.is_alive()]
+    if alive:
+        log.warning("shutdown: still running and left behind: %s", ", ".join(alive))
