@@ -85,7 +85,9 @@ class Rollout:
         clip_of = torch.arange(clips).repeat_interleave(b // clips)
         target = batch.targets.float() / 255.0
         pix, no_mem, high0, high1 = _features_of(encoded, clip_of * frames)
-        decoded, losses = self.prompted(batch, target[:, 0], (no_mem, high0, high1), size)
+        # a mask prompt sees the raw features, as sam2_base.py:786-793 does
+        bare = torch.where(batch.mask_prompt[:, None, None, None], pix, no_mem)
+        decoded, losses = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
         if frames == 1:
             return losses
         single = (batch.labels >= 0).sum(1) > 1
