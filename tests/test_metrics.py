@@ -1,0 +1,214 @@
+"""Figures: percentiles, rates, drops, the row file and its schema, the summary, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import tracemalloc
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from live.frames import Frame, FrameResult, ObjectResult, ObjectState
+from live.metrics import WINDOW, Metrics, MetricsWriter, Stopwatch, peak_rss_mb
+from live.progress import Progress
+from live.sinks.base import SinkError
+from live.slot import Slot
+from live.summary import format_summary
+
+
+def result(index: int, step: int, **stage_ms: float) -> FrameResult:
+    image = np.zeros((8, 16, 3), np.uint8)
+    seen = ObjectResult(
+        1, ObjectState.TRACKING, "", np.ones((4, 4), np.float32), 0.9, 5.0, None, None, True, ()
+    )
+    lost = ObjectResult(2, ObjectState.LOST, "", None, 0.1, -5.0, None, None, False, (0,))
+    return FrameResult(Frame(index, index * 40_000_000, 0, image), step, (seen, lost), stage_ms)
+
+
+def test_percentiles_are_those_of_the_values() -> None:
+    metrics = Metrics()
+    for value in range(1, 102):
+        metrics.record("encode", float(value))
+    stats = metrics.snapshot().stages["encode"]
+    assert (stats.count, stats.mean, stats.p50) == (101, 51.0, 51.0)
+    assert (stats.p95, stats.p99) == (96.0, 100.0)
+
+
+def test_window_is_bounded_and_holds_the_newest() -> None:
+    metrics = Metrics()
+    metrics.record("encode", 1.0)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(3 * WINDOW):
+        metrics.record("encode", 7.0)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    stats = metrics.snapshot().stages["encode"]
+    assert stats.count == 3 * WINDOW + 1
+    assert stats.mean == stats.p50 == 7.0
+    assert grown < 4096
+
+
+def test_threads_lose_no_value() -> None:
+    metrics = Metrics()
+
+    def work() -> None:
+        for _ in range(2000):
+            metrics.record("compose", 1.0)
+            metrics.count("clicks")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    snapshot = metrics.snapshot()
+    assert snapshot.stages["compose"].count == snapshot.counters["clicks"] == 8000
+
+
+def test_processed_frames_drops_and_source_age() -> None:
+    metrics = Metrics()
+    slot: Slot[int] = Slot("newest")
+    metrics.watch_drops("frames", lambda: slot.dropped)
+    for index in range(4):
+        metrics.captured()
+        slot.put(index)
+        metrics.processed(result(index, index, encode=2.0, decode=1.0), source_age_ms=10.0 * index)
+    snapshot = metrics.snapshot()
+    assert (snapshot.captured, snapshot.processed) == (4, 4)
+    assert snapshot.dropped == {"frames": 3}
+    assert snapshot.stages["source_age"].mean == 15.0
+    assert snapshot.stages["encode"].p99 == 2.0
+    assert snapshot.source_fps > 0
+    assert snapshot.elapsed_s > 0
+
+
+def test_stopwatch_leaves_out_what_failed() -> None:
+    metrics = Metrics()
+    with Stopwatch(metrics, "compose"):
+        pass
+    with pytest.raises(ZeroDivisionError), Stopwatch(metrics, "compose"):
+        raise ZeroDivisionError
+    assert metrics.snapshot().stages["compose"].count == 1
+
+
+def test_rows_match_the_schema_and_are_appended(tmp_path: Path, repo_root: Path) -> None:
+    schema = json.loads((repo_root / "docs/schemas/metrics.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    path = tmp_path / "metrics.jsonl"
+    for run in range(2):
+        writer = MetricsWriter(path)
+        writer.write(result(5, 3, encode=1.25, decode=0.5), source_age_ms=12.3456, dropped=2)
+        # Whole at once: a run killed here leaves this row.
+        assert len(path.read_text().splitlines()) == run + 1
+        writer.close()
+        writer.close()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows[0] == rows[1]
+    jsonschema.validate(rows[0], schema)
+    assert rows[0] == {
+        "frame": 5,
+        "step": 3,
+        "time_s": 0.2,
+        "source_age_ms": 12.346,
+        "stage_ms": {"encode": 1.25, "decode": 0.5},
+        "objects": 2,
+        "visible": 1,
+        "dropped": 2,
+    }
+
+
+def test_unwritable_row_file(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"none/m\.jsonl: cannot be written: No such file"):
+        MetricsWriter(tmp_path / "none" / "m.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_full_disk_is_an_output_error() -> None:
+    writer = MetricsWriter(Path("/dev/full"))
+    with pytest.raises(SinkError, match="No space left"):
+        writer.write(result(0, 0), 0.0, 0)
+    with pytest.raises(SinkError, match="No space left"):
+        writer.close()
+
+
+def test_peak_rss_grows_with_what_is_used() -> None:
+    before = peak_rss_mb()
+    assert before is not None
+    filled = np.ones(64 * 1024 * 1024, np.uint8)
+    after = peak_rss_mb()
+    assert after is not None
+    assert filled.nbytes == 64 * 1024 * 1024
+    assert 5 < before <= after < 100_000
+
+
+def test_peak_rss_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert peak_rss_mb() is None
+    assert "not available" in format_summary(Metrics().snapshot(), "quit")
+
+
+def test_summary_names_everything() -> None:
+    metrics = Metrics()
+    metrics.watch_drops("frames", lambda: 3)
+    metrics.count("broken frames", 2)
+    metrics.record("video:out.mp4", 4.0)
+    metrics.record("total", 30.0)
+    metrics.captured()
+    metrics.processed(result(0, 0, encode=2.0), 5.0)
+    text = format_summary(metrics.snapshot(), "end of the source")
+    for part in (
+        "end of the source",
+        "1 of 1 frames",
+        "frames 3",
+        "broken frames 2",
+        "mean 5.0 ms, p95 5.0 ms",
+        "MiB",
+        "encode",
+        "video:out.mp4",
+    ):
+        assert part in text
+    assert text.splitlines()[-1].split() == ["total", "30.00", "30.00", "30.00", "1"]
+
+
+def test_summary_of_a_run_without_frames() -> None:
+    assert "0 of 0 frames" in format_summary(Metrics().snapshot(), "interrupted")
+
+
+def test_progress_lines() -> None:
+    known, endless = Progress(120, 0.5), Progress(None, 0.5)
+    known._done = 30
+    assert known.line(29, 2.0) == "frame 30 of 120, 15.0 fps, 6 s left"
+    endless._done = 30
+    assert endless.line(40, 2.0) == "frame 40, 15.0 fps"
+
+
+def test_progress_is_logged_where_there_is_no_terminal(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO")
+    progress = Progress(10, period_s=0.0)
+    with progress.log_above_bar():
+        for index in range(10):
+            progress.update(index)
+    progress.close()
+    assert "frame 10 of 10" in caplog.records[-1].getMessage()
+    assert len(caplog.records) == 10
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_bar_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bar follows source frames, so dropped ones count as passed; no thread stays behind."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = Progress(10, period_s=0.0)
+    for index in (0, 4, 9):
+        progress.update(index)
+    progress.close()
+    progress.close()
+    assert "10/10" in capsys.readouterr().err
