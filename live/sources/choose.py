@@ -12,7 +12,7 @@ from live.sources.camera import open_camera
 from live.sources.demo import DemoSource
 from live.sources.images import PICTURE_SUFFIXES, Picture, PictureFolder
 from live.sources.options import SourceOptions
-from live.sources.orient import OrientedSource
+from live.sources.orient import orient
 from live.sources.url import open_url
 from live.sources.video_file import VideoFile
 
@@ -34,10 +34,7 @@ def open_source(spec: str, options: SourceOptions) -> VideoSource:
     Raises:
         CaptureError: Nothing fits, or it cannot be opened; says what was tried.
     """
-    source = _open(spec, options)
-    if options.rotate or options.mirror:
-        return OrientedSource(source, options.rotate, options.mirror)
-    return source
+    return orient(_open(spec, options), options)
 
 
 def _open(spec: str, options: SourceOptions) -> VideoSource:

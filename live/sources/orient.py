@@ -9,6 +9,7 @@ import cv2
 
 from live.frames import U8, Frame
 from live.sources.base import SourceInfo, VideoSource, broken_frames
+from live.sources.options import SourceOptions
 
 _CLOCKWISE = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -22,6 +23,13 @@ def rotate_clockwise(image_bgr: U8, degrees: int) -> U8:
     if degrees == 0:
         return image_bgr
     return cast(U8, cv2.rotate(image_bgr, _CLOCKWISE[degrees]))
+
+
+def orient(source: VideoSource, options: SourceOptions) -> VideoSource:
+    """Return the source, turned and mirrored where the options ask for it."""
+    if options.rotate or options.mirror:
+        return OrientedSource(source, options.rotate, options.mirror)
+    return source
 
 
 class OrientedSource:

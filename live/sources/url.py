@@ -44,12 +44,11 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
 
 
 def _open(url: str, scheme: str, name: str, options: SourceOptions) -> InputContainer:
-    protocol = {"fflags": "nobuffer"}
     if scheme.startswith("rtsp"):
-        protocol["rtsp_transport"] = "tcp"  # UDP loses packets without a word
+        protocol = {"rtsp_transport": "tcp"}  # UDP loses packets without a word
     else:
         # Continues a recording after a hiccup; what cannot be continued ends at once.
-        protocol |= {"reconnect": "1", "reconnect_delay_max": "2"}
+        protocol = {"reconnect": "1", "reconnect_delay_max": "2"}
     return open_container(url, name, protocol, (options.open_timeout_s, options.read_timeout_s))
 
 
