@@ -86,9 +86,7 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
             try:
                 outputs = backends[name].run(feeds)
             except EngineError as error:
-                raise ModelFileError(
-                    f"{where}: the first run failed with {axes}: {error}"
-                ) from error
+                raise ModelFileError(f"{where}: first run failed ({axes}): {error}") from error
             _check_outputs(where, network, outputs, lengths)
             if name == IMAGE_ENCODER:
                 features = {key: value.copy() for key, value in outputs.items()}

@@ -1,0 +1,176 @@
+"""One suite over every backend: what `engines.base.Backend` promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from engines.base import Backend, EngineError
+from engines.fake_backend import FakeBackend
+from engines.graph_table import NETWORKS, NetworkSpec
+from engines.model_checks import check_network
+from engines.onnxruntime_backend import OnnxRuntimeBackend
+from engines.options import EngineOptions
+from tests.helpers.tiny_model import build_network, example_feeds, probe_outputs, tiny_manifest
+
+SPECS = tiny_manifest().specs()
+Maker = Callable[[NetworkSpec, Path], Backend]
+
+
+def make_fake(spec: NetworkSpec, folder: Path) -> Backend:
+    def outputs(feeds):
+        answer = probe_outputs(spec, feeds)
+        # the fake fills free channel counts with its own number
+        return {k: v for k, v in answer.items() if "high_res" not in k}
+
+    return FakeBackend(spec.name, outputs, spec)
+
+
+def make_onnxruntime(spec: NetworkSpec, folder: Path) -> Backend:
+    path = folder / f"{spec.name}.onnx"
+    onnx.save(build_network(spec), path)
+    return OnnxRuntimeBackend(spec.name, path, EngineOptions(threads=1))
+
+
+@pytest.fixture(params=[make_fake, make_onnxruntime], ids=["fake", "onnxruntime"])
+def make(request: pytest.FixtureRequest) -> Maker:
+    return request.param
+
+
+@pytest.fixture(params=list(NETWORKS))
+def spec(request: pytest.FixtureRequest) -> NetworkSpec:
+    return SPECS[request.param]
+
+
+@pytest.fixture
+def backend(make: Maker, spec: NetworkSpec, tmp_path: Path) -> Iterator[Backend]:
+    opened = make(spec, tmp_path)
+    yield opened
+    opened.close()
+
+
+def test_declares_the_table(backend: Backend, spec: NetworkSpec) -> None:
+    check_network(spec, backend.inputs, backend.outputs, "here")
+    assert list(backend.inputs) == [tensor.name for tensor in spec.inputs]
+    assert list(backend.outputs) == [tensor.name for tensor in spec.outputs]
+
+
+def test_answers_with_declared_names_types_shapes_and_values(
+    backend: Backend, spec: NetworkSpec
+) -> None:
+    feeds = example_feeds(spec, np.random.default_rng(1))
+    outputs = backend.run(feeds)
+    expected = probe_outputs(spec, feeds)
+    assert list(outputs) == [tensor.name for tensor in spec.outputs]
+    for tensor in spec.outputs:
+        output = outputs[tensor.name]
+        assert output.dtype == tensor.dtype
+        assert output.shape == output.numpy().shape
+        for axis, length in zip(tensor.shape, output.shape, strict=True):
+            assert axis == length or isinstance(axis, str)
+        if "high_res" not in tensor.name:
+            assert output.shape == expected[tensor.name].shape
+            np.testing.assert_allclose(output.numpy(), expected[tensor.name], rtol=1e-5)
+
+
+def test_outputs_live_until_the_next_run_and_copies_longer(
+    backend: Backend, spec: NetworkSpec
+) -> None:
+    rng = np.random.default_rng(2)
+    first_feeds, second_feeds = example_feeds(spec, rng), example_feeds(spec, rng)
+    first = backend.run(first_feeds)
+    expected = {name: tensor.numpy().copy() for name, tensor in first.items()}
+    for name, tensor in first.items():
+        np.testing.assert_array_equal(tensor.numpy(), expected[name])
+    copies = {name: tensor.copy() for name, tensor in first.items()}
+    second = backend.run(second_feeds)
+    last = next(iter(second))
+    assert not np.array_equal(second[last].numpy(), expected[last]), "the test needs two answers"
+    for name, copy in copies.items():
+        np.testing.assert_array_equal(copy.numpy(), expected[name])
+        assert copy.dtype == first[name].dtype
+
+
+def test_takes_device_tensors_of_its_own(make: Maker, tmp_path: Path) -> None:
+    encoder = make(SPECS["image_encoder"], tmp_path)
+    memory_encoder = make(SPECS["memory_encoder"], tmp_path)
+    rng = np.random.default_rng(3)
+    features = encoder.run(example_feeds(SPECS["image_encoder"], rng))
+    feeds = example_feeds(SPECS["memory_encoder"], rng)
+    given = {**feeds, "pix_feat": features["pix_feat"]}
+    expected = probe_outputs(
+        SPECS["memory_encoder"], {**feeds, "pix_feat": features["pix_feat"].numpy()}
+    )
+    result = memory_encoder.run(given)["maskmem_features"].numpy()
+    np.testing.assert_allclose(result, expected["maskmem_features"], rtol=1e-5)
+    encoder.close()
+    memory_encoder.close()
+
+
+def test_free_axes_take_any_length(make: Maker, tmp_path: Path) -> None:
+    attention = SPECS["memory_attention"]
+    backend = make(attention, tmp_path)
+    for rows in (1, 7, 19, 2):
+        feeds = example_feeds(attention, np.random.default_rng(rows), rows)
+        result = backend.run(feeds)["pix_feat_with_mem"].numpy()
+        expected = probe_outputs(attention, feeds)["pix_feat_with_mem"]
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
+    backend.close()
+
+
+def decoder_feeds():
+    return example_feeds(SPECS["mask_decoder"], np.random.default_rng(4))
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        ({"ious": np.zeros(1)}, ["unknown: ious", "missing: none"]),
+        ({"point_labels": None}, ["missing: point_labels", "unknown: none"]),
+        (
+            {"point_labels": np.zeros((1, 2), np.int64)},
+            ["point_labels", "expected int32", "got int64"],
+        ),
+        (
+            {"mask_input": np.zeros((1, 1, 8, 16), np.float32)},
+            ["mask_input", "[B, 1, 16, 16]", "[1, 1, 8, 16]"],
+        ),
+        (
+            {"mask_input": np.zeros((1, 16, 16), np.float32)},
+            ["mask_input", "[B, 1, 16, 16]", "got [1, 16, 16]"],
+        ),
+        (
+            {"point_labels": np.zeros((1, 3), np.int32)},
+            ["point_labels", "[B, T]", "[1, 3]", "'T': 2"],
+        ),
+    ],
+    ids=["unknown name", "missing name", "type", "length", "rank", "axis differs between inputs"],
+)
+def test_wrong_feeds_are_named(make: Maker, tmp_path: Path, change, parts) -> None:
+    backend = make(SPECS["mask_decoder"], tmp_path)
+    feeds = decoder_feeds()
+    for name, value in change.items():
+        if value is None:
+            del feeds[name]
+        else:
+            feeds[name] = value
+    with pytest.raises(EngineError) as caught:
+        backend.run(feeds)
+    message = str(caught.value)
+    assert message.startswith("mask_decoder")
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+    assert set(backend.run(decoder_feeds())) == set(backend.outputs), "usable after the error"
+    backend.close()
+
+
+def test_close_is_idempotent(backend: Backend, spec: NetworkSpec) -> None:
+    backend.close()
+    backend.close()
+    with pytest.raises(EngineError, match="closed"):
+        backend.run(example_feeds(spec, np.random.default_rng(5)))
