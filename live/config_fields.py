@@ -115,11 +115,11 @@ def describe(kind: ValueKind, spec: FieldSpec) -> str:
     else:
         text = _WORDS[kind.base]
     if spec.low is not None and spec.high is not None:
-        text += f" {spec.low:g}..{spec.high:g}"
+        text += f" {spec.low:.10g}..{spec.high:.10g}"
     elif spec.low is not None:
-        text += f" of at least {spec.low:g}"
+        text += f" of at least {spec.low:.10g}"
     elif spec.high is not None:
-        text += f" of at most {spec.high:g}"
+        text += f" of at most {spec.high:.10g}"
     if spec.unit:
         text += f" ({spec.unit})"
     return text + (", or null" if kind.optional else "")

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from live.config_fields import setting
 from live.config_tracker import TrackerOverrides
 
-BACKGROUND_EFFECTS = ("blur",)  # effects that hide the surroundings: privacy is the default
-EFFECTS = ("highlight", "blur")
 FALLBACKS = ("hide_all", "hold", "passthrough")
 
 
@@ -86,6 +84,37 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HighlightSettings:
+    """The effect `highlight`."""
+
+    tint: float = setting(0.4, "Share of the object's colour inside its mask.", low=0.0, high=1.0)
+    contour_px: float = setting(
+        3.0, "Width of the contour.", unit="px at 720 px height", low=0.0, high=50.0
+    )
+    label: bool = setting(True, "Write the object's id beside it.")
+
+
+@dataclass(frozen=True, slots=True)
+class BlurSettings:
+    """The effect `blur`."""
+
+    sigma_px: float = setting(
+        18.0, "Strength of the background's blur.", unit="px at 720 px height", low=1.0, high=200.0
+    )
+    feather_px: float = setting(
+        4.0, "Width of the soft border.", unit="px at 720 px height", low=0.0, high=100.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EffectSettings:
+    """How the chosen effect looks; lengths grow with the picture's height."""
+
+    highlight: HighlightSettings = field(default_factory=HighlightSettings)
+    blur: BlurSettings = field(default_factory=BlurSettings)
+
+
+@dataclass(frozen=True, slots=True)
 class OutputSettings:
     """What leaves the program."""
 
@@ -147,6 +176,7 @@ class Settings:
     source: SourceSettings = field(default_factory=SourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     tracker: TrackerOverrides = field(default_factory=TrackerOverrides)
+    effect: EffectSettings = field(default_factory=EffectSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

@@ -41,10 +41,12 @@ def test_config_yaml_has_every_key_with_unit_and_range(repo_root: Path) -> None:
         comment = _comment_above(lines, key)
         assert len(comment) > 10, f"{key}: no comment"
         for word in known.spec.choices:
-            assert word in comment, f"{key}: its comment lacks the choice {word}"
+            assert str(word) in comment, f"{key}: its comment lacks the choice {word}"
         for limit in (known.spec.low, known.spec.high):
             if limit is not None and known.spec.low is not None and known.spec.high is not None:
-                assert f"{limit:g}" in comment, f"{key}: its comment lacks the limit {limit:g}"
+                assert f"{limit:.10g}" in comment, (
+                    f"{key}: its comment lacks the limit {limit:.10g}"
+                )
         assert known.spec.unit in comment, f"{key}: its comment lacks the unit"
 
 
