@@ -76,12 +76,13 @@ def make_venv() -> None:
         return
     say(f"Creating .venv with Python {found}")
     flags = ["--clear"] if VENV.exists() else []
-    if not _system_imports("ensurepip", "venv"):
-        # Debian and Ubuntu split these off; the system's own pip can fill a bare environment.
-        if not _system_imports("venv", "pip"):
+    # Debian and Ubuntu split ensurepip off; apt has it, or the system's pip does its work.
+    if not _system_imports("ensurepip", "venv") and not _system_imports("venv", "pip"):
+        if not _may_apt() or not _apt_install(["python3-venv"]):
             raise SetupError(
                 "this Python cannot make virtual environments: sudo apt-get install python3-venv"
             )
+    elif not _system_imports("ensurepip"):
         flags.append("--without-pip")
     done = subprocess.run([sys.executable, "-m", "venv", *flags, str(VENV)], check=False)
     if done.returncode != 0:
