@@ -1,0 +1,255 @@
+"""`python -m bench.speed`: how long each network takes, and how fast whole runs are.
+
+Networks: the typed calls with everything they do on the host, on the demo's pictures, with the
+memory of a long run. Whole runs: `run_live.py` as a process, one object, on an 854x480 video,
+every frame, overlay and mp4 writing included; the rate is that of its own summary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from bench.environment import REPOSITORY, describe_environment, model_line
+from bench.report import ReportError, Table, table, write_block
+from engines.base import EngineError
+from engines.model_folder import load_model
+from engines.options import EngineOptions
+from engines.sam2_graphs import Sam2Networks
+from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
+
+SIZE_WH = (854, 480)
+FPS = 30
+WARM_UP = 10
+AIM_FPS = 20.0
+RUN_TIMEOUT_S = 600.0
+BLOCK = "speed"
+_RATE = re.compile(r"inference\s+([\d.]+)\s+fps")
+
+
+class SpeedError(RuntimeError):
+    """A run of the program failed or said nothing of its rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Spread of one call in milliseconds."""
+
+    name: str
+    threads: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunRate:
+    """Frames per second of whole runs, slowest first."""
+
+    threads: int
+    fps: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle run's rate."""
+        return float(np.median(self.fps))
+
+
+def time_call(name: str, threads: int, calls: int, call: Callable[[], object]) -> Times:
+    """Warm a call up, then time it `calls` times."""
+    for _ in range(WARM_UP):
+        call()
+    took = np.zeros(calls)
+    for i in range(calls):
+        begun = time.perf_counter()
+        call()
+        took[i] = (time.perf_counter() - begun) * 1000
+    p50, p95, p99 = np.percentile(took, (50, 95, 99)).tolist()
+    return Times(name, threads, p50, p95, p99)
+
+
+def time_networks(networks: Sam2Networks, threads: int, calls: int) -> list[Times]:
+    """Time each network as a long run uses it, and one whole tracking step of one object."""
+    manifest = networks.manifest
+    image, ids = DemoScene(SIZE_WH).render(0)
+    features = networks.encode_image(image)
+    points, labels = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
+    output = networks.decode(features.pix_feat_no_mem, features, points, labels)
+    logits, pointer = output.low_res_masks[0], output.obj_ptrs[0]
+    memory = networks.encode_memory(features, logits, True, 10.0)
+    # A long run with one prompt attends to that frame, the recent ones and all their pointers.
+    recent = manifest.num_recent
+    memories, offsets = [memory] * (1 + recent), [0, *range(1, recent + 1)]
+    pointers = 1 + manifest.max_recent_ptrs
+
+    def attend() -> object:
+        return networks.attend(
+            features, memories, offsets, [pointer] * pointers, list(range(pointers))
+        )
+
+    with_memory = networks.attend(
+        features, memories, offsets, [pointer] * pointers, list(range(pointers))
+    ).copy()
+
+    def decode() -> object:
+        return networks.decode(with_memory, features, points, labels)
+
+    def remember() -> object:
+        return networks.encode_memory(features, logits, False, 10.0)
+
+    def step() -> object:
+        networks.encode_image(image)
+        attend()
+        decode()
+        return remember()
+
+    gear = ids == GEAR_ID
+    return [
+        time_call("image_encoder", threads, calls, lambda: networks.encode_image(image)),
+        time_call("memory_attention", threads, calls, attend),
+        time_call("mask_decoder", threads, calls, decode),
+        time_call("memory_encoder", threads, calls, remember),
+        time_call("mask_prompt", threads, calls, lambda: networks.encode_mask_prompt(gear)),
+        time_call("one tracked frame (all but mask_prompt)", threads, calls, step),
+    ]
+
+
+def write_demo_video(path: Path, frames: int) -> None:
+    """Write the demo scene as an H.264 video, as a camera's recording would be."""
+    scene = DemoScene(SIZE_WH)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS, options={"crf": "18"})
+        stream.width, stream.height, stream.pix_fmt = *SIZE_WH, "yuv420p"
+        stream.time_base = Fraction(1, FPS)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(scene.render(index)[0], format="bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def run_program(video: Path, out: Path, model: str, threads: int) -> float:
+    """Run the whole program once; returns its inference rate in frames per second.
+
+    Raises:
+        SpeedError: It failed, or its summary names no rate.
+    """
+    x, y = demo_clicks(SIZE_WH)[GEAR_ID]
+    command = [
+        *(sys.executable, str(REPOSITORY / "run_live.py"), "--source", str(video)),
+        *("--model", model, "--prompt", f"point={x},{y}", "--output", f"video:{out}"),
+        *("--pace", "all", "--set", f"engine.threads={threads}"),
+    ]
+    try:
+        done = subprocess.run(
+            command, cwd=REPOSITORY, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SpeedError(f"run_live.py: not finished after {RUN_TIMEOUT_S:.0f} s") from error
+    said = done.stdout + done.stderr
+    rate = _RATE.search(said)
+    if done.returncode or rate is None:
+        last = said.strip().splitlines()[-1:] or ["no output"]
+        raise SpeedError(f"run_live.py ended with code {done.returncode}: {last[0]}")
+    return float(rate[1])
+
+
+def run_rates(model: str, threads: Sequence[int], frames: int, runs: int) -> list[RunRate]:
+    """Run the program `runs` times for each number of threads."""
+    with tempfile.TemporaryDirectory(prefix="samcam-speed-") as folder:
+        video = Path(folder) / "demo.mp4"
+        write_demo_video(video, frames)
+        return [
+            RunRate(
+                count,
+                tuple(
+                    sorted(
+                        run_program(video, Path(folder) / "out.mp4", model, count)
+                        for _ in range(runs)
+                    )
+                ),
+            )
+            for count in threads
+        ]
+
+
+def network_table(times: Sequence[Times]) -> Table:
+    """Milliseconds per network and number of threads."""
+    return table(
+        ("network", "threads", "p50 ms", "p95 ms", "p99 ms"),
+        [[t.name, str(t.threads), f"{t.p50:.1f}", f"{t.p95:.1f}", f"{t.p99:.1f}"] for t in times],
+    )
+
+
+def rate_table(rates: Sequence[RunRate], frames: int) -> Table:
+    """Frames per second of whole runs."""
+    return table(
+        (f"whole run, {SIZE_WH[0]}x{SIZE_WH[1]}, {frames} frames", "threads", "fps", "all runs"),
+        [
+            [
+                f"one object, overlay, mp4 (aim {AIM_FPS:.0f})",
+                str(rate.threads),
+                f"{rate.median:.1f}",
+                " ".join(f"{fps:.1f}" for fps in rate.fps),
+            ]
+            for rate in rates
+        ],
+    )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; wrong use exits with code 2."""
+    parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
+    parser.add_argument("--model", default="nano", help="model name or folder")
+    parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
+    parser.add_argument("--frames", type=int, default=240, help="length of a whole run")
+    parser.add_argument("--runs", type=int, default=3, help="whole runs per number of threads")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="replace its block bench:speed"
+    )
+    options = parser.parse_args(arguments)
+    for name in ("calls", "frames", "runs"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: expected at least 1")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    options = parse_arguments(arguments)
+    threads = (1, 2)
+    try:
+        head = [model_line(options.model), *describe_environment().lines()]
+        times: list[Times] = []
+        for count in threads:
+            engine = EngineOptions(threads=count)
+            with load_model(options.model, "auto", engine) as networks:
+                times += time_networks(networks, count, options.calls)
+        rates = run_rates(options.model, threads, options.frames, options.runs)
+        tables = (network_table(times), rate_table(rates, options.frames))
+        print("\n\n".join(["\n".join(head), *(made.plain() for made in tables)]))
+        if options.markdown is not None:
+            body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
+            write_block(options.markdown, BLOCK, "\n\n".join(body))
+    except (EngineError, SpeedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 5
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""The accuracy program as a process, with the embedded model, on a small generated tree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.helpers.labelled_data import write_ids, write_palette_png
+
+SIZE_WH = (160, 120)
+FRAMES = 6
+TIMEOUT_S = 120
+
+
+def run(repo_root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.accuracy", *map(str, arguments)]
+    return subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S)
+
+
+def write_scene(folder: Path, masks: Path | None, palette: bool) -> list[str]:
+    """Write a disc and a square that move over noise; returns the disc's boxes as lines."""
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(5).integers(60, 120, (*SIZE_WH[::-1], 3), dtype=np.uint8)
+    lines = []
+    for index in range(FRAMES):
+        picture, ids = noise.copy(), np.zeros(SIZE_WH[::-1], np.uint8)
+        cv2.circle(picture, (50 + 3 * index, 60), 22, (40, 60, 230), -1)
+        cv2.circle(ids, (50 + 3 * index, 60), 22, 1, -1)
+        cv2.rectangle(picture, (105, 30), (140, 80), (220, 200, 40), -1)
+        cv2.rectangle(ids, (105, 30), (140, 80), 2, -1)
+        cv2.imwrite(str(folder / f"{index:05d}.jpg"), picture)
+        if masks is not None:
+            write = write_palette_png if palette else write_ids
+            write(masks / f"{index:05d}.png", ids)
+        lines.append(f"{28 + 3 * index},38,45,45")
+    return lines
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    clip = root / "masks" / "pair"
+    write_scene(clip / "frames", clip / "masks", palette=True)
+    lines = write_scene(root / "boxes" / "disc" / "frames", None, palette=False)
+    (root / "boxes" / "disc" / "gt.txt").write_text("\n".join(lines) + "\n")
+    still = root / "stills" / "photos"
+    write_scene(still / "images", still / "masks", palette=False)
+    return root
+
+
+@pytest.mark.slow
+def test_everything_is_measured_and_written(
+    tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path
+) -> None:
+    """Two presets and both prompts: tables, JSON, Markdown block and a sheet per clip."""
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n<!-- bench:accuracy -->\nold\n<!-- /bench -->\n")
+    done = run(
+        repo_root,
+        *(tree, "--preset", "default,sam2", "--prompt", "box,click", "--out", tmp_path / "sheets"),
+        *("--json", tmp_path / "a.json", "--markdown", page, "--model", nano_dir),
+    )
+    assert done.returncode == 0, done.stderr
+    for part in ("preset sam2, prompt click", "mean of 1", "P_norm", "photos", "manifest"):
+        assert part in done.stdout
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert [(r["preset"], r["prompt"]) for r in report["runs"]] == [
+        ("default", "box"),
+        ("default", "click"),
+        ("sam2", "box"),
+        ("sam2", "click"),
+    ]
+    for measured in report["runs"]:
+        (clip,) = measured["mask_clips"]
+        assert [item["object_id"] for item in clip["objects"]] == [1, 2]
+        assert sorted(clip["objects"][0]["frames"]) == ["1", "2", "3", "4"]
+        assert clip["j"] == pytest.approx(measured["mean"]["j"])
+        assert measured["box_clips"][0]["scores"]["frames"] == FRAMES
+        sheet = tmp_path / "sheets" / f"{measured['preset']}_{measured['prompt']}" / "pair.png"
+        assert cv2.imread(str(sheet)) is not None
+    assert {score["kind"]: len(score["instances"]) for score in report["stills"]} == {
+        "box": 2 * FRAMES,
+        "click": 2 * FRAMES,
+    }
+    # A box around a plain disc is the easiest case there is: a broken prompt or scale shows here.
+    boxed = next(score for score in report["stills"] if score["kind"] == "box")
+    assert boxed["selected"] > 0.4
+    assert "old" not in page.read_text()
+    assert "| pair |" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--preset", "best"), 2, "unknown preset 'best'; expected some of default"),
+        (("--prompt", "text"), 2, "unknown prompt 'text'; expected some of box, click"),
+        (("--clips", "absent"), 2, "--clips absent: not in"),
+        (("--model", "absent"), 4, "model absent: expected nano"),
+    ],
+)
+def test_wrong_use_gives_one_line(
+    tree: Path, repo_root: Path, arguments: tuple[str, str], code: int, message: str
+) -> None:
+    done = run(repo_root, tree, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_layout_gives_one_line(tmp_path: Path, repo_root: Path) -> None:
+    done = run(repo_root, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        f"error: {tmp_path}: layout not recognised; expected masks/CLIP, boxes/CLIP, stills/SET "
+        "or JPEGImages/480p/CLIP with Annotations/480p/CLIP"
+    ]
