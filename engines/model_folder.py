@@ -140,7 +140,7 @@ def load_model(
         raise EngineError(f"{error}: {rebuild_hint(title)}") from error
     reasons = "".join(f"; {kind} refused: {reason}" for kind, reason in refused.items())
     _log.info(
-        "model %s from %s: %s (%s, %d threads per network)%s",
+        "model %s from %s: %s (%s, threads per network: %d)%s",
         manifest.name,
         folder,
         chosen,
