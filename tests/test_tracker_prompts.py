@@ -103,7 +103,8 @@ def test_masks_and_points_replace_each_other() -> None:
 def test_box_corners_come_before_the_clicks_in_pixels_of_the_square() -> None:
     prompt = merge_prompts([click(320, 90, label=0), boxed(64, 36, 640, 360)])
     scaled = scale_points(prompt, SIZE, 256)
-    np.testing.assert_allclose(scaled.points_xy, [[25.6, 25.6], [256, 256], [128, 64]], rtol=1e-6)
+    expected = np.array([[25.6, 25.6], [256, 256], [128, 64]], np.float32)
+    np.testing.assert_allclose(scaled.points_xy, expected, rtol=1e-6)
     np.testing.assert_array_equal(scaled.labels, [2, 3, 0])
     assert scaled.points_xy.dtype == np.float32
     assert scaled.labels.dtype == np.int32
