@@ -90,10 +90,9 @@ def mask_layer(
     box = _covering_box(logits, size_wh, margin_px)
     if box is None:
         return None
-    # Stretching everything and cutting is faster than stretching the part exactly: cv2.resize has
-    # no offset, and a full-HD map takes it 0.3 ms.
-    full = upsample_logits(logits, size_wh)
-    return MaskLayer(object_id, box, full[box.slices], _border_slope(logits, size_wh))
+    return MaskLayer(
+        object_id, box, _upsample_part(logits, size_wh, box), _border_slope(logits, size_wh)
+    )
 
 
 def object_layers(
@@ -180,6 +179,29 @@ def border_distance_u8(layer: MaskLayer, range_px: float) -> U8:
 def distance_px(range_px: float) -> F32:
     """Return the (256,) distances in pixels that the bytes of `border_distance_u8` stand for."""
     return ((np.arange(256, dtype=np.float32) - 128) * (range_px / 127)).astype(np.float32)
+
+
+def _upsample_part(logits: F32, size_wh: tuple[int, int], box: PixelBox) -> F32:
+    """Return what `upsample_logits` gives inside `box`, without the rest.
+
+    cv2.resize has no offset, so this is an affine warp with the same sampling points. Full-size
+    maps would cost more in page faults than in arithmetic: 8 MB per object at full HD.
+    """
+    scale_x, scale_y = logits.shape[1] / size_wh[0], logits.shape[0] / size_wh[1]
+    to_low = np.array(
+        [
+            [scale_x, 0.0, (box.x1 + 0.5) * scale_x - 0.5],
+            [0.0, scale_y, (box.y1 + 0.5) * scale_y - 0.5],
+        ]
+    )
+    part = cv2.warpAffine(
+        logits,
+        to_low,
+        (box.x2 - box.x1, box.y2 - box.y1),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(part, np.float32)
 
 
 def _covering_box(logits: F32, size_wh: tuple[int, int], margin_px: int) -> PixelBox | None:

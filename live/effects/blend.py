@@ -61,7 +61,7 @@ def mix_border(target: U8, over: U8, distance: U8, edge: SoftEdge) -> None:
     found = cv2.findNonZero(cv2.inRange(distance, edge.first, edge.plateau - 1))
     if found is None:
         return
-    columns, rows = found[:, 0, 0], found[:, 0, 1]
+    columns, rows = np.asarray(found).reshape(-1, 2).T  # (N, 1, 2) before OpenCV 5
     below = target[rows, columns].astype(np.float32)
     above = over if over.ndim == 1 else over[rows, columns]
     weight = edge.weights[distance[rows, columns]][:, None]

@@ -86,15 +86,20 @@ def _tinted(image_bgr: U8, colour: Bgr, tint: float) -> U8:
 
 
 def _draw_label(out: U8, layer: MaskLayer) -> None:
-    """Put the object's id on the upper left of its mask, inside the picture."""
+    """Put the object's id on top of its mask, inside the picture."""
+    rows, columns = np.nonzero(layer.logits > 0)
+    if not len(rows):
+        return
+    first_row = columns[: np.searchsorted(rows, rows[0], side="right")]  # rows come sorted
     height, width = out.shape[:2]
     text = f"{layer.object_id} held" if layer.held else str(layer.object_id)
     sprite = _label_sprite(text, object_colour(layer.object_id), max(0.4, height / 900))
     sprite_height, sprite_width = sprite.shape[:2]
     if sprite_height > height or sprite_width > width:
         return
-    x = min(layer.box.x1, width - sprite_width)
-    y = min(max(0, layer.box.y1 - sprite_height), height - sprite_height)
+    middle, top = layer.box.x1 + int(first_row.mean()), layer.box.y1 + int(rows[0])
+    x = min(max(0, middle - sprite_width // 2), width - sprite_width)
+    y = min(max(0, top - sprite_height), height - sprite_height)
     out[y : y + sprite_height, x : x + sprite_width] = sprite
 
 

@@ -1,1 +1,148 @@
-"""Receivers of finished pictures: one file each."""
+"""Sinks: where finished pictures go. `open_sinks` reads the SINK grammar of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from live.config import ConfigError
+from live.sinks.base import FrameSink
+from live.sinks.masks import MasksSink
+from live.sinks.null import NullSink
+from live.sinks.video import VideoOptions, VideoSink
+from live.sinks.window import PreviewWindow, WindowOptions
+from live.sinks.worker import SinkWorker
+from live.slot import SlotMode
+from live.sources.base import SourceInfo
+
+__all__ = ["Outputs", "SinkOptions", "SinkSpec", "open_sinks", "parse_sinks"]
+
+EXPECTED = "expected window, video:FILE.mp4, masks:DIR or none"
+_LATER = ("virtualcam", "web")
+
+
+@dataclass(frozen=True, slots=True)
+class SinkOptions:
+    """Options of every kind of sink.
+
+    Attributes:
+        mode: How the sinks' slots treat an unread picture: "newest" in live pace, "blocking"
+            where every frame counts.
+    """
+
+    mode: SlotMode = "newest"
+    video: VideoOptions = field(default_factory=VideoOptions)
+    window: WindowOptions = field(default_factory=WindowOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSpec:
+    """One `--output`, taken apart: `kind` is window, video, masks or none."""
+
+    kind: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """The open sinks: the window for the main thread, a worker for each of the others."""
+
+    workers: tuple[SinkWorker, ...]
+    window: PreviewWindow | None = None
+
+
+def parse_sinks(texts: Sequence[str]) -> tuple[SinkSpec, ...]:
+    """Read the SINK grammar.
+
+    Raises:
+        ConfigError: All problems at once: unknown kinds, missing names, an output given twice.
+    """
+    problems: list[str] = []
+    specs: list[SinkSpec] = []
+    for text in texts:
+        spec = _parse(text, problems)
+        if spec is not None:
+            if _resolved(spec) in [_resolved(other) for other in specs]:
+                problems.append(f"--output {text}: given twice; expected once")
+            specs.append(spec)
+    if problems:
+        raise ConfigError(problems)
+    return tuple(specs)
+
+
+def open_sinks(texts: Sequence[str], options: SinkOptions, info: SourceInfo) -> Outputs:
+    """Open every output; the threads start with the render loop.
+
+    Args:
+        texts: As the user wrote them.
+        options: How.
+        info: The source, for its rate and size; an output must not overwrite it.
+
+    Raises:
+        ConfigError: See `parse_sinks`; or an output is the source itself.
+        SinkError: One cannot be opened; those opened before it are closed again.
+    """
+    specs = parse_sinks(texts)
+    for spec in specs:
+        _refuse_source(spec, info)
+    workers: list[SinkWorker] = []
+    window = None
+    try:
+        for spec in specs:
+            if spec.kind != "window":
+                count = sum(w.thread_name.startswith(f"sink-{spec.kind}") for w in workers)
+                thread_name = f"sink-{spec.kind}-{count + 1}" if count else f"sink-{spec.kind}"
+                sink = _open_one(spec, options, info)
+                workers.append(SinkWorker(sink, options.mode, thread_name))
+        if any(spec.kind == "window" for spec in specs):
+            window = PreviewWindow(options.window, info)
+    except BaseException:
+        for worker in workers:
+            worker.finish(None)
+        raise
+    return Outputs(tuple(workers), window)
+
+
+def _parse(text: str, problems: list[str]) -> SinkSpec | None:
+    kind, colon, rest = text.partition(":")
+    if kind in _LATER:
+        problems.append(f"--output {text}: not in this release; {EXPECTED}")
+    elif kind in ("window", "none"):
+        if not colon:
+            return SinkSpec(kind)
+        problems.append(f"--output {text}: {kind} takes nothing after it; {EXPECTED}")
+    elif kind not in ("video", "masks"):
+        problems.append(f"--output {text}: unknown; {EXPECTED}")
+    elif not rest:
+        problems.append(f"--output {text}: no name; {EXPECTED}")
+    elif kind == "video" and Path(rest).suffix.lower() != ".mp4":
+        problems.append(f"--output {text}: expected a name that ends in .mp4")
+    else:
+        return SinkSpec(kind, Path(rest))
+    return None
+
+
+def _resolved(spec: SinkSpec) -> SinkSpec:
+    return SinkSpec(spec.kind, spec.path.resolve() if spec.path is not None else None)
+
+
+def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
+    """Refuse to write over what is being read."""
+    if spec.path is None or info.kind not in ("file", "picture", "folder"):
+        return
+    source = Path(info.name).resolve()
+    target = spec.path.resolve()
+    if target == source or (spec.kind == "masks" and target == source.parent):
+        raise ConfigError(
+            f"--output {spec.kind}:{spec.path}: this is where --source {info.name} is read from; "
+            "expected another place"
+        )
+
+
+def _open_one(spec: SinkSpec, options: SinkOptions, info: SourceInfo) -> FrameSink:
+    if spec.kind == "video" and spec.path is not None:
+        return VideoSink(spec.path, info.fps, options.video)
+    if spec.kind == "masks" and spec.path is not None:
+        return MasksSink(spec.path)
+    return NullSink()

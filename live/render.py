@@ -1,0 +1,166 @@
+"""The render loop on the main thread: composes each result once, feeds the sinks, runs the window."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from live.compositor import Compositor, no_signal
+from live.frames import FrameResult
+from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
+from live.pipeline import Wiring
+from live.sinks import Outputs
+from live.sinks.base import Composite
+from live.slot import Closed
+
+_POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
+_RATE_WINDOW = 30  # results over which the window's rate is measured
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How the loop treats time.
+
+    Attributes:
+        live_source: Whether frames come whether read or not (cameras, URLs): only there can the
+            signal be lost.
+        max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
+            window says so, and the outputs of a live source without signal show that instead.
+    """
+
+    live_source: bool = False
+    max_mask_age_ms: float = 500.0
+
+
+class RenderLoop:
+    """What the pipeline calls a renderer: `run` on the main thread, then `close`."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        compositor: Compositor,
+        outputs: Outputs,
+        options: RenderOptions,
+        metrics: Metrics,
+    ) -> None:
+        """Connect the parts; threads start in `run`.
+
+        Args:
+            wiring: Results come from it; the window's commands go to it.
+            compositor: Used by this loop only.
+            outputs: Owned by this loop from now on: `close` closes them.
+            options: How time is treated.
+            metrics: Gets the stages `compose` and `total` and the drops of every sink.
+        """
+        self._wiring = wiring
+        self._compositor = compositor
+        self._workers = outputs.workers
+        self._window = outputs.window
+        self._options = options
+        self._metrics = metrics
+        self._last: Composite | None = None
+        self._last_ns = time.perf_counter_ns()
+        self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
+        for worker in self._workers:
+            metrics.watch_drops(worker.thread_name, lambda worker=worker: worker.dropped)  # type: ignore[misc]  # a default binds the loop's variable
+
+    def run(self) -> None:
+        """Show results until they end, the user quits or `stop` is set.
+
+        Raises:
+            BaseException: What broke capture, inference or a sink, with its own traceback.
+        """
+        for worker in self._workers:
+            worker.start()
+        if self._window is not None:
+            self._window.connect(self._wiring.commands)
+            self._refresh_window()
+        while not self._wiring.stop.is_set():
+            try:
+                result = self._wiring.results.get(_POLL_S)
+            except Closed:
+                return
+            for worker in self._workers:
+                worker.check()
+            if result is not None:
+                self._take(result)
+            elif self._signal_is_lost():
+                self._stand_in()
+            self._refresh_window()
+
+    def close(self, drain: bool, deadline_s: float) -> BaseException | None:
+        """Finish all sinks at the same time, close the window, return the sinks' first error."""
+        for worker in self._workers:
+            worker.end_input()
+        if self._window is not None:
+            self._window.close()
+        errors = [worker.finish(None if drain else deadline_s) for worker in self._workers]
+        return next((error for error in errors if error is not None), None)
+
+    def _take(self, result: FrameResult) -> None:
+        with Stopwatch(self._metrics, COMPOSE):
+            composite = self._compositor.compose(result)
+        self._last, self._last_ns = composite, time.perf_counter_ns()
+        self._arrivals_s.append(time.monotonic())
+        if self._window is not None:
+            self._window.show(composite)
+        self._send(composite)
+        total_ns = time.perf_counter_ns() - result.frame.captured_ns
+        self._metrics.record(TOTAL, total_ns / NS_PER_MS)
+
+    def _send(self, composite: Composite) -> None:
+        """Hand a picture to every sink; the window stays awake while a sink has no room."""
+        for worker in self._workers:
+            while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
+                self._refresh_window()
+
+    def _age_ms(self) -> float:
+        """Return how long ago the last result came, or the loop began."""
+        return (time.perf_counter_ns() - self._last_ns) / NS_PER_MS
+
+    def _signal_is_lost(self) -> bool:
+        """Whether a live source gives no pictures; slow inference is not that."""
+        if not self._options.live_source or self._age_ms() <= self._options.max_mask_age_ms:
+            return False
+        stats = self._wiring.monitor.stats
+        if stats.ended or stats.last_captured_ns is None:
+            return False
+        silent_ms = (time.perf_counter_ns() - stats.last_captured_ns) / NS_PER_MS
+        return stats.no_signal is not None or silent_ms > self._options.max_mask_age_ms
+
+    def _stand_in(self) -> None:
+        """Replace the stale picture on every output, once per outage."""
+        last = self._last
+        if last is None or last.stand_in_time_ns is not None:
+            return
+        passed_ns = time.perf_counter_ns() - self._last_ns
+        self._last = no_signal(last, last.result.frame.time_ns + passed_ns)
+        if self._window is not None:
+            self._window.show(self._last)
+        self._send(self._last)
+
+    def _refresh_window(self) -> None:
+        if self._window is None:
+            return
+        self._window.refresh(self._rate(), self._note())
+        if self._window.quit_requested:
+            self._wiring.stop.set()
+
+    def _rate(self) -> float:
+        """Return results per second over the last ones."""
+        if len(self._arrivals_s) < 2:
+            return 0.0
+        span_s = self._arrivals_s[-1] - self._arrivals_s[0]
+        return (len(self._arrivals_s) - 1) / span_s if span_s > 0 else 0.0
+
+    def _note(self) -> str:
+        """Return what the window says about a stream that stands still, or ""."""
+        age_ms = self._age_ms()
+        if age_ms <= self._options.max_mask_age_ms:
+            return ""
+        seconds = age_ms / 1000
+        if self._signal_is_lost():
+            reason = self._wiring.monitor.stats.no_signal
+            return f"no signal for {seconds:.0f} s" + (f": {reason}" if reason else "")
+        return "" if self._last is None else f"waiting for the next result, {seconds:.0f} s"

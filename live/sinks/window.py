@@ -1,0 +1,203 @@
+"""`window`: the preview, on the main thread; shows the feed with the UI drawn over it."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from live.frames import U8, Command
+from live.sinks.base import Composite, SinkError
+from live.sources.base import SourceInfo
+from live.ui import View, draw_canvas, letterbox_of
+from live.window_input import InputState, WindowInput
+
+_ALTERNATIVES = "use --output with video:FILE.mp4, masks:DIR or none"
+_EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need no more
+_DRAW_EVERY_S = 1 / 62  # a display shows no more
+_CONNECT_TIMEOUT_S = 2.0
+_X11_TCP_PORT = 6000
+
+
+@dataclass(frozen=True, slots=True)
+class WindowOptions:
+    """How the window opens.
+
+    Attributes:
+        title: In its title bar; also its name for window managers.
+        max_width, max_height: Largest size to open with, in pixels; the user can resize it.
+    """
+
+    title: str = "SamCam"
+    max_width: int = 1280
+    max_height: int = 720
+
+
+class PreviewWindow:
+    """Opens on construction; every method belongs to the main thread.
+
+    The canvas always has the size of the window's inside, and the picture is letterboxed here:
+    HighGUI's own scaling (WINDOW_KEEPRATIO) shrinks a canvas that follows the window's size.
+    """
+
+    def __init__(self, options: WindowOptions, info: SourceInfo) -> None:
+        """Open the window.
+
+        Raises:
+            SinkError: There is no display, or this OpenCV was built without windows.
+        """
+        check_display()
+        self._title = options.title
+        width, height = info.size_wh
+        scale = min(1.0, options.max_width / width, options.max_height / height)
+        self._size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        flags = cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_FREERATIO
+        try:
+            cv2.namedWindow(self._title, flags)
+            cv2.resizeWindow(self._title, *self._size_wh)
+            cv2.setMouseCallback(self._title, self._on_mouse)
+        except cv2.error as error:
+            raise SinkError(
+                "--output window: this OpenCV has no windows (opencv-python-headless?): install "
+                f"opencv-python, or {_ALTERNATIVES}"
+            ) from error
+        self._input: WindowInput | None = None
+        self._composite: Composite | None = None
+        self._drawn: tuple[int, InputState | None, str] | None = None
+        self._drawn_s = self._events_s = 0.0
+        self._closed = False
+
+    @property
+    def quit_requested(self) -> bool:
+        """Whether the user pressed q or Esc, or closed the window."""
+        return self._input is not None and self._input.quit_requested
+
+    def connect(self, commands: queue.Queue[Command]) -> None:
+        """Say where prompts and removals go; until then mouse and keys do nothing."""
+        self._input = WindowInput(commands)
+
+    def show(self, composite: Composite) -> None:
+        """Take the newest picture; `refresh` draws it."""
+        self._composite = composite
+        if self._input is not None:
+            self._input.set_known_objects([o.object_id for o in composite.result.objects])
+
+    def refresh(self, fps: float, note: str = "") -> None:
+        """Draw if anything changed, and handle mouse and keys; cheap when nothing is due.
+
+        Args:
+            fps: Results per second, for the status line.
+            note: What is wrong with the stream just now, or "".
+        """
+        now_s = time.monotonic()
+        if self._input is None or self._closed:
+            return
+        content = (id(self._composite), self._input.state, note)
+        if content != self._drawn and now_s - self._drawn_s >= _DRAW_EVERY_S:
+            self._drawn, self._drawn_s = content, now_s
+            self._imshow(self._draw(View(self._composite, self._input.state, fps, note)))
+        if now_s - self._events_s >= _EVENTS_EVERY_S:
+            self._events_s = now_s
+            self._handle_events()
+
+    def close(self) -> None:
+        """Take the window down. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._is_open():
+            cv2.destroyWindow(self._title)
+            cv2.waitKey(1)  # HighGUI removes it while handling events
+
+    def _draw(self, view: View) -> U8:
+        _, _, width, height = cv2.getWindowImageRect(self._title)
+        if width > 0 and height > 0:
+            self._size_wh = (width, height)
+        if self._input is not None and self._composite is not None:
+            self._input.letterbox = letterbox_of(self._composite, self._size_wh)
+        return draw_canvas(view, self._size_wh)
+
+    def _imshow(self, canvas: U8) -> None:
+        if self._is_open():  # else imshow would open a new one
+            cv2.imshow(self._title, canvas)
+
+    def _handle_events(self) -> None:
+        code = cv2.waitKey(1)
+        if self._input is None:
+            return
+        if code != -1:
+            self._input.key(code & 0xFF)
+        if not self._is_open():
+            self._input.quit_requested = True
+
+    def _is_open(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) > 0
+        except cv2.error:
+            return False
+
+    def _on_mouse(self, event: int, x: int, y: int, flags: int, parameter: object) -> None:
+        """Pass on a mouse event; the canvas has the window's size, so x and y are its pixels."""
+        if self._input is None:
+            return
+        # Qt reports the second press of a quick pair as a double click instead of a press.
+        if event in (cv2.EVENT_LBUTTONDOWN, cv2.EVENT_LBUTTONDBLCLK):
+            self._input.press_left(x, y)
+        elif event == cv2.EVENT_LBUTTONUP:
+            self._input.release_left(x, y)
+        elif event in (cv2.EVENT_RBUTTONDOWN, cv2.EVENT_RBUTTONDBLCLK):
+            self._input.press_right(x, y)
+        elif event == cv2.EVENT_MOUSEMOVE:
+            self._input.move(x, y)
+
+
+def check_display() -> None:
+    """Make sure that a window can be opened: Qt aborts the whole process where it cannot.
+
+    Raises:
+        SinkError: There is no display, or nobody answers there.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return
+    display = os.environ.get("DISPLAY", "")
+    if not display:
+        hint = "; Wayland alone will not do, start XWayland" if _has_wayland() else ""
+        raise SinkError(
+            f"--output window: there is no display (DISPLAY is not set{hint}): {_ALTERNATIVES}"
+        )
+    if not _x_server_answers(display):
+        raise SinkError(
+            f"--output window: no X server answers at DISPLAY={display}: {_ALTERNATIVES}"
+        )
+
+
+def _has_wayland() -> bool:
+    return bool(os.environ.get("WAYLAND_DISPLAY"))
+
+
+def _x_server_answers(display: str) -> bool:
+    """Connect to `[host]:number[.screen]` once; access rights are not looked at."""
+    host, colon, rest = display.rpartition(":")
+    number = rest.partition(".")[0]
+    if not colon or not number.isdigit():
+        return Path(display).is_socket()  # macOS style: the path of the socket itself
+    if host in ("", "unix"):
+        path = f"/tmp/.X11-unix/X{number}"
+        return any(_connects(socket.AF_UNIX, address) for address in (path, "\0" + path))
+    return _connects(socket.AF_INET, (host, _X11_TCP_PORT + int(number)))
+
+
+def _connects(family: int, address: str | tuple[str, int]) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_CONNECT_TIMEOUT_S)
+        try:
+            probe.connect(address)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,119 @@
+"""Gives a sink a thread and a slot of its own, so that it can stall nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+from live.sinks.base import Composite, FrameSink
+from live.slot import Closed, Slot, SlotMode
+
+_WAIT_S = 0.25  # longest wait without looking around
+
+_log = logging.getLogger(__name__)
+
+
+class SinkWorker:
+    """Runs one sink; `put`, `check` and `finish` are for the main thread."""
+
+    def __init__(self, sink: FrameSink, mode: SlotMode, thread_name: str) -> None:
+        """Make the worker; `start` starts its thread.
+
+        Args:
+            sink: Used by the worker's thread alone from `start` on.
+            mode: "newest" drops what the sink is too slow for, "blocking" makes `put` wait.
+            thread_name: Such as `sink-video`.
+        """
+        self._sink = sink
+        self._slot: Slot[Composite] = Slot(mode)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """The sink's name as the user wrote it."""
+        return self._sink.name
+
+    @property
+    def thread_name(self) -> str:
+        """Name of the thread in the log, and of the slot among the figures."""
+        return self._thread.name
+
+    @property
+    def dropped(self) -> int:
+        """Pictures the sink was too slow for."""
+        return self._slot.dropped
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, composite: Composite, timeout: float | None = None) -> bool:
+        """Hand over one picture.
+
+        Args:
+            timeout: Seconds to wait for room in a blocking slot.
+
+        Returns:
+            False when no room came in time.
+
+        Raises:
+            BaseException: What broke the sink.
+        """
+        try:
+            return self._slot.put(composite, timeout)
+        except Closed:
+            self.check()
+            raise
+
+    def check(self) -> None:
+        """Raise what broke the sink, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def end_input(self) -> None:
+        """Say that no picture follows; the thread finishes what it has and closes the sink."""
+        self._slot.close()
+
+    def finish(self, deadline_s: float | None) -> BaseException | None:
+        """Wait for the sink to be closed.
+
+        Args:
+            deadline_s: `time.monotonic()` at which to give up; None: wait as long as it takes.
+
+        Returns:
+            What broke the sink, if anything did.
+        """
+        self.end_input()
+        if self._thread.ident is None:
+            self._close_sink()
+            return self._error
+        while self._thread.is_alive():
+            left_s = _WAIT_S if deadline_s is None else deadline_s - time.monotonic()
+            if left_s <= 0:
+                _log.warning("%s: not finished in time, its end may be missing", self.name)
+                break
+            self._thread.join(min(left_s, _WAIT_S))
+        return self._error
+
+    def _run(self) -> None:
+        try:
+            while True:
+                composite = self._slot.get(_WAIT_S)
+                if composite is not None:
+                    self._sink.put(composite)
+        except Closed:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._slot.close()  # wakes a main thread that waits for room
+            self._close_sink()
+
+    def _close_sink(self) -> None:
+        try:
+            self._sink.close()
+        except BaseException as error:
+            if self._error is None:  # else it is a consequence of the first one
+                self._error = error
