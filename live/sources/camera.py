@@ -15,6 +15,7 @@ import cv2
 from live.frames import U8
 from live.sources.base import CaptureError
 from live.sources.options import SourceOptions
+from live.sources.quiet import quiet_opencv
 from live.sources.reconnect import Connection, Grab, ReconnectingSource, SignalLost, nominal_fps
 
 _log = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ OpenDevice: TypeAlias = Callable[[int], Device]
 def open_device(index: int) -> Device:
     """Open a camera with the system's own interface."""
     api = {"linux": cv2.CAP_V4L2, "win32": cv2.CAP_DSHOW, "darwin": cv2.CAP_AVFOUNDATION}
-    return cast(Device, cv2.VideoCapture(index, api.get(sys.platform, cv2.CAP_ANY)))
+    with quiet_opencv():
+        return cast(Device, cv2.VideoCapture(index, api.get(sys.platform, cv2.CAP_ANY)))
 
 
 def list_cameras(

@@ -38,6 +38,8 @@ def open_source(spec: str, options: SourceOptions) -> VideoSource:
 
 
 def _open(spec: str, options: SourceOptions) -> VideoSource:
+    if not spec.strip():
+        raise CaptureError(f"source {spec!r}: is empty; {_EXPECTED}")
     if spec == "demo":
         return DemoSource(options.demo_size_wh, options.fps, options.demo_frames)
     if spec.isdecimal():
@@ -52,7 +54,7 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         return PictureFolder(path, spec, options.fps)
     if path.exists():
         return _open_file(path, spec, options)
-    if not spec or "/" in spec or "\\" in spec or _has_media_suffix(path):
+    if "/" in spec or "\\" in spec or _has_media_suffix(path):
         raise CaptureError(f"source {spec!r}: no such file or folder; {_EXPECTED}")
     try:
         return open_camera(spec, options)

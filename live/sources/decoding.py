@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, cast
@@ -21,6 +22,7 @@ from live.sources.orient import rotate_clockwise
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
+_MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 
 
 def without_password(text: str) -> str:
@@ -54,12 +56,20 @@ def open_container(
     Raises:
         CaptureError: It cannot be opened, or is no video.
     """
+    begin = time.monotonic()
     try:
         container = av.open(address, "r", options=options or {}, timeout=timeouts_s)
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        # RTSP reports a time-out as invalid data.
+        late = timeouts_s is not None and time.monotonic() - begin >= timeouts_s[0]
+        reason = "no answer in time" if late else describe(error)
         raise CaptureError(
-            f"source {name!r}: cannot be opened as a video: {describe(error)}; expected a video "
-            "or picture that FFmpeg can read"
+            f"source {name!r}: cannot be opened as a video: {reason}; "
+            + (
+                "expected a video or picture that FFmpeg can read"
+                if timeouts_s is None
+                else "expected a video; check the address, the password and the network"
+            )
         ) from error
     if container.format.name in _FOREIGN_FORMATS or not video_streams(container):
         kind = container.format.long_name or container.format.name
@@ -77,18 +87,23 @@ def video_streams(container: InputContainer) -> list[VideoStream]:
     return [s for s in streams if not s.disposition & Disposition.attached_pic]
 
 
+class TooManyBrokenFramesError(Exception):
+    """A stream sends nothing but frames that cannot be decoded."""
+
+
 class Decoder:
     """Gives the decoded frames of a container's first video stream, past what is broken."""
 
-    def __init__(self, container: InputContainer, low_delay: bool = False) -> None:
+    def __init__(self, container: InputContainer, live: bool = False) -> None:
         """Start at the beginning.
 
         Args:
-            low_delay: Decode with threads within a frame only: more threads would each hold one
-                frame back.
+            live: Decode with threads within a frame only, since others hold frames back, and
+                give up on a stream that is all broken, which need not end as a file does.
         """
+        self._broken_limit = _MAX_BROKEN_IN_A_ROW if live else None
         self.stream = video_streams(container)[0]
-        self.stream.thread_type = cast(Any, "SLICE" if low_delay else "AUTO")
+        self.stream.thread_type = cast(Any, "SLICE" if live else "AUTO")
         self.broken = 0
         self.decoded = 0
         self._packets: Iterator[Packet[VideoStream]] = container.demux(self.stream)
@@ -101,8 +116,12 @@ class Decoder:
 
         Raises:
             av.error.FFmpegError: The file or stream itself broke.
+            TooManyBrokenFramesError: Live only: none could be decoded for too long.
         """
+        broken_before = self.broken
         while True:
+            if self._broken_limit and self.broken - broken_before > self._broken_limit:
+                raise TooManyBrokenFramesError("nothing it sends can be decoded")
             while self._ready:
                 frame = self._ready.popleft()
                 if not frame.is_corrupt:

@@ -13,6 +13,7 @@ import numpy as np
 
 from live.frames import NS_PER_S, U8, Frame
 from live.sources.base import CaptureError, SourceInfo
+from live.sources.quiet import quiet_opencv
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,8 @@ def read_picture(path: Path) -> U8 | None:
     if data.size == 0:
         return None
     try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        with quiet_opencv():
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error:  # beyond OpenCV's limit of pixels, among others
         return None
     return None if image is None else cast(U8, image)

@@ -12,7 +12,14 @@ import av.error
 from av.container import InputContainer
 
 from live.sources.base import CaptureError, VideoSource
-from live.sources.decoding import Decoder, describe, open_container, to_bgr, without_password
+from live.sources.decoding import (
+    Decoder,
+    TooManyBrokenFramesError,
+    describe,
+    open_container,
+    to_bgr,
+    without_password,
+)
 from live.sources.options import SourceOptions
 from live.sources.reconnect import Connection, Grab, ReconnectingSource, SignalLost, nominal_fps
 from live.sources.video_file import VideoFile
@@ -57,7 +64,7 @@ class UrlConnection:
 
     def __init__(self, container: InputContainer) -> None:
         self._container = container
-        self._decoder = Decoder(container, low_delay=True)
+        self._decoder = Decoder(container, live=True)
         stream = self._decoder.stream
         self._fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
 
@@ -75,7 +82,7 @@ class UrlConnection:
         broken_before = self._decoder.broken
         try:
             frame = self._decoder.next_frame()
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, TooManyBrokenFramesError) as error:
             raise SignalLost(describe(error)) from error
         captured_ns = time.perf_counter_ns()
         if frame is None:

@@ -39,6 +39,7 @@ class VideoFile:
         stream = self._decoder.stream
         rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FPS
         self._interval_ns = round(NS_PER_S / rate)
+        self._expected_frames = stream.frames
         self._start: Fraction | None = None
         self._last_ns = -1
         try:
@@ -89,6 +90,7 @@ class VideoFile:
             return frame
         decoded = self._next_decoded()
         if decoded is None:
+            self._check_complete()
             return None
         return self._to_frame(decoded)
 
@@ -102,19 +104,25 @@ class VideoFile:
     def _next_decoded(self) -> VideoFrame | None:
         try:
             return self._decoder.next_frame()
-        except av.error.InvalidDataError as error:  # of the container: nothing follows
-            _log.warning(
-                "source %r: cut off after %d frames: %s",
-                self._name,
-                self._decoder.decoded,
-                describe(error),
-            )
+        except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
             raise CaptureError(
                 f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
                 f"{describe(error)}; check the disk or the network"
             ) from error
+
+    def _check_complete(self) -> None:
+        """Say once when the end came early; the demuxer takes a cut-off file for a short one."""
+        expected, got = self._expected_frames, self._decoder.decoded + self._decoder.broken
+        self._expected_frames = 0
+        if got < expected:
+            _log.warning(
+                "source %r: ended after %d of %d frames; is the file complete?",
+                self._name,
+                got,
+                expected,
+            )
 
     def _to_frame(self, decoded: VideoFrame) -> Frame:
         index = self._decoder.decoded + self._decoder.broken - 1

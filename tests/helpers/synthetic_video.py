@@ -160,6 +160,7 @@ class MjpegServer:
         self.connections = 0
         self.refuse = False
         self.silent = threading.Event()  # when set, a connection stays open without pictures
+        self.garbage_numbers: set[int] = set()  # of pictures that cannot be decoded
         self.stopped = threading.Event()
         self._per_connection = per_connection
         self._size_wh = size_wh
@@ -192,9 +193,12 @@ class MjpegServer:
     def send_pictures(self, handler: BaseHTTPRequestHandler) -> None:
         """Send one connection's pictures, numbered from 0."""
         for number in range(self._per_connection):
-            ok, jpeg = cv2.imencode(".jpg", numbered_picture(number, self._size_wh))
+            ok, jpeg = cv2.imencode(".jpg", numbered_picture(number % 256, self._size_wh))
             assert ok
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            handler.wfile.write(head.encode() + jpeg.tobytes() + b"\r\n")
+            data = jpeg.tobytes()
+            if number in self.garbage_numbers:
+                data = b"\xff\xd8" + bytes(200)
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+            handler.wfile.write(head.encode() + data + b"\r\n")
         if self.silent.is_set():
             self.stopped.wait(30)

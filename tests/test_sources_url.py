@@ -1,0 +1,167 @@
+"""Streams and recordings behind URLs, from a server on this machine."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from live.frames import Frame
+from live.sources import CaptureError, NoSignal, SourceOptions, VideoSource, open_source
+from live.sources.base import broken_frames
+from live.sources.decoding import without_password
+from tests.helpers.synthetic_video import (
+    MjpegServer,
+    VideoSpec,
+    read_number,
+    serve_file,
+    write_video,
+)
+
+QUICK = SourceOptions(retry_first_s=1e-6, retry_max_s=1e-6, open_timeout_s=5, read_timeout_s=5)
+
+
+def read_or_lost(source: VideoSource) -> Frame | NoSignal:
+    """Return the next frame, or what says that there is none for now."""
+    try:
+        frame = source.read()
+    except NoSignal as lost:
+        return lost
+    assert frame is not None
+    return frame
+
+
+def test_a_recording_is_read_like_a_file(tmp_path: Path) -> None:
+    spec = VideoSpec(times_ms=[0, 40, 300, 340], options=(("movflags", "faststart"),))
+    with serve_file(write_video(tmp_path / "clip.mp4", spec)) as url:
+        source = open_source(url, QUICK)
+        assert (source.info.kind, source.info.live) == ("url", False)
+        frames = []
+        while (frame := source.read()) is not None:
+            frames.append(frame)
+        source.close()
+    assert [frame.time_ns for frame in frames] == [0, 40_000_000, 300_000_000, 340_000_000]
+    assert [read_number(frame.image_bgr) for frame in frames] == [0, 1, 2, 3]
+
+
+def test_a_stream_is_live_and_stamped_on_arrival() -> None:
+    with MjpegServer(per_connection=50).serve() as url:
+        source = open_source(url, QUICK)
+        assert (source.info.kind, source.info.live, source.info.frame_count) == ("url", True, None)
+        frames = [source.read() for _ in range(10)]
+        source.close()
+    stamps = [frame.captured_ns for frame in frames if frame]
+    assert [frame.time_ns for frame in frames if frame] == [s - stamps[0] for s in stamps]
+    numbers = [read_number(frame.image_bgr) for frame in frames if frame]
+    assert numbers == list(range(numbers[0], numbers[0] + 10))
+
+
+def test_a_stream_that_hangs_up_is_connected_again() -> None:
+    server = MjpegServer(per_connection=20)
+    with server.serve() as url:
+        source = open_source(url, QUICK)
+        frames: list[Frame] = []
+        lost = 0
+        while len(frames) < 45 and lost < 10:
+            frame = read_or_lost(source)
+            if isinstance(frame, NoSignal):
+                lost += 1
+            else:
+                frames.append(frame)
+        source.close()
+    assert server.connections >= 3
+    assert lost >= 2
+    assert [frame.index for frame in frames] == list(range(45))
+
+
+def test_a_stream_that_is_gone_is_no_signal_until_it_is_back() -> None:
+    server = MjpegServer(per_connection=20)
+    with server.serve() as url:
+        source = open_source(url, QUICK)
+        server.refuse = True
+        lost: list[NoSignal] = []
+        while len(lost) < 3:
+            answer = read_or_lost(source)
+            if isinstance(answer, NoSignal):
+                lost.append(answer)
+        assert "cannot be opened" in lost[-1].reason
+        server.refuse = False
+        assert source.read() is not None
+        source.close()
+
+
+def test_a_silent_stream_is_lost_after_the_read_time_out() -> None:
+    server = MjpegServer(per_connection=20)
+    server.silent.set()
+    with server.serve() as url:
+        source = open_source(url, SourceOptions(read_timeout_s=0.3))
+        answers = [read_or_lost(source) for _ in range(20)]
+        source.close()
+    *frames, last = answers
+    assert all(isinstance(frame, Frame) for frame in frames)
+    assert isinstance(last, NoSignal)
+    assert last.reason == "no answer in time"
+
+
+def test_a_stream_of_garbage_is_connected_again() -> None:
+    server = MjpegServer(per_connection=5000)
+    server.garbage_numbers = set(range(15, 5000))
+    with server.serve() as url:
+        source = open_source(url, QUICK)
+        answers = [read_or_lost(source) for _ in range(16)]
+        lost = [a for a in answers if isinstance(a, NoSignal)]
+        assert [a.reason for a in lost] == ["nothing it sends can be decoded"]
+        source.close()
+
+
+def test_broken_pictures_of_a_stream_are_skipped_and_counted() -> None:
+    server = MjpegServer(per_connection=20)
+    server.garbage_numbers = {9, 10, 12}
+    with server.serve() as url:
+        source = open_source(url, QUICK)
+        frames = [read_or_lost(source) for _ in range(15)]
+        assert broken_frames(source) == 3
+        source.close()
+    numbers = [read_number(frame.image_bgr) for frame in frames if isinstance(frame, Frame)]
+    assert {9, 10, 12} & set(numbers) == set()
+    assert numbers[-1] - numbers[0] == 17
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        for scheme in ("http", "rtsp"):
+            with pytest.raises(CaptureError, match="cannot be opened") as caught:
+                open_source(f"{scheme}://user:secret@127.0.0.1:{port}/x", QUICK)
+            assert "secret" not in str(caught.value)
+            assert "refused" in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for scheme in ("http", "rtsp"):
+            with pytest.raises(CaptureError, match="no answer in time"):
+                open_source(f"{scheme}://127.0.0.1:{port}/x", SourceOptions(open_timeout_s=0.3))
+
+
+def test_a_page_that_is_no_video(tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    page.write_text("<html>" + "no video here " * 100)
+    with serve_file(page) as url, pytest.raises(CaptureError, match="expected a video"):
+        open_source(url, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@host:554/live", "rtsp://***@host:554/live"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("http://host/clip.mp4", "http://host/clip.mp4"),
+    ],
+)
+def test_passwords_do_not_reach_messages(url: str, shown: str) -> None:
+    assert without_password(url) == shown
