@@ -46,8 +46,8 @@ setup: need-python  ## Make or mend .venv, whatever its state
 	@touch .venv/.base $(if $(wildcard .venv/.test),.venv/.test)
 
 constraints: .venv/.test  ## Write constraints.txt anew from .venv
-	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --exclude-editable \
-	  | sed 's/+cpu$$//' | grep -viE '^(pip|setuptools|opencv-python-headless|nvidia-|triton)'; \
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/python -m pip freeze --all --exclude-editable \
+	  | sed 's/+cpu$$//' | grep -viE '^(pip=|opencv-python-headless|nvidia-|triton)'; \
 	} > constraints.new && mv constraints.new constraints.txt
 
 clean:  ## Remove .venv, caches, builds and out/
