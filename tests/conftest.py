@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+import cv2
 import pytest
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +34,16 @@ def pytest_configure(config: pytest.Config) -> None:
         "expect_errors(pattern=None): the test makes something log at ERROR, and fails if nothing "
         "does; each such message must match the regular expression `pattern`",
     )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip (with CI=true: fail) tests marked `window` where no window can be opened."""
+    if item.get_closest_marker("window") is None:
+        return
+    require_tool("Xvfb", "xvfb")
+    require_tool("xdotool", "xdotool")
+    if re.search(r"GUI:\s+NONE", cv2.getBuildInformation()):
+        skip_or_fail("this cv2 has no windows: run 'make setup' and see what it says")
 
 
 def in_ci() -> bool:
