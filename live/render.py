@@ -1,10 +1,11 @@
-"""The render loop on the main thread: composes each result once, feeds the sinks, runs the window."""
+"""The render loop on the main thread: composes each result once, feeds sinks, runs the window."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 
 from live.compositor import Compositor, no_signal
 from live.frames import FrameResult
@@ -12,6 +13,7 @@ from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
 from live.pipeline import Wiring
 from live.sinks import Outputs
 from live.sinks.base import Composite
+from live.sinks.worker import SinkWorker
 from live.slot import Closed
 
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
@@ -51,7 +53,8 @@ class RenderLoop:
             compositor: Used by this loop only.
             outputs: Owned by this loop from now on: `close` closes them.
             options: How time is treated.
-            metrics: Gets the stages `compose` and `total` and the drops of every sink.
+            metrics: Gets the stage `compose`, the drops of every sink, and `total` where the
+                window is the only output; else the sinks' observers record that.
         """
         self._wiring = wiring
         self._compositor = compositor
@@ -63,7 +66,7 @@ class RenderLoop:
         self._last_ns = time.perf_counter_ns()
         self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
         for worker in self._workers:
-            metrics.watch_drops(worker.thread_name, lambda worker=worker: worker.dropped)  # type: ignore[misc]  # a default binds the loop's variable
+            metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
 
     def run(self) -> None:
         """Show results until they end, the user quits or `stop` is set.
@@ -105,9 +108,10 @@ class RenderLoop:
         self._arrivals_s.append(time.monotonic())
         if self._window is not None:
             self._window.show(composite)
+            if not self._workers:
+                total_ns = time.perf_counter_ns() - result.frame.captured_ns
+                self._metrics.record(TOTAL, total_ns / NS_PER_MS)
         self._send(composite)
-        total_ns = time.perf_counter_ns() - result.frame.captured_ns
-        self._metrics.record(TOTAL, total_ns / NS_PER_MS)
 
     def _send(self, composite: Composite) -> None:
         """Hand a picture to every sink; the window stays awake while a sink has no room."""
@@ -164,3 +168,7 @@ class RenderLoop:
             reason = self._wiring.monitor.stats.no_signal
             return f"no signal for {seconds:.0f} s" + (f": {reason}" if reason else "")
         return "" if self._last is None else f"waiting for the next result, {seconds:.0f} s"
+
+
+def _dropped(worker: SinkWorker) -> int:
+    return worker.dropped

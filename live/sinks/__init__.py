@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,13 +71,19 @@ def parse_sinks(texts: Sequence[str]) -> tuple[SinkSpec, ...]:
     return tuple(specs)
 
 
-def open_sinks(texts: Sequence[str], options: SinkOptions, info: SourceInfo) -> Outputs:
+def open_sinks(
+    texts: Sequence[str],
+    options: SinkOptions,
+    info: SourceInfo,
+    wrap: Callable[[FrameSink], FrameSink] = lambda sink: sink,
+) -> Outputs:
     """Open every output; the threads start with the render loop.
 
     Args:
         texts: As the user wrote them.
         options: How.
         info: The source, for its rate and size; an output must not overwrite it.
+        wrap: Put around every sink but the window, such as an observer.
 
     Raises:
         ConfigError: See `parse_sinks`; or an output is the source itself.
@@ -93,7 +99,7 @@ def open_sinks(texts: Sequence[str], options: SinkOptions, info: SourceInfo) -> 
             if spec.kind != "window":
                 count = sum(w.thread_name.startswith(f"sink-{spec.kind}") for w in workers)
                 thread_name = f"sink-{spec.kind}-{count + 1}" if count else f"sink-{spec.kind}"
-                sink = _open_one(spec, options, info)
+                sink = wrap(_open_one(spec, options, info))
                 workers.append(SinkWorker(sink, options.mode, thread_name))
         if any(spec.kind == "window" for spec in specs):
             window = PreviewWindow(options.window, info)
