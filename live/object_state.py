@@ -61,12 +61,14 @@ class Observation:
     """One step's answer, as far as the state depends on it.
 
     Attributes:
-        visible: Present by its score, and its mask is not empty.
+        present: By its object score.
+        visible: Present, and its mask is not empty.
         prompted: A user's prompt of this step gave the mask.
         predicted_iou: The network's own estimate, 0..1.
         object_score: Object score logit.
     """
 
+    present: bool
     visible: bool
     prompted: bool
     predicted_iou: float
@@ -171,7 +173,8 @@ def _reason(
         return "prompted on this frame" if seen.visible else "the prompt gave no mask"
     count = f"{steps} step{'s' if steps > 1 else ''}"
     if evidence is Evidence.ABSENT:
-        return f"not seen for {count} (object score {seen.object_score:.1f})"
+        why = "empty mask" if seen.present else f"object score {seen.object_score:.1f}"
+        return f"not seen for {count} ({why})"
     iou = f"predicted IoU {seen.predicted_iou:.2f}"
     if evidence is Evidence.WEAK:
         return f"doubtful mask for {count} ({iou})"

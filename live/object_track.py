@@ -100,7 +100,7 @@ class ObjectTrack:
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         gate = self._gate if score > self._settings.presence_threshold else None
-        if gate is None or gate.predicted_box is None or len(self._candidates) == 1:
+        if gate is None:
             choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
             return self._judge(decoded, choice, score, prompted=False)
         boxes = mask_boxes(decoded.low_res_masks[self._candidates])
@@ -208,7 +208,11 @@ class ObjectTrack:
             else:
                 self._gate.observe(answer.box, answer.predicted_iou)
         seen = Observation(
-            answer.visible, answer.prompted, answer.predicted_iou, answer.object_score
+            present=answer.present,
+            visible=answer.visible,
+            prompted=answer.prompted,
+            predicted_iou=answer.predicted_iou,
+            object_score=answer.object_score,
         )
         self._status = advance(self._status, seen, dt_s, self._settings.state)
         answer.low_res_mask.flags.writeable = False

@@ -18,6 +18,9 @@ from live.frames import F32
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
 AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
 
+_NOWHERE: Final = np.zeros(4, np.float32)
+_NOWHERE.flags.writeable = False
+
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
@@ -83,13 +86,16 @@ class MotionGate:
     def choose(self, ious: F32, boxes_xyxy: F32) -> int:
         """Return the index of the candidate that network and motion agree on.
 
+        Until the filter is stable the best predicted IoU wins; an empty mask never does where
+        another has pixels.
+
         Args:
             ious: (N,) predicted IoU.
             boxes_xyxy: (N, 4); zeros for an empty mask.
         """
         predicted = self.predicted_box
         if predicted is None:
-            return int(np.argmax(ious))
+            return select_mask(ious, boxes_xyxy, _NOWHERE, 0.0)
         return select_mask(ious, boxes_xyxy, predicted, self._settings.weight)
 
     def motion_iou(self, box_xyxy: F32) -> float | None:

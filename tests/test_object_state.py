@@ -23,10 +23,10 @@ class Story:
     dt_s: float = FRAME_S
 
     def see(self, iou: float = 0.9, prompted: bool = False, times: int = 1) -> ObjectState:
-        return self._go(Observation(True, prompted, iou, 8.0), times)
+        return self._go(Observation(True, True, prompted, iou, 8.0), times)
 
-    def miss(self, prompted: bool = False, times: int = 1) -> ObjectState:
-        return self._go(Observation(False, prompted, 0.1, -3.5), times)
+    def miss(self, prompted: bool = False, times: int = 1, present: bool = False) -> ObjectState:
+        return self._go(Observation(present, False, prompted, 0.1, -3.5), times)
 
     @property
     def reason(self) -> str:
@@ -65,6 +65,11 @@ def test_one_missed_frame_is_not_a_loss(story: Story) -> None:
     assert story.see() is UNCERTAIN
     assert story.reason == "seen again for 1 step of 2 (predicted IoU 0.90)"
     assert story.see() is TRACKING
+
+
+def test_an_empty_mask_is_not_seen_either(story: Story) -> None:
+    assert story.miss(present=True) is UNCERTAIN
+    assert story.reason == "not seen for 1 step (empty mask)"
 
 
 def test_lost_takes_steps_and_seconds(story: Story) -> None:

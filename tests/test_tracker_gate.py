@@ -62,6 +62,12 @@ def test_it_prefers_the_target_to_a_slightly_better_distractor() -> None:
     assert MotionGate(OURS).choose(ious, boxes) == 0
 
 
+def test_before_it_acts_the_best_filled_mask_wins() -> None:
+    ious = np.array((0.9, 0.5, 0.7), np.float32)
+    assert MotionGate(OURS).choose(ious, np.stack([EMPTY, box(0), box(9)])) == 2
+    assert MotionGate(OURS).choose(ious, np.stack([EMPTY, EMPTY, EMPTY])) == 0
+
+
 @pytest.mark.parametrize("settings", [OURS, PAPER])
 def test_an_empty_mask_is_no_measurement(settings: GateSettings) -> None:
     gate = MotionGate(settings)
