@@ -164,6 +164,22 @@ def test_broken_frames_are_counted_and_skipped(tmp_path: Path) -> None:
     assert frames[-1].index == 19, "a broken frame keeps its place in the count"
 
 
+def test_a_frame_that_the_decoder_made_up_is_broken_too(tmp_path: Path) -> None:
+    """FFmpeg fills half a picture from the one before; a mask would follow what is not there."""
+    path = write_video(tmp_path / "clip.mp4", VideoSpec(size_wh=(256, 192), noise=60))
+    with av.open(str(path)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    start, size = places[5]
+    assert start is not None
+    data = bytearray(path.read_bytes())
+    data[start + size * 9 // 10 : start + size] = bytes(size - size * 9 // 10)
+    path.write_bytes(data)
+    source = open_source(str(path), OPTIONS)
+    frames = read_all(source)
+    assert broken_frames(source) == 1
+    assert [frame.index for frame in frames] == [i for i in range(12) if i != 5]
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

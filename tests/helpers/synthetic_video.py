@@ -68,6 +68,7 @@ class VideoSpec:
         times_ms: Presentation time of each frame; None: evenly at `fps`.
         rotation: Counter-clockwise degrees for the display matrix.
         keyframe_every: Distance of key frames.
+        noise: Strength of noise on the pictures, which makes each frame many bytes.
         options: Of the container, such as {"movflags": "faststart"}.
     """
 
@@ -77,6 +78,7 @@ class VideoSpec:
     times_ms: Sequence[int] | None = None
     rotation: int = 0
     keyframe_every: int = 12
+    noise: int = 0
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -94,9 +96,11 @@ def write_video(path: Path, spec: VideoSpec | None = None) -> Path:
         if spec.rotation:
             stream.set_display_rotation(spec.rotation)
         for number, at in enumerate(times_ms):
-            frame = av.VideoFrame.from_ndarray(
-                numbered_picture(number, spec.size_wh), format="bgr24"
-            )
+            image = numbered_picture(number, spec.size_wh)
+            if spec.noise:
+                grain = np.random.default_rng(number).integers(0, spec.noise, image.shape)
+                image = np.minimum(image + grain, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             frame.pts, frame.time_base = at, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
