@@ -1,0 +1,140 @@
+"""The window with everything around it but the model: the demo scene and a tracker that knows it.
+
+Run as `python -m tests.helpers.window_program FOLDER [EFFECT]` on a display; ends with q. It
+leaves `commands.jsonl` (what the window sent, as it comes) and at the end `report.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from live.compositor import Compositor, compose
+from live.effects import Effect
+from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
+from live.metrics import Metrics
+from live.pipeline import Wiring, run_pipeline
+from live.render import RenderLoop, RenderOptions
+from live.sinks import Outputs, SinkOptions, open_sinks
+from live.sinks.base import Composite
+from live.sinks.worker import SinkWorker
+from live.sources.demo import DemoSource
+from live.sources.demo_scene import DemoScene
+
+SIZE_WH = (640, 360)
+FPS = 15.0
+
+
+def truth_logits(inside: U8) -> F32:
+    """Return (128, 128) logits of a (H, W) 0/1 mask."""
+    height, width = inside.shape
+    rows, columns = np.arange(128) * height // 128, np.arange(128) * width // 128
+    return (inside[np.ix_(rows, columns)] * 16.0 - 8.0).astype(np.float32)
+
+
+@dataclass
+class TruthTracker:
+    """Follows whatever object of the scene a prompt points at."""
+
+    folder: Path
+    scene: DemoScene = field(default_factory=lambda: DemoScene(SIZE_WH))
+    pending: list[Prompt] = field(default_factory=list)
+    targets: dict[int, int] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def pending_prompts(self) -> int:
+        return len(self.pending)
+
+    def prompt(self, prompt: Prompt) -> None:
+        self.pending.append(prompt)
+
+    def remove(self, object_id: int | None) -> None:
+        self.log({"remove": object_id})
+        if object_id is None:
+            self.targets.clear()
+        else:
+            self.targets.pop(object_id, None)
+
+    def step(self, frame: Frame) -> FrameResult:
+        _, ids = self.scene.render(frame.index)
+        for prompt in self.pending:
+            self.take(prompt, ids)
+        self.pending.clear()
+        objects = []
+        for object_id, target in sorted(self.targets.items()):
+            inside = (ids == target).astype(np.uint8)
+            logits = truth_logits(inside) if inside.any() else None
+            state = ObjectState.LOST if logits is None else ObjectState.TRACKING
+            objects.append(
+                ObjectResult(object_id, state, "truth", logits, 1.0, 9.0, None, None, True, ())
+            )
+        self.steps += 1
+        return FrameResult(frame, self.steps - 1, tuple(objects))
+
+    def take(self, prompt: Prompt, ids: U8) -> None:
+        box = prompt.box_xyxy_px
+        points = prompt.points_xy_px.tolist()
+        self.log(
+            {
+                "object": prompt.object_id,
+                "points": points,
+                "labels": prompt.labels.tolist(),
+                "box": None if box is None else box.tolist(),
+            }
+        )
+        x, y = points[0] if points else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        target = int(ids[round(float(y)), round(float(x))])
+        if target and (not points or prompt.labels[0] == 1):
+            self.targets[prompt.object_id] = target
+
+    def log(self, row: dict[str, object]) -> None:
+        with (self.folder / "commands.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass
+class CheckingSink:
+    """Composes every frame anew and compares: the feed must hold the effect and nothing else."""
+
+    effect: Effect
+    name: str = "checking"
+    frames: int = 0
+    with_objects: int = 0
+    differing: int = 0
+
+    def put(self, composite: Composite) -> None:
+        clean = compose(composite.result, self.effect)
+        self.frames += 1
+        self.with_objects += bool(composite.object_ids.any())
+        self.differing += not np.array_equal(clean.feed_bgr, composite.feed_bgr)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+def main() -> int:
+    """Run until the window is left."""
+    folder = Path(sys.argv[1])
+    effect = Effect(sys.argv[2] if len(sys.argv) > 2 else "highlight")
+    source = DemoSource(SIZE_WH, FPS, frames=0)
+    opened = open_sinks(("window",), SinkOptions(), source.info)
+    sink = CheckingSink(effect)
+    outputs = Outputs((SinkWorker(sink, "newest", "sink-checking"),), opened.window)
+    wiring = Wiring.build("live", command_queue=8)
+    loop = RenderLoop(wiring, Compositor(effect), outputs, RenderOptions(), Metrics())
+    run_pipeline(wiring, source, TruthTracker(folder), loop, lambda *_: None, shutdown_s=5.0)
+    report = {"frames": sink.frames, "with_objects": sink.with_objects, "differing": sink.differing}
+    (folder / "report.json").write_text(json.dumps(report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""A display without a screen, and a hand that types and clicks on it.
+
+Xvfb keeps its picture in a memory-mapped file in X's own dump format (`-fbdir`), so a screenshot
+needs no further program.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from live.frames import U8
+from tests.conftest import require_tool
+
+PACKAGES = "xvfb xdotool"
+START_TIMEOUT_S = 20.0
+TOOL_TIMEOUT_S = 30.0
+POLL_S = 0.05
+_HEADER_FIELDS = 25  # XWDFile.h: 25 unsigned 32-bit numbers, big-endian
+_BYTES_PER_COLOUR = 12
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Look again and again until `condition` holds; fail with `what` when it does not."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+        time.sleep(POLL_S)  # another process changes what is looked at: nothing to wait on
+
+
+@dataclass(frozen=True)
+class Display:
+    """A running X server.
+
+    Attributes:
+        name: For the environment variable DISPLAY, such as ":7".
+        dump: The server's picture, in xwd format.
+    """
+
+    name: str
+    dump: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """This process's environment with this display in it."""
+        return {**os.environ, "DISPLAY": self.name}
+
+    def screenshot(self) -> U8:
+        """Return the (H, W, 3) BGR picture on the screen."""
+        data = self.dump.read_bytes()
+        header = struct.unpack(f">{_HEADER_FIELDS}I", data[: 4 * _HEADER_FIELDS])
+        header_size, width, height = header[0], header[4], header[5]
+        bytes_per_line, colours = header[12], header[19]
+        start = header_size + colours * _BYTES_PER_COLOUR
+        pixels = np.frombuffer(data, np.uint8, bytes_per_line * height, start)
+        return pixels.reshape(height, -1, 4)[:, :width, :3].copy()
+
+    def xdotool(self, *arguments: str | int) -> str:
+        """Run xdotool and return what it prints."""
+        done = subprocess.run(
+            ["xdotool", *map(str, arguments)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TOOL_TIMEOUT_S,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def find_window(self, title: str, alive: Callable[[], bool]) -> Window:
+        """Wait for a window with this title, shown by a process that must stay alive."""
+        found: list[str] = []
+
+        def look() -> bool:
+            assert alive(), "the program ended before its window came up"
+            done = subprocess.run(
+                ["xdotool", "search", "--onlyvisible", "--name", f"^{title}$"],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=TOOL_TIMEOUT_S,
+                check=False,  # it fails while there is none
+            )
+            found[:] = done.stdout.split()
+            return bool(found)
+
+        wait_until(look, f"a window called {title}")
+        return Window(self, found[-1])
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window; positions are its own pixels."""
+
+    display: Display
+    id: str
+
+    def geometry(self) -> dict[str, int]:
+        """Return X, Y, WIDTH and HEIGHT on the screen."""
+        lines = self.display.xdotool("getwindowgeometry", "--shell", self.id).splitlines()
+        pairs = (line.split("=") for line in lines)
+        return {key: int(value) for key, value in pairs}
+
+    def screenshot(self) -> U8:
+        """Return the (H, W, 3) BGR pixels of the window's place on the screen."""
+        g = self.geometry()
+        screen = self.display.screenshot()
+        return screen[g["Y"] : g["Y"] + g["HEIGHT"], g["X"] : g["X"] + g["WIDTH"]]
+
+    def click(self, x: int, y: int, button: int = 1) -> None:
+        """Move there, press and release."""
+        self.display.xdotool("mousemove", "--sync", "--window", self.id, x, y, "click", button)
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int], release: bool = True) -> None:
+        """Press the left button at `start`, move to `end`, and let go unless told not to."""
+        move = ("mousemove", "--window", self.id)
+        self.display.xdotool(*move, *start, "mousedown", 1, *move, *end)
+        if release:
+            self.display.xdotool("mouseup", 1)
+
+    def key(self, name: str) -> None:
+        """Press a key; there is no window manager, so the focus is given by hand."""
+        self.display.xdotool("windowfocus", "--sync", self.id, "key", name)
+
+
+@contextmanager
+def running_xvfb(folder: Path, size_wh: tuple[int, int] = (1280, 800)) -> Iterator[Display]:
+    """Start Xvfb on a free display number; skip (with CI=true: fail) where it is missing.
+
+    Args:
+        folder: Empty; the server keeps its picture there.
+    """
+    program = require_tool("Xvfb", PACKAGES)
+    require_tool("xdotool", PACKAGES)
+    number_read, number_write = os.pipe()
+    where = ("-screen", "0", f"{size_wh[0]}x{size_wh[1]}x24", "-fbdir", str(folder))
+    server = subprocess.Popen(
+        [program, "-displayfd", str(number_write), *where, "-nolisten", "tcp"],
+        pass_fds=(number_write,),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(number_write)
+    try:
+        ready, _, _ = select.select([number_read], [], [], START_TIMEOUT_S)
+        number = os.read(number_read, 32).decode().strip() if ready else ""
+        assert number, f"Xvfb did not start within {START_TIMEOUT_S} s"
+        yield Display(f":{number}", folder / "Xvfb_screen0")
+    finally:
+        os.close(number_read)
+        server.terminate()
+        server.wait(TOOL_TIMEOUT_S)
