@@ -22,7 +22,10 @@ from typing import NoReturn
 from engines.base import EngineError
 from live import app
 from live.config import ConfigError
+from live.effects import EFFECT_NAMES
 from live.interrupts import Interrupted, Interrupts
+from live.presets import PRESETS
+from live.request import Request
 from live.sinks.base import SinkError
 from live.sources.base import CaptureError
 
@@ -32,6 +35,17 @@ EXIT_CODES: dict[type[Exception], int] = {
     EngineError: 4,
     SinkError: 5,
 }
+SOURCE_HELP = (
+    "camera index or part of its name, video file, picture, folder of pictures, rtsp:// or "
+    "http:// URL, or demo (0)"
+)
+PROMPT_HELP = (
+    "point=X,Y neg=X,Y box=X1,Y1,X2,Y2 mask=FILE.png [image=FILE] bbox_txt=FILE object=ID "
+    "frame=N, separated by spaces, in pixels of the source; or @FILE.jsonl; repeatable"
+)
+OUTPUT_HELP = (
+    "window, video:FILE.mp4, masks:DIR or none; repeatable (window where there is a display)"
+)
 NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--doctor", "--suggest")
 
 
@@ -50,13 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--source", default="0", metavar="SRC", help=app.SOURCE_HELP)
+    add("--source", default="0", metavar="SRC", help=SOURCE_HELP)
     add("--model", default="nano", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
     add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (auto)")
-    add("--preset", default="default", metavar="NAME", help=f"{' | '.join(app.PRESETS)} (default)")
-    add("--prompt", action="append", default=[], metavar="SPEC", help=app.PROMPT_HELP)
-    add("--output", action="append", default=[], metavar="SINK", help=app.OUTPUT_HELP)
-    add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(app.EFFECTS)}")
+    add("--preset", default="default", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
+    add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
+    add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
+    add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)}")
     add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
@@ -67,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(argv: Sequence[str]) -> app.Request:
+def parse(argv: Sequence[str]) -> Request:
     """Parse the command line.
 
     Raises:
@@ -79,7 +93,7 @@ def parse(argv: Sequence[str]) -> app.Request:
         if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
             raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")
     given = build_parser().parse_args(argv)
-    return app.Request(
+    return Request(
         source=given.source,
         model=given.model,
         backend=given.backend,

@@ -1,101 +1,35 @@
-"""Builds the parts of one run from the command line and the settings, and runs them."""
+"""Builds the parts of one run from the checked command line, and runs them."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
+import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
-import cv2
-
 from engines.model_folder import EngineOptions, load_model
+from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path, load_settings
-from live.config_schema import BACKGROUND_EFFECTS, EFFECTS, EngineSettings, Settings, SourceSettings
-from live.config_tracker import apply_overrides
-from live.frames import FrameResult
-from live.interrupts import Interrupts
+from live.config_schema import SourceSettings
+from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
-from live.pipeline import PipelinePace, Wiring, run_pipeline
-from live.presets import PRESETS, TrackerSettings
+from live.observer import ObservedSink, ObservedSource, StepFigures
+from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.prompts import parse_prompts
-from live.sources import SourceOptions, VideoSource, list_cameras, open_source
-from live.sources.base import SourceInfo
+from live.render import RenderLoop, RenderOptions
+from live.request import Plan, Request, check_request, choose_outputs, choose_pace
+from live.sinks import SinkOptions, open_sinks
+from live.sinks.video import VideoOptions
+from live.sinks.window import WindowOptions
+from live.sources import SourceInfo, SourceOptions, VideoSource, list_cameras, open_source
 from live.summary import format_summary
 from live.tracker import Tracker
 
-__all__ = [
-    "EFFECTS",
-    "OUTPUT_HELP",
-    "PRESETS",
-    "PROMPT_HELP",
-    "SOURCE_HELP",
-    "VERSION",
-    "Request",
-    "run",
-]
-
 VERSION: Final = "0.1.0"
-SOURCE_HELP: Final = (
-    "camera index or part of its name, video file, picture, folder of pictures, rtsp:// or "
-    "http:// URL, or demo (0)"
-)
-PROMPT_HELP: Final = (
-    "point=X,Y neg=X,Y box=X1,Y1,X2,Y2 mask=FILE.png [image=FILE] bbox_txt=FILE object=ID "
-    "frame=N, separated by spaces, in pixels of the source; or @FILE.jsonl; repeatable"
-)
-OUTPUT_HELP: Final = (
-    "window, video:FILE.mp4, masks:DIR or none; repeatable (window where there is a display)"
-)
-
-_LATER_EFFECTS: Final = (
-    "pixelate",
-    "replace",
-    "chroma",
-    "transparent",
-    "dim",
-    "spotlight",
-    "grayscale",
-    "censor",
-)
-_LATER_SINKS: Final = ("virtualcam", "web")
-_LATER_BACKENDS: Final = ("tensorrt", "torch")
-_LATER_PRESETS: Final = ("samurai", "dam", "long")
-_SINK_NAMES: Final = "window, video:FILE.mp4, masks:DIR or none"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """The command line, taken apart but not yet checked."""
-
-    source: str = "0"
-    model: str = "nano"
-    backend: str = "auto"
-    preset: str = "default"
-    prompts: tuple[str, ...] = ()
-    outputs: tuple[str, ...] = ()
-    effect: str = "highlight"
-    pace: str | None = None
-    metrics: Path | None = None
-    config: Path | None = None
-    overrides: tuple[str, ...] = ()
-    check_config: bool = False
-    list_cameras: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a checked request comes to."""
-
-    settings: Settings
-    tracker: TrackerSettings
 
 
 def run(request: Request, interrupts: Interrupts) -> int:
@@ -110,105 +44,92 @@ def run(request: Request, interrupts: Interrupts) -> int:
         print("\n".join(map(str, cameras)) if cameras else "no camera found")
         return 0
     path = request.config or default_config_path()
-    settings = load_settings(path, request.overrides)
-    plan = check_request(request, settings)
+    plan = check_request(request, load_settings(path, request.overrides))
     if request.check_config:
         print(f"configuration is fine: {path or 'the defaults'}")
         return 0
-    configure_logging()
-    return _run(request, plan, interrupts)
+    outputs = choose_outputs(request.outputs)
+    with logging_to_stderr():
+        return _open_and_run(request, plan, outputs, interrupts)
 
 
-def check_request(request: Request, settings: Settings) -> Plan:
-    """Check what needs neither source nor model.
+class _Run:
+    """One run with its figures.
 
-    Raises:
-        ConfigError: All problems at once.
+    Attributes:
+        wiring: Slots and events of the stages.
+        metrics: Figures.
     """
-    problems: list[str] = []
-    problems += _check_word("--effect", request.effect, EFFECTS, _LATER_EFFECTS)
-    if request.pace is not None:
-        problems += _check_word("--pace", request.pace, ("live", "all"), ("recorded",))
-    problems += _check_word("--backend", request.backend, ("auto", "onnxruntime"), _LATER_BACKENDS)
-    problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
-    for sink in request.outputs:
-        problems += _check_sink(sink)
-    for sink in sorted(set(request.outputs)):
-        if request.outputs.count(sink) > 1:
-            problems.append(f"--output {sink}: given twice; expected once")
-    tracker = PRESETS.get(request.preset, PRESETS["default"])
-    try:
-        tracker = apply_overrides(tracker, settings.tracker)
-    except ValueError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError(problems)
-    return Plan(settings, tracker)
+
+    def __init__(
+        self, wiring: Wiring, metrics: Metrics, progress: Progress, writer: MetricsWriter | None
+    ) -> None:
+        self.wiring = wiring
+        self.metrics = metrics
+        self._progress = progress
+        self._writer = writer
+        metrics.watch_drops("frames", lambda: wiring.frames.dropped)
+        metrics.watch_drops("results", lambda: wiring.results.dropped)
+
+    def execute(
+        self,
+        source: VideoSource,
+        tracker: Tracker,
+        renderer: RenderLoop,
+        interrupts: Interrupts,
+        shutdown_s: float,
+    ) -> int:
+        """Run to the end, whatever it is, print the summary, and return the exit code.
+
+        Raises:
+            BaseException: What stopped the run, unless it was the first signal.
+        """
+        observe = StepFigures(self.metrics, self.wiring.frames, self._writer, self._progress)
+        ending = "stopped by an error"
+        try:
+            with interrupts.graceful(self.wiring.stop), self._progress.log_above_bar():
+                ended = run_pipeline(
+                    self.wiring,
+                    ObservedSource(source, self.metrics),
+                    tracker,
+                    renderer,
+                    observe,
+                    shutdown_s,
+                )
+            ending = "end of the source" if ended else "quit"
+        except Interrupted:
+            ending = "forced to end"
+            raise
+        finally:
+            self.close()
+            if interrupts.received is not None:
+                ending = f"interrupted by {signal.Signals(interrupts.received).name}"
+            self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
+            print(format_summary(self.metrics.snapshot(), ending), flush=True)
+        return 0 if interrupts.received is None else 128 + interrupts.received
+
+    def close(self) -> None:
+        """Finish progress and metrics. Idempotent."""
+        self._progress.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
-def _check_word(
-    option: str, word: str, known: Sequence[str], later: Sequence[str]
-) -> Iterator[str]:
-    """Give the problem with one word of the command line, if there is one."""
-    expected = f"expected {' | '.join(known)}"
-    if word in later:
-        yield f"{option} {word}: not in this release; {expected}"
-    elif word not in known:
-        yield f"{option} {word}: {expected}"
-
-
-def _check_sink(sink: str) -> Iterator[str]:
-    kind, colon, rest = sink.partition(":")
-    if kind in _LATER_SINKS:
-        yield f"--output {sink}: not in this release; expected {_SINK_NAMES}"
-    elif kind in ("window", "none"):
-        if colon:
-            yield f"--output {sink}: {kind} takes nothing after it; expected {_SINK_NAMES}"
-    elif kind in ("video", "masks"):
-        if not rest:
-            yield f"--output {sink}: no name; expected {_SINK_NAMES}"
-    else:
-        yield f"--output {sink}: unknown; expected {_SINK_NAMES}"
-
-
-def choose_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    """Return the outputs; the window where none is named.
-
-    Raises:
-        ConfigError: A window is wanted where there is no display.
-    """
-    chosen = tuple(outputs) or ("window",)
-    if "window" in chosen and not has_display():
-        default = "" if outputs else " (the default)"
-        raise ConfigError(
-            f"--output window{default}: there is no display here; expected --output with one of "
-            "video:FILE.mp4, masks:DIR or none"
-        )
-    return chosen
-
-
-def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> PipelinePace:
-    """Return the pace: as asked, else every frame of what is recorded and not looked at."""
-    if pace is not None:
-        return "all" if pace == "all" else "live"
-    return "live" if info.live or "window" in outputs else "all"
-
-
-def has_display() -> bool:
-    """Whether a window can be opened, as far as the environment says."""
-    if sys.platform in ("win32", "darwin"):
-        return True
-    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def configure_logging() -> None:
-    """Log to stderr with the name of the thread; silence what the libraries print themselves."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)-7s %(threadName)s: %(message)s",
-        datefmt="%H:%M:%S",
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    """Log to stderr with the name of the thread."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s", "%H:%M:%S")
     )
-    cv2.setLogLevel(0)
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
 
 
 def source_options(settings: SourceSettings, windowed: bool) -> SourceOptions:
@@ -230,3 +151,76 @@ def source_options(settings: SourceSettings, windowed: bool) -> SourceOptions:
         open_timeout_s=settings.open_timeout_s,
         read_timeout_s=settings.read_timeout_s,
     )
+
+
+def open_tracker(request: Request, plan: Plan) -> Tracker:
+    """Load the model and return a tracker that owns it.
+
+    Raises:
+        ConfigError: The settings do not fit the model.
+        EngineError: The model is missing or damaged, or cannot run.
+    """
+    engine = plan.settings.engine
+    options = EngineOptions(providers=engine.providers, threads=engine.threads)
+    networks = load_model(request.model, request.backend, options)
+    try:
+        return Tracker(networks, plan.tracker)
+    except ValueError as error:
+        networks.close()
+        raise ConfigError(f"tracker.bank.{error}") from error
+
+
+def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run) -> RenderLoop:
+    """Open the outputs and return the render loop that owns them.
+
+    Raises:
+        ConfigError: An output is the source itself.
+        SinkError: One cannot be opened.
+    """
+    settings = plan.settings
+    options = SinkOptions(
+        mode="newest" if run.wiring.pace == "live" else "blocking",
+        video=VideoOptions(settings.output.crf, settings.output.preset),
+        window=WindowOptions(
+            max_width=settings.window.max_width, max_height=settings.window.max_height
+        ),
+    )
+    opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
+    age_ms = settings.pipeline.max_mask_age_ms
+    policy = FeedPolicy(
+        _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
+    )
+    compositor = Compositor(plan.effect, policy)
+    render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
+    return RenderLoop(run.wiring, compositor, opened, render, run.metrics)
+
+
+def _fallback(word: str | None) -> Fallback | None:
+    return None if word is None else Fallback(word)
+
+
+def _open_and_run(
+    request: Request, plan: Plan, outputs: Sequence[str], interrupts: Interrupts
+) -> int:
+    """Open everything, cheapest failure first, run, and return the exit code."""
+    settings = plan.settings
+    with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
+        source = open_source(request.source, source_options(settings.source, "window" in outputs))
+        opened.callback(source.close)
+        info = source.info
+        log.info("source %s: %s, %dx%d at %.3g fps", info.name, info.kind, *info.size_wh, info.fps)
+        prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
+        tracker = open_tracker(request, plan)
+        opened.callback(tracker.close)
+        for prompt in prompts:
+            tracker.prompt(prompt)
+        run = _Run(
+            Wiring.build(choose_pace(request.pace, info, outputs), settings.pipeline.command_queue),
+            Metrics(),
+            Progress(info.frame_count, settings.metrics.period_s),
+            MetricsWriter(request.metrics) if request.metrics is not None else None,
+        )
+        opened.callback(run.close)
+        renderer = open_outputs(plan, outputs, info, run)
+        opened.pop_all()
+    return run.execute(source, tracker, renderer, interrupts, settings.pipeline.shutdown_s)

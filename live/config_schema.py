@@ -121,6 +121,11 @@ class OutputSettings:
     crf: int = setting(
         20, "Quality of a video file: lower is better and larger.", unit="x264 CRF", low=0, high=51
     )
+    preset: str = setting(
+        "superfast",
+        "Speed of the video encoder: a slower one makes a smaller file.",
+        choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
+    )
     on_lost: str | None = setting(
         None,
         "What leaves while no object is visible; null: hide_all for blur, else passthrough.",
@@ -134,12 +139,20 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """The preview window; it can be resized by hand."""
+
+    max_width: int = setting(1280, "Widest it opens.", unit="px", low=160, high=16384)
+    max_height: int = setting(720, "Highest it opens.", unit="px", low=90, high=16384)
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineSettings:
     """The threads between source and sinks."""
 
     max_mask_age_ms: float = setting(
         500.0,
-        "In live pace, a result older than this is no longer shown as live: on_lost applies.",
+        "A picture or a held mask older than this counts as stale: no signal, or hidden.",
         unit="ms",
         low=50.0,
         high=60_000.0,
@@ -178,5 +191,6 @@ class Settings:
     tracker: TrackerOverrides = field(default_factory=TrackerOverrides)
     effect: EffectSettings = field(default_factory=EffectSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    window: WindowSettings = field(default_factory=WindowSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

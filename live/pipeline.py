@@ -83,7 +83,7 @@ def run_pipeline(
     renderer: Renderer,
     observe: StepObserver,
     shutdown_s: float,
-) -> None:
+) -> bool:
     """Run until the source ends, the user quits, `stop` is set or a stage fails.
 
     Args:
@@ -93,6 +93,9 @@ def run_pipeline(
         renderer: Its `run` is called on this thread; always closed.
         observe: Called after every tracker step.
         shutdown_s: Time for the threads to end, all together.
+
+    Returns:
+        Whether the source ended by itself; False after quit or `stop`.
 
     Raises:
         BaseException: The first error of any stage, with its traceback.
@@ -125,7 +128,7 @@ def run_pipeline(
         renderer.run()
     except BaseException as raised:
         error = raised
-    drain = wiring.pace == "all" and error is None and not wiring.stop.is_set()
+    ended = error is None and not wiring.stop.is_set()
     wiring.stop.set()
     deadline_s = time.monotonic() + shutdown_s
     wiring.frames.close()
@@ -134,10 +137,13 @@ def run_pipeline(
     try:
         _join_all(threads, deadline_s)
     finally:  # a second Ctrl-C ends the waiting, not the finishing of the files
-        failed = renderer.close(drain, max(deadline_s, time.monotonic() + shutdown_s / 4))
+        failed = renderer.close(
+            ended and wiring.pace == "all", max(deadline_s, time.monotonic() + shutdown_s / 4)
+        )
     first = error or failed
     if first is not None:
         raise first
+    return ended
 
 
 def _join_all(threads: Sequence[threading.Thread], deadline_s: float) -> None:

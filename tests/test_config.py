@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def test_config_yaml_has_every_key_with_unit_and_range(repo_root: Path) -> None:
                     f"{key}: its comment lacks the limit {limit:.10g}"
                 )
         assert known.spec.unit in comment, f"{key}: its comment lacks the unit"
+
+
+def test_reference_page_has_every_key(repo_root: Path) -> None:
+    text = (repo_root / "docs" / "configuration.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z0-9_.]+)` \|", text, re.MULTILINE)
+    assert listed == list(known_keys())
 
 
 def _comment_above(lines: list[str], key: str) -> str:

@@ -1,0 +1,263 @@
+"""The command line as a process: every wrong use is one clear line and the right exit code."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from live.config import ConfigError
+from live.request import Request, choose_outputs, choose_pace
+from live.sources.base import SourceInfo
+from run_live import main, parse
+from tests.conftest import CliResult, RunCli
+
+DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--output", "none")
+
+
+def errors(result: CliResult) -> list[str]:
+    """The error lines; anything else on stderr must be a log line, never a traceback."""
+    assert "Traceback" not in result.stderr, result.stderr
+    return [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+
+
+def one_error(result: CliResult, code: int, *parts: str) -> None:
+    assert result.returncode == code, result.stderr
+    (line,) = errors(result)
+    for part in parts:
+        assert part in line, line
+
+
+# --- wrong use and configuration: 2 ---------------------------------------------------------
+
+
+def test_unknown_configuration_key_names_the_nearest(run_cli: RunCli) -> None:
+    one_error(run_cli(*DEMO, "--set", "source.fsp=3"), 2, "source.fsp", "unknown", "source.fps")
+
+
+def test_all_configuration_problems_at_once(run_cli: RunCli, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("source:\n  fps: -1\n  mirrored: true\noutput:\n  on_lost: show\n")
+    result = run_cli("--config", path, "--set", "metrics.period_s=0", "--check-config")
+    assert result.returncode == 2
+    lines = errors(result)
+    assert len(lines) == 4
+    for part in (
+        "source.fps: -1: expected a number 0.1..1000",
+        "source.mirror",
+        "hide_all | hold | passthrough",
+        "metrics.period_s: 0: expected",
+    ):
+        assert any(part in line for line in lines), part
+
+
+def test_missing_configuration_file(run_cli: RunCli) -> None:
+    one_error(run_cli(*DEMO, "--config", "none.yaml"), 2, "none.yaml", "No such file")
+
+
+def test_check_config(run_cli: RunCli, repo_root: Path, tmp_path: Path) -> None:
+    fine = run_cli("--check-config")
+    assert (fine.returncode, fine.stderr) == (0, "")
+    assert "the defaults" in fine.stdout
+    (fine.cwd / "config.yaml").write_text("source:\n  fps: 25\n")
+    assert "config.yaml" in run_cli_again(run_cli, fine, "--check-config").stdout
+    (fine.cwd / "config.yaml").write_text("source:\n  fps: 0\n")
+    one_error(run_cli_again(run_cli, fine, "--check-config"), 2, "source.fps: 0")
+    shipped = run_cli_again(run_cli, fine, "--check-config", "--config", repo_root / "config.yaml")
+    assert shipped.returncode == 0
+
+
+def run_cli_again(run_cli: RunCli, before: CliResult, *args: str | Path) -> CliResult:
+    return run_cli(*args, cwd=before.cwd)
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (["--prompt", "point=5000,10"], ["point=5000,10", "854x480"]),
+        (["--prompt", "pint=5,10"], ["pint", "unknown key"]),
+        (["--prompt", "point=5,10 frame=3"], ["frame=3", "0..2"]),
+        (["--effect", "sepia"], ["--effect sepia", "highlight | blur"]),
+        (["--effect", "pixelate"], ["pixelate", "not in this release"]),
+        (["--pace", "recorded"], ["recorded", "not in this release"]),
+        (["--pace", "fast"], ["--pace fast", "live | all"]),
+        (["--backend", "tensorrt"], ["tensorrt", "not in this release"]),
+        (["--preset", "best"], ["--preset best", "sam2"]),
+        (["--preset", "dam"], ["dam", "not in this release"]),
+        (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
+        (["--output", "virtualcam"], ["virtualcam", "not in this release"]),
+        (["--output", "web:8080"], ["web:8080", "not in this release"]),
+        (["--output", "vidoe:x.mp4"], ["vidoe:x.mp4", "video:FILE.mp4"]),
+        (["--output", "masks:"], ["masks:", "masks:DIR"]),
+        (["--output", "none"], ["none", "twice"]),
+        (["--record", "out"], ["--record", "not in this release"]),
+        (["--replay=out"], ["--replay", "not in this release"]),
+        (["--smooth"], ["--smooth", "not in this release"]),
+        (["--doctor"], ["--doctor", "not in this release"]),
+        (["--suggest", "a.json"], ["--suggest", "not in this release"]),
+        (["--surce", "demo"], ["--surce", "--help"]),
+        (["--model"], ["--model", "expected one argument"]),
+    ],
+)
+def test_wrong_use_is_one_line(
+    args: list[str], parts: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """In this process, for speed; the process tests above and below show the exit code."""
+    assert main([*DEMO, *args]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len([line for line in lines if line.startswith("error: ")]) == 1
+    for part in parts:
+        assert part in lines[-1]
+
+
+def test_ctl_is_of_a_later_release(run_cli: RunCli) -> None:
+    one_error(run_cli("ctl", "panic"), 2, "ctl", "not in this release")
+
+
+def test_wrong_prompt_as_a_process(run_cli: RunCli) -> None:
+    one_error(run_cli(*DEMO, "--prompt", "point=5000,10"), 2, "point=5000,10", "854x480")
+
+
+def test_no_display_names_the_other_outputs(run_cli: RunCli) -> None:
+    for extra in ((), ("--output", "window")):
+        one_error(
+            run_cli("--source", "demo", *extra), 2, "no display", "video:FILE.mp4", "masks:DIR"
+        )
+
+
+# --- help, version, cameras ----------------------------------------------------------------
+
+
+def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
+    result = run_cli("--help")
+    assert result.returncode == 0
+    for option in (
+        "--source",
+        "--model",
+        "--backend",
+        "--preset",
+        "--prompt",
+        "--output",
+        "--effect",
+        "--pace",
+        "--metrics",
+        "--config",
+        "--set",
+        "--check-config",
+        "--list-cameras",
+        "--version",
+    ):
+        assert option in result.stdout
+    for absent in (
+        "--record",
+        "--replay",
+        "--suggest",
+        "--doctor",
+        "--smooth",
+        "virtualcam",
+        "web",
+        "pixelate",
+        "recorded",
+    ):
+        assert absent not in result.stdout
+
+
+def test_version_is_the_packages(run_cli: RunCli, repo_root: Path) -> None:
+    project = tomllib.loads((repo_root / "pyproject.toml").read_text())["project"]
+    assert run_cli("--version").stdout == f"samcam {project['version']}\n"
+    assert project["scripts"]["samcam"] == "run_live:main"
+
+
+def test_list_cameras(run_cli: RunCli) -> None:
+    result = run_cli("--list-cameras")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.strip()
+
+
+# --- sources: 3, models: 4, outputs: 5 ------------------------------------------------------
+
+
+def test_wrong_sources(run_cli: RunCli, tmp_path: Path) -> None:
+    one_error(run_cli("--source", "none.mp4", "--output", "none"), 3, "none.mp4", "no such file")
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    one_error(run_cli("--source", text, "--output", "none"), 3, "text.mp4")
+    one_error(run_cli("--source", tmp_path / "cwd", "--output", "none"), 3, "cwd")
+
+
+def test_missing_model_folder(run_cli: RunCli, tmp_path: Path) -> None:
+    one_error(run_cli(*DEMO, "--model", "nona"), 4, "nona", "nano")
+    one_error(run_cli(*DEMO, "--model", tmp_path), 4, "manifest.json", "missing")
+    one_error(run_cli(*DEMO, "--model", "sam2.1-tiny"), 4, "python -m export sam2.1-tiny")
+
+
+def test_truncated_network_is_named(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(nano_dir, folder)
+    network = folder / "mask_decoder.onnx"
+    network.write_bytes(network.read_bytes()[:-100])
+    one_error(run_cli(*DEMO, "--model", folder), 4, "mask_decoder.onnx", "python -m export")
+
+
+def test_unwritable_outputs(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
+    source = DEMO[:-2]
+    blocker = tmp_path / "file"
+    blocker.write_text("in the way")
+    for sink in (f"video:{blocker}/out.mp4", f"video:{tmp_path}", f"masks:{blocker}"):
+        one_error(run_cli(*source, "--output", sink), 5, sink.partition(":")[2])
+    one_error(run_cli(*DEMO, "--metrics", tmp_path / "none" / "m.jsonl"), 5, "m.jsonl")
+
+
+# --- what main decides -----------------------------------------------------------------------
+
+
+def test_a_bug_is_exit_code_1_with_its_traceback(
+    run_cli: RunCli, tmp_path: Path, repo_root: Path
+) -> None:
+    """sitecustomize breaks the configuration loader, as no user can."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import live.config\n"
+        "def broken(*args): raise RuntimeError('a bug')\n"
+        "live.config.load_settings = broken\n"
+    )
+    result = run_cli("--check-config", env={"PYTHONPATH": f"{tmp_path}:{repo_root}"})
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert result.stderr.splitlines()[-1] == "RuntimeError: a bug"
+
+
+def test_defaults_are_the_specified_ones() -> None:
+    request = parse([])
+    assert request == Request()
+    assert (request.source, request.model, request.backend) == ("0", "nano", "auto")
+    assert (request.preset, request.effect, request.pace) == ("default", "highlight", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "live", "outputs", "expected"),
+    [
+        ("file", False, ("video:a.mp4",), "all"),
+        ("demo", False, ("none",), "all"),
+        ("file", False, ("window",), "live"),
+        ("folder", False, ("none", "window"), "live"),
+        ("camera", True, ("none",), "live"),
+        ("url", True, ("video:a.mp4",), "live"),
+    ],
+)
+def test_default_pace(kind: str, live: bool, outputs: tuple[str, ...], expected: str) -> None:
+    info = SourceInfo("x", kind, (64, 48), 30.0, None, live)
+    assert choose_pace(None, info, outputs) == expected
+    assert choose_pace("all", info, outputs) == "all"
+    assert choose_pace("live", info, outputs) == "live"
+
+
+def test_display_decides_the_default_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":99")
+    assert choose_outputs(()) == ("window",)
+    assert choose_outputs(("none",)) == ("none",)
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(ConfigError, match="no display"):
+        choose_outputs(())
