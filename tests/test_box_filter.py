@@ -39,6 +39,12 @@ def test_a_worked_step_of_the_horizontal_axis() -> None:
     assert corrected.mean[4] == pytest.approx(3 * (37.5**2 / 30) / 7.5625)
 
 
+def test_the_noise_of_a_longer_step_is_that_of_its_frames() -> None:
+    doubled = predict(initiate(box(0, 0, 20, 40)), 2 * FRAME_S)
+    assert doubled.cov[0, 0] == pytest.approx(4 + 37.5**2 * (2 * FRAME_S) ** 2 + 2 * 1)
+    assert doubled.cov[4, 4] == pytest.approx(37.5**2 + 2 * (20 / 160 * 30) ** 2)
+
+
 def test_two_steps_of_one_end_where_one_step_of_two_does() -> None:
     state = moving(10, 60)
     twice = predict(predict(state, 1.0), 1.0)

@@ -87,9 +87,10 @@ def test_every_period_makes_the_same_calls_with_the_same_shapes(settings: Tracke
     assert made[0] == 1  # one picture encoding for all objects
 
 
-@ALL
+@pytest.mark.parametrize("name", ["sam2", "default"])
 @pytest.mark.slow
-def test_python_memory_does_not_grow(settings: TrackerSettings) -> None:
+def test_python_memory_does_not_grow(name: str) -> None:
+    settings = PRESETS[name]
     start = traced = 0
     tracemalloc.start()
     try:
