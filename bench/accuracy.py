@@ -246,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             accuracy = measure(data, networks, options)
         print(accuracy.plain())
         if options.json is not None:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(accuracy.to_json(), indent=1), encoding="utf-8")
         if options.markdown is not None:
             write_block(options.markdown, "accuracy", accuracy.markdown())

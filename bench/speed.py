@@ -218,6 +218,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help="replace its block bench:speed"
     )
+    parser.add_argument(
+        "--summary", type=Path, metavar="FILE", help="replace its block bench:speed-summary"
+    )
     options = parser.parse_args(arguments)
     for name in ("calls", "frames", "runs"):
         if getattr(options, name) < 1:
@@ -242,6 +245,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.markdown is not None:
             body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
             write_block(options.markdown, BLOCK, "\n\n".join(body))
+        if options.summary is not None:
+            where = ", ".join(head)
+            write_block(options.summary, f"{BLOCK}-summary", f"{tables[1].markdown()}\n\n{where}.")
     except (EngineError, SpeedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 4

@@ -61,8 +61,11 @@ def test_everything_is_measured_and_written(
     """Two presets and both prompts: tables, JSON, Markdown block and a sheet per clip."""
     page = tmp_path / "page.md"
     page.write_text("# Page\n<!-- bench:accuracy -->\nold\n<!-- /bench -->\n")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- bench:accuracy-summary -->\n<!-- /bench -->\n")
     done = run(
         repo_root,
+        *("--summary", readme),
         *(tree, "--preset", "default,sam2", "--prompt", "box,click", "--out", tmp_path / "sheets"),
         *("--json", tmp_path / "a.json", "--markdown", page, "--model", nano_dir),
     )
@@ -93,6 +96,7 @@ def test_everything_is_measured_and_written(
     assert boxed["selected"] > 0.4
     assert "old" not in page.read_text()
     assert "| pair |" in page.read_text()
+    assert "| 1 clips with masks, preset sam2, prompt click: J |" in readme.read_text()
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,11 @@ def test_speed_reads_the_rate_from_the_summary() -> None:
 def test_speed_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:speed -->\n<!-- /bench -->\n")
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- bench:speed-summary -->\n<!-- /bench -->\n")
     command = [sys.executable, "-m", "bench.speed", "--calls", "2", "--frames", "6", "--runs", "1"]
     done = subprocess.run(
-        [*command, "--markdown", str(page)],
+        [*command, "--markdown", str(page), "--summary", str(readme)],
         cwd=repo_root,
         capture_output=True,
         text=True,
@@ -153,3 +155,5 @@ def test_speed_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir:
     for part in ("image_encoder", "mask_prompt", "one object, overlay, mp4", "manifest"):
         assert part in done.stdout
         assert part in page.read_text()
+    assert "one object, overlay, mp4" in readme.read_text()
+    assert "image_encoder" not in readme.read_text()
