@@ -100,27 +100,7 @@ def run_pipeline(
     Raises:
         BaseException: The first error of any stage, with its traceback.
     """
-    threads = [
-        threading.Thread(
-            target=run_capture,
-            args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor),
-            name="capture",
-            daemon=True,  # a camera that hangs in read must not keep the process alive
-        ),
-        threading.Thread(
-            target=run_inference,
-            args=(
-                wiring.frames,
-                wiring.results,
-                wiring.commands,
-                tracker,
-                wiring.stop,
-                observe,
-            ),
-            name="inference",
-            daemon=True,
-        ),
-    ]
+    threads = _make_threads(wiring, source, tracker, observe)
     error: BaseException | None = None
     try:
         for thread in threads:
@@ -144,6 +124,28 @@ def run_pipeline(
     if first is not None:
         raise first
     return ended
+
+
+def _make_threads(
+    wiring: Wiring, source: VideoSource, tracker: Stepper, observe: StepObserver
+) -> list[threading.Thread]:
+    """Return the capture and the inference thread, not started.
+
+    Both are daemons: a camera that hangs in `read` must not keep the process alive.
+    """
+    capture = threading.Thread(
+        target=run_capture,
+        args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor),
+        name="capture",
+        daemon=True,
+    )
+    inference = threading.Thread(
+        target=run_inference,
+        args=(wiring.frames, wiring.results, wiring.commands, tracker, wiring.stop, observe),
+        name="inference",
+        daemon=True,
+    )
+    return [capture, inference]
 
 
 def _join_all(threads: Sequence[threading.Thread], deadline_s: float) -> None:

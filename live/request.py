@@ -124,7 +124,9 @@ def choose_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     try:
         check_display()
     except SinkError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(
+            f"no --output is given, and the default does not work: {error}"
+        ) from error
     return ("window",)
 
 
