@@ -1,0 +1,194 @@
+"""Whole runs as processes: to the end, interrupted, killed; what they leave behind is readable."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import av
+import jsonschema
+import pytest
+
+from live.interrupts import Interrupted, Interrupts
+from tests.conftest import RunCli
+
+TIMEOUT_S = 120.0
+CLICK = "point=200,200"
+
+
+def read_rows(path: Path) -> list[dict[str, object]]:
+    """Parse a JSONL file; a row cut in two fails here."""
+    text = path.read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def decoded_times(path: Path) -> list[float]:
+    """Decode a whole video and return the time of each frame in seconds."""
+    with av.open(str(path)) as container:
+        return [float(frame.time or 0.0) for frame in container.decode(video=0)]
+
+
+def test_run_to_the_end(run_cli: RunCli, repo_root: Path, nano_dir: Path) -> None:
+    result = run_cli(
+        *("--source", "demo", "--set", "source.demo_frames=12", "--prompt", CLICK),
+        *("--output", "video:out.mp4", "--output", "masks:masks", "--metrics", "m.jsonl"),
+        *("--set", "metrics.period_s=0.5"),
+    )
+    assert result.returncode == 0, result.stderr
+    for part in (
+        "end of the source",
+        "12 of 12 frames",
+        "p99",
+        "encode",
+        "video:out.mp4",
+        "frames 0",
+        "MiB",
+        "source age",
+    ):
+        assert part in result.stdout
+    assert "onnxruntime" in result.stderr  # `auto` says what it took
+    times = decoded_times(result.cwd / "out.mp4")
+    assert times == pytest.approx([n / 30 for n in range(12)], abs=1e-3)
+    masks = sorted(path.name for path in (result.cwd / "masks").glob("*.png"))
+    assert masks == [f"{n:05d}.png" for n in range(12)]
+    tracks = read_rows(result.cwd / "masks" / "tracks.jsonl")
+    assert [row["frame"] for row in tracks] == list(range(12))
+    schema = json.loads((repo_root / "docs/schemas/metrics.schema.json").read_text())
+    rows = read_rows(result.cwd / "m.jsonl")
+    for row in rows:
+        jsonschema.validate(row, schema)
+    assert [row["step"] for row in rows] == list(range(12))
+    assert [row["dropped"] for row in rows] == [0] * 12
+
+
+def test_all_is_deterministic(run_cli: RunCli, nano_dir: Path) -> None:
+    """Two runs of the same command give the same masks and rows, byte for byte."""
+    left = []
+    for name in ("a", "b"):
+        result = run_cli(
+            *("--source", "demo", "--set", "source.demo_frames=6", "--prompt", CLICK),
+            *("--prompt", "object=7 box=500,100,700,300 frame=2", "--output", f"masks:{name}"),
+        )
+        assert result.returncode == 0, result.stderr
+        folder = result.cwd / name
+        left.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert left[0] == left[1]
+    objects = {json.loads(line)["object"] for line in left[0]["tracks.jsonl"].splitlines()}
+    assert objects == {1, 7}
+
+
+@contextmanager
+def running(repo_root: Path, cwd: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the program on the endless demo; it is killed at the end and after a time-out."""
+    process = subprocess.Popen(
+        [
+            *(sys.executable, str(repo_root / "run_live.py"), "--source", "demo"),
+            *("--set", "source.demo_frames=0", "--set", "metrics.period_s=0.5"),
+            *("--set", "source.demo_size=[320, 180]", "--prompt", "point=75,75"),
+            *("--output", "video:out.mp4", "--output", "masks:masks", *args),
+        ],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(TIMEOUT_S, process.kill)
+    watchdog.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+        watchdog.cancel()
+        watchdog.join()
+
+
+def wait_for_frame(stderr: IO[str] | None, frame: int) -> str:
+    """Read progress lines until one reports `frame` or a later one; return all lines read."""
+    assert stderr is not None
+    lines = []
+    for line in stderr:
+        lines.append(line)
+        found = re.search(r"frame (\d+), [0-9.]+ fps", line)
+        if found and int(found[1]) >= frame:
+            return "".join(lines)
+    pytest.fail(f"ended before frame {frame}:\n{''.join(lines)}", pytrace=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("pace", ["live", "all"])
+def test_signal_in_the_middle(
+    signum: signal.Signals, code: int, pace: str, repo_root: Path, tmp_path: Path, nano_dir: Path
+) -> None:
+    with running(repo_root, tmp_path, "--pace", pace, "--metrics", "m.jsonl") as process:
+        log = wait_for_frame(process.stderr, 20)
+        process.send_signal(signum)
+        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in log + stderr
+    assert "left behind" not in stderr
+    assert f"interrupted by {signum.name}" in stdout
+    times = decoded_times(tmp_path / "out.mp4")
+    tracks = read_rows(tmp_path / "masks" / "tracks.jsonl")
+    pictures = len(list((tmp_path / "masks").glob("*.png")))
+    assert len(tracks) == pictures >= 10
+    assert len(times) >= 10
+    assert len(read_rows(tmp_path / "m.jsonl")) >= pictures
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is POSIX")
+def test_killed_run_leaves_readable_files(repo_root: Path, tmp_path: Path, nano_dir: Path) -> None:
+    """SIGKILL may cost the video its last second, and no row or picture that was finished."""
+    with running(repo_root, tmp_path, "--metrics", "m.jsonl") as process:
+        wait_for_frame(process.stderr, 75)
+        process.kill()
+        process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == -signal.SIGKILL
+    times = decoded_times(tmp_path / "out.mp4")
+    assert len(times) >= 30
+    assert times == pytest.approx([n / 30 for n in range(len(times))], abs=1e-3)
+    tracks = read_rows(tmp_path / "masks" / "tracks.jsonl")
+    assert [row["frame"] for row in tracks] == list(range(len(tracks)))
+    assert len(tracks) >= 60
+    for row in tracks:
+        assert (tmp_path / "masks" / f"{row['frame']:05d}.png").stat().st_size > 0
+    assert [row["step"] for row in read_rows(tmp_path / "m.jsonl")][:60] == list(range(60))
+
+
+def send_and_wait(signum: signal.Signals) -> None:
+    """Send a signal to this process and give its handler time to raise."""
+    os.kill(os.getpid(), signum)
+    threading.Event().wait(10)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill sends no signal there")
+def test_first_signal_asks_and_the_second_forces() -> None:
+    stop = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    with Interrupts() as interrupts, interrupts.graceful(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(10)
+        assert interrupts.received == signal.SIGTERM
+        with pytest.raises(Interrupted) as forced:
+            send_and_wait(signal.SIGINT)
+    assert forced.value.exit_code == 130
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill sends no signal there")
+def test_signal_while_loading_ends_at_once() -> None:
+    with Interrupts(), pytest.raises(Interrupted) as early:
+        send_and_wait(signal.SIGTERM)
+    assert early.value.exit_code == 143
