@@ -101,6 +101,17 @@ def without_status(image: U8) -> U8:
     return image[:-40]
 
 
+def status(image: U8) -> U8:
+    """Return the left of the status line, where the chosen object stands."""
+    return image[-40:, :100]
+
+
+@pytest.mark.slow
+def test_closing_the_window_ends_the_program(program: Program) -> None:
+    program.window.ask_to_close()
+    assert program.process.wait(END_TIMEOUT_S) == 0
+
+
 @pytest.mark.slow
 def test_click_shows_the_mask_and_outputs_stay_clean(program: Program) -> None:
     """A left click on the demo's gear marks it on screen; help and status reach no sink."""
@@ -140,6 +151,7 @@ def test_every_gesture_becomes_its_command(program: Program) -> None:
     sent = program.await_commands(2)
     assert (sent["points"], sent["labels"]) == ([[20.0, 30.0]], [0])
     window.key("2")
+    wait_until(lambda: count_colour(status(window.screenshot()), 2) > 20, "object 2 chosen")
     window.drag((300, 200), (200, 120))
     sent = program.await_commands(3)
     assert (sent["object"], sent["box"]) == (2, [200.0, 120.0, 300.0, 200.0])

@@ -87,8 +87,9 @@ class TruthTracker:
                 "box": None if box is None else box.tolist(),
             }
         )
-        x, y = points[0] if points else ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-        target = int(ids[round(float(y)), round(float(x))])
+        corners = points if box is None else box.reshape(2, 2).tolist()
+        x, y = np.mean(corners[:2], axis=0)
+        target = int(ids[round(y), round(x)])
         if target and (not points or prompt.labels[0] == 1):
             self.targets[prompt.object_id] = target
 

@@ -6,6 +6,7 @@ needs no further program.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import struct
@@ -98,6 +99,22 @@ class Display:
         return Window(self, found[-1])
 
 
+class _ClientMessage(ctypes.Structure):
+    """XClientMessageEvent of Xlib.h, with room for the union it is part of."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("serial", ctypes.c_ulong),
+        ("send_event", ctypes.c_int),
+        ("display", ctypes.c_void_p),
+        ("window", ctypes.c_ulong),
+        ("message_type", ctypes.c_ulong),
+        ("format", ctypes.c_int),
+        ("data", ctypes.c_long * 5),
+        ("rest", ctypes.c_long * 12),
+    )
+
+
 @dataclass(frozen=True)
 class Window:
     """One window; positions are its own pixels."""
@@ -127,6 +144,24 @@ class Window:
         self.display.xdotool(*move, *start, "mousedown", 1, *move, *end)
         if release:
             self.display.xdotool("mouseup", 1)
+
+    def ask_to_close(self) -> None:
+        """Do what the cross in a title bar does: send WM_DELETE_WINDOW (ICCCM 4.2.8.1).
+
+        There is no window manager here and this xdotool cannot; Xlib, which it needs, is there.
+        """
+        xlib = ctypes.CDLL("libX11.so.6")
+        xlib.XOpenDisplay.restype = ctypes.c_void_p
+        xlib.XInternAtom.restype = ctypes.c_ulong
+        connection = ctypes.c_void_p(xlib.XOpenDisplay(self.display.name.encode()))
+        assert connection.value, f"cannot connect to {self.display.name}"
+        protocols = xlib.XInternAtom(connection, b"WM_PROTOCOLS", 0)
+        delete = xlib.XInternAtom(connection, b"WM_DELETE_WINDOW", 0)
+        event = _ClientMessage(
+            type=33, window=int(self.id), message_type=protocols, format=32, data=(delete,)
+        )
+        xlib.XSendEvent(connection, ctypes.c_ulong(int(self.id)), 0, 0, ctypes.byref(event))
+        xlib.XCloseDisplay(connection)
 
     def key(self, name: str) -> None:
         """Press a key; there is no window manager, so the focus is given by hand."""

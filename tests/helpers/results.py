@@ -1,0 +1,46 @@
+"""Tracker results made by hand, for everything behind the tracker."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
+
+MS = 1_000_000
+
+
+def disc_logits(size: int, x: float, y: float, radius: float, slope: float = 2.0) -> F32:
+    """Return (size, size) logits of a disc, falling by `slope` per low-resolution pixel."""
+    rows, columns = np.mgrid[:size, :size]
+    distance = np.hypot(columns + 0.5 - x, rows + 0.5 - y)
+    return np.asarray(slope * (radius - distance), np.float32)
+
+
+def textured(size_wh: tuple[int, int], seed: int = 0) -> U8:
+    """Return a picture with something in every pixel."""
+    width, height = size_wh
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3))
+    return values.astype(np.uint8)
+
+
+def tracked(object_id: int, logits: F32 | None, predicted_iou: float = 0.9) -> ObjectResult:
+    """Return a visible object, or a lost one where there are no logits."""
+    return ObjectResult(
+        object_id=object_id,
+        state=ObjectState.LOST if logits is None else ObjectState.TRACKING,
+        reason="made by hand",
+        mask_logits=logits,
+        predicted_iou=predicted_iou,
+        object_score=4.0,
+        motion_iou=None,
+        box_xyxy_px=None if logits is None else (1.0, 2.0, 30.5, 40.0),
+        admitted=logits is not None,
+        memory_steps=(0, 3),
+    )
+
+
+def result_of(
+    image_bgr: U8, objects: tuple[ObjectResult, ...] = (), index: int = 0, time_ns: int = 0
+) -> FrameResult:
+    """Return the result of one frame; step and index are the same."""
+    return FrameResult(Frame(index, time_ns, 0, image_bgr), index, objects)
