@@ -70,6 +70,7 @@ class VideoSink:
         self._path = path
         self._options = options
         self._last_ticks = max(1, round(_TICKS_PER_S / fps))
+        self._file: _OutputFile | None = None
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._held: Packet[VideoStream] | None = (
@@ -121,22 +122,23 @@ class VideoSink:
         if self._closed:
             return
         self._closed = True
-        if self._container is None:
+        if self._container is None or self._file is None:
             self._remove_empty()
             return
-        try:
-            with self._errors_named():
-                if self._stream is not None:
+        with self._errors_named():
+            try:
+                if self._stream is not None and self._file.error is None:
                     for packet in self._stream.encode(None):
                         self._mux(packet)
                     self._mux(None)
-        finally:
-            with self._errors_named():
+            finally:
                 self._container.close()
+                self._file.close()
 
     def _open(self, feed: U8, time_ns: int) -> VideoStream:
         height, width = feed.shape[:2]
-        container = av.open(str(self._path), "w", format="mp4", options=_MUXER_OPTIONS)
+        self._file = _OutputFile(self._path)
+        container = av.open(self._file, "w", format="mp4", options=_MUXER_OPTIONS)
         self._container = container
         # zerolatency: one packet per frame, in order, nothing buffered in the encoder.
         stream = container.add_stream(
@@ -162,11 +164,12 @@ class VideoSink:
     def _mux(self, packet: Packet[VideoStream] | None) -> None:
         """Write the packet before this one, whose duration is now known; None: the last one."""
         held, self._held = self._held, packet
-        if held is None or self._container is None or held.pts is None:
+        if held is None or held.pts is None or self._container is None or self._file is None:
             return
         ends = held.pts + self._last_ticks if packet is None or packet.pts is None else packet.pts
         held.duration = ends - held.pts
         self._container.mux(held)
+        self._file.end_of_packet()
 
     def _remove_empty(self) -> None:
         """Take away the empty file that checking left, if no frame came."""
@@ -187,6 +190,43 @@ class VideoSink:
             f"--output {self.name}: cannot be written: {reason}; "
             "expected a file in a folder that you may write to, on a disk with room"
         )
+
+
+class _OutputFile:
+    """The file under the muxer. FFmpeg never sees a write fail.
+
+    A muxer whose header could not be written crashes the process when it is used or closed
+    (FFmpeg 8 under PyAV 18). So the error is kept, the rest is thrown away, and the file ends
+    after the last fragment that got there whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb", buffering=0)
+        self._whole = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`, or from the first error on nothing any more."""
+        rest = memoryview(data)
+        while rest and self.error is None:
+            try:
+                rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def end_of_packet(self) -> None:
+        """Note that what was written so far is whole; raise what went wrong before."""
+        if self.error is not None:
+            raise self.error
+        self._whole = self._file.tell()
+
+    def close(self) -> None:
+        """Cut off a broken end and close. Idempotent."""
+        if self.error is not None and not self._file.closed:
+            with contextlib.suppress(OSError):  # no regular file: nothing to cut
+                self._file.truncate(self._whole)
+        self._file.close()
 
 
 def _to_i420(feed: U8, stream: VideoStream) -> U8:
