@@ -12,6 +12,7 @@ from engines.model_folder import EngineOptions, load_model
 from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path, load_settings
 from live.config_schema import SourceSettings
+from live.frames import Prompt
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
 from live.observer import ObservedSink, ObservedSource, StepFigures
@@ -101,11 +102,12 @@ class _Run:
             ending = "forced to end"
             raise
         finally:
-            self.close()
             if interrupts.received is not None:
                 ending = f"interrupted by {signal.Signals(interrupts.received).name}"
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
+            self._progress.close()  # before the summary, so that the bar stays above it
             print(format_summary(self.metrics.snapshot(), ending), flush=True)
+            self.close()
         return 0 if interrupts.received is None else 128 + interrupts.received
 
     def close(self) -> None:
@@ -170,6 +172,22 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         raise ConfigError(f"tracker.bank.{error}") from error
 
 
+def add_prompts(tracker: Tracker, prompts: Sequence[Prompt]) -> None:
+    """Give the command line's prompts to the tracker.
+
+    Raises:
+        ConfigError: All that it refuses, such as one that only says where the object is not.
+    """
+    problems = []
+    for prompt in prompts:
+        try:
+            tracker.prompt(prompt)
+        except ValueError as error:
+            problems.append(f"--prompt: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
 def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run) -> RenderLoop:
     """Open the outputs and return the render loop that owns them.
 
@@ -212,8 +230,7 @@ def _open_and_run(
         prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
         tracker = open_tracker(request, plan)
         opened.callback(tracker.close)
-        for prompt in prompts:
-            tracker.prompt(prompt)
+        add_prompts(tracker, prompts)
         run = _Run(
             Wiring.build(choose_pace(request.pace, info, outputs), settings.pipeline.command_queue),
             Metrics(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +32,9 @@ class Progress:
         self._done = 0
         self._bar: Any = None
         if frame_count is not None and sys.stderr.isatty():
-            self._bar = _Bar(total=frame_count, unit=" frames", dynamic_ncols=True)
+            # Asked here because tqdm draws nothing on a terminal that says it has size 0 x 0.
+            width, height = shutil.get_terminal_size()
+            self._bar = _Bar(total=frame_count, unit=" frames", ncols=width, nrows=height)
 
     def log_above_bar(self) -> AbstractContextManager[None]:
         """Return a context in which log lines do not break the bar."""

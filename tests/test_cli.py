@@ -120,6 +120,10 @@ def test_wrong_prompt_as_a_process(run_cli: RunCli) -> None:
     one_error(run_cli(*DEMO, "--prompt", "point=5000,10"), 2, "point=5000,10", "854x480")
 
 
+def test_prompt_that_points_at_nothing(run_cli: RunCli, nano_dir: Path) -> None:
+    one_error(run_cli(*DEMO, "--prompt", "neg=5,10"), 2, "--prompt", "positive point")
+
+
 def test_no_display_names_the_other_outputs(run_cli: RunCli) -> None:
     others = ("no display", "video:FILE.mp4", "masks:DIR")
     one_error(run_cli("--source", "demo"), 2, "no --output", *others)
@@ -209,6 +213,15 @@ def test_unwritable_outputs(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> 
     for sink in (f"video:{blocker}/out.mp4", f"video:{folder}", f"masks:{blocker}"):
         one_error(run_cli(*source, "--output", sink), 5, sink.partition(":")[2])
     one_error(run_cli(*DEMO, "--metrics", tmp_path / "none" / "m.jsonl"), 5, "m.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_full_disk_in_the_middle_ends_the_run_with_its_summary(
+    run_cli: RunCli, nano_dir: Path
+) -> None:
+    result = run_cli(*DEMO, "--metrics", "/dev/full")
+    one_error(result, 5, "/dev/full", "No space left")
+    assert "summary: stopped by an error; 1 of" in result.stdout
 
 
 # --- what main decides -----------------------------------------------------------------------

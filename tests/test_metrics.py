@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 import threading
 import tracemalloc
@@ -212,3 +214,22 @@ def test_progress_bar_on_a_terminal(
     progress.close()
     progress.close()
     assert "10/10" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a pseudo-terminal")
+def test_progress_bar_on_a_terminal_without_a_size(repo_root: Path) -> None:
+    """A terminal may say 0 x 0, as `script` and containers do; tqdm alone then drew nothing."""
+    program = (
+        "from live.progress import Progress\n"
+        "progress = Progress(2, 1.0)\n"
+        "progress.update(0); progress.update(1); progress.close()\n"
+    )
+    ours, theirs = os.openpty()
+    try:
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=repo_root, stderr=theirs, timeout=60, check=True
+        )
+        assert b"2/2" in os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
