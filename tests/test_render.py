@@ -1,0 +1,212 @@
+"""The render loop without a window: order, errors, lost signals; and no GUI call at all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import pytest
+
+from engines.base import EngineError
+from live.capture import CaptureStats
+from live.compositor import Compositor
+from live.effects import Effect
+from live.frames import Frame, FrameResult
+from live.metrics import COMPOSE, Metrics
+from live.pipeline import Wiring
+from live.render import RenderLoop, RenderOptions
+from live.sinks import Outputs
+from live.sinks.base import Composite, SinkError
+from live.sinks.worker import SinkWorker
+
+WAIT_S = 10.0
+MAX_AGE_MS = 60.0
+
+
+@dataclass
+class Collector:
+    """A sink that keeps what it gets and tells when something of interest came."""
+
+    name: str = "collector"
+    fail_at: int | None = None
+    got: list[Composite] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+    closed: bool = False
+
+    def put(self, item: Composite) -> None:
+        if item.result.frame.index == self.fail_at:
+            raise SinkError("collector: broke")
+        with self.changed:
+            self.got.append(item)
+            self.changed.notify_all()
+
+    def close(self) -> None:
+        self.closed = True
+
+    def await_count(self, count: int) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.got) >= count, WAIT_S)
+
+
+def result(index: int) -> FrameResult:
+    image = np.full((6, 8, 3), index, np.uint8)
+    return FrameResult(Frame(index, index * 10**8, time.perf_counter_ns(), image), index, ())
+
+
+@dataclass
+class Loop:
+    """A render loop with its wiring and one collecting sink."""
+
+    wiring: Wiring
+    sink: Collector
+    metrics: Metrics
+    loop: RenderLoop
+
+
+def make(pace: str = "all", live_source: bool = False, fail_at: int | None = None) -> Loop:
+    wiring = Wiring.build("live" if pace == "live" else "all", command_queue=4)
+    sink, metrics = Collector(fail_at=fail_at), Metrics()
+    mode = wiring.results.mode
+    outputs = Outputs((SinkWorker(sink, mode, "sink-collector"),))
+    options = RenderOptions(live_source, MAX_AGE_MS)
+    loop = RenderLoop(wiring, Compositor(Effect()), outputs, options, metrics)
+    return Loop(wiring, sink, metrics, loop)
+
+
+@contextmanager
+def running(made: Loop) -> Iterator[None]:
+    """Run the loop on a thread while the test looks on; then stop and close it."""
+    thread = threading.Thread(target=made.loop.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        made.wiring.stop.set()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+        assert made.loop.close(False, time.monotonic() + WAIT_S) is None
+
+
+def test_every_result_is_composed_once_and_reaches_the_sink(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a window no GUI function may be called: opencv-python-headless has none."""
+    for name in ("namedWindow", "imshow", "waitKey", "destroyWindow", "setMouseCallback"):
+        monkeypatch.delattr(cv2, name)
+    made = make()
+
+    def produce() -> None:
+        for index in range(30):
+            made.wiring.results.put(result(index))
+        made.wiring.results.close()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    made.loop.run()
+    producer.join(WAIT_S)
+    assert made.loop.close(True, time.monotonic()) is None
+    assert [item.result.frame.index for item in made.sink.got] == list(range(30))
+    assert made.sink.closed
+    snapshot = made.metrics.snapshot()
+    assert snapshot.stages[COMPOSE].count == 30
+    assert snapshot.dropped == {"sink-collector": 0}
+
+
+def test_what_broke_inference_comes_out_here() -> None:
+    made = make()
+    made.wiring.results.close(EngineError("mask_decoder: no memory"))
+    with pytest.raises(EngineError, match="mask_decoder: no memory"):
+        made.loop.run()
+    assert made.loop.close(False, time.monotonic() + WAIT_S) is None
+    assert made.sink.closed
+
+
+def test_what_broke_a_sink_comes_out_even_if_no_further_result_comes() -> None:
+    made = make(fail_at=0)
+    made.wiring.results.put(result(0))
+    with pytest.raises(SinkError, match="collector: broke"):
+        made.loop.run()  # nobody closes the results: the loop must look by itself
+    assert isinstance(made.loop.close(True, time.monotonic()), SinkError)
+
+
+def test_stop_ends_the_loop_while_a_sink_has_no_room() -> None:
+    """Ctrl-C with a sink that hangs: the loop must not wait for room that never comes."""
+    made = make()
+    with made.sink.changed, running_without_close(made) as thread:
+        for index in range(3):  # one inside the sink, one in its slot, one waiting for room
+            assert made.wiring.results.put(result(index), WAIT_S)
+        made.wiring.stop.set()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+    assert made.loop.close(True, time.monotonic()) is None
+
+
+@contextmanager
+def running_without_close(made: Loop) -> Iterator[threading.Thread]:
+    thread = threading.Thread(target=made.loop.run)
+    thread.start()
+    yield thread
+
+
+def test_a_lost_signal_replaces_the_stale_picture_once_until_it_is_back() -> None:
+    made = make("live", live_source=True)
+    with running(made):
+        made.wiring.results.put(result(5))
+        made.sink.await_count(1)
+        stats = CaptureStats(6, 0, "unplugged", time.perf_counter_ns(), ended=False)
+        made.wiring.monitor.publish(stats)
+        made.sink.await_count(2)
+        lost = made.sink.got[1]
+        assert lost.hidden
+        assert lost.time_ns >= 5 * 10**8 + int(MAX_AGE_MS * 1e6)
+        assert not np.array_equal(lost.feed_bgr, made.sink.got[0].feed_bgr)
+        made.wiring.results.put(result(20))
+        made.sink.await_count(3)
+    assert [item.stand_in_time_ns is None for item in made.sink.got[:3]] == [True, False, True]
+    assert made.sink.got[2].time_ns == 20 * 10**8
+
+
+def test_a_stuck_camera_counts_as_lost_too() -> None:
+    """Some drivers just stop answering: the last grab is then long ago."""
+    made = make("live", live_source=True)
+    with running(made):
+        made.wiring.results.put(result(0))
+        long_ago_ns = time.perf_counter_ns() - 10**9
+        made.wiring.monitor.publish(CaptureStats(1, 0, None, long_ago_ns, ended=False))
+        made.sink.await_count(2)
+    assert made.sink.got[1].stand_in_time_ns is not None
+
+
+@pytest.mark.parametrize("case", ["file", "slow model", "ended"])
+def test_no_stand_in_where_no_signal_is_lost(case: str) -> None:
+    """A slow model, a file with long frames and the end of a source are no lost signal."""
+    made = make("live", live_source=case != "file")
+    seen = threading.Event()
+
+    class Monitor:
+        """Gives the same statistics for ever and counts the looks."""
+
+        looks = 0
+
+        @property
+        def stats(self) -> CaptureStats:
+            self.looks += 1
+            if self.looks >= 5:
+                seen.set()
+            grabbed_ns = time.perf_counter_ns() if case == "slow model" else 1
+            return CaptureStats(9, 0, None, grabbed_ns, ended=case == "ended")
+
+    object.__setattr__(made.wiring, "monitor", Monitor())
+    with running(made):
+        made.wiring.results.put(result(0))
+        made.sink.await_count(1)
+        if case == "file":  # the monitor is not even asked there
+            time.sleep(2 * MAX_AGE_MS / 1000)
+        else:
+            assert seen.wait(WAIT_S)
+    assert [item.stand_in_time_ns for item in made.sink.got] == [None]
