@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -57,20 +58,24 @@ def test_missing_configuration_file(run_cli: RunCli) -> None:
     one_error(run_cli(*DEMO, "--config", "none.yaml"), 2, "none.yaml", "No such file")
 
 
-def test_check_config(run_cli: RunCli, repo_root: Path, tmp_path: Path) -> None:
-    fine = run_cli("--check-config")
-    assert (fine.returncode, fine.stderr) == (0, "")
-    assert "the defaults" in fine.stdout
-    (fine.cwd / "config.yaml").write_text("source:\n  fps: 25\n")
-    assert "config.yaml" in run_cli_again(run_cli, fine, "--check-config").stdout
-    (fine.cwd / "config.yaml").write_text("source:\n  fps: 0\n")
-    one_error(run_cli_again(run_cli, fine, "--check-config"), 2, "source.fps: 0")
-    shipped = run_cli_again(run_cli, fine, "--check-config", "--config", repo_root / "config.yaml")
-    assert shipped.returncode == 0
-
-
-def run_cli_again(run_cli: RunCli, before: CliResult, *args: str | Path) -> CliResult:
-    return run_cli(*args, cwd=before.cwd)
+def test_check_config(
+    repo_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`config.yaml` of the current folder counts, where there is one."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--check-config"]) == 0
+    assert capsys.readouterr() == ("configuration is fine: the defaults\n", "")
+    path = tmp_path / "config.yaml"
+    path.write_text("source:\n  fps: 25\n")
+    assert main(["--check-config"]) == 0
+    assert capsys.readouterr() == ("configuration is fine: config.yaml\n", "")
+    path.write_text("source:\n  fps: 0\n")
+    assert main(["--check-config"]) == 2
+    assert "config.yaml: source.fps: 0: expected" in capsys.readouterr().err
+    assert main(["--check-config", "--config", str(repo_root / "config.yaml")]) == 0
 
 
 @pytest.mark.parametrize(
@@ -182,18 +187,38 @@ def test_list_cameras(run_cli: RunCli) -> None:
 # --- sources: 3, models: 4, outputs: 5 ------------------------------------------------------
 
 
-def test_wrong_sources(run_cli: RunCli, tmp_path: Path) -> None:
+def fails(
+    capsys: pytest.CaptureFixture[str], code: int, args: Sequence[str | Path], *parts: str
+) -> None:
+    """Run in this process; for further cases of what is tested as a process too."""
+    assert main([str(arg) for arg in args]) == code
+    lines = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert len(lines) == 1
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_wrong_source(run_cli: RunCli) -> None:
     one_error(run_cli("--source", "none.mp4", "--output", "none"), 3, "none.mp4", "no such file")
+
+
+def test_more_wrong_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("not a video")
-    one_error(run_cli("--source", text, "--output", "none"), 3, "text.mp4")
-    one_error(run_cli("--source", tmp_path / "cwd", "--output", "none"), 3, "cwd")
+    fails(capsys, 3, ("--source", text, "--output", "none"), "text.mp4")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    fails(capsys, 3, ("--source", empty, "--output", "none"), "empty")
 
 
 def test_missing_model_folder(run_cli: RunCli, tmp_path: Path) -> None:
-    one_error(run_cli(*DEMO, "--model", "nona"), 4, "nona", "nano")
-    one_error(run_cli(*DEMO, "--model", tmp_path), 4, "manifest.json", "missing")
-    one_error(run_cli(*DEMO, "--model", "sam2.1-tiny"), 4, "python -m export sam2.1-tiny")
+    one_error(run_cli(*DEMO, "--model", tmp_path / "none"), 4, "none", "nano")
+
+
+def test_more_missing_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fails(capsys, 4, (*DEMO, "--model", "nona"), "nona", "nano")
+    fails(capsys, 4, (*DEMO, "--model", tmp_path), "manifest.json", "missing")
+    fails(capsys, 4, (*DEMO, "--model", "sam2.1-tiny"), "python -m export sam2.1-tiny")
 
 
 def test_truncated_network_is_named(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
@@ -204,15 +229,22 @@ def test_truncated_network_is_named(run_cli: RunCli, tmp_path: Path, nano_dir: P
     one_error(run_cli(*DEMO, "--model", folder), 4, "mask_decoder.onnx", "python -m export")
 
 
-def test_unwritable_outputs(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
-    source = DEMO[:-2]
+def test_unwritable_output(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("in the way")
-    folder = tmp_path / "folder.mp4"
+    path = blocker / "out.mp4"
+    one_error(run_cli(*DEMO[:-2], "--output", f"video:{path}"), 5, str(path))
+
+
+def test_more_unwritable_outputs(
+    tmp_path: Path, nano_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, blocker = tmp_path / "folder.mp4", tmp_path / "file"
     folder.mkdir()
-    for sink in (f"video:{blocker}/out.mp4", f"video:{folder}", f"masks:{blocker}"):
-        one_error(run_cli(*source, "--output", sink), 5, sink.partition(":")[2])
-    one_error(run_cli(*DEMO, "--metrics", tmp_path / "none" / "m.jsonl"), 5, "m.jsonl")
+    blocker.write_text("in the way")
+    fails(capsys, 5, (*DEMO[:-2], "--output", f"video:{folder}"), "folder.mp4")
+    fails(capsys, 5, (*DEMO[:-2], "--output", f"masks:{blocker}"), "file")
+    fails(capsys, 5, (*DEMO, "--metrics", tmp_path / "none" / "m.jsonl"), "m.jsonl")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
