@@ -1,0 +1,119 @@
+"""The whole program with the embedded model: click, see the mask, press q, keep the recording."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from live.effects.palette import object_colour
+from live.frames import U8, Mask
+from live.sinks.window import WindowOptions
+from live.sources.demo_scene import DemoScene
+from tests.conftest import REPO_ROOT
+from tests.helpers.xvfb import Display, running_xvfb, wait_until
+
+pytestmark = [pytest.mark.window, pytest.mark.slow]
+
+SIZE_WH = (854, 480)
+STATUS_PX = 40
+END_TIMEOUT_S = 60.0
+FULL_LENGTH = "source.demo_frames=100000"  # the test ends it, not the scene
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[Display]:
+    folder = tmp_path / "xvfb"
+    folder.mkdir()
+    with running_xvfb(folder) as running:
+        yield running
+
+
+def card_pixels(shot: U8) -> Mask:
+    """Return where a picture has the card's blue, as a person would look for it."""
+    blue, green, red = (shot[..., channel].astype(int) for channel in range(3))
+    found = (blue > 110) & (red < 70) & (blue - red > 80) & (green < blue)
+    found[-STATUS_PX:] = False
+    return np.asarray(found, np.bool_)
+
+
+def middle_of_card(shot: U8) -> tuple[int, int]:
+    """Return the point deepest inside the card, its light dots filled in."""
+    filled = cv2.morphologyEx(
+        card_pixels(shot).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8)
+    )
+    depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(column), int(row)
+
+
+def marked_pixels(shot: U8) -> Mask:
+    """Return where a picture has the contour colour of object 1."""
+    colour = np.array(object_colour(1), np.int16)
+    found = np.abs(shot.astype(np.int16) - colour).max(axis=2) <= 3
+    found[-STATUS_PX:] = False
+    return np.asarray(found, np.bool_)
+
+
+def decode(path: Path) -> list[U8]:
+    with av.open(str(path)) as container:
+        frames = container.decode(video=0)
+        return [np.asarray(frame.to_ndarray(format="bgr24"), np.uint8) for frame in frames]
+
+
+def test_click_track_and_quit(display: Display, nano_dir: Path, tmp_path: Path) -> None:
+    """A person clicks the card, sees it marked, opens the help, presses q; the file is clean."""
+    video, log = tmp_path / "out" / "feed.mp4", tmp_path / "log.txt"
+    command = [sys.executable, REPO_ROOT / "run_live.py", "--source", "demo", "--model", nano_dir]
+    command += ["--output", "window", "--output", f"video:{video}", "--set", FULL_LENGTH]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=tmp_path,
+            env=display.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
+        wait_until(
+            lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen", 60
+        )
+        before = window.screenshot()
+        x, y = middle_of_card(before)
+        window.click(x, y)
+
+        def marked_near_click() -> bool:
+            marks = marked_pixels(window.screenshot()) & ~marked_pixels(before)
+            rows, columns = np.nonzero(marks)
+            near = (np.abs(columns - x) < 160) & (np.abs(rows - y) < 140)
+            return int(near.sum()) > 150
+
+        wait_until(marked_near_click, "the card's contour", 60)
+        shot = window.screenshot()
+        window.key("h")
+        wait_until(lambda: shot.mean() - window.screenshot().mean() > 3, "the help", 60)
+        window.key("q")
+        assert process.wait(END_TIMEOUT_S) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(END_TIMEOUT_S)
+        print(log.read_text())
+
+    assert "summary:" in log.read_text()
+    feed = decode(video)
+    assert len(feed) > 3
+    assert marked_pixels(feed[-1]).sum() > 20, "the effect is in the file"
+    # The status line darkens the lowest rows of the window to a third; the file has them as the
+    # scene has them. They hardly change, so some frame of the scene's cycle must fit closely.
+    scene = DemoScene(SIZE_WH)
+    strips = [scene.render(index)[0][-26:].astype(int) for index in range(0, 240, 4)]
+    for image in (feed[0], feed[-1]):
+        assert min(np.abs(image[-26:] - strip).mean() for strip in strips) < 15
