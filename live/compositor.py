@@ -20,7 +20,11 @@ _NS_PER_MS = NS_PER_S // 1000
 
 
 class Fallback(StrEnum):
-    """What leaves while there is no mask to show."""
+    """What leaves while there is no mask to show.
+
+    `hold` keeps an object's last mask for a short time; where there is none, as before the first
+    prompt, it hides everything.
+    """
 
     HIDE_ALL = "hide_all"
     HOLD = "hold"

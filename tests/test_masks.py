@@ -28,6 +28,7 @@ SIZES = [(854, 480), (641, 359), (100, 300), (48, 40)]
 def test_upsampling_equals_torch_interpolate(size_wh: tuple[int, int]) -> None:
     """SAM 2 calls F.interpolate(bilinear, align_corners=False) without antialiasing."""
     import torch
+
     logits = np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)
     width, height = size_wh
     expected = torch.nn.functional.interpolate(

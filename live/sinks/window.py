@@ -62,6 +62,10 @@ class PreviewWindow:
             cv2.namedWindow(self._title, flags)
             cv2.resizeWindow(self._title, *self._size_wh)
             cv2.setMouseCallback(self._title, self._on_mouse)
+            # Loading a model may take a while: something must stand in the window meanwhile.
+            nothing_done = InputState(object_id=1, help_visible=False, drag=None, message="")
+            cv2.imshow(self._title, draw_canvas(View(None, nothing_done, 0.0), self._size_wh))
+            cv2.waitKey(1)
         except cv2.error as error:
             raise SinkError(
                 "--output window: this OpenCV has no windows (opencv-python-headless?): install "
