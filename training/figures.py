@@ -37,38 +37,43 @@ class Part:
     thing: bool = False
 
 
-def _limb(
-    base: int,
-    parent: int,
-    joint: tuple[float, float],
-    lengths: tuple[float, float],
-    radii: tuple[float, float, float],
-    groups: tuple[int, int, int],
-    angles: tuple[float, float],
-    gait: tuple[float, float],
-    depth: float,
-) -> list[Part]:
-    """Builds a two-piece limb with a foot or hand, hanging down from a joint.
+@dataclass(frozen=True)
+class _Limb:
+    """Form and motion of a two-piece limb with a foot or hand.
 
-    Args:
-        base: index that its first part will have.
-        parent: index of the part that it hangs on.
-        joint: position of the joint.
+    Attributes:
         lengths: lengths of the upper and the lower piece.
         radii: radii at the joint, the knee and the end.
         groups: texture groups of the upper piece, the lower piece and the foot.
         angles: rotations at rest of both pieces, radians.
         gait: swing amplitude in radians and phase in cycles.
+    """
+
+    lengths: tuple[float, float]
+    radii: tuple[float, float, float]
+    groups: tuple[int, int, int]
+    angles: tuple[float, float]
+    gait: tuple[float, float]
+
+
+def _limb(base: int, joint: tuple[float, float], limb: _Limb, depth: float) -> list[Part]:
+    """Builds a limb that hangs down from a joint of the first part, the torso.
+
+    Args:
+        base: index that its first part will have.
+        joint: position of the joint.
+        limb: form and motion.
         depth: drawing depth.
     """
     x, y = joint
+    lengths, radii, groups, angles = limb.lengths, limb.radii, limb.groups, limb.angles
     knee, end = (x, y + lengths[0]), (x, y + lengths[0] + lengths[1])
-    swing, phase = gait
+    swing, phase = limb.gait
     foot = ellipse(end[0] + radii[2] * 0.6, end[1], radii[2] * 1.7, radii[2] * 1.1)
     upper = capsule(joint, knee, radii[0], radii[1])
     lower = capsule(knee, end, radii[1], radii[2])
     return [
-        Part((upper,), groups[0], parent, joint, angles[0], swing, phase, depth),
+        Part((upper,), groups[0], 0, joint, angles[0], swing, phase, depth),
         Part((lower,), groups[1], base, knee, angles[1], swing * 0.7, phase + 0.2, depth + 0.01),
         Part((foot,), groups[2], base + 1, end, 0.0, 0.0, 0.0, depth + 0.02),
     ]
@@ -99,16 +104,17 @@ def person(rng: np.random.Generator) -> list[Part]:
         if rng.random() < 0.12:
             lift += rng.uniform(1.5, 3.0) * -side
         parts += _limb(
-            len(parts), 0, (side * shoulder, -0.52), (0.3, 0.3),
-            (0.075 * girth, 0.06 * girth, 0.045), (0, 2 if bare_arms else 0, 2),
-            (lift, -rng.uniform(0, 1.0)), (swing, phase), depth,
+            len(parts), (side * shoulder, -0.52), _Limb(
+                (0.3, 0.3), (0.075 * girth, 0.06 * girth, 0.045), (0, 2 if bare_arms else 0, 2),
+                (lift, -rng.uniform(0, 1.0)), (swing, phase),
+            ), depth,
         )  # fmt: skip
         lift = -crouch - rng.uniform(0, 0.3) * (crouch > 0) - side * 0.1 * front
         parts += _limb(
-            len(parts), 0, (side * hip, 0.06), (0.44, 0.42),
-            (0.105 * girth, 0.08 * girth, 0.055), (1, 2 if bare_legs else 1, 4),
-            (lift, 1.2 * crouch + rng.uniform(0, 0.3)), (swing * 0.8, phase + 0.5),
-            0.3 if side < 0 else 0.6,
+            len(parts), (side * hip, 0.06), _Limb(
+                (0.44, 0.42), (0.105 * girth, 0.08 * girth, 0.055), (1, 2 if bare_legs else 1, 4),
+                (lift, 1.2 * crouch + rng.uniform(0, 0.3)), (swing * 0.8, phase + 0.5),
+            ), 0.3 if side < 0 else 0.6,
         )  # fmt: skip
     if rng.random() < 0.25:  # a skirt or a coat over the hips
         hem = rng.uniform(0.2, 0.6)
@@ -216,9 +222,11 @@ def quadruped(rng: np.random.Generator) -> list[Part]:
     for index, (x, depth) in enumerate(((-0.5, 0.1), (0.38, 0.1), (-0.55, 1.3), (0.45, 1.3))):
         group = 1 if depth < 1 or rng.random() < 0.2 else 0
         parts += _limb(
-            len(parts), 0, (x, girth * 0.3), (leg * 0.55 + girth * 0.4, leg * 0.55),
-            (thick, thick * 0.6, thick * 0.42), (group, group, 1),
-            (rng.normal(0, 0.15), rng.normal(0, 0.2)), (swing, float(gait[index])), depth,
+            len(parts), (x, girth * 0.3), _Limb(
+                (leg * 0.55 + girth * 0.4, leg * 0.55), (thick, thick * 0.6, thick * 0.42),
+                (group, group, 1), (rng.normal(0, 0.15), rng.normal(0, 0.2)),
+                (swing, float(gait[index])),
+            ), depth,
         )  # fmt: skip
     return parts
 

@@ -68,6 +68,17 @@ class _Scene:
     shutter: float
 
 
+@dataclass(frozen=True)
+class _Stage:
+    """What every actor of a scene needs to know; background is the first canvas (C, C, 3)."""
+
+    frames: int
+    size: int
+    squeeze: float
+    footage: Footage | None
+    background: Image
+
+
 def generate_clip(
     rng: np.random.Generator, frames: int, size: int, footage: Footage | None
 ) -> Clip:
@@ -107,18 +118,19 @@ def _make_scene(
     """Draws a scene; a plain one has one large object in the middle."""
     squeeze = float(rng.uniform(0.52, 1.0)) if rng.random() < 0.8 else 1.0
     backgrounds = _make_backgrounds(rng, frames, size, squeeze, footage)
+    stage = _Stage(frames, size, squeeze, footage, backgrounds[0])
     actors: list[_Actor] = []
     if plain:
-        actor = _make_actor(rng, 1, 0.1, frames, size, squeeze, footage, backgrounds[0], None)
+        actor = _make_actor(rng, stage, 1, 0.1, None)
         still = replace(actor.path, position=np.zeros((frames, 2)))
         actors = [replace(actor, path=still)]
     elif rng.random() < 0.12:
-        actors = _make_crowd(rng, frames, size, squeeze, footage, backgrounds[0])
+        actors = _make_crowd(rng, stage)
     else:
-        actors = _make_cast(rng, frames, size, squeeze, footage, backgrounds[0])
+        actors = _make_cast(rng, stage)
     if not plain and rng.random() < 0.3:
         for _ in range(int(rng.integers(1, 4))):
-            actors.append(_make_occluder(rng, frames, size, squeeze, footage, backgrounds[0]))
+            actors.append(_make_occluder(rng, stage))
     shutter = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.0
     return _Scene(backgrounds, camera_path(rng, frames), actors, squeeze, shutter)
 
@@ -164,28 +176,19 @@ def _object_share(rng: np.random.Generator) -> float:
     return float(np.clip(np.exp(rng.normal(np.log(0.08), 1.0)), 0.007, 0.5))
 
 
-def _make_cast(
-    rng: np.random.Generator,
-    frames: int,
-    size: int,
-    squeeze: float,
-    footage: Footage | None,
-    background: Image,
-) -> list[_Actor]:
+def _make_cast(rng: np.random.Generator, stage: _Stage) -> list[_Actor]:
     """Draws 1..4 objects, perhaps crossing, perhaps with a look-alike of the first."""
     actors: list[_Actor] = []
     count = int(rng.choice([1, 2, 3, 4], p=[0.35, 0.35, 0.2, 0.1]))
     for index in range(count):
         meet = None
         if index and rng.random() < 0.35:
-            meet = actors[0].path.position[frames // 2]
+            meet = actors[0].path.position[stage.frames // 2]
         share = _object_share(rng)
         label = 1 + max((int(a.sprite.labels.max()) for a in actors), default=0)
-        actors.append(
-            _make_actor(rng, label, share, frames, size, squeeze, footage, background, meet)
-        )
+        actors.append(_make_actor(rng, stage, label, share, meet))
     if rng.random() < 0.2:
-        actors.append(_twin(rng, actors[0], actors, frames, squeeze))
+        actors.append(_twin(rng, actors[0], actors, stage.frames, stage.squeeze))
     order = rng.permutation(len(actors))
     return [actors[int(i)] for i in order]
 
@@ -209,14 +212,7 @@ def _twin(
     )
 
 
-def _make_crowd(
-    rng: np.random.Generator,
-    frames: int,
-    size: int,
-    squeeze: float,
-    footage: Footage | None,
-    background: Image,
-) -> list[_Actor]:
+def _make_crowd(rng: np.random.Generator, stage: _Stage) -> list[_Actor]:
     """Draws 5..8 instances of one kind, of the same or of different looks."""
     kind = str(rng.choice(["person", "quadruped", "bird", "fish", "ball", "vehicle", "blob"]))
     share = float(rng.uniform(0.008, 0.06))
@@ -224,40 +220,34 @@ def _make_crowd(
     actors: list[_Actor] = []
     for index in range(int(rng.integers(5, 9))):
         if index and same:
-            actors.append(_twin(rng, actors[0], actors, frames, squeeze))
+            actors.append(_twin(rng, actors[0], actors, stage.frames, stage.squeeze))
             continue
         label = 1 + max((int(a.sprite.labels.max()) for a in actors), default=0)
-        actors.append(
-            _make_actor(rng, label, share, frames, size, squeeze, footage, background, None, kind)
-        )
+        actors.append(_make_actor(rng, stage, label, share, None, kind))
     return actors
 
 
 def _make_actor(
     rng: np.random.Generator,
+    stage: _Stage,
     label: int,
     share: float,
-    frames: int,
-    size: int,
-    squeeze: float,
-    footage: Footage | None,
-    background: Image,
     meet: NDArray[np.float64] | None,
     kind: str | None = None,
 ) -> _Actor:
     """Draws one object that covers about `share` of the picture."""
-    shape = shapes.build_shape(rng, kind or shapes.random_kind(rng), footage)
+    shape = shapes.build_shape(rng, kind or shapes.random_kind(rng), stage.footage)
     jointed = len(shape.parts) > 4
     if jointed and shape.kind not in ("rider", "vehicle") and rng.random() < 0.3:
         shape = shapes.regroup(shape)
     upright = shape.kind in _UPRIGHT and rng.random() < 0.85
-    path = object_path(rng, frames, squeeze, upright, meet)
+    path = object_path(rng, stage.frames, stage.squeeze, upright, meet)
     aspect = float(np.exp(rng.normal(0, 0.15)))
-    unit = float(np.sqrt(share / squeeze / shape.area()))
+    unit = float(np.sqrt(share / stage.squeeze / shape.area()))
     height = min(unit, 0.9)
     mirror = float(rng.choice([-1, 1]))
-    pixels = height * size * float(path.scale.max()) * 2
-    looks = _textures(rng, shape, pixels, footage, background)
+    pixels = height * stage.size * float(path.scale.max()) * 2
+    looks = _textures(rng, shape, pixels, stage.footage, stage.background)
     things = {part.group for part in shape.parts if part.thing}
     apart = bool(things) and rng.random() < 0.6
     labels = [0, *(label + (1 if apart and g in things else 0) for g in range(shape.groups))]
@@ -266,12 +256,12 @@ def _make_actor(
         shape, looks, np.array(labels, np.uint8),
         float(rng.uniform(0.1, 0.4 if jointed else 1.0)) if shaded and rng.random() < 0.75 else 0.0,
         float(rng.uniform(0, 2 * np.pi)),
-        float(rng.choice([0.0, rng.uniform(0.3, 1.0)])) * size / 256,
+        float(rng.choice([0.0, rng.uniform(0.3, 1.0)])) * stage.size / 256,
         np.append(rng.uniform(1, 5, 2), rng.uniform(0, 6.28, 2)).astype(np.float32),
     )  # fmt: skip
     cast = rng.uniform(-0.15, 0.15), rng.uniform(0, 0.06), rng.uniform(0.2, 0.6)
     shadow = cast if rng.random() < 0.35 else (0.0, 0.0, 0.0)
-    gains = np.exp(rng.normal(0, 0.02) * np.arange(frames))
+    gains = np.exp(rng.normal(0, 0.02) * np.arange(stage.frames))
     return _Actor(sprite, path, (height * aspect * mirror, height / aspect), gains, shadow)
 
 
@@ -313,25 +303,18 @@ def _piece(rng: np.random.Generator, background: Image, side: int) -> Image:
     return _scaled(background[y : y + length, x : x + length], side)
 
 
-def _make_occluder(
-    rng: np.random.Generator,
-    frames: int,
-    size: int,
-    squeeze: float,
-    footage: Footage | None,
-    background: Image,
-) -> _Actor:
+def _make_occluder(rng: np.random.Generator, stage: _Stage) -> _Actor:
     """Draws a thing, not an object, that stands or passes in front."""
-    shape = shapes.occluder_shape(rng, footage)
-    looks = _textures(rng, shape, size * 0.5, footage, background)
+    shape = shapes.occluder_shape(rng, stage.footage)
+    looks = _textures(rng, shape, stage.size * 0.5, stage.footage, stage.background)
     sprite = Sprite(
         shape, looks, np.zeros(shape.groups + 1, np.uint8), float(rng.uniform(0, 0.6)),
         float(rng.uniform(0, 6.28)), float(rng.choice([0.0, rng.uniform(0.3, 2.5)])),
         np.append(rng.uniform(1, 5, 2), rng.uniform(0, 6.28, 2)).astype(np.float32),
     )  # fmt: skip
-    path = object_path(rng, frames, squeeze, upright=True, meet=None)
+    path = object_path(rng, stage.frames, stage.squeeze, upright=True, meet=None)
     scale = float(rng.uniform(0.04, 0.22))
-    return _Actor(sprite, path, (scale, max(scale, 0.1)), np.ones(frames), (0.0, 0.0, 0.0))
+    return _Actor(sprite, path, (scale, max(scale, 0.1)), np.ones(stage.frames), (0.0, 0.0, 0.0))
 
 
 def _matrix(scene: _Scene, actor: _Actor, index: int, size: int) -> Matrix:

@@ -50,12 +50,12 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--columns", type=int, default=4)
-    parser.add_argument("--footage", type=Path, default=Path("/work/shared/data/clips"))
+    parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "cache")
     parser.add_argument("--timing", action="store_true", help="also measure the speed")
     options = parser.parse_args()
     cv2.setNumThreads(0)
-    footage = open_footage(options.footage, options.cache)
+    footage = open_footage(options.footage, options.cache) if options.footage else None
     rows = []
     for number in range(options.clips):
         rng = np.random.default_rng(options.seed + number)
