@@ -13,6 +13,7 @@ import copy
 import json
 import math
 import os
+import signal
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
@@ -72,7 +73,7 @@ PLANS: dict[str, tuple[Stage, ...]] = {
 
 @dataclass
 class Progress:
-    """Where a run stands; saved with the weights."""
+    """Where a run stands; saved with the weights. `restarts` keeps a resumed run off old seeds."""
 
     seconds: float = 0.0
     steps: int = 0
@@ -94,6 +95,7 @@ class Run:
             [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         )
         self.progress = Progress()
+        self.stopping = False
         if self.checkpoint.exists():
             self._resume()
 
@@ -129,7 +131,7 @@ class Run:
         end = 0.0
         for index, stage in enumerate(self.plan):
             start, end = end, end + stage.minutes * 60
-            if self.progress.seconds < end:
+            if self.progress.seconds < end and not self.stopping:
                 self._stage(index, stage, start, footage, cache)
                 self.save()
 
@@ -143,7 +145,7 @@ class Run:
         saved = logged = begun = time.monotonic()
         for batch in stream:
             share = (self.progress.seconds - start) / (stage.minutes * 60)
-            if share >= 1:
+            if share >= 1 or self.stopping:
                 return
             warm = min(1.0, (self.progress.steps + 1) / 100)
             falling = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * share))
@@ -222,7 +224,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
-    Run(options.run, PLANS[options.plan], options.workers).train(options.footage, options.cache)
+    run = Run(options.run, PLANS[options.plan], options.workers)
+
+    def stop(number: int, frame: object) -> None:
+        run.stopping = True  # the present step ends, the state is saved
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    run.train(options.footage, options.cache)
 
 
 if __name__ == "__main__":
