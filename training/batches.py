@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +179,10 @@ def _collate(items: list[dict[str, NDArray[np.generic]]]) -> Batch:
     return Batch(images=joined["images"], **flat)
 
 
+def _leave_ctrl_c_to_the_trainer(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def batches(
     spec: BatchSpec, seed: int, clips: Path | None, cache: Path, workers: int
 ) -> Iterator[Batch]:
@@ -188,5 +193,6 @@ def batches(
         num_workers=workers,
         collate_fn=_collate,
         prefetch_factor=3 if workers else None,
+        worker_init_fn=_leave_ctrl_c_to_the_trainer if workers else None,
     )
     yield from iter(loader)

@@ -27,6 +27,8 @@ MARGIN = 1.25
 """Size of the background's canvas relative to the picture."""
 MIN_VISIBLE = 0.004
 """Share of the first picture that at least one object covers."""
+AWAY_SHARE = 0.25
+"""Share of the objects of a clip that are gone for some frames, without an occluder."""
 _UPRIGHT = ("person", "rider", "quadruped", "vehicle", "bird")
 
 
@@ -48,13 +50,17 @@ class Clip:
 
 @dataclass(frozen=True)
 class _Actor:
-    """A sprite on its way: size (2,) in world units, gains (T,) brightness factors."""
+    """A sprite on its way: size (2,) in world units, gains (T,) brightness factors.
+
+    `away` names the frames in which it is not there: what tracking must learn to admit.
+    """
 
     sprite: Sprite
     path: Path
     size: tuple[float, float]
     gains: NDArray[np.float64]
     shadow: tuple[float, float, float]
+    away: range = range(0)
 
 
 @dataclass(frozen=True)
@@ -262,7 +268,16 @@ def _make_actor(
     cast = rng.uniform(-0.15, 0.15), rng.uniform(0, 0.06), rng.uniform(0.2, 0.6)
     shadow = cast if rng.random() < 0.35 else (0.0, 0.0, 0.0)
     gains = np.exp(rng.normal(0, 0.02) * np.arange(stage.frames))
-    return _Actor(sprite, path, (height * aspect * mirror, height / aspect), gains, shadow)
+    size = (height * aspect * mirror, height / aspect)
+    return _Actor(sprite, path, size, gains, shadow, _away(rng, stage.frames))
+
+
+def _away(rng: np.random.Generator, frames: int) -> range:
+    """Draws the frames in which an object is gone; it is always there in the first one."""
+    if frames < 3 or rng.random() >= AWAY_SHARE:
+        return range(0)
+    start = int(rng.integers(1, frames))
+    return range(start, start + int(rng.integers(1, frames)))
 
 
 def _textures(
@@ -336,6 +351,8 @@ def _draw(scene: _Scene, index: int, size: int) -> tuple[Image, Image, Image]:
     ).astype(np.uint8, copy=False)
     ids, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
     for actor in scene.actors:
+        if index in actor.away:
+            continue
         layer = _layer(scene, actor, index, size)
         if layer is None:
             continue

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_CELLS = 0.7  # object cells below which a frame's mask is neither trained nor called absent
+ABSENT_WEIGHT = 2.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def step_loss(
     iou = F.smooth_l1_loss(ious, truth, beta=0.1, reduction="none").mean(dim=1)
     known = (present + empty).clamp(max=1)
     exists = F.binary_cross_entropy_with_logits(score[:, 0], present, reduction="none") * known
+    # hidden frames are rare but must not be missed: a false mask is shown to everyone
+    exists = exists * (1 + (ABSENT_WEIGHT - 1) * empty)
     total = ((masks + iou) * present).sum() / present.sum().clamp(min=1) + 0.5 * exists.mean()
     chosen = torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
     selected = truth.gather(1, chosen[:, None])[:, 0]

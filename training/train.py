@@ -231,7 +231,12 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    run.train(options.footage, options.cache)
+    try:
+        run.train(options.footage, options.cache)
+    except RuntimeError:
+        if not run.stopping:
+            raise
+        run.save()  # the signal went to the workers too, and the loader missed them
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""Writes held-out generated clips as a data folder that `python -m bench.accuracy` reads.
+
+    python -m training.held_out out/held_out [--clips 16] [--frames 40] [--footage FOLDER_OF_MP4]
+
+Models and presets are compared and tuned on these clips, never on labelled real ones: their seeds
+are drawn by nothing else. Only the largest object of a clip's first frame is kept as truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from training.evaluate import HELD_OUT_SEED
+from training.footage import Footage, open_footage
+from training.generator import generate_clip
+
+FIRST_CLIP_SEED = HELD_OUT_SEED + 100_000
+MIN_AREA = 0.01  # share of the first picture that the followed object covers at least
+
+
+def write_clip(folder: Path, seed: int, frames: int, size: int, footage: Footage | None) -> bool:
+    """Write one clip into `folder`/frames and `folder`/masks; False where no object is large."""
+    clip = generate_clip(np.random.default_rng(seed), frames, size, footage)
+    areas = np.bincount(clip.ids[0].ravel(), minlength=2)[1:] / (size * size)
+    if areas.max() < MIN_AREA:
+        return False
+    target = int(areas.argmax()) + 1
+    for name in ("frames", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index in range(frames):
+        cv2.imwrite(str(folder / f"frames/{index:05d}.jpg"), clip.images_bgr[index])
+        mask = (clip.ids[index] == target).astype(np.uint8) * 255
+        cv2.imwrite(str(folder / f"masks/{index:05d}.png"), mask)
+    return True
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--footage", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "cache")
+    options = parser.parse_args()
+    footage = open_footage(options.footage, options.cache) if options.footage else None
+    written, seed = 0, FIRST_CLIP_SEED
+    while written < options.clips:
+        folder = options.out / "masks" / f"seed_{seed}"
+        written += write_clip(folder, seed, options.frames, options.size, footage)
+        seed += 1
+    print(f"{options.out}: {written} clips of {options.frames} frames")
+
+
+if __name__ == "__main__":
+    main()
