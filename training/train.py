@@ -61,8 +61,18 @@ PLANS: dict[str, tuple[Stage, ...]] = {
     "first-light": (
         Stage("stills", 24, BatchSpec(14, 1, 256, 2), 2e-3, final=0.5, balance=0.8),
         Stage("stills-frozen", 10, BatchSpec(14, 1, 256, 2), 1e-3, final=0.5, freeze_norms=True),
-        Stage("clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, freeze_norms=True),
-        Stage("long-clips", 30, BatchSpec(3, 6, 256, 2), 3e-4, final=0.05, freeze_norms=True),
+        Stage(
+            "clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, balance=0.3, freeze_norms=True
+        ),
+        Stage(
+            "long-clips",
+            34,
+            BatchSpec(3, 6, 256, 2),
+            3e-4,
+            final=0.05,
+            balance=0.1,
+            freeze_norms=True,
+        ),
     ),
     "smoke": (
         Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
