@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import socket
-import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 
 from live.frames import U8, Command
 from live.sinks.base import Composite, SinkError
+from live.sinks.display import ALTERNATIVES, prepare_display
 from live.sources.base import SourceInfo
 from live.ui import View, draw_canvas, letterbox_of
 from live.window_input import InputState, WindowInput
 
-_ALTERNATIVES = "use --output with video:FILE.mp4, masks:DIR or none"
 _EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need no more
 _DRAW_EVERY_S = 1 / 62  # a display shows no more
-_CONNECT_TIMEOUT_S = 2.0
-_X11_TCP_PORT = 6000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +44,19 @@ class PreviewWindow:
         """Open the window.
 
         Raises:
-            SinkError: There is no display, or this OpenCV was built without windows.
+            SinkError: There is no display, a system library is missing, or this OpenCV was built
+                without windows.
         """
-        check_display()
+        prepare_display()
         self._title = options.title
         width, height = info.size_wh
         scale = min(1.0, options.max_width / width, options.max_height / height)
         self._size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+        self._input: WindowInput | None = None
+        self._composite: Composite | None = None
+        self._drawn: tuple[int, InputState | None, str] | None = None
+        self._drawn_s = self._events_s = 0.0
+        self._closed = False
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_FREERATIO
         try:
             cv2.namedWindow(self._title, flags)
@@ -69,13 +69,8 @@ class PreviewWindow:
         except cv2.error as error:
             raise SinkError(
                 "--output window: this OpenCV has no windows (opencv-python-headless?): install "
-                f"opencv-python, or {_ALTERNATIVES}"
+                f"opencv-python, or {ALTERNATIVES}"
             ) from error
-        self._input: WindowInput | None = None
-        self._composite: Composite | None = None
-        self._drawn: tuple[int, InputState | None, str] | None = None
-        self._drawn_s = self._events_s = 0.0
-        self._closed = False
 
     @property
     def quit_requested(self) -> bool:
@@ -159,49 +154,3 @@ class PreviewWindow:
             self._input.press_right(x, y)
         elif event == cv2.EVENT_MOUSEMOVE:
             self._input.move(x, y)
-
-
-def check_display() -> None:
-    """Make sure that a window can be opened: Qt aborts the whole process where it cannot.
-
-    Raises:
-        SinkError: There is no display, or nobody answers there.
-    """
-    if sys.platform in ("win32", "darwin"):
-        return
-    display = os.environ.get("DISPLAY", "")
-    if not display:
-        hint = "; Wayland alone will not do, start XWayland" if _has_wayland() else ""
-        raise SinkError(
-            f"--output window: there is no display (DISPLAY is not set{hint}): {_ALTERNATIVES}"
-        )
-    if not _x_server_answers(display):
-        raise SinkError(
-            f"--output window: no X server answers at DISPLAY={display}: {_ALTERNATIVES}"
-        )
-
-
-def _has_wayland() -> bool:
-    return bool(os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _x_server_answers(display: str) -> bool:
-    """Connect to `[host]:number[.screen]` once; access rights are not looked at."""
-    host, colon, rest = display.rpartition(":")
-    number = rest.partition(".")[0]
-    if not colon or not number.isdigit():
-        return Path(display).is_socket()  # macOS style: the path of the socket itself
-    if host in ("", "unix"):
-        path = f"/tmp/.X11-unix/X{number}"
-        return any(_connects(socket.AF_UNIX, address) for address in (path, "\0" + path))
-    return _connects(socket.AF_INET, (host, _X11_TCP_PORT + int(number)))
-
-
-def _connects(family: int, address: str | tuple[str, int]) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_CONNECT_TIMEOUT_S)
-        try:
-            probe.connect(address)
-        except OSError:
-            return False
-        return True

@@ -179,8 +179,10 @@ def running_xvfb(folder: Path, size_wh: tuple[int, int] = (1280, 800)) -> Iterat
     require_tool("xdotool", PACKAGES)
     number_read, number_write = os.pipe()
     where = ("-screen", "0", f"{size_wh[0]}x{size_wh[1]}x24", "-fbdir", str(folder))
+    # Without -noreset the server starts over whenever its last client leaves, such as an xdotool
+    # that looks for a window, and refuses whoever comes in that moment.
     server = subprocess.Popen(
-        [program, "-displayfd", str(number_write), *where, "-nolisten", "tcp"],
+        [program, "-displayfd", str(number_write), *where, "-nolisten", "tcp", "-noreset"],
         pass_fds=(number_write,),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
