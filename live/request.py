@@ -15,7 +15,7 @@ from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
 from live.sinks import parse_sinks
 from live.sinks.base import SinkError
-from live.sinks.window import check_display
+from live.sinks.display import check_display
 from live.sources.base import SourceInfo
 
 _LATER_EFFECTS: Final = (
