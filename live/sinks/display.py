@@ -14,6 +14,7 @@ import cv2
 from live.sinks.base import SinkError
 
 ALTERNATIVES = "use --output with video:FILE.mp4, masks:DIR or none"
+_WITHOUT_X11 = ("win32", "darwin")
 _CONNECT_TIMEOUT_S = 2.0
 _X11_TCP_PORT = 6000
 _PACKAGES = "libgl1 libglib2.0-0 libsm6 libxext6 libx11-xcb1"
@@ -27,9 +28,9 @@ def prepare_display() -> None:
     Raises:
         SinkError: There is no display, nobody answers there, or a system library is missing.
     """
-    if sys.platform in ("win32", "darwin"):
-        return
     check_display()
+    if sys.platform in _WITHOUT_X11:
+        return
     _load_matching_x11_xcb()
     check_qt_plugin()
 
@@ -37,9 +38,13 @@ def prepare_display() -> None:
 def check_display() -> None:
     """Look at DISPLAY and connect to it once: Qt aborts the whole process where it cannot.
 
+    Windows and macOS have no such thing to look at.
+
     Raises:
         SinkError: There is no display, or nobody answers there.
     """
+    if sys.platform in _WITHOUT_X11:
+        return
     display = os.environ.get("DISPLAY", "")
     if not display:
         wayland = bool(os.environ.get("WAYLAND_DISPLAY"))
