@@ -66,7 +66,7 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             "long-clips",
-            34,
+            24,
             BatchSpec(3, 6, 256, 2),
             3e-4,
             final=0.05,
