@@ -16,6 +16,7 @@ import os
 import signal
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from training.batches import BatchSpec, batches
+from training.batches import Batch, BatchSpec, batches
 from training.footage import open_footage
 from training.model import Nano
 from training.rollout import Rollout, RolloutOptions
@@ -43,6 +44,8 @@ class Stage:
         batch: What a batch holds.
         rate: Learning rate at its start; falls as a half cosine to `final` of it.
         balance: Class balance of the mask loss.
+        also: A second kind of batch; the two take turns. Tracking keeps what it learned while
+            prompts on stills, which are cheaper per prompt, go on improving.
         freeze_norms: Batch norms keep their statistics. Decoding from prompts, from a correction
             and from memory go through the same layers with other statistics; frozen, training and
             inference see the same function.
@@ -54,6 +57,7 @@ class Stage:
     rate: float
     final: float = 0.1
     balance: float = 0.5
+    also: BatchSpec | None = None
     freeze_norms: bool = False
 
 
@@ -64,13 +68,15 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         Stage(
             "clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, balance=0.3, freeze_norms=True
         ),
+        Stage("long-clips", 3, BatchSpec(3, 6, 256, 2), 3e-4, balance=0.1, freeze_norms=True),
         Stage(
-            "long-clips",
-            24,
-            BatchSpec(3, 6, 256, 2),
-            3e-4,
-            final=0.05,
+            "mixed",
+            19,
+            BatchSpec(3, 5, 256, 2),
+            6e-4,
+            final=0.02,
             balance=0.1,
+            also=BatchSpec(14, 1, 256, 2),
             freeze_norms=True,
         ),
     ),
@@ -149,7 +155,7 @@ class Run:
         self, index: int, stage: Stage, start: float, footage: Path | None, cache: Path
     ) -> None:
         seed = 1000 * index + self.progress.restarts
-        stream = batches(stage.batch, seed, footage, cache, self.workers)
+        stream = self._stream(stage, seed, footage, cache)
         rollout = Rollout(self.model, RolloutOptions(balance=stage.balance))
         recent: deque[list[float]] = deque(maxlen=50)
         saved = logged = begun = time.monotonic()
@@ -173,7 +179,16 @@ class Run:
                 self.save()
                 saved = time.monotonic()
 
-    def _step(self, rollout: Rollout, batch: Any, stage: Stage) -> list[float]:
+    def _stream(
+        self, stage: Stage, seed: int, footage: Path | None, cache: Path
+    ) -> Iterator[Batch]:
+        stream = batches(stage.batch, seed, footage, cache, self.workers)
+        if stage.also is None:
+            return stream
+        other = batches(stage.also, seed + 500, footage, cache, self.workers)
+        return (batch for pair in zip(stream, other, strict=False) for batch in pair)
+
+    def _step(self, rollout: Rollout, batch: Batch, stage: Stage) -> list[float]:
         self.model.train()
         if stage.freeze_norms:
             for module in self.model.modules():
