@@ -20,7 +20,7 @@ from training.generator import generate_clip
 MAX_POINTS = 3
 LOW_RES_STRIDE = 4
 MIN_FIRST_AREA = 0.002  # share of the picture an object must cover in frame 0 to be prompted
-PART_SHARE = 0.12  # of one-click prompts answered by a part of the object
+PART_SHARE = 0.06  # of one-click prompts answered by a part of the object
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def sample_prompt(rng: np.random.Generator, mask: NDArray[np.bool_], with_mask: 
     kind = rng.random()
     if with_mask and kind > 0.9:
         return _Sampled(points, labels, True)
-    if kind < 0.42:
+    if kind < 0.48:
         points[0], labels[0] = _click(rng, mask), 1
     elif kind < 0.78:
         points[:2] = _box(rng, mask).reshape(2, 2)

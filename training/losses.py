@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 MIN_CELLS = 0.7  # object cells below which a frame's mask is neither trained nor called absent
 ABSENT_WEIGHT = 2.0
+CHOICE_TEMPERATURE = 0.05  # of predicted IoUs when they stand for the chance of being selected
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,21 @@ def mask_ious(logits: Tensor, target: Tensor) -> Tensor:
     return (mask & truth).sum(dim=(2, 3)) / union
 
 
+def choice_regret(ious: Tensor, truth: Tensor) -> Tensor:
+    """IoU that the selection by predicted IoU is expected to lose against the best candidate.
+
+    Regression alone leaves the order of near equal candidates to chance; this trains the order.
+
+    Args:
+        ious: (B, K) predicted; truth: (B, K) measured.
+
+    Returns:
+        (B,).
+    """
+    chance = torch.softmax(ious / CHOICE_TEMPERATURE, dim=1)
+    return (chance * (truth.amax(dim=1, keepdim=True) - truth)).sum(dim=1)
+
+
 def step_loss(
     outputs: tuple[Tensor, Tensor, Tensor, Tensor],
     target: Tensor,
@@ -76,11 +92,13 @@ def step_loss(
     masks = own * per_token[:, 0] + others * best + 0.05 * spread
     truth = mask_ious(low_res.detach(), target)
     iou = F.smooth_l1_loss(ious, truth, beta=0.1, reduction="none").mean(dim=1)
+    regret = torch.where(single, 0.0, choice_regret(ious[:, 1:], truth[:, 1:]))
     known = (present + empty).clamp(max=1)
     exists = F.binary_cross_entropy_with_logits(score[:, 0], present, reduction="none") * known
     # hidden frames are rare but must not be missed: a false mask is shown to everyone
     exists = exists * (1 + (ABSENT_WEIGHT - 1) * empty)
-    total = ((masks + iou) * present).sum() / present.sum().clamp(min=1) + 0.5 * exists.mean()
+    seen = ((masks + iou + regret) * present).sum() / present.sum().clamp(min=1)
+    total = seen + 0.5 * exists.mean()
     chosen = torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
     selected = truth.gather(1, chosen[:, None])[:, 0]
     many = present.sum().clamp(min=1)

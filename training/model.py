@@ -201,6 +201,12 @@ class MemoryAttention(nn.Module):
         return torch.as_tensor(self.fuse(F.relu(fused) + pix_feat))
 
 
+def masked_mean(weight: Tensor, features: Tensor) -> Tensor:
+    """Mean of (B, C, L, L) features under each of (B, K, L, L) weights: (B, K, C)."""
+    total = torch.einsum("bkhw,bchw->bkc", weight, features.float())
+    return total / (weight.sum(dim=(2, 3))[..., None] + 1)
+
+
 class TwoWayLayer(nn.Module):
     """Tokens attend to themselves and the picture, the picture to the tokens (SAM's block)."""
 
@@ -250,7 +256,7 @@ class MaskDecoder(nn.Module):
         self.norm4 = nn.BatchNorm2d(32)
         self.block4 = Residual(32)
         self.hyper = nn.ModuleList(Mlp(d, d, 33) for _ in range(k))
-        self.iou_head = Mlp(d + 3, 64, 1)
+        self.iou_head = Mlp(d + 3 + 64, 64, 1)
         self.pointer_head = Mlp(d, d, d)
         self.score_head = Mlp(d, 64, 1)
 
@@ -326,7 +332,7 @@ class MaskDecoder(nn.Module):
         weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.hyper)], dim=1)
         low_res = torch.einsum("bkc,bchw->bkhw", weights[..., :-1], fine)
         low_res = low_res.float() + weights[..., -1, None, None].float()
-        ious = self.predict_iou(mask_tokens, low_res)
+        ious = self.predict_iou(mask_tokens, low_res, fine)
         return low_res, ious, self.pointer_head(mask_tokens).float(), score.float()
 
     def upscale(
@@ -351,15 +357,22 @@ class MaskDecoder(nn.Module):
         x = F.interpolate(self.up4(x), scale_factor=2.0, mode="bilinear", align_corners=False)
         return torch.as_tensor(self.block4(F.relu(self.norm4(x + high0 + self.maps4(maps4)))))
 
-    def predict_iou(self, mask_tokens: Tensor, low_res: Tensor) -> Tensor:
-        """(B, K) in 0..1, from each token and how decided and how large its own mask is."""
+    def predict_iou(self, mask_tokens: Tensor, low_res: Tensor, fine: Tensor) -> Tensor:
+        """How good each candidate is: (B, K) in 0..1.
+
+        Beside its token, a candidate is judged by how decided and how large its mask is, and by
+        the mean of `fine` (B, 32, L, L) inside it and on a ring of 4 cells around it: an object
+        differs from what surrounds it, a part of it does not.
+        """
         prob = torch.sigmoid(low_res.detach())
         area = prob.mean(dim=(2, 3))
         doubt = (prob * (1 - prob)).mean(dim=(2, 3)) / (area + 1e-3)
         sure = (prob > 0.9).float().mean(dim=(2, 3)) / (area + 1e-3)
-        stats = torch.stack((area.sqrt(), doubt, sure), dim=-1).to(mask_tokens.dtype)
-        logits = self.iou_head(torch.cat((mask_tokens, stats), dim=-1))[..., 0]
-        return torch.sigmoid(logits.float())
+        stats = torch.stack((area.sqrt(), doubt, sure), dim=-1)
+        ring = F.max_pool2d(prob, 9, stride=1, padding=4) - prob
+        inside, around = masked_mean(prob, fine), masked_mean(ring, fine)
+        seen = torch.cat((mask_tokens.float(), stats, inside, around), dim=-1)
+        return torch.sigmoid(self.iou_head(seen)[..., 0].float())
 
 
 class MaskPrompt(nn.Module):
