@@ -19,7 +19,7 @@ from training import train
 from training.batches import LOW_RES_STRIDE, BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
 from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
-from training.losses import mask_ious, mask_losses, step_loss
+from training.losses import choice_regret, mask_ious, mask_losses, step_loss
 from training.model import Nano
 from training.rollout import Rollout, RolloutOptions, choose, correction_points
 from training.ship import MAX_BYTES
@@ -88,6 +88,14 @@ def test_mask_loss_prefers_the_truth() -> None:
     right, wrong = mask_losses(logits, target, 0.5)[0].tolist()
     assert right < 0.05 < 2 < wrong
     assert mask_ious(logits, target)[0].tolist() == [1.0, 0.0]
+
+
+def test_choice_regret_is_what_the_selection_loses() -> None:
+    truth = torch.tensor([[0.8, 0.5, 0.2]])
+    right = choice_regret(torch.tensor([[0.9, 0.1, 0.1]]), truth)
+    wrong = choice_regret(torch.tensor([[0.1, 0.1, 0.9]]), truth)
+    assert float(right) == pytest.approx(0.0, abs=1e-4)
+    assert float(wrong) == pytest.approx(0.6, abs=1e-4)
 
 
 def test_hidden_object_trains_only_the_score() -> None:
@@ -159,19 +167,19 @@ def test_a_rollout_reaches_every_network() -> None:
 def test_training_stops_and_resumes(tmp_path: Path) -> None:
     """A run that was cut off goes on where it stood and finishes its plan."""
     spec = BatchSpec(1, 1, SMALL, 1)
-    plan = (
-        train.Stage("stills", 0.03, spec, 1e-3),
-        train.Stage("clips", 0.03, replace(spec, frames=2), 1e-3, freeze_norms=True),
-    )
-    train.Run(tmp_path, plan[:1], workers=0).train(None, tmp_path)
-    half = train.Run(tmp_path, plan, workers=0)
-    steps = half.progress.steps
-    assert steps > 0
+    stills = train.Stage("stills", 0.03, spec, 1e-3)
+    first = train.Run(tmp_path, (stills,), workers=0)
+    first.train(None, tmp_path)
+    # on a slow machine one step may outlast its stage: the second stage ends after that
+    minutes = first.progress.seconds / 60 + 0.03
+    clips = train.Stage("clips", minutes, replace(spec, frames=2), 1e-3, freeze_norms=True)
+    half = train.Run(tmp_path, (stills, clips), workers=0)
+    assert half.progress.steps == first.progress.steps > 0
     assert half.progress.restarts == 1
     half.train(None, tmp_path)
-    done = train.Run(tmp_path, plan, workers=0)
-    assert done.progress.steps > steps
-    assert done.progress.seconds >= 0.06 * 60
+    done = train.Run(tmp_path, (stills, clips), workers=0)
+    assert done.progress.steps > first.progress.steps
+    assert done.progress.seconds >= (stills.minutes + clips.minutes) * 60
 
 
 @pytest.mark.slow
