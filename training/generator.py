@@ -130,7 +130,7 @@ def _make_scene(
         actor = _make_actor(rng, stage, 1, 0.1, None)
         still = replace(actor.path, position=np.zeros((frames, 2)))
         actors = [replace(actor, path=still)]
-    elif rng.random() < 0.12:
+    elif rng.random() < 0.25:
         actors = _make_crowd(rng, stage)
     else:
         actors = _make_cast(rng, stage)
@@ -178,8 +178,8 @@ def _scaled(picture: Image, side: int) -> Image:
 
 
 def _object_share(rng: np.random.Generator) -> float:
-    """Draws an object's area as a share of the picture; many lie at 3-15 %."""
-    return float(np.clip(np.exp(rng.normal(np.log(0.08), 1.0)), 0.007, 0.5))
+    """Draws an object's area as a share of the picture; many lie at 2-12 %."""
+    return float(np.clip(np.exp(rng.normal(np.log(0.055), 1.0)), 0.007, 0.5))
 
 
 def _make_cast(rng: np.random.Generator, stage: _Stage) -> list[_Actor]:
@@ -193,7 +193,7 @@ def _make_cast(rng: np.random.Generator, stage: _Stage) -> list[_Actor]:
         share = _object_share(rng)
         label = 1 + max((int(a.sprite.labels.max()) for a in actors), default=0)
         actors.append(_make_actor(rng, stage, label, share, meet))
-    if rng.random() < 0.2:
+    if rng.random() < 0.35:
         actors.append(_twin(rng, actors[0], actors, stage.frames, stage.squeeze))
     order = rng.permutation(len(actors))
     return [actors[int(i)] for i in order]
@@ -220,7 +220,8 @@ def _twin(
 
 def _make_crowd(rng: np.random.Generator, stage: _Stage) -> list[_Actor]:
     """Draws 5..8 instances of one kind, of the same or of different looks."""
-    kind = str(rng.choice(["person", "quadruped", "bird", "fish", "ball", "vehicle", "blob"]))
+    kinds = ["person", "person", "person", "quadruped", "bird", "fish", "ball", "vehicle", "blob"]
+    kind = str(rng.choice(kinds))
     share = float(rng.uniform(0.008, 0.06))
     same = rng.random() < 0.4
     actors: list[_Actor] = []

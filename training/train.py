@@ -44,8 +44,8 @@ class Stage:
         batch: What a batch holds.
         rate: Learning rate at its start; falls as a half cosine to `final` of it.
         balance: Class balance of the mask loss.
-        also: A second kind of batch; the two take turns. Tracking keeps what it learned while
-            prompts on stills, which are cheaper per prompt, go on improving.
+        also: A second kind of batch, one after every `rounds` of the first. Tracking keeps what
+            it learned while prompts on stills, which are cheaper per prompt, go on improving.
         freeze_norms: Batch norms keep their statistics. Decoding from prompts, from a correction
             and from memory go through the same layers with other statistics; frozen, training and
             inference see the same function.
@@ -58,6 +58,7 @@ class Stage:
     final: float = 0.1
     balance: float = 0.5
     also: BatchSpec | None = None
+    rounds: int = 1
     freeze_norms: bool = False
 
 
@@ -81,12 +82,13 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             "finish",
-            50,
+            60,
             BatchSpec(14, 1, 256, 2),
             8e-4,
             final=0.02,
             balance=0.1,
             also=BatchSpec(3, 5, 256, 2),
+            rounds=3,
             freeze_norms=True,
         ),
     ),
@@ -95,6 +97,14 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         Stage("clips", 0.3, BatchSpec(2, 3, 128, 1), 5e-4, freeze_norms=True),
     ),
 }
+
+
+def _take_turns(first: Iterator[Batch], second: Iterator[Batch], rounds: int) -> Iterator[Batch]:
+    """`rounds` of the first, one of the second, and so on."""
+    while True:
+        for _ in range(rounds):
+            yield next(first)
+        yield next(second)
 
 
 @dataclass
@@ -196,7 +206,7 @@ class Run:
         if stage.also is None:
             return stream
         other = batches(stage.also, seed + 500, footage, cache, self.workers)
-        return (batch for pair in zip(stream, other, strict=False) for batch in pair)
+        return _take_turns(stream, other, stage.rounds)
 
     def _step(self, rollout: Rollout, batch: Batch, stage: Stage) -> list[float]:
         self.model.train()
