@@ -82,7 +82,7 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             "finish",
-            60,
+            70,
             BatchSpec(14, 1, 256, 2),
             8e-4,
             final=0.02,
