@@ -95,7 +95,6 @@ def choose_token(
     ious: F32,
     multimask: bool,
     rule: TokenRule = DEFAULT_TOKEN_RULE,
-    candidate_scores: F32 | None = None,
 ) -> TokenChoice:
     """Choose the token of the mask and the token of the pointer.
 
@@ -104,8 +103,6 @@ def choose_token(
         ious: (K,) predicted IoU of each token.
         multimask: What `uses_multimask_tokens` said.
         rule: Numbers of the model.
-        candidate_scores: (K,) by which the candidates compete when `multimask`, for example with
-            a motion term; the single-mask token's value is not looked at. None: `ious`.
 
     Returns:
         The first best candidate if `multimask`. Else the single-mask token, or the candidate
@@ -118,7 +115,7 @@ def choose_token(
     if len(ious) == 1:
         return TokenChoice(single, single)
     if multimask:
-        best = _best_candidate(ious if candidate_scores is None else candidate_scores, single)
+        best = _best_candidate(ious, single)
         return TokenChoice(best, best)
     if stability_score(low_res_masks[single], rule.stability_delta) >= rule.stability_threshold:
         return TokenChoice(single, single)

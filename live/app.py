@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
 from live.compositor import Compositor, Fallback, FeedPolicy
-from live.config import ConfigError, default_config_path, load_settings
+from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
 from live.frames import Prompt
 from live.interrupts import Interrupted, Interrupts
@@ -20,13 +22,14 @@ from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.prompts import parse_prompts
 from live.render import RenderLoop, RenderOptions
-from live.request import Plan, Request, check_request, choose_outputs, choose_pace
+from live.request import Plan, Request, choose_outputs, choose_pace, plan_request
 from live.sinks import SinkOptions, open_sinks
 from live.sinks.video import VideoOptions
 from live.sinks.window import WindowOptions
 from live.sources import SourceInfo, SourceOptions, VideoSource, list_cameras, open_source
 from live.summary import format_summary
 from live.tracker import Tracker
+from live.tracker_prompts import merge_prompts
 
 VERSION: Final = "0.1.0"
 
@@ -45,7 +48,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
         print("\n".join(map(str, cameras)) if cameras else "no camera found")
         return 0
     path = request.config or default_config_path()
-    plan = check_request(request, load_settings(path, request.overrides))
+    plan = plan_request(request, path)
     if request.check_config:
         print(f"configuration is fine: {path or 'the defaults'}")
         return 0
@@ -106,7 +109,7 @@ class _Run:
                 ending = f"interrupted by {signal.Signals(interrupts.received).name}"
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
-            print(format_summary(self.metrics.snapshot(), ending), flush=True)
+            _print_summary(format_summary(self.metrics.snapshot(), ending))
             self.close()
         return 0 if interrupts.received is None else 128 + interrupts.received
 
@@ -115,6 +118,16 @@ class _Run:
         self._progress.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _print_summary(text: str) -> None:
+    """Print, unless nobody reads: a closed pipe must not hide how the run ended."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        log.warning("the summary could not be printed: %s", error)
+        # else the interpreter fails on the same pipe when it flushes stdout at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
@@ -173,15 +186,18 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
 
 
 def add_prompts(tracker: Tracker, prompts: Sequence[Prompt]) -> None:
-    """Give the command line's prompts to the tracker.
+    """Give the command line's prompts to the tracker, those of a frame and object as one.
 
     Raises:
         ConfigError: All that it refuses, such as one that only says where the object is not.
     """
     problems = []
+    together: dict[tuple[int, int], list[Prompt]] = {}
     for prompt in prompts:
+        together.setdefault((prompt.frame_index or 0, prompt.object_id), []).append(prompt)
+    for _, group in sorted(together.items()):
         try:
-            tracker.prompt(prompt)
+            tracker.prompt(merge_prompts(group))
         except ValueError as error:
             problems.append(f"--prompt: {error}")
     if problems:
@@ -226,7 +242,7 @@ def _open_and_run(
         source = open_source(request.source, source_options(settings.source, "window" in outputs))
         opened.callback(source.close)
         info = source.info
-        log.info("source %s: %s, %dx%d at %.3g fps", info.name, info.kind, *info.size_wh, info.fps)
+        log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
         prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
         tracker = open_tracker(request, plan)
         opened.callback(tracker.close)

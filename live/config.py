@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 import yaml
 
@@ -24,6 +24,10 @@ class ConfigError(ValueError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+# ValueError: what looks like a date and is none, such as 2024-13-45
+_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,7 @@ def _read_file(path: Path, problems: list[str]) -> Iterator[_Entry]:
         return
     try:
         document = yaml.load(text, _UniqueKeyLoader)
-    except yaml.YAMLError as error:
+    except _NOT_YAML as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -197,9 +201,9 @@ def _flatten(mapping: Mapping[Any, object], prefix: str, origin: str) -> Iterato
         if key in _sections() and value is None:
             continue  # a section whose keys are all commented out
         if isinstance(value, dict) and key not in known_keys():
-            if value and key in _sections():
+            if key in _sections():
                 yield from _flatten(value, f"{key}.", origin)
-            elif value:
+            else:
                 yield _Entry(key, value, origin)
         else:
             yield _Entry(key, value, origin)
@@ -212,6 +216,8 @@ def _parse_overrides(overrides: Iterable[str], problems: list[str]) -> Iterator[
             problems.append(f"--set {text}: expected KEY=VALUE, such as source.fps=25")
             continue
         try:
-            yield _Entry(key.strip(), yaml.load(value, _UniqueKeyLoader), "--set")
-        except yaml.YAMLError:
+            parsed = yaml.load(value, _UniqueKeyLoader)
+        except _NOT_YAML:
             problems.append(f"--set {text}: the value is not valid YAML")
+            continue
+        yield _Entry(key.strip(), parsed, "--set")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
-from dataclasses import MISSING, Field, dataclass, field
+from dataclasses import Field, dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -53,11 +53,6 @@ def spec_of(item: Field[Any]) -> FieldSpec:
     """Return the `FieldSpec` of a dataclass field made by `setting`."""
     spec: FieldSpec = item.metadata[SPEC_KEY]
     return spec
-
-
-def has_default(item: Field[Any]) -> bool:
-    """Whether a dataclass field has a default value or factory."""
-    return item.default is not MISSING or item.default_factory is not MISSING
 
 
 @dataclass(frozen=True, slots=True)

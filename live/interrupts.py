@@ -34,7 +34,14 @@ class Interrupts:
     given stop event, the second raises.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, to_the_end: bool = False) -> None:
+        """Prepare.
+
+        Args:
+            to_the_end: The process ends after the block: signals that come then are ignored,
+                where the handlers of before would break its exit code.
+        """
+        self._to_the_end = to_the_end
         self.received: int | None = None
         # A handler runs between any two instructions of the main thread, perhaps while that
         # thread holds the event's lock: SimpleQueue.put is made for this, Event.set is not.
@@ -55,7 +62,7 @@ class Interrupts:
         traceback: TracebackType | None,
     ) -> None:
         for signum, handler in self._previous.items():
-            signal.signal(signum, handler)
+            signal.signal(signum, signal.SIG_IGN if self._to_the_end else handler)
         self._previous.clear()
 
     @contextmanager

@@ -28,7 +28,7 @@ NS_PER_MS: Final = 1_000_000
 CAPTURE_WAIT = "capture_wait"
 SOURCE_AGE = "source_age"
 COMPOSE = "compose"
-TOTAL = "total"
+TOTAL = "total"  # from the grab until a sink has the picture; followed by the sink's name
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class ObservedSink:
             self._sink.put(composite)
         if composite.stand_in_time_ns is None:
             passed_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
-            self._metrics.record(TOTAL, passed_ns / NS_PER_MS)
+            self._metrics.record(f"{TOTAL} {self._sink.name}", passed_ns / NS_PER_MS)
 
     def close(self) -> None:
         """Close the sink."""

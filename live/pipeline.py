@@ -21,7 +21,7 @@ from live.capture import CaptureMonitor, run_capture
 from live.frames import Command, Frame, FrameResult
 from live.inference import StepObserver, Stepper, run_inference
 from live.slot import Slot, SlotMode
-from live.sources.base import VideoSource
+from live.sources.base import CaptureError, VideoSource
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,8 @@ def run_pipeline(
     except BaseException as raised:
         error = raised
     ended = error is None and not wiring.stop.is_set()
+    # a broken source ends a recording early; what came before it is written all the same
+    complete = ended or isinstance(error, CaptureError)
     wiring.stop.set()
     deadline_s = time.monotonic() + shutdown_s
     wiring.frames.close()
@@ -118,7 +120,7 @@ def run_pipeline(
         _join_all(threads, deadline_s)
     finally:  # a second Ctrl-C ends the waiting, not the finishing of the files
         failed = renderer.close(
-            ended and wiring.pace == "all", max(deadline_s, time.monotonic() + shutdown_s / 4)
+            complete and wiring.pace == "all", max(deadline_s, time.monotonic() + shutdown_s / 4)
         )
     first = error or failed
     if first is not None:

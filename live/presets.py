@@ -72,7 +72,9 @@ SAMURAI_PAPER: Final = TrackerSettings(
 
 DEFAULT: Final = TrackerSettings(
     name=DEFAULT_PRESET,
-    bank=BankPolicy(max_cond=4, recent_order=RecentOrder.RANK, gate_pointers=True, clamp_pointer_offset=True),
+    bank=BankPolicy(
+        max_cond=4, recent_order=RecentOrder.RANK, gate_pointers=True, clamp_pointer_offset=True
+    ),
     # As the paper, but a softer motion test: with real time steps and boxes at mask resolution
     # small objects overlap less with a right prediction than SAMURAI's at 1024 px do.
     admission=AdmissionThresholds(predicted_iou=0.5, object_score=0.0, motion_iou=0.3),

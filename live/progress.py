@@ -62,6 +62,8 @@ class Progress:
         if self._frame_count is None:
             return f"frame {frame_index}, {rate:.1f} fps"
         position = frame_index + 1
+        if position > self._frame_count:  # the file has more frames than its header says
+            return f"frame {frame_index}, {rate:.1f} fps"
         left_s = elapsed_s * (self._frame_count - position) / position
         return f"frame {position} of {self._frame_count}, {rate:.1f} fps, {left_s:.0f} s left"
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import cv2
 import numpy as np
 
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
+from live.sources.quiet import quiet_opencv
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
 REPEATABLE: Final = ("point", "neg")
@@ -237,7 +239,7 @@ def _read_bbox(path: Path) -> tuple[float, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"cannot be read: {_reason(error)}") from error
     try:
-        return _numbers(line, 4)
+        return _numbers(re.split(r"\s*,\s*|\s+", line), 4)
     except ValueError:
         raise ValueError(f"the first line is {line[:60]!r}; expected x,y,w,h") from None
 
@@ -293,8 +295,10 @@ def _build(draft: _Draft, size_wh: tuple[int, int], problems: list[str]) -> Prom
 
 
 def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) -> Mask:
-    """Read the mask: every pixel that is not black (palette index 0) is the object."""
-    pixels = _read_picture(draft.folder / str(draft.mask), "mask", cv2.IMREAD_COLOR)
+    """Read the mask: what is not transparent where the file has an alpha channel, else all that is
+    not black (palette index 0), whatever its value.
+    """
+    pixels = _read_picture(draft.folder / str(draft.mask), "mask", cv2.IMREAD_UNCHANGED)
     found = (pixels.shape[1], pixels.shape[0])
     wanted = size_wh if reference is None else (reference.shape[1], reference.shape[0])
     if found != wanted:
@@ -304,22 +308,29 @@ def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) ->
             f"mask={draft.mask}: {found[0]}x{found[1]} pixels; expected {wanted[0]}x{wanted[1]} "
             f"as {whose}{hint}"
         )
-    mask: Mask = np.asarray(pixels.any(axis=2), np.bool_)
+    planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
+    shown = planes[:, :, 3:] if planes.shape[2] == 4 else planes
+    mask: Mask = np.asarray(shown.any(axis=2), np.bool_)
     if not mask.any():
-        raise ValueError(f"mask={draft.mask}: all black; expected some object pixels above 0")
+        what = "all transparent" if planes.shape[2] == 4 else "all black"
+        raise ValueError(f"mask={draft.mask}: {what}; expected some object pixels above 0")
     return mask
 
 
 def _read_picture(path: Path, key: str, flags: int) -> U8:
-    """Read a picture file as (H, W, 3) uint8 BGR."""
+    """Read a picture file in the layout that OpenCV's `flags` ask for."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise ValueError(f"{key}={path}: cannot be read: {_reason(error)}") from error
-    pixels = cv2.imdecode(data, flags) if data.size else None
+    try:
+        with quiet_opencv():
+            pixels = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:  # beyond OpenCV's limit of pixels, among others
+        pixels = None
     if pixels is None:
         raise ValueError(f"{key}={path}: not a picture that can be decoded; expected PNG or JPEG")
-    return np.asarray(pixels, np.uint8)
+    return cast(U8, pixels)
 
 
 def _reason(error: Exception) -> str:

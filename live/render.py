@@ -110,7 +110,7 @@ class RenderLoop:
             self._window.show(composite)
             if not self._workers:
                 total_ns = time.perf_counter_ns() - result.frame.captured_ns
-                self._metrics.record(TOTAL, total_ns / NS_PER_MS)
+                self._metrics.record(f"{TOTAL} window", total_ns / NS_PER_MS)
         self._send(composite)
 
     def _send(self, composite: Composite) -> None:

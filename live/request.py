@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from live.config import ConfigError
+from live.config import ConfigError, load_settings
 from live.config_schema import EffectSettings, Settings
 from live.config_tracker import apply_overrides
 from live.effects import EFFECT_NAMES, BlurOptions, Effect, HighlightOptions
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
-from live.sinks import parse_sinks
+from live.sinks import parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
 from live.sources.base import SourceInfo
@@ -28,6 +29,7 @@ _LATER_EFFECTS: Final = (
     "grayscale",
     "censor",
 )
+_LONGEST_ROW: Final = 1 << 16
 _LATER_BACKENDS: Final = ("tensorrt", "torch")
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
@@ -60,12 +62,34 @@ class Plan:
     effect: Effect
 
 
-def check_request(request: Request, settings: Settings) -> Plan:
-    """Check what needs neither source nor model.
+def plan_request(request: Request, path: Path | None) -> Plan:
+    """Read the settings and check all that needs neither source nor model.
+
+    Args:
+        request: The command line.
+        path: The configuration file; None for the defaults.
 
     Raises:
-        ConfigError: All problems at once.
+        ConfigError: All problems at once, those of the settings first.
     """
+    problems = []
+    try:
+        settings = load_settings(path, request.overrides)
+    except ConfigError as error:
+        settings, problems = Settings(), list(error.problems)
+    problems += _word_problems(request)
+    tracker = PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
+    try:
+        tracker = apply_overrides(tracker, settings.tracker)
+    except ValueError as error:
+        problems.append(str(error))
+    problems += _metrics_problems(request, path)
+    if problems:
+        raise ConfigError(problems)
+    return Plan(settings, tracker, build_effect(request.effect, settings.effect))
+
+
+def _word_problems(request: Request) -> list[str]:
     problems: list[str] = []
     problems += _check_word("--effect", request.effect, EFFECT_NAMES, _LATER_EFFECTS)
     if request.pace is not None:
@@ -76,14 +100,43 @@ def check_request(request: Request, settings: Settings) -> Plan:
         parse_sinks(request.outputs)
     except ConfigError as error:
         problems += error.problems
-    tracker = PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
+    return problems
+
+
+def _metrics_problems(request: Request, config: Path | None) -> list[str]:
+    """Refuse a metrics file that is something else of this run, or of another program."""
+    target = request.metrics
+    if target is None:
+        return []
+    taken = {f"--source {request.source}": Path(request.source).expanduser()}
+    if config is not None:
+        taken["the configuration"] = config
+    for text in request.prompts:
+        if text.startswith("@"):
+            taken[f"--prompt {text}"] = Path(text[1:])
+    for text in request.outputs:
+        kind, _, name = text.partition(":")
+        taken[f"--output {text}"] = Path(name, "tracks.jsonl") if kind == "masks" else Path(name)
+    for what, path in taken.items():
+        if same_place(target, path):
+            return [f"--metrics {target}: this is {what}; expected a file of its own"]
+    if target.is_file() and not _is_metrics_file(target):
+        return [f"--metrics {target}: holds something else; expected a new file or metrics rows"]
+    return []
+
+
+def _is_metrics_file(path: Path) -> bool:
+    """Whether a file is empty or starts with a metrics row."""
     try:
-        tracker = apply_overrides(tracker, settings.tracker)
-    except ValueError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError(problems)
-    return Plan(settings, tracker, build_effect(request.effect, settings.effect))
+        with path.open(encoding="utf-8") as file:
+            line = file.readline(_LONGEST_ROW)
+    except (OSError, UnicodeDecodeError):
+        return False
+    try:
+        row = json.loads(line) if line.strip() else None
+    except ValueError:
+        return False
+    return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 
 def build_effect(name: str, settings: EffectSettings) -> Effect:

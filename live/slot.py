@@ -3,7 +3,8 @@
 Newest-wins where the loop runs live: a put replaces an unread item and never blocks, so a reader
 slower than its writer always gets the newest item and the age of what it reads stays below one
 write interval. Blocking where every item counts. Closing it wakes both sides and carries the
-writer's error to the reader, traceback included.
+writer's error to the reader, traceback included: at once where the newest wins, after the last
+item where every item counts.
 """
 
 from __future__ import annotations
@@ -95,12 +96,13 @@ class Slot(Generic[T]):
             The item, or None when none came in time.
 
         Raises:
-            BaseException: The error the slot was closed with, at once, unread item or not.
+            BaseException: The error the slot was closed with; a blocking slot gives its last
+                item first.
             Closed: The slot was closed cleanly and its last item is taken.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._full, timeout)
-            if self._error is not None:
+            if self._error is not None and not self._full:
                 # Raising adds to an exception's traceback; a slot read again and again would
                 # grow it, so every reader starts from the producer's own.
                 raise self._error.with_traceback(self._traceback)
@@ -126,5 +128,6 @@ class Slot(Generic[T]):
             if error is not None and self._error is None:
                 self._error = error
                 self._traceback = error.__traceback__
-                self._item, self._full = None, False
+                if self._mode == "newest":  # nobody waits for a stale item any more
+                    self._item, self._full = None, False
             self._changed.notify_all()

@@ -40,8 +40,9 @@ def format_summary(snapshot: Snapshot, ending: str) -> str:
 
 
 def _stage_table(snapshot: Snapshot) -> list[str]:
-    others = [name for name in snapshot.stages if name not in (*_FIRST, TOTAL)]
-    names = [name for name in (*_FIRST, *others, TOTAL) if name in snapshot.stages]
+    totals = [name for name in snapshot.stages if name.startswith(TOTAL)]
+    others = [name for name in snapshot.stages if name not in (*_FIRST, *totals)]
+    names = [name for name in (*_FIRST, *others, *totals) if name in snapshot.stages]
     width = max(len("stage (ms)"), *(len(name) for name in names))
     lines = [f"  {'stage (ms)':<{width}} {'p50':>9} {'p95':>9} {'p99':>9} {'values':>9}"]
     for name in names:

@@ -17,6 +17,7 @@ import numpy as np
 
 from engines.base import DeviceTensor
 from engines.host_rules import clamp_mask_input
+from engines.manifest import Manifest
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import ImageFeatures, Sam2Networks
@@ -25,6 +26,7 @@ from live.object_track import Answer, ObjectTrack
 from live.presets import DEFAULT_PRESET, TrackerSettings
 from live.presets import preset as preset_settings
 from live.tracker_prompts import PromptQueue, check_prompt, points_at_something, scale_points
+from memory.selection import MAX_RECENT, MAX_RECENT_POINTERS
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
@@ -85,14 +87,9 @@ class Tracker:
         """Take over the networks: `close` closes them.
 
         Raises:
-            ValueError: The settings keep more conditioning memories than the model takes.
+            ValueError: The settings keep more memories than the model takes.
         """
-        manifest = networks.manifest
-        if settings.bank.max_cond > manifest.max_cond:
-            raise ValueError(
-                f"max_cond: model {manifest.name} takes at most {manifest.max_cond} conditioning "
-                f"memories, preset {settings.name} asks for {settings.bank.max_cond}"
-            )
+        _check_limits(networks.manifest, settings)
         self._networks = networks
         self._settings = settings
         self._tracks: dict[int, ObjectTrack] = {}
@@ -158,7 +155,9 @@ class Tracker:
         """
         self._check_open()
         check_prompt(prompt, self._size_wh)
-        known = prompt.object_id in self._tracks or self._queue.names(prompt.object_id)
+        known = prompt.object_id in self._tracks or self._queue.names(
+            prompt.object_id, prompt.frame_index
+        )
         if not known and not points_at_something(prompt):
             raise ValueError(
                 f"object {prompt.object_id}: the first prompt needs a positive point, a box or a "
@@ -351,3 +350,17 @@ def step_seconds(previous_ns: int | None, now_ns: int) -> float:
     if previous_ns is None or now_ns <= previous_ns:
         return NOMINAL_STEP_S
     return min((now_ns - previous_ns) / NS_PER_S, MAX_STEP_S)
+
+
+def _check_limits(manifest: Manifest, settings: TrackerSettings) -> None:
+    """Compare what the memory bank may hold with what the model takes."""
+    for key, most, wanted, what in (
+        ("max_cond", manifest.max_cond, settings.bank.max_cond, "conditioning memories"),
+        ("num_recent", manifest.num_recent, MAX_RECENT, "recent memories"),
+        ("max_recent_ptrs", manifest.max_recent_ptrs, MAX_RECENT_POINTERS, "recent pointers"),
+    ):
+        if wanted > most:
+            raise ValueError(
+                f"{key}: model {manifest.name} takes at most {most} {what}, "
+                f"preset {settings.name} keeps {wanted}"
+            )

@@ -148,10 +148,18 @@ class PromptQueue:
             )
         self._pending.append(prompt)
 
-    def names(self, object_id: int) -> bool:
-        """Whether a waiting prompt says where this object is."""
+    def names(self, object_id: int, frame_index: int | None) -> bool:
+        """Whether a prompt that waits for this frame, or an earlier one, shows the object.
+
+        Args:
+            object_id: The object.
+            frame_index: The frame; None: the next one.
+        """
+        latest = frame_index or 0
         return any(
-            prompt.object_id == object_id and points_at_something(prompt)
+            prompt.object_id == object_id
+            and (prompt.frame_index or 0) <= latest
+            and points_at_something(prompt)
             for prompt in self._pending
         )
 

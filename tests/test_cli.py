@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from live.command_line import parse
 from live.config import ConfigError
 from live.request import Request, choose_outputs, choose_pace
 from live.sources.base import SourceInfo
-from run_live import main, parse
+from run_live import main
 from tests.conftest import CliResult, RunCli
 
 DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--output", "none")
@@ -52,6 +53,37 @@ def test_all_configuration_problems_at_once(run_cli: RunCli, tmp_path: Path) -> 
         "metrics.period_s: 0: expected",
     ):
         assert any(part in line for line in lines), part
+
+
+def test_a_value_that_looks_like_a_date(run_cli: RunCli) -> None:
+    """YAML's own ValueError was a traceback with exit code 1."""
+    one_error(run_cli(*DEMO, "--set", "source.fps=2024-13-45"), 2, "source.fps=2024-13-45")
+
+
+def test_settings_and_options_are_checked_together(run_cli: RunCli) -> None:
+    result = run_cli(*DEMO, "--set", "source.fps=-1", "--effect", "chroma", "--pace", "slow")
+    assert result.returncode == 2
+    lines = errors(result)
+    assert len(lines) == 3
+    for part in ("source.fps: -1", "--effect chroma", "--pace slow"):
+        assert any(part in line for line in lines), part
+
+
+def test_metrics_never_go_into_a_file_of_another_kind(run_cli: RunCli, tmp_path: Path) -> None:
+    """Rows were appended to the video, the prompts or the configuration that the run reads."""
+    notes = tmp_path / "cwd" / "notes.txt"
+    notes.write_text("mine\n")
+    prompts = tmp_path / "cwd" / "p.jsonl"
+    prompts.write_text('{"point": [200, 200]}\n')
+    for metrics, words, part in (
+        ("notes.txt", DEMO, "holds something else"),
+        ("p.jsonl", (*DEMO, "--prompt", "@p.jsonl"), "this is --prompt @p.jsonl"),
+        ("notes.txt", ("--source", "./notes.txt", "--output", "none"), "this is --source"),
+        ("m/tracks.jsonl", (*DEMO[:-1], "masks:m"), "this is --output masks:m"),
+    ):
+        one_error(run_cli(*words, "--metrics", metrics, "--check-config"), 2, metrics, part)
+    assert notes.read_text() == "mine\n"
+    assert prompts.read_text() == '{"point": [200, 200]}\n'
 
 
 def test_missing_configuration_file(run_cli: RunCli) -> None:
@@ -123,6 +155,14 @@ def test_ctl_is_of_a_later_release(run_cli: RunCli) -> None:
 
 def test_wrong_prompt_as_a_process(run_cli: RunCli) -> None:
     one_error(run_cli(*DEMO, "--prompt", "point=5000,10"), 2, "point=5000,10", "854x480")
+
+
+def test_first_prompts_are_judged_frame_by_frame(run_cli: RunCli, nano_dir: Path) -> None:
+    """A positive click on a later frame let a negative one start the object; order mattered."""
+    later = ("--prompt", "point=170,330 frame=2", "--prompt", "neg=10,10 frame=0")
+    one_error(run_cli(*DEMO, *later), 2, "object 1", "positive point")
+    same = ("--prompt", "neg=10,10", "--prompt", "point=170,330")
+    assert run_cli(*DEMO, *same).returncode == 0
 
 
 def test_prompt_that_points_at_nothing(run_cli: RunCli, nano_dir: Path) -> None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import IO
 
 import av
+import cv2
 import jsonschema
+import numpy as np
 import pytest
 
 from live.interrupts import Interrupted, Interrupts
@@ -165,6 +167,64 @@ def test_killed_run_leaves_readable_files(repo_root: Path, tmp_path: Path, nano_
     for row in tracks:
         assert (tmp_path / "masks" / f"{row['frame']:05d}.png").stat().st_size > 0
     assert [row["step"] for row in read_rows(tmp_path / "m.jsonl")][:60] == list(range(60))
+
+
+def test_a_source_that_breaks_off_loses_nothing_before_the_break(
+    run_cli: RunCli, tmp_path: Path, nano_dir: Path
+) -> None:
+    """The frame before the break was written on some runs and lost on others."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(((48, 64), (48, 64), (48, 64), (48, 64), (50, 64))):
+        cv2.imwrite(str(frames / f"{i}.png"), rng.integers(0, 255, (*size, 3), np.uint8))
+    for attempt in range(3):
+        out = f"masks{attempt}"
+        result = run_cli("--source", frames, "--prompt", "point=30,20", "--output", f"masks:{out}")
+        assert result.returncode == 3
+        assert len(list((result.cwd / out).glob("*.png"))) == 4
+        assert len(read_rows(result.cwd / out / "tracks.jsonl")) == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes there")
+def test_a_closed_stdout_is_no_bug(repo_root: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ("--source", "demo", "--set", "source.demo_frames=2", "--output", "none")
+    done = subprocess.run(
+        [sys.executable, str(repo_root / "run_live.py"), *words],
+        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "the summary could not be printed" in done.stderr
+
+
+SIGNAL_WHILE_IMPORTING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "live.command_line":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+import run_live
+sys.argv[1:] = ["--source", "demo", "--output", "none"]
+code = run_live.main()
+os.kill(os.getpid(), signal.SIGINT)  # a second one, when all is over
+sys.exit(code)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill sends no signal there")
+def test_signals_at_the_very_start_and_end_give_the_exit_code(repo_root: Path) -> None:
+    """Ctrl-C while the packages load, or twice in a row, was a traceback of Python's own."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL_WHILE_IMPORTING],
+        cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def send_and_wait(signum: signal.Signals) -> None:

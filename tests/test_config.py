@@ -151,6 +151,8 @@ def test_all_problems_at_once_with_key_value_and_range(tmp_path: Path) -> None:
         ("source:\n  fps: 3\n  fps: 4\n", "fps stands twice"),
         ("source:\n  fps:\n    x: 1\n", "source.fps: {x: 1}: expected a number"),
         ("? [a, b]\n: 3\n", "not valid YAML"),
+        ("source:\n  fps: 2024-13-45\n", "not valid YAML: month must be in 1..12"),
+        ("bogus: {}\n", "bogus: unknown key"),
     ],
 )
 def test_files_of_the_wrong_form(tmp_path: Path, text: str, part: str) -> None:

@@ -69,22 +69,14 @@ def test_candidates_compete_by_iou_without_the_single_mask_token() -> None:
     assert choose_token(masks, IOUS, multimask=True) == TokenChoice(2, 2)
 
 
-def test_candidates_compete_by_given_scores_without_the_single_mask_token() -> None:
-    scores = np.array([9.0, 0.1, 0.2, 0.6], np.float32)
-    masks = masks_with_stability(50, 0)
-    choice = choose_token(masks, IOUS, multimask=True, candidate_scores=scores)
-    assert choice == TokenChoice(3, 3)
-
-
 def test_first_of_equal_candidates_wins() -> None:
     ious = np.array([0.0, 0.8, 0.8, 0.8], np.float32)
     assert choose_token(masks_with_stability(9, 0), ious, multimask=True) == TokenChoice(1, 1)
 
 
-def test_negative_scores_do_not_bring_the_single_mask_token_back() -> None:
-    scores = np.array([5.0, -3.0, -1.0, -2.0], np.float32)
-    masks = masks_with_stability(9, 0)
-    choice = choose_token(masks, IOUS, multimask=True, candidate_scores=scores)
+def test_negative_ious_do_not_bring_the_single_mask_token_back() -> None:
+    ious = np.array([5.0, -3.0, -1.0, -2.0], np.float32)
+    choice = choose_token(masks_with_stability(9, 0), ious, multimask=True)
     assert choice == TokenChoice(2, 2)
 
 
@@ -97,9 +89,6 @@ def test_unstable_single_mask_gives_way_but_keeps_its_pointer() -> None:
     # 48 / 49 = 0.9796 is below 0.98
     masks = masks_with_stability(48, 1)
     assert choose_token(masks, IOUS, multimask=False) == TokenChoice(2, 0)
-    scores = np.array([0.0, 1.0, 0.0, 0.0], np.float32)
-    choice = choose_token(masks, IOUS, multimask=False, candidate_scores=scores)
-    assert choice == TokenChoice(2, 0), "the fallback goes by IoU, as upstream"
 
 
 def test_rule_numbers_and_token_places_come_from_the_model() -> None:

@@ -159,7 +159,7 @@ def test_summary_names_everything() -> None:
     metrics.watch_drops("frames", lambda: 3)
     metrics.count("broken frames", 2)
     metrics.record("video:out.mp4", 4.0)
-    metrics.record("total", 30.0)
+    metrics.record("total video:out.mp4", 30.0)
     metrics.captured()
     metrics.processed(result(0, 0, encode=2.0), 5.0)
     text = format_summary(metrics.snapshot(), "end of the source")
@@ -174,7 +174,14 @@ def test_summary_names_everything() -> None:
         "video:out.mp4",
     ):
         assert part in text
-    assert text.splitlines()[-1].split() == ["total", "30.00", "30.00", "30.00", "1"]
+    assert text.splitlines()[-1].split() == [
+        "total",
+        "video:out.mp4",
+        "30.00",
+        "30.00",
+        "30.00",
+        "1",
+    ]
 
 
 def test_summary_of_a_run_without_frames() -> None:

@@ -60,10 +60,11 @@ def test_bbox_txt_takes_the_first_line(tmp_path: Path) -> None:
     """A ground-truth file with a line per frame serves too, as SAMURAI's demo takes it."""
     path = tmp_path / "a folder" / "gt.txt"
     path.parent.mkdir()
-    path.write_text("10,20,30,40\n11,21,30,40\n")
-    prompt = one(f"bbox_txt='{path}'")
-    assert prompt.box_xyxy_px is not None
-    assert prompt.box_xyxy_px.tolist() == [10, 20, 40, 60]
+    for text in ("10,20,30,40\n11,21,30,40\n", "10 20 30 40\n", "10\t20\t30\t40", "10, 20, 30, 40"):
+        path.write_text(text)
+        prompt = one(f"bbox_txt='{path}'")
+        assert prompt.box_xyxy_px is not None
+        assert prompt.box_xyxy_px.tolist() == [10, 20, 40, 60]
 
 
 def test_mask_and_reference_picture(tmp_path: Path) -> None:
@@ -161,11 +162,37 @@ def test_empty_and_unreadable_masks(tmp_path: Path) -> None:
     assert "PNG or JPEG" in problems_of(f"mask={broken}")[0]
 
 
+def test_a_mask_with_alpha_is_what_is_not_transparent(tmp_path: Path) -> None:
+    """A white cut-out on transparent white stood for the whole picture."""
+    pixels = np.full((SIZE[1], SIZE[0], 4), 255, np.uint8)
+    pixels[:, :, 3] = 0
+    pixels[10:60, 20:50, 3] = 255
+    path = tmp_path / "cut.png"
+    cv2.imwrite(str(path), pixels)
+    prompt = one(f"mask={path}")
+    assert prompt.mask is not None
+    assert prompt.mask.sum() == 50 * 30
+    pixels[:, :, 3] = 0
+    cv2.imwrite(str(path), pixels)
+    assert "all transparent" in problems_of(f"mask={path}")[0]
+
+
+def test_a_truncated_mask_leaves_the_codec_silent(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (SIZE[1], SIZE[0], 3), np.uint8)
+    path = tmp_path / "mask.png"
+    cv2.imwrite(str(path), noise)
+    path.write_bytes(path.read_bytes()[:200])
+    assert "PNG or JPEG" in problems_of(f"mask={path}")[0]
+    assert capfd.readouterr().err == ""
+
+
 def test_bbox_txt_with_wrong_content(tmp_path: Path) -> None:
     path = tmp_path / "box.txt"
-    path.write_text("10 20 30 40\n")
+    path.write_text("10;20;30;40\n")
     (line,) = problems_of(f"bbox_txt={path}")
-    assert "10 20 30 40" in line
+    assert "10;20;30;40" in line
     assert "x,y,w,h" in line
     path.write_text("10,20,0,40\n")
     assert "empty box" in problems_of(f"bbox_txt={path}")[0]

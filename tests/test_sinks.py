@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -105,6 +106,22 @@ def test_the_source_is_not_written_over(
     info = SourceInfo(str(tmp_path / source), kind, (96, 64), 25.0, 9, live=False)
     with pytest.raises(ConfigError, match=f"--output {output}: this is where --source"):
         open_sinks((output,), SinkOptions(), info)
+    assert (tmp_path / "in.mp4").read_bytes() == b"film"
+
+
+def test_the_source_is_not_written_over_by_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--source=~/in.mp4` was overwritten by `--output video:in.mp4` in the home folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "in.mp4").write_bytes(b"film")
+    os.link(tmp_path / "in.mp4", tmp_path / "linked.mp4")
+    for source, output in (("~/in.mp4", "video:in.mp4"), ("in.mp4", "video:linked.mp4")):
+        info = SourceInfo(source, "file", (96, 64), 25.0, 9, live=False)
+        with pytest.raises(ConfigError, match="this is where --source"):
+            open_sinks((output,), SinkOptions(), info)
     assert (tmp_path / "in.mp4").read_bytes() == b"film"
 
 

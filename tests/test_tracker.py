@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -184,6 +186,9 @@ def test_an_absent_object_is_remembered_by_sam2_and_not_by_gated_presets() -> No
         assert len(calls.remembered) == admitted
         calls.clear()
         tracker.step(frame(2))
+        if name == "default":  # its pointers are gated as well
+            assert calls.attended[0].ptr_tpos == (2.0,)
+            continue
         np.testing.assert_array_equal(calls.attended[0].obj_ptrs[1], np.full(16, -1))
         assert calls.attended[0].ptr_tpos == (2.0, 1.0)
 
@@ -316,11 +321,16 @@ def test_a_closed_tracker_says_so() -> None:
 
 
 def test_a_model_with_less_room_is_refused() -> None:
-    with (
-        fake_networks(manifest=fake_manifest(max_cond=2)) as networks,
-        pytest.raises(ValueError, match="takes at most 2 conditioning memories"),
+    for manifest, what in (
+        (fake_manifest(max_cond=2), "max_cond: model .* at most 2 conditioning memories"),
+        (replace(fake_manifest(), num_recent=2), "num_recent: model .* at most 2 recent memories"),
+        (replace(fake_manifest(), max_recent_ptrs=3), "at most 3 recent pointers"),
     ):
-        Tracker(networks, preset("default"))
+        with (
+            fake_networks(manifest=manifest) as networks,
+            pytest.raises(ValueError, match=what),
+        ):
+            Tracker(networks, preset("default"))
 
 
 def test_opening_what_is_not_there() -> None:

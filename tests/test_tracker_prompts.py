@@ -145,8 +145,8 @@ def test_dropping_prompts_of_one_object_and_of_all() -> None:
         queue.add(click(1, 1, object_id=object_id))
     queue.drop(1)
     assert len(queue) == 2
-    assert not queue.names(1)
-    assert queue.names(2)
+    assert not queue.names(1, None)
+    assert queue.names(2, None)
     queue.drop(None)
     assert len(queue) == 0
 

@@ -133,13 +133,21 @@ def _resolved(spec: SinkSpec) -> SinkSpec:
     return SinkSpec(spec.kind, spec.path.resolve() if spec.path is not None else None)
 
 
+def same_place(first: Path, second: Path) -> bool:
+    """Whether two paths lead to the same file or folder, by links too."""
+    try:
+        return first.samefile(second)
+    except OSError:  # one of them does not exist yet
+        return first.resolve() == second.resolve()
+
+
 def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
     """Refuse to write over what is being read."""
     if spec.path is None or info.kind not in ("file", "picture", "folder"):
         return
-    source = Path(info.name).resolve()
-    target = spec.path.resolve()
-    if target == source or (spec.kind == "masks" and target == source.parent):
+    source = Path(info.name).expanduser()
+    folder = source.parent.resolve() if spec.kind == "masks" else None
+    if same_place(spec.path, source) or spec.path.resolve() == folder:
         raise ConfigError(
             f"--output {spec.kind}:{spec.path}: this is where --source {info.name} is read from; "
             "expected another place"

@@ -1,0 +1,113 @@
+"""The command line: reads the arguments, runs the program, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from engines.base import EngineError
+from live import app
+from live.config import ConfigError
+from live.effects import EFFECT_NAMES
+from live.interrupts import Interrupts
+from live.presets import PRESETS
+from live.request import Request
+from live.sinks.base import SinkError
+from live.sources.base import CaptureError
+
+EXIT_CODES: dict[type[Exception], int] = {
+    ConfigError: 2,
+    CaptureError: 3,
+    EngineError: 4,
+    SinkError: 5,
+}
+SOURCE_HELP = (
+    "camera index or part of its name, video file, picture, folder of pictures, rtsp:// or "
+    "http:// URL, or demo (0)"
+)
+PROMPT_HELP = (
+    "point=X,Y neg=X,Y box=X1,Y1,X2,Y2 mask=FILE.png [image=FILE] bbox_txt=FILE object=ID "
+    "frame=N, separated by spaces, in pixels of the source; or @FILE.jsonl; repeatable"
+)
+OUTPUT_HELP = (
+    "window, video:FILE.mp4, masks:DIR or none; repeatable (window where there is a display)"
+)
+NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--doctor", "--suggest")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises `ConfigError` where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of SPEC's options."""
+    parser = _Parser(
+        prog="run_live.py",
+        description="Click any object in a live picture: it is tracked and masked, frame by frame.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--source", default="0", metavar="SRC", help=SOURCE_HELP)
+    add("--model", default="nano", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
+    add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (auto)")
+    add("--preset", default="default", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
+    add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
+    add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
+    add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)}")
+    add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
+    add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
+    add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    add("--check-config", action="store_true", help="check the settings and exit")
+    add("--list-cameras", action="store_true", help="list the cameras and exit")
+    add("--version", action="version", version=f"samcam {app.VERSION}")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> Request:
+    """Parse the command line.
+
+    Raises:
+        ConfigError: An unknown option, a missing value, or one of a later release.
+    """
+    if argv and argv[0] == "ctl":
+        raise ConfigError("ctl: not in this release; see --help for what is")
+    for word in argv:
+        if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
+            raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")
+    given = build_parser().parse_args(argv)
+    return Request(
+        source=given.source,
+        model=given.model,
+        backend=given.backend,
+        preset=given.preset,
+        prompts=tuple(given.prompt),
+        outputs=tuple(given.output),
+        effect=given.effect,
+        pace=given.pace,
+        metrics=given.metrics,
+        config=given.config,
+        overrides=tuple(given.set),
+        check_config=given.check_config,
+        list_cameras=given.list_cameras,
+    )
+
+
+def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
+    """Run the program and return its exit code.
+
+    Raises:
+        Interrupted: A signal came before the run was under way, or a second one.
+    """
+    try:
+        return app.run(parse(argv), interrupts)
+    except tuple(EXIT_CODES) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
