@@ -8,6 +8,7 @@ are shown; figures to look at, never a test.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import threading
 import time
@@ -153,7 +154,9 @@ class AgeObserver:
 
 
 def _after_warm_up(values: Sequence[tuple[int, float]]) -> list[float]:
-    return [value for time_ns, value in values if time_ns >= WARM_UP_S * NS_PER_S]
+    """The values after the warm-up; a machine too slow for any gives one that is no number."""
+    kept = [value for time_ns, value in values if time_ns >= WARM_UP_S * NS_PER_S]
+    return kept or [math.nan]
 
 
 def run_once(case: Case, pictures: Sequence[U8], seconds: float) -> Run:
