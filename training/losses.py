@@ -77,7 +77,7 @@ def step_loss(
     Args:
         outputs: Of the mask decoder, B objects.
         target: (B, L, L) in 0..1; empty where the object is hidden.
-        single: (B,) bool, True where the single-mask token answers (box, several clicks).
+        single: (B,) bool, True where the single-mask token answers (prompted frames).
         balance: See `mask_losses`.
     """
     low_res, ious, _, score = outputs

@@ -90,8 +90,8 @@ class Rollout:
         decoded, losses = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
         if frames == 1:
             return losses
-        single = (batch.labels >= 0).sum(1) > 1
-        own, pointer = choose(decoded, single)
+        every = torch.ones(b, dtype=torch.bool)  # prompts are answered by the single-mask token
+        own, pointer = choose(decoded, every)
         own = torch.where(batch.mask_prompt[:, None, None, None], target[:, :1] * 20 - 10, own)
         memories = [self.remember(pix, own, pointer, decoded[3], target[:, 0], first=True)]
         for t in range(1, frames):
@@ -118,10 +118,10 @@ class Rollout:
         decoded: Decoded = self.model.mask_decoder(
             *maps, batch.points, batch.labels, mask_input, batch.mask_prompt
         )
-        single = ((batch.labels >= 0).sum(1) > 1) | batch.mask_prompt
-        losses = [step_loss(decoded, target, single, self.options.balance)]
+        every = torch.ones(b, dtype=torch.bool)
+        losses = [step_loss(decoded, target, every, self.options.balance)]
         if torch.rand(()) < self.options.correct_share:
-            mask, _ = choose(decoded, single)
+            mask, _ = choose(decoded, every)
             xy, label = correction_points(mask.detach(), target)
             points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
             labels = torch.cat((batch.labels, label[:, None]), dim=1)
@@ -132,7 +132,6 @@ class Rollout:
                 mask.detach().clamp(-32, 32),
                 torch.ones(b, dtype=torch.bool),
             )
-            every = torch.ones(b, dtype=torch.bool)
             corrected = step_loss(again, target, every, self.options.balance)
             first = losses[0]
             mixed = first.total + 0.5 * corrected.total

@@ -91,6 +91,17 @@ PLANS: dict[str, tuple[Stage, ...]] = {
             rounds=3,
             freeze_norms=True,
         ),
+        Stage(
+            "answer",
+            12,
+            BatchSpec(14, 1, 256, 2),
+            3e-4,
+            final=0.02,
+            balance=0.1,
+            also=BatchSpec(3, 5, 256, 2),
+            rounds=3,
+            freeze_norms=True,
+        ),
     ),
     "smoke": (
         Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
