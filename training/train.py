@@ -93,7 +93,7 @@ PLANS: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             "answer",
-            12,
+            16,
             BatchSpec(14, 1, 256, 2),
             3e-4,
             final=0.02,
