@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -40,10 +40,46 @@ class DeviceTensor(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
 
     def numpy(self) -> Array:
-        """Return the values on the host; a view where that costs nothing."""
+        """Return the values on the host; a view where that costs nothing.
+
+        A read-only array is never written again; a writeable one may be, by the next run.
+        """
 
     def copy(self) -> DeviceTensor:
         """Return a copy that outlives the backend's next run, on the same device."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowStack:
+    """A feed that is still in pieces: rows to be stacked along axis 1, then zeros.
+
+    It lets a backend gather memories where they are, without a way through the host.
+
+    Attributes:
+        rows: Tensors of one shape (1, ...) without axis 1; at most `total`.
+        total: Length of axis 1 of the whole, (1, total, ...); at least 1.
+    """
+
+    rows: Sequence[DeviceTensor | Array]
+    total: int
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.rows) <= self.total:
+            raise ValueError(f"rows: expected 1 to {self.total} (total), got {len(self.rows)}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole, as the first row tells it."""
+        first = self.rows[0].shape
+        return (*first[:1], self.total, *first[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the first row."""
+        return self.rows[0].dtype
+
+
+Feed: TypeAlias = DeviceTensor | Array | RowStack
 
 
 class Backend(Protocol):
@@ -55,7 +91,7 @@ class Backend(Protocol):
     @property
     def outputs(self) -> Mapping[str, TensorSpec]: ...
 
-    def run(self, feeds: Mapping[str, DeviceTensor | Array]) -> Mapping[str, DeviceTensor]:
+    def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run once; inputs are matched by name.
 
         Outputs stay valid until this backend's next run: whoever keeps one longer copies it.

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from engines.base import Array, Backend, DeviceTensor, EngineError, TensorSpec
+from engines.base import Array, Backend, DeviceTensor, EngineError, Feed, TensorSpec
 from engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -19,7 +19,7 @@ from engines.graph_table import (
     NetworkSpec,
 )
 from engines.host_rules import F32
-from engines.host_tensors import HostTensor, check_feeds
+from engines.host_tensors import HostTensor, StackBuffers, check_feeds
 from engines.manifest import Manifest
 from engines.sam2_graphs import DecoderOutput, Sam2Networks
 
@@ -74,6 +74,7 @@ class FakeBackend:
         self._function = outputs
         self._delay_s = delay_s
         self._buffers: dict[str, Array] = {}
+        self._stacks = StackBuffers()
         self._closed = False
 
     @property
@@ -84,11 +85,11 @@ class FakeBackend:
     def outputs(self) -> Mapping[str, TensorSpec]:
         return self._outputs
 
-    def run(self, feeds: Mapping[str, DeviceTensor | Array]) -> Mapping[str, DeviceTensor]:
+    def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run once; see `engines.base.Backend.run`."""
         if self._closed:
             raise EngineError(f"{self._spec.name}: closed")
-        arrays = check_feeds(self._spec.name, self._inputs, feeds)
+        arrays = check_feeds(self._spec.name, self._inputs, feeds, self._stacks)
         self._count(arrays)
         if self._delay_s:
             time.sleep(self._delay_s)

@@ -81,6 +81,9 @@ class Manifest:
             "bfloat16": the memory encoder rounds to it inside, the tensor is float32.
         token_rule: Numbers of `engines.host_rules`.
         files: Network name to its file; empty only for a model without files (the fake one).
+        weights: Of the torch definition, for the torch backend; None where nobody knows them.
+        measured: Network name to figures by name, such as the largest difference from torch;
+            whoever checks a model adds to it. Need not be there.
     """
 
     name: str
@@ -101,6 +104,8 @@ class Manifest:
     memory_dtype: str = "float32"
     token_rule: TokenRule = DEFAULT_TOKEN_RULE
     files: Mapping[str, GraphFile] = field(default_factory=dict)
+    weights: GraphFile | None = None
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pointer = np.array(self.no_obj_ptr, np.float32).reshape(-1)
@@ -165,12 +170,8 @@ def write_manifest(
             raise ModelFileError(
                 f"{path}: missing; export the {network} network before its manifest"
             )
-        entries[network] = GraphFile(
-            name,
-            file_sha256(path),
-            path.stat().st_size,
-            precision if isinstance(precision, str) else precision.get(network, "float32"),
-        )
+        kind = precision if isinstance(precision, str) else precision.get(network, "float32")
+        entries[network] = describe_file(path, kind)
     text = json.dumps(manifest_to_json(replace(manifest, files=entries)), indent=2) + "\n"
     target = folder / MANIFEST_NAME
     parse_manifest(text, target)
@@ -178,6 +179,11 @@ def write_manifest(
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, target)
     return read_manifest(folder)
+
+
+def describe_file(path: Path, precision: str = "float32") -> GraphFile:
+    """Return a file's entry; it must exist."""
+    return GraphFile(path.name, file_sha256(path), path.stat().st_size, precision)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -212,6 +218,8 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     version = data.get("format_version")
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path}: format_version: expected {FORMAT_VERSION}, got {version!r}")
+    data.setdefault("measured", {})
+    data.setdefault("weights", None)
     problems = _key_problems(data, ("format_version", *(f.name for f in fields(Manifest))), "")
     problems += _type_problems(data)
     if problems:
@@ -219,6 +227,7 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     values = {key: value for key, value in data.items() if key != "format_version"}
     values["token_rule"] = TokenRule(**data["token_rule"])
     values["files"] = {network: GraphFile(**entry) for network, entry in data["files"].items()}
+    values["weights"] = None if data["weights"] is None else GraphFile(**data["weights"])
     try:
         manifest = Manifest(**values)
     except ModelFileError as error:
@@ -235,13 +244,15 @@ def manifest_to_json(manifest: Manifest) -> dict[str, object]:
     def keys_of(value: GraphFile | TokenRule) -> dict[str, object]:
         return {f.name: getattr(value, f.name) for f in fields(value)}
 
-    special = {"no_obj_ptr", "token_rule", "files"}
+    special = {"no_obj_ptr", "token_rule", "files", "weights", "measured"}
     plain = {f.name: getattr(manifest, f.name) for f in fields(manifest) if f.name not in special}
     return {
         "format_version": FORMAT_VERSION,
         **plain,
         "token_rule": keys_of(manifest.token_rule),
         "files": {network: keys_of(entry) for network, entry in manifest.files.items()},
+        **({"weights": keys_of(manifest.weights)} if manifest.weights else {}),
+        **({"measured": manifest.measured} if manifest.measured else {}),
         "no_obj_ptr": [float(value) for value in manifest.no_obj_ptr],
     }
 
@@ -277,7 +288,7 @@ def _type_problems(data: Mapping[str, Any]) -> list[str]:
     for keys, kind, what in (
         (_TEXT_KEYS, str, "a text"),
         (_SIZE_KEYS + _LIMIT_KEYS, int, "a whole number"),
-        (("token_rule", "files"), dict, "an object"),
+        (("token_rule", "files", "measured"), dict, "an object"),
         (("no_obj_ptr",), list, "a list of numbers"),
     ):
         for key in keys:
@@ -300,13 +311,31 @@ def _type_problems(data: Mapping[str, Any]) -> list[str]:
     if isinstance(entries, dict):
         for network, entry in entries.items():
             problems += _file_problems(network, entry)
-    return problems
+    if data.get("weights") is not None:
+        problems += _entry_problems("weights", data["weights"])
+    return problems + _measured_problems(data.get("measured"))
+
+
+def _measured_problems(measured: object) -> list[str]:
+    """Check the figures, where they are an object at all."""
+    if not isinstance(measured, dict):
+        return []
+    return [
+        f"measured.{network}: expected numbers by name, got {figures!r}"
+        for network, figures in measured.items()
+        if not isinstance(figures, dict) or not all(map(_is_number, figures.values()))
+    ]
 
 
 def _file_problems(network: str, entry: object) -> list[str]:
     prefix = f"files.{network}"
     if network not in NETWORKS:
         return [f"{prefix}: unknown network, expected one of {', '.join(NETWORKS)}"]
+    return _entry_problems(prefix, entry)
+
+
+def _entry_problems(prefix: str, entry: object) -> list[str]:
+    """Check the JSON types of a `GraphFile`."""
     if not isinstance(entry, dict):
         return [f"{prefix}: expected an object, got {entry!r}"]
     problems = _key_problems(entry, _FILE_KEYS, f"{prefix}.")
@@ -343,6 +372,8 @@ def _value_problems(manifest: Manifest) -> list[str]:
         checks.append((value >= 1, key, "at least 1", value))
     for network, entry in m.files.items():
         checks += _file_checks(f"files.{network}", entry)
+    if m.weights is not None:
+        checks += _file_checks("weights", m.weights)
     return [
         f"{key}: expected {expected}, got {value!r}"
         for holds, key, expected, value in checks

@@ -7,10 +7,13 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
 from engines.base import Backend, EngineError
+from engines.cuda_runtime import NoGpuError
+from engines.first_run import check_first_run
 from engines.graph_table import NETWORKS
 from engines.manifest import (
     MANIFEST_NAME,
@@ -24,6 +27,8 @@ from engines.manifest import (
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
+from engines.tensorrt_files import ENGINE_FOLDER
+from engines.tensorrt_runtime import NoTensorRtError
 
 __all__ = [
     "EngineOptions",
@@ -32,6 +37,7 @@ __all__ = [
     "ModelFileError",
     "find_model",
     "load_model",
+    "open_model",
     "rebuild_hint",
     "user_model_folder",
     "write_manifest",
@@ -45,11 +51,9 @@ BACKENDS: Final = ("auto", "tensorrt", "onnxruntime", "torch")
 _ENGINES_FOLDER: Final = Path(__file__).resolve().parent
 _AUTO_ORDER: Final = ("tensorrt", "onnxruntime")
 _CLASSES: Final[Mapping[str, str]] = {
-    "onnxruntime": "engines.onnxruntime_backend:OnnxRuntimeBackend"
-}
-_UNAVAILABLE: Final[Mapping[str, str]] = {
-    "tensorrt": "not available in this release",
-    "torch": "not available in this release",
+    "tensorrt": "engines.tensorrt_backend:TensorRtBackend",
+    "onnxruntime": "engines.onnxruntime_backend:OnnxRuntimeBackend",
+    "torch": "engines.torch_backend:TorchBackend",
 }
 
 _log = logging.getLogger(__name__)
@@ -104,7 +108,9 @@ def rebuild_hint(name: str) -> str:
     """Return what to do to get a model's files back, in the imperative."""
     if name == EMBEDDED_MODEL:
         return "restore engines/nano/ from the repository, or run: python -m export nano"
-    return f"run: python -m export {name}"
+    if name.partition("@")[0] in SAM2_MODELS:
+        return f"run: python -m export {name}"
+    return "copy this folder again, or write it anew: python -m export MODEL --out FOLDER"
 
 
 def load_model(
@@ -123,29 +129,28 @@ def load_model(
     """
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend}: expected one of {', '.join(BACKENDS)}")
-    if backend in _UNAVAILABLE:
+    if backend != "auto" and backend not in _CLASSES:
         raise EngineError(
-            f"backend {backend}: {_UNAVAILABLE[backend]}: use --backend onnxruntime or auto"
+            f"backend {backend}: not available in this release: use --backend onnxruntime or auto"
         )
     folder = find_model(name)
-    chosen, refused = _choose_backend(backend)
     settings = options or EngineOptions()
     title = _folder_name(name) or folder.name
     try:
         manifest = read_manifest(folder)
         title = manifest.name
         verify_files(folder, manifest)
-        networks = Sam2Networks(manifest, _open_networks(chosen, folder, manifest, settings))
+        networks, chosen, refused = _open_first(backend, folder, manifest, settings)
     except ModelFileError as error:
         raise EngineError(f"{error}: {rebuild_hint(title)}") from error
     reasons = "".join(f"; {kind} refused: {reason}" for kind, reason in refused.items())
+    how = f" ({', '.join(settings.providers)}, threads per network: {settings.resolved_threads})"
     _log.info(
-        "model %s from %s: %s (%s, threads per network: %d)%s",
+        "model %s from %s: %s%s%s",
         manifest.name,
         folder,
         chosen,
-        ", ".join(settings.providers),
-        settings.resolved_threads,
+        how if chosen == "onnxruntime" else "",
         reasons,
     )
     return networks
@@ -184,14 +189,66 @@ def _folder_name(name: str) -> str | None:
     return f"{base}@{size}" if size in map(str, SAM2_SIZES) else None
 
 
-def _choose_backend(backend: str) -> tuple[str, dict[str, str]]:
-    """Return the backend to take and why those before it were refused."""
+def _open_first(
+    backend: str, folder: Path, manifest: Manifest, options: EngineOptions
+) -> tuple[Sam2Networks, str, dict[str, str]]:
+    """Open a model on the backend, or with "auto" on the first that works.
+
+    Returns:
+        The networks, the backend taken, and why those before it were refused.
+    """
     refused: dict[str, str] = {}
-    for kind in _AUTO_ORDER if backend == "auto" else (backend,):
-        if kind not in _UNAVAILABLE:
-            return kind, refused
-        refused[kind] = _UNAVAILABLE[kind]
-    raise EngineError(f"no backend: {refused}")
+    kinds = _AUTO_ORDER if backend == "auto" else (backend,)
+    for kind in kinds:
+        try:
+            return _open_checked(kind, folder, manifest, options), kind, refused
+        except (NoGpuError, NoTensorRtError) as error:
+            if kind == kinds[-1]:
+                raise EngineError(f"backend {kind}: {error}") from error
+            refused[kind] = str(error)
+        except EngineError as error:
+            if kind == kinds[-1]:
+                raise
+            if kind == "tensorrt" and (folder / ENGINE_FOLDER).is_dir():
+                # Someone built engines and wants to know why they are not used.
+                _log.warning("%s is not used: %s", kind, error)
+            refused[kind] = str(error)
+    raise AssertionError("unreachable: the last backend returns or raises")
+
+
+def _open_checked(
+    kind: str, folder: Path, manifest: Manifest, options: EngineOptions
+) -> Sam2Networks:
+    """Open a model; engines for a GPU must have answered as ONNX Runtime does."""
+    networks = open_model(kind, folder, manifest, options)
+    if kind != "tensorrt":
+        return networks
+    try:
+        check_first_run(
+            folder, networks, lambda: open_model("onnxruntime", folder, manifest, options)
+        )
+    except BaseException:
+        networks.close()
+        raise
+    return networks
+
+
+def open_model(kind: str, folder: Path, manifest: Manifest, options: EngineOptions) -> Sam2Networks:
+    """Open, check and warm up a model on one backend, whatever its engines answer.
+
+    Args:
+        kind: A backend, not "auto".
+        folder: Of the model.
+        manifest: What `read_manifest(folder)` gave.
+        options: How to run it.
+
+    Raises:
+        EngineError: The backend cannot run here, or a file of the model is wrong.
+    """
+    if kind == "tensorrt" or (kind == "torch" and options.torch.compile):
+        # Made for one shape: memories and pointers are padded, whatever form the graphs have.
+        manifest = replace(manifest, form="fixed")
+    return Sam2Networks(manifest, _open_networks(kind, folder, manifest, options))
 
 
 def _open_networks(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engines.base import Array, DeviceTensor, EngineError, TensorSpec
-from engines.host_tensors import HostTensor, check_feeds
+from engines.base import DeviceTensor, EngineError, Feed, TensorSpec
+from engines.host_tensors import HostTensor, StackBuffers, check_feeds
 from engines.manifest import ModelFileError
 from engines.options import EngineOptions
 
@@ -55,6 +55,7 @@ class OnnxRuntimeBackend:
         self._inputs = _specs_of(self._session.get_inputs())
         self._outputs = _specs_of(self._session.get_outputs())
         self._output_names = list(self._outputs)
+        self._stacks = StackBuffers()
         _log.debug("%s: %s, %d threads", self._name, options.providers, options.resolved_threads)
 
     @property
@@ -65,11 +66,11 @@ class OnnxRuntimeBackend:
     def outputs(self) -> Mapping[str, TensorSpec]:
         return self._outputs
 
-    def run(self, feeds: Mapping[str, DeviceTensor | Array]) -> Mapping[str, DeviceTensor]:
+    def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run once; see `engines.base.Backend.run`. Outputs are never written again."""
         if self._session is None:
             raise EngineError(f"{self._name}: closed")
-        arrays = check_feeds(self._name, self._inputs, feeds)
+        arrays = check_feeds(self._name, self._inputs, feeds, self._stacks)
         try:
             results = self._session.run(self._output_names, arrays)
         except Exception as error:  # the runtime's exceptions have no common base of their own

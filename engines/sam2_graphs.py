@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Array, Backend, DeviceTensor, EngineError, TensorSpec
+from engines.base import Array, Backend, DeviceTensor, EngineError, RowStack, TensorSpec
 from engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -98,12 +98,10 @@ class Sam2Networks:
             raise EngineError(f"model {manifest.name}: no backend for {', '.join(absent)}")
         self._manifest = manifest
         self._backends = dict(backends)
-        size, mask_size, grid = manifest.image_size, manifest.mask_size, manifest.grid
+        size, mask_size = manifest.image_size, manifest.mask_size
         self._image: U8 = np.zeros((1, size, size, 3), np.uint8)
         self._no_mask: F32 = np.zeros((1, 1, mask_size, mask_size), np.float32)
-        memory_dtype = np.float16 if manifest.memory_dtype == "float16" else np.float32
-        self._memories = _RowBuffer((manifest.memory_channels, grid, grid), np.dtype(memory_dtype))
-        self._pointers = _RowBuffer((manifest.width,), np.dtype(np.float32))
+        self._no_mask.flags.writeable = False  # so that a device may keep it
 
     @property
     def manifest(self) -> Manifest:
@@ -162,12 +160,10 @@ class Sam2Networks:
         outputs = self._backends[MEMORY_ATTENTION].run(
             {
                 "pix_feat": features.pix_feat,
-                "maskmem_features": self._memories.fill(
-                    [memory.numpy() for memory in maskmem_features], rows_n
-                ),
+                "maskmem_features": RowStack(maskmem_features, rows_n),
                 "maskmem_tpos": _padded(maskmem_tpos, rows_n, np.int32),
                 "maskmem_valid": np.arange(rows_n)[None] < num_memories,
-                "obj_ptrs": self._pointers.fill(obj_ptrs, rows_p),
+                "obj_ptrs": RowStack([pointer[None] for pointer in obj_ptrs], rows_p),
                 "obj_ptr_tpos": _padded(obj_ptr_tpos, rows_p, np.float32),
                 "obj_ptr_valid": np.arange(rows_p)[None] < num_pointers,
             }
@@ -211,9 +207,9 @@ class Sam2Networks:
             }
         )
         return DecoderOutput(
-            outputs["low_res_masks"].copy().numpy()[0],
-            outputs["ious"].copy().numpy()[0],
-            outputs["obj_ptrs"].copy().numpy()[0],
+            _kept(outputs["low_res_masks"])[0],
+            _kept(outputs["ious"])[0],
+            _kept(outputs["obj_ptrs"])[0],
             float(outputs["object_score_logits"].numpy()[0, 0]),
         )
 
@@ -257,8 +253,8 @@ class Sam2Networks:
         square = stretch_mask(mask, self._manifest.image_size)
         outputs = self._backends[MASK_PROMPT].run({"mask": square.astype(np.uint8)[None, None]})
         return (
-            outputs["mask_input"].copy().numpy()[0, 0],
-            outputs["low_res_mask"].copy().numpy()[0, 0],
+            _kept(outputs["mask_input"])[0, 0],
+            _kept(outputs["low_res_mask"])[0, 0],
         )
 
     def close(self) -> None:
@@ -295,26 +291,6 @@ class Sam2Networks:
         return limit
 
 
-class _RowBuffer:
-    """A reused array (1, rows, ...); it grows to the largest number of rows ever asked for."""
-
-    def __init__(
-        self, row_shape: tuple[int, ...], dtype: np.dtype[np.float16 | np.float32]
-    ) -> None:
-        self._row_shape = row_shape
-        self._buffer: Array = np.zeros((1, 1, *row_shape), dtype)
-
-    def fill(self, rows: Sequence[Array], total: int) -> Array:
-        """Return the (1, total, ...) array that starts with `rows` and ends with zeros."""
-        if self._buffer.shape[1] < total:
-            self._buffer = np.zeros((1, total, *self._row_shape), self._buffer.dtype)
-        filled = self._buffer[:, :total]
-        for i, row in enumerate(rows):
-            filled[0, i] = row.reshape(self._row_shape)
-        filled[0, len(rows) :] = 0
-        return filled
-
-
 def stretch_mask(mask: Mask, size: int) -> Mask:
     """Stretch a mask to (size, size), antialiased where it shrinks, and cut at one half.
 
@@ -338,6 +314,12 @@ def _triangle_weights(length: int, size: int) -> F32:
     weights = np.clip(1.0 - distance, 0.0, None)
     normalised: F32 = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return normalised
+
+
+def _kept(output: DeviceTensor) -> Array:
+    """Return an output's values on the host, in an array that no later run writes into."""
+    values = output.numpy()
+    return values.copy() if values.flags.writeable else values
 
 
 def _padded(values: Sequence[float], total: int, dtype: type[np.int32 | np.float32]) -> Array:

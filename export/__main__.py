@@ -1,38 +1,156 @@
-"""`python -m export nano`: writes engines/nano/ from training/checkpoint/nano.pt."""
+"""Write a model folder: SAM 2.1 from Meta's weights, or nano from its training checkpoint.
+
+python -m export sam2.1-tiny              downloads Meta's checkpoint, writes sam2.1-tiny@1024
+python -m export sam2.1-tiny@512 --checkpoint sam2.1_hiera_tiny.pt
+python -m export sam2.1-tiny --precision int8
+python -m export sam2.1-tiny --contract sam2-onnx-trt      for DeepStream's MaskTracker
+python -m export nano                     training/checkpoint/nano.pt -> engines/nano
+python -m export verify sam2.1-tiny@512   compares its backends on this machine
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Final
 
-ROOT = Path(__file__).resolve().parent.parent
+from engines.base import EngineError
+from engines.model_folder import EMBEDDED_MODEL, SAM2_MODELS, user_model_folder
+from export.errors import ExportError
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+CONTRACTS: Final = ("live", "sam2-onnx-trt")
+BACKENDS: Final = ("onnx", "tensorrt")
+DEFAULT_PRECISION: Final = {"onnx": "fp32", "tensorrt": "fp16"}
+SAM2_SIZES: Final = (1024, 512, 256)  # the first one where none is given; 256 is for tests
+NANO_SIZE: Final = 256
+EXIT_MODEL: Final = 4
+EXIT_INTERRUPTED: Final = 130
 
 
-def main() -> int:
-    """Command line; returns the exit code (0 fine, 4 the model cannot be written)."""
-    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
-    parser.add_argument("model", choices=["nano"])
-    parser.add_argument("--checkpoint", type=Path, default=ROOT / "training/checkpoint/nano.pt")
-    parser.add_argument("--out", type=Path, default=ROOT / "engines/nano")
-    parser.add_argument("--size", type=int, default=256, help="picture side in pixels")
-    options = parser.parse_args()
-    if options.size < 64 or options.size % 32:
-        parser.error(f"--size: expected a multiple of 32 from 64, got {options.size}")
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code (0 fine, 2 wrong use, 4 the model cannot be written)."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["verify"]:
+        from export.verify import main as verify
+
+        return verify(words[1:])
+    parser = _parser()
+    options = parser.parse_args(words)
+    name, size = _model_and_size(parser, options.model)
     try:
-        from export.nano import ExportError, describe, export_nano
+        if name == EMBEDDED_MODEL:
+            _export_nano(options, size)
+        elif options.contract == "live":
+            _export_sam2(options, name, size)
+        else:
+            _export_seeds(options, name, size)
+    except (ExportError, EngineError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return EXIT_MODEL
     except ImportError as error:
         print(f"export: {error}; install the extra: pip install 'samcam[export]'", file=sys.stderr)
-        return 4
-    try:
-        errors = export_nano(options.checkpoint, options.out, options.size)
-    except ExportError as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 4
-    print(describe(errors))
-    size = sum(f.stat().st_size for f in options.out.glob("*.onnx"))
-    print(f"{options.out}: {size / 1e6:.1f} MB in {len(list(options.out.glob('*.onnx')))} files")
+        return EXIT_MODEL
+    except KeyboardInterrupt:
+        print("export: stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "model", help=f"{', '.join((EMBEDDED_MODEL, *SAM2_MODELS))}; @SIZE chooses the picture size"
+    )
+    parser.add_argument("--checkpoint", type=Path, help="weights on the disk, instead of Meta's")
+    parser.add_argument("--out", type=Path, help="the model folder to write")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: fp32; tensorrt: fp16")
+    parser.add_argument("--contract", choices=CONTRACTS, default=CONTRACTS[0])
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
+    return parser
+
+
+def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, int]:
+    """Split NAME@SIZE and check both; wrong use ends the program with exit code 2."""
+    name, at, text = model.partition("@")
+    known = (EMBEDDED_MODEL, *SAM2_MODELS)
+    if name not in known:
+        parser.error(f"model: expected one of {', '.join(known)}, got {name!r}")
+    default = NANO_SIZE if name == EMBEDDED_MODEL else SAM2_SIZES[0]
+    if not at:
+        return name, default
+    size = int(text) if text.isdecimal() else 0
+    if name == EMBEDDED_MODEL and (size < 64 or size % 32):
+        parser.error(f"{model}: expected a size that is a multiple of 32, from 64")
+    if name != EMBEDDED_MODEL and size not in SAM2_SIZES:
+        sizes = ", ".join(map(str, SAM2_SIZES))
+        parser.error(f"{model}: expected a size of {sizes} (256 is for tests)")
+    return name, size
+
+
+def _export_nano(options: argparse.Namespace, size: int) -> None:
+    from export.nano import describe, export_nano
+
+    for key, value in (("precision", "fp32"), ("contract", "live"), ("backend", "onnx")):
+        if getattr(options, key) not in (None, value):
+            raise ExportError(f"--{key}: nano has only {value}")
+    folder = options.out or ROOT / "engines/nano"
+    checkpoint = options.checkpoint or ROOT / "training/checkpoint/nano.pt"
+    print(describe(export_nano(checkpoint, folder, size)))
+    _print_size(folder)
+
+
+def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
+    from export.sam2 import Sam2Export, export_sam2
+
+    precision = options.precision or DEFAULT_PRECISION[options.backend]
+    if precision == "int8" and options.backend == "tensorrt":
+        raise ExportError("--precision int8: for CPUs; with --backend tensorrt fp32, fp16 or bf16")
+    folder = options.out or user_model_folder() / f"{name}@{size}"
+    order = Sam2Export(
+        variant=name.removeprefix("sam2.1-"),
+        size=size,
+        checkpoint=options.checkpoint,
+        precision=precision,
+        report=_say,
+    )
+    export_sam2(order, folder)
+    _print_size(folder)
+    if options.backend == "tensorrt":
+        from export.build_tensorrt import BuildOrder, build_engines
+
+        build_engines(BuildOrder(folder=folder, report=_say))
+
+
+def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:
+    from export.seeds_contract import CONTRACT, SeedsExport, export_seeds
+
+    if options.precision not in (None, "fp32") or options.backend != "onnx":
+        raise ExportError(
+            f"--contract {CONTRACT}: fp32 ONNX files only: whoever reads them builds the engines"
+        )
+    order = SeedsExport(
+        variant=name.removeprefix("sam2.1-"), size=size, checkpoint=options.checkpoint, report=_say
+    )
+    folder = options.out or user_model_folder() / f"{name}@{size}-{CONTRACT}"
+    export_seeds(order, folder)
+    _print_size(folder)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_size(folder: Path) -> None:
+    files = sorted(folder.rglob("*.onnx"))
+    size = sum(file.stat().st_size for file in files)
+    print(f"{folder}: {size / 1e6:.1f} MB in {len(files)} files")
 
 
 if __name__ == "__main__":

@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import onnx
-import onnxruntime
 import torch
-from torch import Tensor, nn
-from torch.export import Dim
+from torch import nn
 
-from engines.graph_table import (
-    IMAGE_ENCODER,
-    MASK_DECODER,
-    MASK_PROMPT,
-    MEMORY_ATTENTION,
-    MEMORY_ENCODER,
-    NETWORKS,
-)
+from engines.graph_table import NETWORKS
 from engines.host_rules import TokenRule
-from engines.manifest import Manifest, write_manifest
+from engines.manifest import Manifest, describe_file, write_manifest
+from export.errors import ExportError
+from export.examples import Inputs, random_inputs, real_inputs
+from export.folder import fresh_folder
+from export.graphs import NetworkError, compare, quiet_exporter, write_graph
 from training.model import Nano
 
-OPSET = 20
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
-TOLERANCE = 2e-3  # of fp32 logits of up to about 30; measured errors stay near 1e-4
 ORIGIN = "trained by training/ on generated clips; see training/README.md"
 LICENCE = "Apache-2.0"
-
-
-class ExportError(RuntimeError):
-    """A graph could not be written or does not agree with torch."""
-
-
-@dataclass(frozen=True)
-class NetworkError:
-    """Largest differences of one network's outputs between torch and ONNX Runtime."""
-
-    network: str
-    max_abs: float
 
 
 def load_checkpoint(path: Path) -> Nano:
@@ -64,121 +41,14 @@ def load_checkpoint(path: Path) -> Nano:
     return model.eval()
 
 
-def example_inputs(model: Nano, size: int, seed: int = 0) -> dict[str, dict[str, Tensor]]:
-    """Inputs of every network by name, with B = 2, N = 3, P = 4, T = 3."""
-    low = size // 4
-    rng = torch.Generator().manual_seed(seed)
-    cfg = model.cfg
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=rng)
-
-    image = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8, generator=rng)
-    with torch.no_grad():
-        pix, _, high0, high1 = model.image_encoder(image)
-        memory = torch.cat(
-            [
-                model.memory_encoder(pix, normal(2, 1, low, low), b, normal(2, 1))[:, None]
-                for b in (
-                    torch.tensor([True, True]),
-                    torch.tensor([False, False]),
-                    torch.tensor([False, False]),
-                )
-            ],
-            dim=1,
-        )
-    return {
-        IMAGE_ENCODER: {"image": image},
-        MEMORY_ATTENTION: {
-            "pix_feat": pix,
-            "maskmem_features": memory,
-            "maskmem_tpos": torch.tensor([[0, 2, 1]] * 2, dtype=torch.int32),
-            "maskmem_valid": torch.tensor([[True, True, True], [True, False, True]]),
-            "obj_ptrs": normal(2, 4, cfg.width),
-            "obj_ptr_tpos": torch.tensor([[9.0, 1.0, 2.0, 3.0]] * 2),
-            "obj_ptr_valid": torch.tensor([[True] * 4, [True, True, False, True]]),
-        },
-        MASK_DECODER: {
-            "pix_feat_with_mem": pix.repeat(2, 1, 1, 1),
-            "high_res_feat0": high0,
-            "high_res_feat1": high1,
-            "point_coords": torch.rand(2, 3, 2, generator=rng) * size,
-            "point_labels": torch.tensor([[1, 0, -1], [2, 3, 1]], dtype=torch.int32),
-            "mask_input": normal(2, 1, low, low),
-            "has_mask_input": torch.tensor([True, False]),
-        },
-        MEMORY_ENCODER: {
-            "pix_feat": pix,
-            "low_res_mask": normal(2, 1, low, low) * 5,
-            "is_prompted": torch.tensor([True, False]),
-            "object_score_logits": torch.tensor([[2.0], [-2.0]]),
-        },
-        MASK_PROMPT: {
-            "mask": torch.randint(0, 2, (1, 1, size, size), dtype=torch.uint8, generator=rng)
-        },
-    }
+def nano_modules(model: Nano) -> dict[str, nn.Module]:
+    """Return the five networks by name."""
+    return {network: getattr(model, network) for network in NETWORKS}
 
 
-def _dynamic_axes(network: str) -> dict[str, dict[int, Dim]]:
-    """The free axes (B, N, P, T) of the contract's table, as torch.export names them."""
-    dims = {
-        name: Dim(name, min=1, max=limit)
-        for name, limit in (("B", 64), ("N", 64), ("P", 64), ("T", 64))
-    }
-    return {
-        spec.name: {i: dims[axis] for i, axis in enumerate(spec.shape) if axis in dims}
-        for spec in NETWORKS[network].inputs
-    }
-
-
-def write_graph(module: nn.Module, network: str, inputs: Mapping[str, Tensor], path: Path) -> None:
-    """Export one network with the contract's names and check the file."""
-    names = [spec.name for spec in NETWORKS[network].inputs]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # exporter chatter; the comparison below judges
-        program = torch.onnx.export(
-            module,
-            tuple(inputs[name] for name in names),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=names,
-            output_names=[spec.name for spec in NETWORKS[network].outputs],
-            dynamic_shapes=tuple(_dynamic_axes(network)[name] for name in names),
-        )
-    if program is None:
-        raise ExportError(f"{network}: torch.onnx.export gave no program")
-    program.save(str(path), external_data=False)
-    onnx.checker.check_model(str(path), full_check=True)
-
-
-def compare(
-    module: nn.Module, network: str, inputs: Mapping[str, Tensor], path: Path
-) -> NetworkError:
-    """Run the same inputs through torch and ONNX Runtime.
-
-    Raises:
-        ExportError: An output differs by more than `TOLERANCE`, relative above 1.
-    """
-    names = [spec.name for spec in NETWORKS[network].inputs]
-    with torch.no_grad():
-        wanted = module(*(inputs[name] for name in names))
-    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = session.run(None, {name: inputs[name].numpy() for name in names})
-    worst = 0.0
-    for spec, a, b in zip(NETWORKS[network].outputs, wanted, given, strict=True):
-        if a.shape != b.shape:
-            raise ExportError(f"{network} {spec.name}: torch {tuple(a.shape)}, ONNX {b.shape}")
-        error = np.abs(a.numpy() - b)
-        relative = float((error / np.maximum(1.0, np.abs(a.numpy()))).max())
-        if not relative <= TOLERANCE:
-            raise ExportError(
-                f"{network} {spec.name}: torch and ONNX differ by {relative:.2g}, "
-                f"at most {TOLERANCE:g} is expected"
-            )
-        worst = max(worst, float(error.max()))
-    return NetworkError(network, worst)
+def example_inputs(model: Nano, size: int, seed: int = 0) -> Inputs:
+    """Return random inputs of every network by name, with B = 2, N = 3, P = 4, T = 3."""
+    return random_inputs(nano_modules(model), nano_manifest(model, size), seed)
 
 
 def export_nano(checkpoint: Path, folder: Path, size: int) -> list[NetworkError]:
@@ -193,22 +63,26 @@ def export_nano(checkpoint: Path, folder: Path, size: int) -> list[NetworkError]
         ExportError: See `load_checkpoint` and `compare`.
     """
     model = load_checkpoint(checkpoint)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    manifest = replace(nano_manifest(model, size), weights=describe_file(checkpoint, "float16"))
+    modules = nano_modules(model)
+    noise, real = random_inputs(modules, manifest), real_inputs(modules, manifest)
     errors = []
-    inputs = example_inputs(model, size)
-    for network in NETWORKS:
-        module = getattr(model, network)
-        path = partial / f"{network}.onnx"
-        write_graph(module, network, inputs[network], path)
-        errors.append(compare(module, network, inputs[network], path))
-    write_manifest(partial, nano_manifest(model, size))
-    card = folder / "MODEL_CARD.md"
-    if card.exists():
-        shutil.copy2(card, partial / card.name)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    measured = {}
+    with fresh_folder(folder) as partial:
+        for network, module in modules.items():
+            path = partial / f"{network}.onnx"
+            with quiet_exporter():
+                write_graph(module, network, noise[network], path)
+            errors.append(compare(module, network, noise[network], path))
+            on_real = compare(module, network, real[network], path)
+            measured[network] = {
+                "random_max_abs": errors[-1].max_abs,
+                "real_max_abs": on_real.max_abs,
+            }
+        write_manifest(partial, replace(manifest, measured=measured))
+        card = folder / "MODEL_CARD.md"
+        if card.exists():
+            shutil.copy2(card, partial / card.name)
     return errors
 
 

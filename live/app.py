@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
+from engines.options import TorchOptions
 from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
@@ -176,7 +177,12 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         EngineError: The model is missing or damaged, or cannot run.
     """
     engine = plan.settings.engine
-    options = EngineOptions(providers=engine.providers, threads=engine.threads)
+    chosen = engine.torch
+    options = EngineOptions(
+        providers=engine.providers,
+        threads=engine.threads,
+        torch=TorchOptions(chosen.device, chosen.precision, chosen.compile),
+    )
     networks = load_model(request.model, request.backend, options)
     try:
         return Tracker(networks, plan.tracker)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from engines.base import EngineError
+from engines.model_folder import BACKENDS
 from live import app
 from live.config import ConfigError
 from live.effects import EFFECT_NAMES
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--source", default="0", metavar="SRC", help=SOURCE_HELP)
     add("--model", default="nano", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
-    add("--backend", default="auto", metavar="NAME", help="auto or onnxruntime (auto)")
+    add("--backend", default="auto", metavar="NAME", help=f"{' | '.join(BACKENDS)} (auto)")
     add("--preset", default="default", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
     add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import yaml
 
+from engines.options import TORCH_DEVICES, is_torch_device
 from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
 from live.config_schema import Settings
 
@@ -92,7 +93,7 @@ def known_keys() -> Mapping[str, KnownKey]:
 
 
 def cross_check(settings: Settings) -> list[str]:
-    """Return the problems between keys that are each fine alone, one line each."""
+    """Return the problems that no key's own range tells, one line each."""
     problems = []
     source = settings.source
     if (source.width is None) != (source.height is None):
@@ -104,6 +105,10 @@ def cross_check(settings: Settings) -> list[str]:
         problems.append(
             f"source.retry_first_s: {source.retry_first_s:g}: expected at most "
             f"source.retry_max_s, {source.retry_max_s:g}"
+        )
+    if not is_torch_device(settings.engine.torch.device):
+        problems.append(
+            f"engine.torch.device: {settings.engine.torch.device}: expected {TORCH_DEVICES}"
         )
     return problems
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from engines.options import TORCH_PRECISIONS
 from live.config_fields import setting
 from live.config_tracker import TrackerOverrides
 
@@ -71,6 +72,21 @@ class SourceSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TorchSettings:
+    """The torch backend (`--backend torch`)."""
+
+    device: str = setting("auto", "auto: a GPU where torch sees one; else cpu, cuda or cuda:N.")
+    precision: str = setting(
+        "float32",
+        "float32 is exact; bfloat16 is faster on a GPU and rounds (autocast).",
+        choices=TORCH_PRECISIONS,
+    )
+    compile: bool = setting(
+        False, "Compile the tracking step; the start then takes minutes. On a GPU: a CUDA graph."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class EngineSettings:
     """How the networks run."""
 
@@ -81,6 +97,7 @@ class EngineSettings:
         ("CPUExecutionProvider",),
         "ONNX Runtime execution providers, best first; each must be there, nothing falls back.",
     )
+    torch: TorchSettings = field(default_factory=TorchSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engines.model_folder import BACKENDS
 from live.config import ConfigError, load_settings
 from live.config_schema import EffectSettings, Settings
 from live.config_tracker import apply_overrides
@@ -30,7 +31,6 @@ _LATER_EFFECTS: Final = (
     "censor",
 )
 _LONGEST_ROW: Final = 1 << 16
-_LATER_BACKENDS: Final = ("tensorrt", "torch")
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 
@@ -94,7 +94,7 @@ def _word_problems(request: Request) -> list[str]:
     problems += _check_word("--effect", request.effect, EFFECT_NAMES, _LATER_EFFECTS)
     if request.pace is not None:
         problems += _check_word("--pace", request.pace, ("live", "all"), ("recorded",))
-    problems += _check_word("--backend", request.backend, ("auto", "onnxruntime"), _LATER_BACKENDS)
+    problems += _check_word("--backend", request.backend, BACKENDS, ())
     problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
     try:
         parse_sinks(request.outputs)

@@ -25,6 +25,7 @@ import pytest
 REPO_ROOT = Path(__file__).resolve().parent.parent
 THREAD_GRACE_S = 2.0
 RUN_TIMEOUT_S = 120.0
+EXPORT_TIMEOUT_S = 900.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -94,6 +95,38 @@ def nano_dir() -> Path:
     if not (path / "manifest.json").is_file():
         pytest.fail(f"the embedded model is missing: {path}/manifest.json", pytrace=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def parity_checkpoint(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic sam2.1-tiny checkpoint that the golden answers in ../shared/parity are of."""
+    path = tmp_path_factory.mktemp("weights") / "synthetic_sam2.1_hiera_tiny.pt"
+    run_python(shared_dir / "parity" / "make_weights.py", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sam2_256(parity_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder sam2.1-tiny@256, written from that checkpoint by `python -m export`."""
+    folder = tmp_path_factory.mktemp("models") / "sam2.1-tiny@256"
+    model = ("-m", "export", "sam2.1-tiny@256")
+    run_python(*model, "--checkpoint", parity_checkpoint, "--out", folder)
+    return folder
+
+
+def run_python(*arguments: str | Path, timeout_s: float = EXPORT_TIMEOUT_S) -> str:
+    """Run this interpreter from the checkout; fail with what it printed unless it ends well."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=REPO_ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ def test_check_config(
         (["--effect", "pixelate"], ["pixelate", "not in this release"]),
         (["--pace", "recorded"], ["recorded", "not in this release"]),
         (["--pace", "fast"], ["--pace fast", "live | all"]),
-        (["--backend", "tensorrt"], ["tensorrt", "not in this release"]),
+        (["--backend", "openvino"], ["openvino", "auto | tensorrt | onnxruntime | torch"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
         (["--preset", "dam"], ["dam", "not in this release"]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),

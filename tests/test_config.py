@@ -179,6 +179,14 @@ def test_cross_field_checks() -> None:
     assert load_settings(None, ["source.width=640", "source.height=480"]).source.height == 480
 
 
+def test_torch_devices() -> None:
+    for device in ("auto", "cpu", "cuda", "cuda:1"):
+        assert load_settings(None, [f"engine.torch.device={device}"]).engine.torch.device == device
+    for device in ("gpu", "cuda:", "cuda:x", "cpu "):
+        (line,) = problems_of(None, f"engine.torch.device='{device}'")
+        assert f"engine.torch.device: {device}: expected auto, cpu, cuda or cuda:N" in line
+
+
 def test_default_file_is_the_current_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

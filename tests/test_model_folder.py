@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from engines.host_rules import TokenRule
 from engines.manifest import Manifest, parse_manifest, read_manifest, write_manifest
 from engines.model_checks import warm_up
 from engines.model_folder import EngineOptions, find_model, load_model, user_model_folder
+from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import build_network, tiny_manifest, write_tiny_model
 
-HINT = "run: python -m export fake"
+HINT = "copy this folder again, or write it anew: python -m export MODEL --out FOLDER"
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +271,8 @@ def test_load_runs_and_says_what_it_took_and_refused(
         assert networks.encode_image(image).pix_feat.shape == (1, 8, 4, 4)
         assert networks.manifest.name == "fake"
     assert "onnxruntime (CPUExecutionProvider" in caplog.text
-    assert "tensorrt refused: not available in this release" in caplog.text
+    assert re.search(r"tensorrt refused: (cuda-python|no NVIDIA|tensorrt cannot)", caplog.text)
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "nothing to do about it"
 
 
 def test_fixed_form_loads_and_pads(tmp_path: Path) -> None:
@@ -280,9 +283,21 @@ def test_fixed_form_loads_and_pads(tmp_path: Path) -> None:
         networks.attend(features, [memory], [0], [np.zeros(8, np.float32)], [0.0])
 
 
-@pytest.mark.parametrize("backend", ["torch", "tensorrt"])
-def test_backends_of_later_releases_are_refused(whole_model: Path, backend: str) -> None:
-    assert "not available in this release" in refusal(whole_model, backend=backend)
+def test_torch_needs_weights(whole_model: Path) -> None:
+    message = refusal(whole_model, backend="torch")
+    assert "the manifest names no weights" in message
+    assert "export the model again" in message
+
+
+def test_tensorrt_without_a_gpu_is_refused_and_says_why(
+    whole_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refusal(whole_model, backend="tensorrt")
+    assert re.match(r"backend tensorrt: (cuda-python cannot|no NVIDIA)", message)
+    cuda, _ = fake_tensorrt.install(monkeypatch)
+    cuda.driver = 0
+    message = refusal(whole_model, backend="tensorrt")
+    assert message == "backend tensorrt: no NVIDIA driver is installed"
 
 
 def test_unknown_backend_and_absent_provider(whole_model: Path) -> None:

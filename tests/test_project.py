@@ -112,7 +112,7 @@ def test_command_lines_in_readme_are_accepted(
 
 def test_programs_in_the_docs_exist() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in documents())
-    named = set(re.findall(r"python -m ((?:bench|export|training)[a-z_.]*)", text))
+    named = set(re.findall(r"python -m ((?:bench|export|training)[a-z0-9_.]*)", text))
     assert {"bench.demo", "bench.accuracy"} <= named
     for module in named:
         path = REPO_ROOT / module.replace(".", "/")

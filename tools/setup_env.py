@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -145,6 +146,29 @@ def _opencv_version() -> str:
     return match.group(1)
 
 
+def install_api_packages() -> None:
+    """Unpack what tests compare our use of GPU libraries with; without it they are skipped.
+
+    These modules cannot be dependencies of the environment: two versions of one, and none for
+    some systems. They are a few MB, without the libraries that they bind.
+    """
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for name, requirements in tomllib.loads(text)["tool"]["samcam"]["api"].items():
+        folder = VENV / "api" / name
+        mark = folder / "requirements.txt"
+        wanted = "\n".join(requirements) + "\n"
+        if mark.is_file() and mark.read_text(encoding="utf-8") == wanted:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--target", str(folder)]
+        try:
+            pip("install", *options, *requirements)
+        except SetupError:
+            say(f"No {name} for this system: the tests that compare names with it are skipped")
+            continue
+        mark.write_text(wanted, encoding="utf-8")
+
+
 def install_test_tools() -> None:
     """Get Xvfb, xdotool and the window libraries from apt, or say in one line how to get them."""
     missing = [package for tool, package in TEST_TOOLS.items() if not shutil.which(tool)]
@@ -194,6 +218,8 @@ def main() -> int:
         if what == "test":
             install_test_tools()
         install_packages("test" if what == "test" else "")
+        if what == "test":
+            install_api_packages()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 2

@@ -9,15 +9,27 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.base import Backend, EngineError
+from engines.base import Backend, EngineError, RowStack
 from engines.fake_backend import FakeBackend
 from engines.graph_table import NETWORKS, NetworkSpec
 from engines.model_checks import check_network
 from engines.onnxruntime_backend import OnnxRuntimeBackend
 from engines.options import EngineOptions
-from tests.helpers.tiny_model import build_network, example_feeds, probe_outputs, tiny_manifest
+from engines.tensorrt_backend import TensorRtBackend
+from engines.torch_backend import TorchNetwork
+from export.build_tensorrt import BuildOrder, build_engines
+from tests.helpers import fake_tensorrt
+from tests.helpers.tiny_model import (
+    build_network,
+    example_feeds,
+    probe_outputs,
+    tiny_manifest,
+    write_tiny_model,
+)
+from tests.helpers.torch_probe import Probe
 
-SPECS = tiny_manifest().specs()
+SPECS = tiny_manifest("fixed").specs()  # N 10, P 19; B and T are free
+FREE_SPECS = tiny_manifest().specs()
 Maker = Callable[[NetworkSpec, Path], Backend]
 
 
@@ -36,9 +48,27 @@ def make_onnxruntime(spec: NetworkSpec, folder: Path) -> Backend:
     return OnnxRuntimeBackend(spec.name, path, EngineOptions(threads=1))
 
 
-@pytest.fixture(params=[make_fake, make_onnxruntime], ids=["fake", "onnxruntime"])
-def make(request: pytest.FixtureRequest) -> Maker:
-    return request.param
+def make_tensorrt(spec: NetworkSpec, folder: Path) -> Backend:
+    if not (folder / "manifest.json").is_file():
+        write_tiny_model(folder)
+        build_engines(BuildOrder(folder=folder, check=False))
+    return TensorRtBackend(spec.name, folder / f"{spec.name}.onnx", EngineOptions())
+
+
+def make_torch(spec: NetworkSpec, folder: Path) -> Backend:
+    return TorchNetwork(spec, Probe(spec), tiny_manifest(), EngineOptions(threads=1))
+
+
+@pytest.fixture(
+    params=[make_fake, make_onnxruntime, make_tensorrt, make_torch],
+    ids=["fake", "onnxruntime", "tensorrt", "torch"],
+)
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+    """Makers of a backend; TensorRT's runs on the fake driver, and must give everything back."""
+    cuda, _ = fake_tensorrt.install(monkeypatch)
+    yield request.param
+    assert cuda.alive() == {}
+    assert bool(cuda.calls) == (request.param is make_tensorrt)
 
 
 @pytest.fixture(params=list(NETWORKS))
@@ -111,15 +141,82 @@ def test_takes_device_tensors_of_its_own(make: Maker, tmp_path: Path) -> None:
     memory_encoder.close()
 
 
-def test_free_axes_take_any_length(make: Maker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mask_decoder", "memory_attention"])
+def test_free_axes_take_any_length(make: Maker, tmp_path: Path, name: str) -> None:
+    padded = name == "memory_attention" and make is make_tensorrt  # to the limits, always
+    spec = (SPECS if padded else FREE_SPECS)[name]
+    backend = make(spec, tmp_path)
+    for rows in (1, 7, 19, 2, 1):
+        feeds = example_feeds(spec, np.random.default_rng(rows), rows)
+        expected = probe_outputs(spec, feeds)
+        for output, tensor in backend.run(feeds).items():
+            np.testing.assert_allclose(tensor.numpy(), expected[output], rtol=1e-5)
+    backend.close()
+
+
+def test_stacks_rows_and_pads_with_zeros(make: Maker, tmp_path: Path) -> None:
+    """Memories of its own and arrays alike; nothing is left of a longer stack."""
+    attention, encoder = SPECS["memory_attention"], SPECS["memory_encoder"]
+    backend, source = make(attention, tmp_path), make(encoder, tmp_path)
+    rng = np.random.default_rng(7)
+    memories = [source.run(example_feeds(encoder, rng))["maskmem_features"].copy()]
+    memories += [rng.standard_normal((1, 8, 4, 4)).astype(np.float32) for _ in range(4)]
+    pointers = [rng.standard_normal((1, 8)).astype(np.float32) for _ in range(6)]
+    total_n, total_p = 10, 19
+    for count in (5, 1, 3):
+        feeds = example_feeds(attention, rng)
+        whole = np.zeros((1, total_n, 8, 4, 4), np.float32)
+        for i, memory in enumerate(memories[:count]):
+            whole[0, i] = memory if isinstance(memory, np.ndarray) else memory.numpy()
+        expected = probe_outputs(
+            attention,
+            {
+                **feeds,
+                "maskmem_features": whole,
+                "obj_ptrs": np.stack(pointers[:count] + [np.zeros((1, 8))] * (total_p - count), 1),
+            },
+        )
+        stacks = {
+            "maskmem_features": RowStack(memories[:count], total_n),
+            "obj_ptrs": RowStack(pointers[:count], total_p),
+        }
+        result = backend.run({**feeds, **stacks})["pix_feat_with_mem"].numpy()
+        np.testing.assert_allclose(result, expected["pix_feat_with_mem"], rtol=1e-5)
+    backend.close()
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("rows", "parts"),
+    [
+        ([np.zeros((1, 8, 4, 4))], ["expected float32", "got float64"]),
+        ([np.zeros((1, 8, 4), np.float32)], ["[1, 10, 8, 4]"]),
+        ([np.zeros((8, 4, 4), np.float32)] * 2, ["row 0", "[1, 4, 4]", "[8, 4, 4]"]),
+        (
+            [np.zeros((1, 8, 4, 4), np.float32), np.zeros((1, 8, 4, 5), np.float32)],
+            ["row 1", "[1, 8, 4, 4]", "[1, 8, 4, 5]"],
+        ),
+    ],
+    ids=["type", "rank", "no first axis", "one row differs"],
+)
+def test_wrong_rows_are_named(make: Maker, tmp_path: Path, rows, parts) -> None:
     attention = SPECS["memory_attention"]
     backend = make(attention, tmp_path)
-    for rows in (1, 7, 19, 2):
-        feeds = example_feeds(attention, np.random.default_rng(rows), rows)
-        result = backend.run(feeds)["pix_feat_with_mem"].numpy()
-        expected = probe_outputs(attention, feeds)["pix_feat_with_mem"]
-        np.testing.assert_allclose(result, expected, rtol=1e-5)
+    feeds = example_feeds(attention, np.random.default_rng(8))
+    with pytest.raises(EngineError) as caught:
+        backend.run({**feeds, "maskmem_features": RowStack(rows, 10)})
+    message = str(caught.value)
+    for part in ("memory_attention", "maskmem_features", *parts):
+        assert part in message
+    backend.run(feeds)
     backend.close()
+
+
+def test_stack_needs_rows_and_room_for_them() -> None:
+    row = np.zeros((1, 8), np.float32)
+    for rows, total in (([], 3), ([row] * 4, 3)):
+        with pytest.raises(ValueError, match=r"rows: expected 1 to 3 \(total\)"):
+            RowStack(rows, total)
 
 
 def decoder_feeds():
@@ -137,15 +234,15 @@ def decoder_feeds():
         ),
         (
             {"mask_input": np.zeros((1, 1, 8, 16), np.float32)},
-            ["mask_input", "[B, 1, 16, 16]", "[1, 1, 8, 16]"],
+            ["mask_input", ", 1, 16, 16]", "[1, 1, 8, 16]"],
         ),
         (
             {"mask_input": np.zeros((1, 16, 16), np.float32)},
-            ["mask_input", "[B, 1, 16, 16]", "got [1, 16, 16]"],
+            ["mask_input", ", 1, 16, 16]", "got [1, 16, 16]"],
         ),
         (
             {"point_labels": np.zeros((1, 3), np.int32)},
-            ["point_labels", "[B, T]", "[1, 3]", "'T': 2"],
+            ["point_labels", ", T]", "[1, 3]", "'T': 2"],
         ),
     ],
     ids=["unknown name", "missing name", "type", "length", "rank", "axis differs between inputs"],

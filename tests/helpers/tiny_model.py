@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.base import Array
 from engines.fake_backend import fake_manifest
-from engines.graph_table import NETWORKS, NetworkSpec
+from engines.graph_table import CHANNEL_AXES, NETWORKS, NetworkSpec
 from engines.manifest import Manifest, write_manifest
 
 CHANNELS = 3  # of the high-resolution features
@@ -53,6 +53,11 @@ def output_shape(shape: tuple[int | str, ...]) -> tuple[int, ...]:
     """Fill in one object and the number of channels."""
     free = {"B": 1, "C0": CHANNELS, "C1": CHANNELS}
     return tuple(free[axis] if isinstance(axis, str) else axis for axis in shape)
+
+
+def input_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Fill in the number of channels, which is never free in a model's file."""
+    return tuple(CHANNELS if axis in CHANNEL_AXES else axis for axis in shape)
 
 
 def example_feeds(spec: NetworkSpec, rng: np.random.Generator, rows: int = 2) -> dict[str, Array]:
@@ -101,7 +106,10 @@ def build_network(
     graph = helper.make_graph(
         nodes,
         spec.name,
-        [helper.make_tensor_value_info(t.name, _TYPES[t.dtype], t.shape) for t in spec.inputs],
+        [
+            helper.make_tensor_value_info(t.name, _TYPES[t.dtype], input_shape(t.shape))
+            for t in spec.inputs
+        ],
         [
             helper.make_tensor_value_info(t.name, _TYPES[t.dtype], output_shape(t.shape))
             for t in spec.outputs

@@ -1,0 +1,333 @@
+"""Build a model's TensorRT engines for the GPU of this machine, and compare them with the model.
+
+python -m export.build_tensorrt sam2.1-tiny        or the path of a model folder
+
+Takes minutes. Needs no torch: the graphs are in the model folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from engines.base import EngineError
+from engines.cuda_runtime import GpuInfo, find_gpu
+from engines.first_run import checks_key, checks_path, refuse_bad
+from engines.graph_table import NETWORKS
+from engines.manifest import Manifest, file_sha256, read_manifest
+from engines.model_folder import find_model, open_model, verify_files
+from engines.options import EngineOptions
+from engines.self_check import (
+    MIN_IOU,
+    NetworkCheck,
+    compare_networks,
+    describe,
+    read_pictures,
+    write_checks,
+)
+from engines.tensorrt_backend import fingerprint_here
+from engines.tensorrt_files import (
+    ENGINE_FOLDER,
+    EngineRecord,
+    graph_path,
+    profile_of,
+    write_engine,
+    write_whole,
+)
+from engines.tensorrt_runtime import import_tensorrt, make_logger
+from export.build_progress import interruptible, make_monitor
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+LADDER: Final = ("float16", "bfloat16", "float32")  # a network that misses goes one higher
+DEFAULT_LEVEL: Final = 3  # TensorRT's own default, of 0..5
+MAX_CACHE_BYTES: Final = 256 << 20
+EXIT_MODEL: Final = 4
+
+_WORKSPACE_SHARE: Final = 2  # at most half of the GPU's memory while building
+_CACHE_NAME: Final = "timing.cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOrder:
+    """What to build.
+
+    Attributes:
+        folder: Of the model; the engines go to FOLDER/tensorrt/.
+        level: How long TensorRT may search, 0..5.
+        check: Whether to compare the engines with ONNX Runtime; where not, the first run does.
+        pictures: Folder of pictures to compare on; None for the program's own.
+        limit: Least IoU of a network's worst mask.
+        report: Takes one line per finished part.
+    """
+
+    folder: Path
+    level: int = DEFAULT_LEVEL
+    check: bool = True
+    pictures: Path | None = None
+    limit: float = MIN_IOU
+    report: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class _Rung:
+    """A graph that an engine can be built from."""
+
+    precision: str
+    graph: Path
+
+
+def build_engines(order: BuildOrder) -> list[EngineRecord]:
+    """Build the five engines; one whose answers are too far off, again in a higher precision.
+
+    Raises:
+        EngineError: No GPU, no TensorRT, a broken model, an engine that cannot be built, or one
+            that misses in the highest precision there is.
+    """
+    gpu = find_gpu()  # first: without a driver, TensorRT's objects end the process
+    trt = import_tensorrt()
+    manifest = read_manifest(order.folder)
+    verify_files(order.folder, manifest)
+    rungs = {network: _rungs(order.folder, manifest, network) for network in NETWORKS}
+    builder = EngineBuilder(trt, gpu, manifest, order)
+    checks_path(order.folder).unlink(missing_ok=True)  # of the engines that were here
+    records = {network: builder.build(network, rungs[network][0]) for network in NETWORKS}
+    if not order.check:
+        return list(records.values())
+    checks: dict[str, NetworkCheck] = {}
+    pending = list(NETWORKS)
+    while pending:
+        order.report(f"comparing {', '.join(pending)} with ONNX Runtime")
+        found = _compare(order, manifest, pending)
+        checks |= {check.network: check for check in found}
+        pending = []
+        for check in found:
+            if not check.passed and len(rungs[check.network]) > 1:
+                del rungs[check.network][0]
+                records[check.network] = builder.build(
+                    check.network, rungs[check.network][0], records[check.network], check
+                )
+                pending.append(check.network)
+    results = [checks[network] for network in NETWORKS]
+    write_checks(checks_path(order.folder), checks_key(order.folder), results)
+    order.report(describe(results))
+    refuse_bad(order.folder, results)
+    return list(records.values())
+
+
+def _rungs(folder: Path, manifest: Manifest, network: str) -> list[_Rung]:
+    """Return the graphs of a network, the lowest precision first."""
+    entry = manifest.files[network]
+    if entry.precision not in LADDER:
+        raise EngineError(
+            f"{folder / entry.file}: precision {entry.precision}: TensorRT engines are built from "
+            f"{', '.join(LADDER)}: export the model with another --precision"
+        )
+    found = {entry.precision: folder / entry.file}
+    for precision in LADDER:
+        path = graph_path(folder, network, precision)
+        if path.is_file():
+            found.setdefault(precision, path)
+    return [_Rung(precision, found[precision]) for precision in LADDER if precision in found]
+
+
+def _compare(order: BuildOrder, manifest: Manifest, networks: list[str]) -> list[NetworkCheck]:
+    options = EngineOptions()
+    with (
+        open_model("onnxruntime", order.folder, manifest, options) as reference,
+        open_model("tensorrt", order.folder, manifest, options) as candidate,
+    ):
+        pictures = read_pictures(order.pictures)
+        return compare_networks(reference, candidate, pictures, networks, order.limit)
+
+
+class EngineBuilder:
+    """TensorRT's builder for one model on one GPU."""
+
+    def __init__(self, trt: Any, gpu: GpuInfo, manifest: Manifest, order: BuildOrder) -> None:
+        """Open the builder; a GPU must be there."""
+        self._trt = trt
+        self._gpu = gpu
+        self._manifest = manifest
+        self._order = order
+        self._logger = make_logger(trt)
+        self._builder = trt.Builder(self._logger)
+        self._cache = order.folder / ENGINE_FOLDER / _CACHE_NAME
+
+    def build(
+        self,
+        network: str,
+        rung: _Rung,
+        before: EngineRecord | None = None,
+        missed: NetworkCheck | None = None,
+    ) -> EngineRecord:
+        """Build one engine and write it with its record.
+
+        Args:
+            network: Name.
+            rung: The graph to build from.
+            before: The record of the engine that it replaces, if that one missed.
+            missed: By how much.
+
+        Raises:
+            EngineError: TensorRT cannot read the graph or build the engine.
+            KeyboardInterrupt: The user stopped it.
+        """
+        reason = before.reason if before is not None else ""
+        if before is not None and missed is not None:
+            text = f"{before.fingerprint.precision}: worst mask IoU {missed.min_iou:.3f}"
+            reason = f"{reason}; {text}" if reason else text
+        self._order.report(f"{network}: building in {rung.precision} from {rung.graph.name}")
+        engine = self._serialise(network, rung)
+        here = fingerprint_here(self._trt, self._gpu, self._manifest)
+        record = EngineRecord(
+            network=network,
+            model_sha256=self._manifest.files[network].sha256,
+            engine_sha256="",
+            engine_bytes=0,
+            asked=before.asked if before is not None else rung.precision,
+            reason=reason,
+            fingerprint=replace(
+                here, onnx_sha256=file_sha256(rung.graph), precision=rung.precision
+            ),
+        )
+        written = write_engine(self._order.folder, engine, record)
+        self._order.report(f"{network}: {written.engine_bytes / 1e6:.1f} MB")
+        return written
+
+    def _serialise(self, network: str, rung: _Rung) -> bytes:
+        trt = self._trt
+        builder = self._builder
+        self._logger.last_error = ""
+        # TensorRT 11 builds nothing else; version 10 then takes the graph's own precisions too.
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        definition = builder.create_network(flags)
+        parser = trt.OnnxParser(definition, self._logger)
+        if not parser.parse_from_file(str(rung.graph)):
+            errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
+            raise EngineError(f"{rung.graph}: TensorRT cannot read it: {' '.join(errors.split())}")
+        config = builder.create_builder_config()
+        memory = self._gpu.memory_bytes // _WORKSPACE_SHARE
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory)
+        config.builder_optimization_level = self._order.level
+        config.max_aux_streams = 0  # one stream: fewer buffers, and a graph without forks
+        if rung.precision == "float32":
+            config.clear_flag(trt.BuilderFlag.TF32)  # the last rung is meant to be exact
+        self._add_profiles(network, definition, config)
+        cache = self._read_cache(config)  # must live until the engine is built
+        with interruptible() as interrupt:
+            # Kept in a variable: the build calls it until it ends.
+            monitor = make_monitor(trt, network, interrupt)
+            config.progress_monitor = monitor
+            try:
+                engine = builder.build_serialized_network(definition, config)
+            finally:
+                monitor.close()
+        if interrupt.is_set():
+            raise KeyboardInterrupt
+        if engine is None:
+            raise EngineError(
+                f"{rung.graph}: TensorRT {trt.__version__} cannot build an engine: "
+                f"{self._logger.last_error or 'no reason given'}"
+            )
+        self._write_cache(cache)
+        return bytes(engine)
+
+    def _add_profiles(
+        self, network: str, definition: trt.INetworkDefinition, config: trt.IBuilderConfig
+    ) -> None:
+        """Add the profile of tracking and, where there are points, that of prompts."""
+        ranges = profile_of(self._manifest)
+        has_points = any("T" in spec.shape for spec in NETWORKS[network].inputs)
+        tracking = ranges | {"T": [1, 1, 1]}
+        for chosen in (tracking, ranges) if has_points else (tracking,):
+            profile = self._builder.create_optimization_profile()
+            for index in range(definition.num_inputs):
+                tensor = definition.get_input(index)
+                shapes = _profile_shapes(network, tensor.name, tuple(tensor.shape), chosen)
+                profile.set_shape(tensor.name, shapes[0], shapes[1], shapes[2])
+            if config.add_optimization_profile(profile) < 0:
+                raise EngineError(f"{network}: TensorRT refused the profile {chosen}")
+
+    def _read_cache(self, config: trt.IBuilderConfig) -> trt.ITimingCache:
+        """Take the timings of earlier builds; those of another GPU or version are left."""
+        data = b""
+        if self._cache.is_file() and self._cache.stat().st_size <= MAX_CACHE_BYTES:
+            data = self._cache.read_bytes()
+        cache = config.create_timing_cache(data)
+        if cache is None or not config.set_timing_cache(cache, False):
+            cache = config.create_timing_cache(b"")
+            config.set_timing_cache(cache, False)
+        return cache
+
+    def _write_cache(self, cache: trt.ITimingCache) -> None:
+        self._cache.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self._cache, bytes(cache.serialize()))
+
+
+def _profile_shapes(
+    network: str, tensor: str, shape: tuple[int, ...], ranges: dict[str, list[int]]
+) -> list[tuple[int, ...]]:
+    """Return an input's smallest, most usual and largest shape.
+
+    Raises:
+        EngineError: The input or one of its free axes is not in the contract's table.
+    """
+    table = {spec.name: spec.shape for spec in NETWORKS[network].inputs}
+    axes = table.get(tensor, ())
+    if len(axes) != len(shape):
+        raise EngineError(f"{network}: input {tensor} {list(shape)}: not in the engine contract")
+    shapes = []
+    for end in range(3):
+        lengths = []
+        for length, axis in zip(shape, axes, strict=True):
+            if length < 0 and axis not in ranges:
+                raise EngineError(
+                    f"{network}: input {tensor}: axis {axis} is free, expected a number"
+                )
+            lengths.append(ranges[str(axis)][end] if length < 0 else length)
+        shapes.append(tuple(lengths))
+    return shapes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code (0 fine, 4 the engines cannot be built)."""
+    parser = argparse.ArgumentParser(
+        prog="python -m export.build_tensorrt",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", help="a model's name, or the path of its folder")
+    parser.add_argument(
+        "--level", type=int, default=DEFAULT_LEVEL, choices=range(6), help="search effort (3)"
+    )
+    parser.add_argument("--pictures", type=Path, help="folder to compare on")
+    parser.add_argument(
+        "--no-check", action="store_true", help="leave the comparison to the first run"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        order = BuildOrder(
+            folder=find_model(options.model),
+            level=options.level,
+            check=not options.no_check,
+            pictures=options.pictures,
+            report=lambda line: print(line, flush=True),
+        )
+        build_engines(order)
+    except EngineError as error:
+        print(f"export: {error}", file=sys.stderr)
+        return EXIT_MODEL
+    except KeyboardInterrupt:
+        print("export: stopped; engines that were finished are kept", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The torch modules of a model folder, with the weights that its manifest names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from safetensors.torch import save_file
+from torch import nn
+from transformers import Sam2VideoModel
+
+from engines.base import EngineError
+from engines.graph_table import NETWORKS
+from engines.manifest import GraphFile, Manifest, ModelFileError, describe_file, file_sha256
+from export.errors import ExportError
+from export.sam2_checkpoint import load_sam2
+from export.sam2_modules import build_modules
+
+WEIGHTS_NAME: Final = "model.safetensors"  # as transformers calls it: `load_sam2` reads the folder
+NANO_CHECKPOINTS: Final = Path(__file__).resolve().parent.parent / "training" / "checkpoint"
+
+
+def save_weights(model: Sam2VideoModel, folder: Path) -> GraphFile:
+    """Write SAM 2.1's weights in float32 into a model folder; return the manifest's entry."""
+    path = folder / WEIGHTS_NAME
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors keeps it to its owner; the other files are not
+    return describe_file(path)
+
+
+def find_weights(folder: Path, manifest: Manifest) -> Path:
+    """Return the weights that a manifest names, after comparing them with it.
+
+    They are in the folder; nano's, which are half as large as all its graphs, only in the
+    repository's training/checkpoint.
+
+    Raises:
+        EngineError: The manifest names none, or they are nowhere.
+        ModelFileError: The file is another one.
+    """
+    entry = manifest.weights
+    if entry is None:
+        raise EngineError(
+            f"{folder}: the manifest names no weights, which the torch backend needs: export the "
+            "model again, or use another --backend"
+        )
+    places = [folder / entry.file]
+    if manifest.family == "nano":
+        places.append(NANO_CHECKPOINTS / entry.file)
+    for path in places:
+        if path.is_file():
+            if file_sha256(path) == entry.sha256:
+                return path
+            raise ModelFileError(
+                f"{path}: not the weights of this model: expected SHA-256 {entry.sha256[:12]}…"
+            )
+    raise EngineError(
+        f"{' and '.join(map(str, places))}: missing; the torch backend needs the model's weights"
+    )
+
+
+def load_modules(folder: Path, manifest: Manifest) -> dict[str, nn.Module]:
+    """Return the five networks of a model folder by name, on the CPU, ready to evaluate.
+
+    Raises:
+        EngineError: The weights are missing, or nobody knows this family's definition.
+        ModelFileError: The weights are another file, or do not fit.
+    """
+    weights = find_weights(folder, manifest)
+    try:
+        if manifest.family == "nano":
+            return _nano_modules(weights)
+        variant = manifest.name.partition("@")[0].removeprefix("sam2.1-")
+        # torch's own fused attention wants values as wide as the keys
+        return build_modules(
+            load_sam2(variant, weights.parent), manifest.image_size, raw_values=False
+        )
+    except ExportError as error:
+        raise ModelFileError(str(error)) from error
+
+
+def _nano_modules(checkpoint: Path) -> dict[str, nn.Module]:
+    try:
+        from export.nano import load_checkpoint
+    except ImportError as error:
+        raise EngineError(
+            f"nano: its torch definition is in the repository's training/ ({error}): use another "
+            "--backend"
+        ) from error
+    model = load_checkpoint(checkpoint)
+    return {network: getattr(model, network).eval() for network in NETWORKS}

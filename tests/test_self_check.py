@@ -1,0 +1,262 @@
+"""Networks against a reference on pictures; the first run on a GPU, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from engines import first_run
+from engines.base import EngineError
+from engines.check_pictures import BODY_ID, HEAD_ID, paint_check_pictures
+from engines.fake_backend import FakeBackend, fake_manifest, fake_networks
+from engines.graph_table import (
+    IMAGE_ENCODER,
+    MASK_DECODER,
+    MASK_PROMPT,
+    MEMORY_ATTENTION,
+    MEMORY_ENCODER,
+    NETWORKS,
+)
+from engines.model_folder import load_model
+from engines.sam2_graphs import DecoderOutput, Sam2Networks
+from engines.self_check import (
+    BOXES,
+    MIN_IOU,
+    POINTS,
+    NetworkCheck,
+    compare_networks,
+    describe,
+    read_pictures,
+)
+from export.build_tensorrt import BuildOrder, build_engines
+from tests.helpers import fake_tensorrt
+from tests.helpers.fake_tensorrt import FakeTensorRt
+from tests.helpers.tiny_model import write_tiny_model
+
+PICTURE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+
+
+def networks_with(network: str | None = None, change=None) -> Sam2Networks:
+    """The fake networks that follow prompts; one of them answers `change(outputs)`."""
+    manifest = fake_manifest()
+    right = fake_networks(manifest=manifest)
+    backends = dict(right.backends)
+    if network is not None:
+        inner = backends[network]
+        assert isinstance(inner, FakeBackend)
+        function = inner._function
+
+        def wrong(feeds):
+            outputs = function(feeds) if function is not None else {}
+            return change({name: value.copy() for name, value in outputs.items()}, feeds)
+
+        backends[network] = FakeBackend(network, wrong, manifest.specs()[network])
+    return Sam2Networks(manifest, backends)
+
+
+def prefer_another(outputs, feeds):
+    """The masks are right, but the order of two candidates' scores has flipped."""
+    outputs["ious"][0, [1, 2]] = outputs["ious"][0, [2, 1]]
+    return outputs
+
+
+def forget(outputs, feeds):
+    outputs["maskmem_features"][:] = 0
+    return outputs
+
+
+def lose(outputs, feeds):
+    outputs["pix_feat_with_mem"][:] = 0
+    return outputs
+
+
+def not_finite(outputs, feeds):
+    outputs["low_res_masks"][0, 0, 0, 0] = np.nan
+    outputs["low_res_masks"][0, 1:, 0, 0] = np.nan
+    return outputs
+
+
+def other_mask(outputs, feeds):
+    outputs["mask_input"][:] = -outputs["mask_input"]
+    return outputs
+
+
+def worst(candidate: Sam2Networks, networks=tuple(NETWORKS)) -> dict[str, NetworkCheck]:
+    with networks_with() as reference, candidate:
+        checks = compare_networks(reference, candidate, [PICTURE], networks)
+    return {check.network: check for check in checks}
+
+
+def test_equal_networks_agree() -> None:
+    checks = worst(networks_with())
+    assert list(checks) == list(NETWORKS)
+    for check in checks.values():
+        assert (check.min_iou, check.mean_iou, check.passed) == (1, 1, True)
+        assert check.cases >= 3
+
+
+@pytest.mark.parametrize(
+    ("network", "change"),
+    [
+        (MASK_DECODER, prefer_another),
+        (MASK_DECODER, not_finite),
+        (MEMORY_ENCODER, forget),
+        (MEMORY_ATTENTION, lose),
+        (MASK_PROMPT, other_mask),
+    ],
+    ids=["flipped choice", "not finite", "empty memory", "no attention", "other mask"],
+)
+def test_only_the_wrong_network_is_blamed(network: str, change) -> None:
+    checks = worst(networks_with(network, change))
+    blamed = [name for name, check in checks.items() if not check.passed]
+    assert blamed == [network]
+    assert checks[network].min_iou < 0.6
+    assert checks[network].min_iou <= checks[network].mean_iou
+
+
+def test_the_encoder_is_judged_by_the_masks_of_its_features() -> None:
+    """A decoder that reads the features sees when they are wrong."""
+
+    def looking(feeds):
+        value = float(feeds["high_res_feat0"].mean())
+        masks = np.full((4, 64, 64), 1.0 if value < 0.5 else -1.0, np.float32)
+        return DecoderOutput(masks, np.ones(4, np.float32), np.zeros((4, 16), np.float32), 1.0)
+
+    manifest = fake_manifest()
+
+    def make(value: float) -> Sam2Networks:
+        made = fake_networks(manifest=manifest, decoder=looking)
+        backends = dict(made.backends)
+        spec = manifest.specs()[IMAGE_ENCODER]
+        features = {"high_res_feat0": np.full((1, 4, 64, 64), value, np.float32)}
+        backends[IMAGE_ENCODER] = FakeBackend(IMAGE_ENCODER, lambda feeds: features, spec)
+        return Sam2Networks(manifest, backends)
+
+    with make(0) as reference, make(1) as candidate:
+        checks = compare_networks(reference, candidate, [PICTURE])
+    assert [c.network for c in checks if not c.passed] == [IMAGE_ENCODER]
+
+
+def test_chosen_networks_only_and_no_pictures() -> None:
+    assert list(worst(networks_with(), (MASK_PROMPT,))) == [MASK_PROMPT]
+    with networks_with() as nets, pytest.raises(EngineError, match="no picture to compare"):
+        compare_networks(nets, nets, [])
+
+
+def test_the_table_names_the_worst_prompt() -> None:
+    checks = worst(networks_with(MASK_DECODER, prefer_another))
+    table = describe(list(checks.values())).splitlines()
+    assert len(table) == 1 + len(NETWORKS)
+    (bad,) = [line for line in table if "below" in line]
+    assert bad.startswith(MASK_DECODER)
+    assert "picture 0, point" in bad
+    assert f"below {MIN_IOU:g}" in bad
+
+
+def test_painted_pictures_have_objects_where_the_prompts_are() -> None:
+    painted = paint_check_pictures()
+    assert len({picture.image.tobytes() for picture in painted}) == len(painted) >= 3
+    for picture, again in zip(painted, read_pictures(), strict=True):
+        np.testing.assert_array_equal(picture.image, again)
+        height, width = picture.ids.shape
+        assert picture.image.shape == (height, width, 3)
+        for (x, y), object_id in zip(POINTS, (HEAD_ID, BODY_ID), strict=True):
+            inside = (picture.ids == object_id).astype(np.uint8)
+            depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+            assert depth[int(y * height), int(x * width)] > 0.05 * width
+            # Texture and light, not one colour, and little that is burnt out.
+            values = picture.image[inside > 0]
+            assert values.std(axis=0).min() > 5
+            assert np.mean((values == 0) | (values == 255)) < 0.02
+        (box,) = BOXES
+        left, top, *size = cv2.boundingRect((picture.ids > 0).astype(np.uint8))
+        corners = np.array([left, top, left + size[0], top + size[1]])
+        np.testing.assert_allclose(corners, np.array(box) * ([width, height] * 2), atol=6)
+
+
+def test_pictures_are_read_or_named(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="no pictures, expected files of type"):
+        read_pictures(tmp_path)
+    cv2.imwrite(str(tmp_path / "b.png"), PICTURE)
+    (read,) = read_pictures(tmp_path)
+    np.testing.assert_array_equal(read, PICTURE)
+    (tmp_path / "a.jpg").write_bytes(b"nothing")
+    with pytest.raises(EngineError, match=r"a\.jpg: not a readable picture"):
+        read_pictures(tmp_path)
+
+
+# --- the first run
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorRt]:
+    cuda, fake = fake_tensorrt.install(monkeypatch)
+    yield fake
+    assert cuda.alive() == {}
+
+
+@pytest.fixture
+def folder(trt: FakeTensorRt, tmp_path: Path) -> Path:
+    """A model whose engines were built and never compared."""
+    write_tiny_model(tmp_path / "fake")
+    build_engines(BuildOrder(folder=tmp_path / "fake", check=False))
+    return tmp_path / "fake"
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with every comparison."""
+    runs: list[int] = []
+
+    def count(*given):
+        runs.append(1)
+        return compare_networks(*given)
+
+    monkeypatch.setattr(first_run, "compare_networks", count)
+    return runs
+
+
+def test_the_first_run_compares_and_keeps_the_result(
+    folder: Path, trt: FakeTensorRt, compared: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        load_model(str(folder), backend="tensorrt").close()
+    assert len(compared) == 1
+    assert "first run on Fake GPU, 8.9: comparing" in caplog.text
+    assert f'python -m export verify "{folder}" --frames DIR' in caplog.text
+    assert "min IoU" in caplog.text
+    kept = json.loads(first_run.checks_path(folder).read_text())
+    assert [check["network"] for check in kept["checks"]] == list(NETWORKS)
+    load_model(str(folder), backend="tensorrt").close()
+    assert len(compared) == 1, "the second start takes the kept result"
+    trt.cuda.driver = 13050
+    load_model(str(folder), backend="tensorrt").close()
+    assert len(compared) == 2, "another driver: compared again"
+    build_engines(BuildOrder(folder=folder, check=False))
+    load_model(str(folder), backend="tensorrt").close()
+    assert len(compared) == 3, "other engines: compared again"
+    first_run.checks_path(folder).write_text("{")
+    load_model(str(folder), backend="tensorrt").close()
+    assert len(compared) == 4, "a broken file is no result"
+
+
+def test_engines_that_answer_otherwise_are_refused_at_every_start(
+    folder: Path, trt: FakeTensorRt, compared: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    trt.noise = {"mask_decoder": -1e4}
+    for _ in range(2):
+        with pytest.raises(EngineError) as caught:
+            load_model(str(folder), backend="tensorrt")
+        text = str(caught.value)
+        assert "mask_decoder: worst mask IoU 0." in text
+        assert text.endswith(f'run: python -m export.build_tensorrt "{folder}"')
+    assert len(compared) == 1
+    with load_model(str(folder)) as networks:  # auto goes on without the GPU, and says so
+        assert networks.manifest.form == "dynamic"
+    assert "tensorrt is not used: " in caplog.text
