@@ -99,7 +99,7 @@ def write_probing_graph(path: Path, target: Path) -> list[Probe]:
             tuple(node.input),
         )
         for node in model.graph.node
-        if types.get(node.output[0]) in FLOAT_TYPES and node.op_type not in _MOVING
+        if _is_measured(node, types)
     ]
     to_float32(model)
     nodes = {node.output[0]: node for node in model.graph.node}
@@ -107,6 +107,15 @@ def write_probing_graph(path: Path, target: Path) -> list[Probe]:
         _measure(model.graph, nodes[probe.output], probe)
     onnx.save(model, str(target))
     return probes
+
+
+def _is_measured(node: NodeProto, types: Mapping[str, int]) -> bool:
+    """Whether a node computes floats; integers turned into fp32 are nothing that can overflow."""
+    kind = types.get(node.output[0])
+    if kind not in FLOAT_TYPES or node.op_type in _MOVING:
+        return False
+    from_float = types.get(node.input[0]) in FLOAT_TYPES
+    return node.op_type != "Cast" or from_float or kind != TensorProto.FLOAT
 
 
 def part_of(node: NodeProto) -> str:
