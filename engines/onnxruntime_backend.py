@@ -86,14 +86,28 @@ class OnnxRuntimeBackend:
         self._session = None
 
 
-def _open_session(path: Path, options: EngineOptions) -> onnxruntime.InferenceSession:
+def available_providers() -> tuple[str, ...]:
+    """Return the execution providers of the installed build.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed, or does not load.
+    """
+    return tuple(_import_onnxruntime().get_available_providers())
+
+
+def _import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
             f"onnxruntime cannot be imported ({_one_line(error)}): pip install onnxruntime"
         ) from error
-    available = onnxruntime.get_available_providers()
+    return onnxruntime
+
+
+def _open_session(path: Path, options: EngineOptions) -> onnxruntime.InferenceSession:
+    onnxruntime = _import_onnxruntime()
+    available = available_providers()
     for provider in options.providers:
         if provider not in available:
             raise EngineError(

@@ -15,6 +15,7 @@ from engines.options import TorchOptions
 from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
+from live.doctor import examine
 from live.frames import Prompt
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
@@ -23,9 +24,17 @@ from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.prompts import parse_prompts
 from live.render import RenderLoop, RenderOptions
-from live.request import Plan, Request, choose_outputs, choose_pace, plan_request
+from live.request import (
+    Plan,
+    Request,
+    choose_outputs,
+    choose_pace,
+    is_watched,
+    plan_request,
+)
 from live.sinks import SinkOptions, open_sinks
 from live.sinks.video import VideoOptions
+from live.sinks.virtualcam import VirtualCameraOptions
 from live.sinks.window import WindowOptions
 from live.sources import SourceInfo, SourceOptions, VideoSource, list_cameras, open_source
 from live.summary import format_summary
@@ -50,6 +59,10 @@ def run(request: Request, interrupts: Interrupts) -> int:
         return 0
     path = request.config or default_config_path()
     plan = plan_request(request, path)
+    if request.doctor:
+        report = examine(request, plan)
+        print(report.table())
+        return report.exit_code
     if request.check_config:
         print(f"configuration is fine: {path or 'the defaults'}")
         return 0
@@ -148,8 +161,8 @@ def logging_to_stderr() -> Iterator[None]:
         root.setLevel(level)
 
 
-def source_options(settings: SourceSettings, windowed: bool) -> SourceOptions:
-    """Return the sources' options; a single picture stays on in a window."""
+def source_options(settings: SourceSettings, watched: bool) -> SourceOptions:
+    """Return the sources' options; a single picture stays on where somebody watches."""
     return SourceOptions(
         fps=settings.fps,
         width=settings.width,
@@ -158,7 +171,7 @@ def source_options(settings: SourceSettings, windowed: bool) -> SourceOptions:
         mjpg=settings.mjpg,
         rotate=settings.rotate,
         mirror=settings.mirror,
-        repeat_picture=windowed,
+        repeat_picture=watched,
         demo_frames=settings.demo_frames,
         demo_size_wh=settings.demo_size,
         retry_first_s=settings.retry_first_s,
@@ -224,6 +237,11 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
         window=WindowOptions(
             max_width=settings.window.max_width, max_height=settings.window.max_height
         ),
+        virtual_camera=VirtualCameraOptions(
+            size_wh=settings.output.virtual_camera_size,
+            fps=settings.output.virtual_camera_fps,
+            required=settings.output.require_virtual_camera,
+        ),
     )
     opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
     age_ms = settings.pipeline.max_mask_age_ms
@@ -245,7 +263,7 @@ def _open_and_run(
     """Open everything, cheapest failure first, run, and return the exit code."""
     settings = plan.settings
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
-        source = open_source(request.source, source_options(settings.source, "window" in outputs))
+        source = open_source(request.source, source_options(settings.source, is_watched(outputs)))
         opened.callback(source.close)
         info = source.info
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)

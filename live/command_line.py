@@ -34,9 +34,10 @@ PROMPT_HELP = (
     "frame=N, separated by spaces, in pixels of the source; or @FILE.jsonl; repeatable"
 )
 OUTPUT_HELP = (
-    "window, video:FILE.mp4, masks:DIR or none; repeatable (window where there is a display)"
+    "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
+    "there is a display)"
 )
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--doctor", "--suggest")
+NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--suggest")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,6 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     add("--check-config", action="store_true", help="check the settings and exit")
     add("--list-cameras", action="store_true", help="list the cameras and exit")
+    add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
     add("--version", action="version", version=f"samcam {app.VERSION}")
     return parser
 
@@ -97,6 +99,7 @@ def parse(argv: Sequence[str]) -> Request:
         overrides=tuple(given.set),
         check_config=given.check_config,
         list_cameras=given.list_cameras,
+        doctor=given.doctor,
     )
 
 

@@ -153,6 +153,23 @@ class OutputSettings:
         "What leaves before the first prompt; null: hide_all for blur, else passthrough.",
         choices=FALLBACKS,
     )
+    require_virtual_camera: bool = setting(
+        False, "Fail, with exit code 5, where virtualcam is asked for and there is none."
+    )
+    virtual_camera_size: tuple[int, int] | None = setting(
+        None,
+        "Width and height of virtualcam, odd ones rounded up; null: the source's.",
+        unit="px",
+        low=16,
+        high=8192,
+    )
+    virtual_camera_fps: float | None = setting(
+        None,
+        "Constant rate of virtualcam; null: the source's, at most 60.",
+        unit="frames/s",
+        low=1.0,
+        high=240.0,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ class Request:
     overrides: tuple[str, ...] = ()
     check_config: bool = False
     list_cameras: bool = False
+    doctor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +184,13 @@ def choose_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     return ("window",)
 
 
+def is_watched(outputs: Sequence[str]) -> bool:
+    """Whether somebody watches the run as it goes, in the window or as a camera."""
+    return any(text.partition(":")[0] in ("window", "virtualcam") for text in outputs)
+
+
 def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> PipelinePace:
-    """Return the pace: as asked, else every frame of what is recorded and not looked at."""
+    """Return the pace: as asked, else every frame of what is recorded and not watched."""
     if pace is not None:
         return "all" if pace == "all" else "live"
-    return "live" if info.live or "window" in outputs else "all"
+    return "live" if info.live or is_watched(outputs) else "all"

@@ -163,6 +163,12 @@ def test_onnxruntime_only_in_its_backend_and_inside_functions() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_pyvirtualcam_only_in_its_sink_and_inside_functions() -> None:
+    """GPL-2.0 and optional: only a run that asks for a virtual camera loads it."""
+    uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top == "pyvirtualcam"]
+    assert [(i.path, i.at_import_time) for i in uses] == [("live/sinks/virtualcam.py", False)]
+
+
 def test_cameras_are_opened_in_one_file() -> None:
     """cv2.VideoCapture serves cameras only; files and URLs are read with PyAV."""
     users = {

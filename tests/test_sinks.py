@@ -70,14 +70,14 @@ def test_the_grammar() -> None:
 
 def test_all_problems_come_at_once() -> None:
     texts = (
-        "virtualcam", "web:8080", "screen", "video:", "masks", "video:a.avi", "window:1",
+        "virtualcam:", "web:8080", "screen", "video:", "masks", "video:a.avi", "window:1",
         "none", "none", "masks:x", "masks:y/../x",
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         parse_sinks(texts)
     starts = [problem.split("expected")[0] for problem in caught.value.problems]
     assert starts == [
-        "--output virtualcam: not in this release; ",
+        "--output virtualcam:: no name; ",
         "--output web:8080: not in this release; ",
         "--output screen: unknown; ",
         "--output video:: no name; ",

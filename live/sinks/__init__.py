@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from live.config import ConfigError
@@ -11,6 +12,11 @@ from live.sinks.base import FrameSink
 from live.sinks.masks import MasksSink
 from live.sinks.null import NullSink
 from live.sinks.video import VideoOptions, VideoSink
+from live.sinks.virtualcam import (
+    NoVirtualCameraError,
+    VirtualCameraOptions,
+    VirtualCameraSink,
+)
 from live.sinks.window import PreviewWindow, WindowOptions
 from live.sinks.worker import SinkWorker
 from live.slot import SlotMode
@@ -18,8 +24,10 @@ from live.sources.base import SourceInfo
 
 __all__ = ["Outputs", "SinkOptions", "SinkSpec", "open_sinks", "parse_sinks"]
 
-EXPECTED = "expected window, video:FILE.mp4, masks:DIR or none"
-_LATER = ("virtualcam", "web")
+EXPECTED = "expected window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none"
+_LATER = ("web",)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +42,22 @@ class SinkOptions:
     mode: SlotMode = "newest"
     video: VideoOptions = field(default_factory=VideoOptions)
     window: WindowOptions = field(default_factory=WindowOptions)
+    virtual_camera: VirtualCameraOptions = field(default_factory=VirtualCameraOptions)
 
 
 @dataclass(frozen=True, slots=True)
 class SinkSpec:
-    """One `--output`, taken apart: `kind` is window, video, masks or none."""
+    """One `--output`, taken apart.
+
+    Attributes:
+        kind: window, virtualcam, video, masks or none.
+        path: Of video and masks.
+        device: Of virtualcam; None: the first that works.
+    """
 
     kind: str
     path: Path | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +101,9 @@ def open_sinks(
         info: The source, for its rate and size; an output must not overwrite it.
         wrap: Put around every sink but the window, such as an observer.
 
+    A missing virtual camera is only a warning while another output has the picture, unless
+    `options` require it.
+
     Raises:
         ConfigError: See `parse_sinks`; or an output is the source itself.
         SinkError: One cannot be opened; those opened before it are closed again.
@@ -99,8 +118,9 @@ def open_sinks(
             if spec.kind != "window":
                 count = sum(w.thread_name.startswith(f"sink-{spec.kind}") for w in workers)
                 thread_name = f"sink-{spec.kind}-{count + 1}" if count else f"sink-{spec.kind}"
-                sink = wrap(_open_one(spec, options, info))
-                workers.append(SinkWorker(sink, options.mode, thread_name))
+                sink = _open_or_go_without(spec, specs, options, info)
+                if sink is not None:
+                    workers.append(SinkWorker(wrap(sink), options.mode, thread_name))
         if any(spec.kind == "window" for spec in specs):
             window = PreviewWindow(options.window, info)
     except BaseException:
@@ -118,19 +138,23 @@ def _parse(text: str, problems: list[str]) -> SinkSpec | None:
         if not colon:
             return SinkSpec(kind)
         problems.append(f"--output {text}: {kind} takes nothing after it; {EXPECTED}")
-    elif kind not in ("video", "masks"):
+    elif kind == "virtualcam" and not colon:
+        return SinkSpec(kind)
+    elif kind not in ("virtualcam", "video", "masks"):
         problems.append(f"--output {text}: unknown; {EXPECTED}")
     elif not rest:
         problems.append(f"--output {text}: no name; {EXPECTED}")
     elif kind == "video" and Path(rest).suffix.lower() != ".mp4":
         problems.append(f"--output {text}: expected a name that ends in .mp4")
+    elif kind == "virtualcam":
+        return SinkSpec(kind, device=rest)
     else:
         return SinkSpec(kind, Path(rest))
     return None
 
 
 def _resolved(spec: SinkSpec) -> SinkSpec:
-    return SinkSpec(spec.kind, spec.path.resolve() if spec.path is not None else None)
+    return spec if spec.path is None else replace(spec, path=spec.path.resolve())
 
 
 def same_place(first: Path, second: Path) -> bool:
@@ -154,7 +178,23 @@ def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
         )
 
 
+def _open_or_go_without(
+    spec: SinkSpec, specs: Sequence[SinkSpec], options: SinkOptions, info: SourceInfo
+) -> FrameSink | None:
+    """Open one output; None for a missing virtual camera that the run can do without."""
+    try:
+        return _open_one(spec, options, info)
+    except NoVirtualCameraError as error:
+        others = {other.kind for other in specs} - {"virtualcam", "none"}
+        if options.virtual_camera.required or not others:
+            raise
+        _log.warning("%s; the other outputs go on without it", error)
+        return None
+
+
 def _open_one(spec: SinkSpec, options: SinkOptions, info: SourceInfo) -> FrameSink:
+    if spec.kind == "virtualcam":
+        return VirtualCameraSink(spec.device, info.size_wh, info.fps, options.virtual_camera)
     if spec.kind == "video" and spec.path is not None:
         return VideoSink(spec.path, info.fps, options.video)
     if spec.kind == "masks" and spec.path is not None:

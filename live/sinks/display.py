@@ -13,7 +13,7 @@ import cv2
 
 from live.sinks.base import SinkError
 
-ALTERNATIVES = "use --output with video:FILE.mp4, masks:DIR or none"
+ALTERNATIVES = "use --output with virtualcam, video:FILE.mp4, masks:DIR or none"
 _WITHOUT_X11 = ("win32", "darwin")
 _CONNECT_TIMEOUT_S = 2.0
 _X11_TCP_PORT = 6000

@@ -1,0 +1,162 @@
+"""`--doctor` as a process: the table, the commands, the exit code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from live import doctor
+from live.doctor import Finding, Report, State, check_camera
+from live.sinks.virtualcam import mend_command
+from live.sources.camera import list_cameras, open_camera
+from run_live import main
+from tests.conftest import REPO_ROOT, CliResult, RunCli
+from tests.helpers.fake_camera import FakeDevices
+
+ROW = re.compile(r"^(\S.*?) +(ok|problem|absent) +(\S.*)$")
+NO_SUCH = ("--output", "virtualcam:no such device")
+
+
+def rows(text: str) -> dict[str, tuple[str, str, str]]:
+    """Name -> state, details, and the line with what mends it, of every row."""
+    found: dict[str, tuple[str, str, str]] = {}
+    last = ""
+    for line in text.splitlines():
+        match = ROW.match(line)
+        if match:
+            last = match[1]
+            found[last] = (match[2], match[3], "")
+        elif line.lstrip().startswith("-> "):
+            found[last] = (*found[last][:2], line.strip().removeprefix("-> "))
+    return found
+
+
+def table_of(result: CliResult) -> dict[str, tuple[str, str, str]]:
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    found = rows(result.stdout)
+    for name, (state, _, mend) in found.items():
+        assert (state == "problem") == bool(mend), f"{name}: a problem needs what mends it"
+    return found
+
+
+def test_the_table(run_cli: RunCli) -> None:
+    """Without display, virtual camera and perhaps camera everything else works: exit code 0."""
+    result = run_cli("--doctor", *NO_SUCH)
+    found = table_of(result)
+    assert list(found) == [
+        *("camera", "virtual camera", "display", "hotkeys", "model nano", "ONNX Runtime"),
+        *("CUDA", "TensorRT"),
+    ]
+    assert found["model nano"][:2] == ("ok", f"5 files verified in {REPO_ROOT / 'engines/nano'}")
+    assert found["ONNX Runtime"][0] == "ok"
+    assert "CPUExecutionProvider" in found["ONNX Runtime"][1]
+    assert found["virtual camera"][0] == "problem"
+    assert found["virtual camera"][2] == mend_command()
+    assert found["hotkeys"][:2] == ("absent", "not in this release; keys work in the window")
+    if sys.platform == "linux":
+        assert found["display"][0] == "problem"
+        assert "run_live.py --output video:out.mp4" in found["display"][2]
+    assert re.search(r"^\d problems?; the rest works without$", result.stdout, re.MULTILINE)
+
+
+def test_a_damaged_model_is_exit_code_4(
+    nano_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(nano_dir, folder)
+    with (folder / "mask_decoder.onnx").open("r+b") as file:
+        file.seek(1000)
+        file.write(b"\0\1\2\3")
+    assert main(["--doctor", "--model", str(folder)]) == 4
+    found = rows(capsys.readouterr().out)
+    state, details, mend = found[f"model {folder}"]
+    assert state == "problem"
+    assert "mask_decoder.onnx: not the model's file" in details
+    assert "copy this folder again" in mend
+    assert found["model nano"][0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "name", "mend"),
+    [
+        (["--model", "sam2.1-tiny@512"], 4, "model sam2.1-tiny@512", "python -m export sam2.1-tin"),
+        (["--set", "engine.providers=[None]"], 4, "ONNX Runtime", "set engine.providers to those"),
+        (
+            ["--set", "output.require_virtual_camera=true", *NO_SUCH],
+            *(5, "virtual camera", mend_command()),
+        ),
+    ],
+)
+def test_what_a_run_needs_decides_the_exit_code(
+    args: list[str],
+    code: int,
+    name: str,
+    mend: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for variable in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(variable, str(tmp_path))  # no models of the user's
+    assert main(["--doctor", *args]) == code
+    text = capsys.readouterr().out
+    state, _, found = rows(text)[name]
+    assert state == "problem"
+    assert found.startswith(mend)
+    assert text.splitlines()[-1].endswith(f"exit code {code}")
+
+
+def test_wrong_settings_come_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--doctor", "--set", "source.fps=0"]) == 2
+    text = capsys.readouterr()
+    assert text.out == ""
+    assert "source.fps: 0: expected" in text.err
+
+
+def test_a_virtual_camera_that_works(tmp_path: Path) -> None:
+    program = (sys.executable, "-m", "tests.helpers.virtualcam_program")
+    done = subprocess.run(
+        [*program, str(tmp_path / "sent.npz"), "0", "--doctor"],
+        cwd=REPO_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert rows(done.stdout)["virtual camera"] == ("ok", "memory (memory)", "")
+
+
+def test_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named one, else the first; one without pictures is a problem with a command."""
+    devices = FakeDevices(tmp_path)
+    at = {"platform": "linux", "sysfs": tmp_path, "device": devices.open}
+    monkeypatch.setattr(doctor, "list_cameras", partial(list_cameras, **at))
+    monkeypatch.setattr(doctor, "open_camera", partial(open_camera, **at))
+    assert check_camera("0").state is State.PROBLEM
+    devices.plug(0, "HD Webcam")
+    devices.plug(4, "Capture Card")
+    assert check_camera(None).details.startswith("0 gives 96x64 at 25 fps; found: 0 'HD Webcam', 4")
+    assert check_camera("4").details.startswith("4 gives 96x64")
+    assert all(device.released for device in devices.opened)
+    devices.failing_grabs = 100
+    broken = check_camera("4")
+    assert broken.state is State.PROBLEM
+    assert "gives no picture" in broken.details
+    assert broken.mend
+
+
+def test_only_problems_count() -> None:
+    good = Finding("a", State.OK, "fine", exit_code=4)
+    absent = Finding("b", State.ABSENT, "not there")
+    assert Report((good, absent)).exit_code == 0
+    assert Report((good, absent)).table().endswith("no problem found")
+    bad = Finding("c", State.PROBLEM, "broken", "mend it", exit_code=5)
+    assert Report((good, bad)).exit_code == 5

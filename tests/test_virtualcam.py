@@ -1,0 +1,313 @@
+"""`--output virtualcam`: what a program sees that chose this camera."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from live.compositor import compose
+from live.effects import Effect
+from live.frames import U8
+from live.request import choose_pace, is_watched
+from live.sinks import SinkSpec, parse_sinks
+from live.sinks import virtualcam as virtualcam_module
+from live.sinks.base import Composite
+from live.sinks.virtualcam import (
+    MODPROBE,
+    NoVirtualCameraError,
+    VirtualCameraOptions,
+    VirtualCameraSink,
+    even_size,
+    fit_picture,
+    linux_device,
+    mend_command,
+    open_virtual_camera,
+)
+from live.sinks.window import WindowOptions
+from live.sources.base import SourceInfo
+from live.sources.demo_scene import DemoScene
+from run_live import main
+from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT
+from tests.helpers.results import result_of, textured
+from tests.helpers.synthetic_video import MjpegServer
+from tests.helpers.xvfb import running_xvfb, wait_until
+
+RUN_TIMEOUT_S = 60.0
+NO_SUCH = "virtualcam:no such device"
+DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--set", "source.demo_size=[96,64]")
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """What the camera in memory got: times in s, the number of each picture, the pictures."""
+
+    times_s: np.ndarray
+    order: np.ndarray
+    fps: float
+    pictures: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> Sent:
+        with np.load(path) as data:
+            return cls(data["times_s"], data["order"], float(data["fps"]), data["pictures"])
+
+
+@contextmanager
+def running(
+    folder: Path, *arguments: str, break_after: int = 0, display: str | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """Run the program with the camera in memory; its report is `folder/sent.npz`."""
+    environment = {k: v for k, v in os.environ.items() if k not in DISPLAY_VARIABLES}
+    if display is not None:
+        environment["DISPLAY"] = display
+    program = (sys.executable, "-m", "tests.helpers.virtualcam_program")
+    process = subprocess.Popen(
+        [*program, str(folder / "sent.npz"), str(break_after), *arguments],
+        cwd=REPO_ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=RUN_TIMEOUT_S)
+
+
+def composite(picture: U8) -> Composite:
+    return compose(result_of(picture, (), 0, 0), Effect())
+
+
+def test_a_real_run_sends_the_pictures_in_an_even_size(tmp_path: Path) -> None:
+    """97x65 becomes 98x66 by one more column and row; pixels are the scene's, in BGR."""
+    size = ("--set", "source.demo_size=[97,65]", "--set", "source.demo_frames=15")
+    with running(tmp_path, "--source", "demo", *size, "--output", "virtualcam:memory") as process:
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+    assert process.returncode == 0, text
+    assert "virtual camera memory (memory): 98x66 at 30 fps" in text
+    sent = Sent.read(tmp_path / "sent.npz")
+    assert sent.pictures.shape[1:] == (66, 98, 3)
+    scene = DemoScene((97, 65))
+    wanted = {
+        np.pad(scene.render(index)[0], ((0, 1), (0, 1), (0, 0)), "edge").tobytes()
+        for index in range(15)
+    }
+    black, *rest = sent.pictures
+    assert not black.any()
+    assert rest
+    assert all(picture.tobytes() in wanted for picture in rest)
+
+
+@pytest.mark.slow
+def test_the_rate_stays_while_the_source_is_silent(tmp_path: Path) -> None:
+    """A network camera hangs, then is gone for good: the last pictures say so, at full rate."""
+    server = MjpegServer(per_connection=20)
+    server.silent.set()
+    limits = ("--set", "source.read_timeout_s=0.5", "--set", "source.retry_limit_s=2")
+    rate = ("--set", "output.virtual_camera_fps=25", "--output", "virtualcam")
+    with (
+        server.serve() as url,
+        running(tmp_path, "--source", url, *limits, *rate) as process,
+    ):
+        wait_until(lambda: server.connections > 0, "a connection")
+        server.refuse = True
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+    assert process.returncode == 3, text
+    assert "gave up" in text
+    sent = Sent.read(tmp_path / "sent.npz")
+    assert sent.fps == 25
+    times_s = sent.times_s
+    assert times_s[-1] - times_s[0] > 2.0
+    assert (len(times_s) - 1) / (times_s[-1] - times_s[0]) == pytest.approx(25, rel=0.05)
+    assert np.diff(times_s).max() < 0.3, "no hole, for another program takes it for an end"
+    silent = sent.order == sent.order[-1]
+    assert silent.sum() > 25, "the same picture again and again"
+    assert (sent.pictures[sent.order[-1]][0, 0] == 32).all(), "the no-signal picture"
+
+
+@pytest.mark.window
+@pytest.mark.slow
+def test_help_and_status_stay_in_the_window(tmp_path: Path) -> None:
+    """With the help open, each sent picture is one of the scene's, bit for bit."""
+    scene_size = ("--set", "source.demo_size=[320,240]", "--set", "source.demo_frames=0")
+    outputs = ("--output", "window", "--output", "virtualcam")
+    folder = tmp_path / "xvfb"
+    folder.mkdir()
+    with (
+        running_xvfb(folder) as display,
+        running(
+            tmp_path, "--source", "demo", *scene_size, *outputs, display=display.name
+        ) as process,
+    ):
+        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
+        wait_until(lambda: window.screenshot()[:100].std() > 10, "the scene", 60)
+        before = window.screenshot()
+        window.key("h")
+        wait_until(lambda: before.mean() - window.screenshot().mean() > 3, "the help", 60)
+        opened_s = time.monotonic()
+        wait_until(lambda: time.monotonic() > opened_s + 1.0, "a second of pictures")
+        window.key("q")
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+    assert process.returncode == 0, text
+    sent = Sent.read(tmp_path / "sent.npz")
+    after = sent.order[sent.times_s > opened_s]
+    assert len(after) > 15
+    scene = DemoScene((320, 240))
+    wanted = {scene.render(index)[0].tobytes() for index in range(1000)}
+    assert all(sent.pictures[number].tobytes() in wanted for number in set(after))
+
+
+@pytest.mark.slow
+def test_a_camera_that_breaks_ends_the_run(tmp_path: Path) -> None:
+    with running(
+        tmp_path, *DEMO[:2], "--set", "source.demo_frames=0", "--output", "virtualcam",
+        break_after=5,
+    ) as process:  # fmt: skip
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+    assert process.returncode == 5, text
+    (line,) = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert "--output virtualcam: stopped taking pictures (memory camera: unplugged)" in line
+    assert "Traceback" not in text
+    assert len(Sent.read(tmp_path / "sent.npz").order) == 5
+
+
+def test_without_one_the_other_outputs_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert main([*DEMO, "--pace", "all", "--output", NO_SUCH, "--output", f"masks:{out}"]) == 0
+    (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert line.startswith(f"--output {NO_SUCH}: no virtual camera takes pictures")
+    assert line.endswith(f"{mend_command()}; the other outputs go on without it")
+    assert len(list(out.glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        ("--output", "none"),
+        ("--output", "masks:out", "--set", "output.require_virtual_camera=true"),
+    ],
+)
+def test_without_one_it_is_an_error_where_nothing_else_shows_it_or_it_is_required(
+    rest: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*DEMO, "--output", NO_SUCH, *rest]) == 5
+    errors = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in errors if line.startswith("error: ")]
+    assert line.startswith(f"error: --output {NO_SUCH}: ")
+    assert line.endswith(mend_command())
+
+
+def test_without_the_package_the_message_names_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    with pytest.raises(NoVirtualCameraError) as caught:
+        open_virtual_camera(None, (64, 48), 30.0)
+    assert str(caught.value).startswith("--output virtualcam: pyvirtualcam cannot be imported")
+    assert str(caught.value).endswith("run: pip install 'samcam[virtualcam]'")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_mends_it_depends_on_the_system(tmp_path: Path) -> None:
+    modules, sysfs = tmp_path / "modules", tmp_path / "sys" / "class" / "video4linux"
+    sysfs.mkdir(parents=True)
+    where = (modules, sysfs)
+    assert "apt-get install v4l2loopback-dkms && " + MODPROBE in mend_command("linux", *where)
+    built = modules / platform.release() / "updates"
+    built.mkdir(parents=True)
+    (built / "v4l2loopback.ko.zst").touch()
+    assert mend_command("linux", *where) == f"run: {MODPROBE}"
+    (tmp_path / "sys" / "module" / "v4l2loopback").mkdir(parents=True)
+    assert "modprobe -r v4l2loopback && " + MODPROBE in mend_command("linux", *where)
+    for word in ("devices=1", "exclusive_caps=1", "card_label="):
+        assert word in MODPROBE
+    assert "Start Virtual Camera" in mend_command("darwin", *where)
+    assert "Unity Capture" in mend_command("win32", *where)
+
+
+def test_devices_by_name(tmp_path: Path) -> None:
+    for node, label in (("video0", "HD Webcam"), ("video9", "SamCam"), ("video10", "SamCam 2")):
+        (tmp_path / node).mkdir()
+        (tmp_path / node / "name").write_text(f"{label}\n")
+    wanted = {"9": "/dev/video9", "/dev/video3": "/dev/video3", "webcam": "/dev/video0"}
+    wanted |= {"SamCam 2": "/dev/video10", "samcam": "samcam", "OBS": "OBS"}
+    assert {name: linux_device(name, tmp_path) for name in wanted} == wanted
+
+
+def test_a_picture_that_fits_is_not_copied() -> None:
+    picture = textured((96, 64))
+    assert fit_picture(picture, (96, 64)) is picture
+
+
+def test_other_shapes_are_letterboxed() -> None:
+    assert even_size((97, 64)) == (98, 64)
+    wide = np.full((40, 100, 3), 200, np.uint8)
+    fitted = fit_picture(wide, (64, 64))
+    assert fitted.shape == (64, 64, 3)
+    assert (fitted[19:45] == 200).all(), "100:40 is 64 x 26"
+    assert not fitted[:19].any()
+    assert not fitted[45:].any()
+    tall = cv2.rotate(wide, cv2.ROTATE_90_CLOCKWISE)
+    assert np.array_equal(fit_picture(np.asarray(tall, np.uint8), (64, 64)), fitted.swapaxes(0, 1))
+
+
+class HangingCamera:
+    """Stands in for pyvirtualcam.Camera: its driver does not come back."""
+
+    device = backend = "hanging"
+
+    def __init__(self) -> None:
+        self.entered, self.release, self.closed = threading.Event(), threading.Event(), False
+
+    def send(self, frame: U8) -> None:
+        self.entered.set()
+        assert self.release.wait(30)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_driver_that_hangs_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = HangingCamera()
+    monkeypatch.setattr(virtualcam_module, "_JOIN_S", 0.2)
+    monkeypatch.setattr(virtualcam_module, "open_virtual_camera", lambda *_: camera)
+    sink = VirtualCameraSink(None, (96, 64), 30.0, VirtualCameraOptions())
+    assert camera.entered.wait(10)
+    sink.put(composite(textured((96, 64))))
+    sink.close()
+    assert "left behind" in caplog.text
+    assert not camera.closed, "closing under a call that runs is not safe"
+    camera.release.set()
+
+
+def test_grammar_and_pace() -> None:
+    assert parse_sinks(("virtualcam", "virtualcam:OBS Virtual Camera")) == (
+        SinkSpec("virtualcam"),
+        SinkSpec("virtualcam", device="OBS Virtual Camera"),
+    )
+    file = SourceInfo("a.mp4", "file", (96, 64), 25.0, 9, live=False)
+    assert choose_pace(None, file, ("virtualcam:x",)) == "live", "watched in real time"
+    assert choose_pace(None, file, ("video:virtualcam.mp4",)) == "all"
+    assert not is_watched(("none", "masks:virtualcam"))
