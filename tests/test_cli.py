@@ -206,7 +206,7 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
         "--smooth",
         "virtualcam",
         "web",
-        "pixelate",
+        "transparent",
         "recorded",
     ):
         assert absent not in result.stdout
