@@ -13,7 +13,7 @@ from live.effects.cells import blurred_cells, enlarge_cells
 from live.frames import U8
 from live.masks import MaskLayer
 
-_SMALL_SIGMA_PX = 3.0  # blur left to do at reduced size: enough that up-scaling shows no grid
+_SMALL_SIGMA_PX = 2.0  # blur left to do at reduced size: enough that up-scaling shows no grid
 _MAX_REDUCTION = 32
 _HIDDEN_CELLS = 12  # cells along the shorter side of a hidden picture
 
