@@ -12,7 +12,7 @@ SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
 SETUP = TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench accuracy picture setup constraints clean
+.PHONY: help demo test test-fast check format bench accuracy picture effects-pictures setup constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -35,8 +35,9 @@ format: .venv/.test  ## Let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: .venv/.base  ## Speed of the loop and of nano; writes docs/performance.md's figures
+bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/performance.md's figures
 	@$(BIN)/python -m bench.loop --markdown docs/performance.md
+	@$(BIN)/python -m bench.effects --markdown docs/performance.md
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md
 
 accuracy: .venv/.base  ## Accuracy of nano on DATA (../shared/data); writes the pages' figures
@@ -48,6 +49,9 @@ picture: demo  ## README's picture, from the demo's contact sheet
 	@$(BIN)/python -c "import cv2; s = cv2.imread('out/demo.png'); \
 	  f = 900 / s.shape[1]; s = cv2.resize(s, None, fx=f, fy=f, interpolation=cv2.INTER_AREA); \
 	  cv2.imwrite('docs/images/demo.png', s)"
+
+effects-pictures: .venv/.base  ## The pictures of docs/effects.md, from the demo scene
+	@$(BIN)/python -m bench.effects_pictures
 
 setup: need-python  ## Make or mend .venv, whatever its state
 	@$(SETUP) $(if $(wildcard .venv/.test),test,base)

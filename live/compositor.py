@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -36,8 +37,9 @@ class FeedPolicy:
     """Privacy rules of the feed.
 
     Attributes:
-        on_lost: While objects are known and none is visible. None: `hide_all` for effects that
-            hide the background, else `passthrough`.
+        on_lost: While objects are known and none is visible; for an effect that hides the objects
+            themselves while any is not. None: `hide_all` for effects that hide something, else
+            `passthrough`.
         on_idle: While there is no object, as before the first prompt. None: as for `on_lost`.
         max_mask_age_ms: `hold` shows an object's last mask this long in media time, then it
             becomes `hide_all`.
@@ -67,7 +69,7 @@ class Compositor:
 
     def __init__(self, effect: Effect, policy: FeedPolicy = DEFAULT_POLICY) -> None:
         self._effect = effect
-        default = Fallback.HIDE_ALL if effect.hides_background else Fallback.PASSTHROUGH
+        default = Fallback.HIDE_ALL if effect.hides else Fallback.PASSTHROUGH
         self._on_lost = policy.on_lost or default
         self._on_idle = policy.on_idle or default
         self._max_age_ns = int(policy.max_mask_age_ms * _NS_PER_MS)
@@ -77,13 +79,20 @@ class Compositor:
         """Return the finished picture of one frame; the source frame is left as it is."""
         frame = result.frame
         size_wh = frame.size_wh
-        margin = max(_MIN_MARGIN_PX, round(size_wh[1] * _MARGIN_SHARE))
+        margin = max(
+            _MIN_MARGIN_PX,
+            round(size_wh[1] * _MARGIN_SHARE),
+            math.ceil(self._effect.reach_px(size_wh[1])),
+        )
         live = object_layers(result.objects, size_wh, margin)
         shown = live + self._held(result, live)
         separated = separate_layers(shown)
         visible = [layer for layer in separated if not layer.held]
         areas = {layer.object_id: mask_area(layer) for layer in visible}
-        hidden = not shown and self._fallback(result) is not Fallback.PASSTHROUGH
+        exposed = not shown or (
+            self._effect.needs_every_object and len(shown) < len(result.objects)
+        )
+        hidden = exposed and self._fallback(result) is not Fallback.PASSTHROUGH
         if hidden:
             feed = hide_picture(frame.image_bgr)
         elif shown:

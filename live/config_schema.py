@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engines.options import TORCH_PRECISIONS
+from live.config_effects import EffectSettings
 from live.config_fields import setting
 from live.config_tracker import TrackerOverrides
 
@@ -101,37 +102,6 @@ class EngineSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class HighlightSettings:
-    """The effect `highlight`."""
-
-    tint: float = setting(0.4, "Share of the object's colour inside its mask.", low=0.0, high=1.0)
-    contour_px: float = setting(
-        3.0, "Width of the contour.", unit="px at 720 px height", low=0.0, high=50.0
-    )
-    label: bool = setting(True, "Write the object's id beside it.")
-
-
-@dataclass(frozen=True, slots=True)
-class BlurSettings:
-    """The effect `blur`."""
-
-    sigma_px: float = setting(
-        18.0, "Strength of the background's blur.", unit="px at 720 px height", low=1.0, high=200.0
-    )
-    feather_px: float = setting(
-        4.0, "Width of the soft border.", unit="px at 720 px height", low=0.0, high=100.0
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class EffectSettings:
-    """How the chosen effect looks; lengths grow with the picture's height."""
-
-    highlight: HighlightSettings = field(default_factory=HighlightSettings)
-    blur: BlurSettings = field(default_factory=BlurSettings)
-
-
-@dataclass(frozen=True, slots=True)
 class OutputSettings:
     """What leaves the program."""
 
@@ -145,12 +115,13 @@ class OutputSettings:
     )
     on_lost: str | None = setting(
         None,
-        "What leaves while no object is visible; null: hide_all for blur, else passthrough.",
+        "What leaves while no object is visible (with censor: not every one); null: hide_all for "
+        "blur, pixelate, replace, chroma and censor, else passthrough.",
         choices=FALLBACKS,
     )
     on_idle: str | None = setting(
         None,
-        "What leaves before the first prompt; null: hide_all for blur, else passthrough.",
+        "What leaves before the first prompt; null: as for on_lost.",
         choices=FALLBACKS,
     )
     require_virtual_camera: bool = setting(

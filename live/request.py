@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from engines.model_folder import BACKENDS
 from live.config import ConfigError, load_settings
-from live.config_schema import EffectSettings, Settings
+from live.config_effects import EffectSettings
+from live.config_schema import Settings
 from live.config_tracker import apply_overrides
-from live.effects import EFFECT_NAMES, BlurOptions, Effect, HighlightOptions
+from live.effects import EFFECT_NAMES, OPTIONS, EdgeOptions, Effect, ReplaceOptions
+from live.frames import U8
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
 from live.sinks import parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
-from live.sources.base import SourceInfo
+from live.sources.base import CaptureError, SourceInfo
+from live.sources.images import PICTURE_SUFFIXES, read_picture
 
-_LATER_EFFECTS: Final = (
-    "pixelate",
-    "replace",
-    "chroma",
-    "transparent",
-    "dim",
-    "spotlight",
-    "grayscale",
-    "censor",
-)
+_LATER_EFFECTS: Final = ("transparent",)
 _LONGEST_ROW: Final = 1 << 16
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
@@ -85,9 +79,15 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     except ValueError as error:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
+    effect = Effect()
+    if request.effect in EFFECT_NAMES:
+        try:
+            effect = build_effect(request.effect, settings.effect)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems)
-    return Plan(settings, tracker, build_effect(request.effect, settings.effect))
+    return Plan(settings, tracker, effect)
 
 
 def _word_problems(request: Request) -> list[str]:
@@ -141,16 +141,35 @@ def _is_metrics_file(path: Path) -> bool:
 
 
 def build_effect(name: str, settings: EffectSettings) -> Effect:
-    """Return the effect of this name as the settings want it to look."""
-    return Effect(
-        name,
-        HighlightOptions(
-            tint=settings.highlight.tint,
-            contour_px=settings.highlight.contour_px,
-            label=settings.highlight.label,
-        ),
-        BlurOptions(sigma_px=settings.blur.sigma_px, feather_px=settings.blur.feather_px),
-    )
+    """Return the effect of this name as the settings want it to look.
+
+    Raises:
+        ConfigError: The picture for `replace` cannot be read.
+    """
+    edge = EdgeOptions(settings.feather_px, settings.grow_px, settings.invert)
+    if name == "replace":
+        chosen = settings.replace
+        picture = None if chosen.picture is None else _read_background(chosen.picture)
+        return Effect(name, ReplaceOptions(chosen.color, picture), edge)
+    section = getattr(settings, name)
+    return Effect(name, OPTIONS[name](**asdict(section)), edge)
+
+
+def _read_background(name: str) -> U8:
+    try:
+        picture = read_picture(Path(name).expanduser())
+    except CaptureError as error:
+        reason = error.__cause__ if isinstance(error.__cause__, OSError) else None
+        raise ConfigError(
+            f"effect.replace.picture: {name}: cannot be read: "
+            f"{(reason and reason.strerror) or error}; expected a picture file"
+        ) from error
+    if picture is None:
+        raise ConfigError(
+            f"effect.replace.picture: {name}: not a readable picture; expected one of "
+            f"{' '.join(sorted(PICTURE_SUFFIXES))}"
+        )
+    return picture
 
 
 def _check_word(

@@ -9,6 +9,7 @@ import numpy as np
 
 from live.frames import F32, U8
 
+_FEW = 8  # picking border pixels out pays up to one in so many of the box
 SIZE_UNIT_PX = 720  # lengths in the options are for a picture this high and grow with it
 
 
@@ -38,6 +39,23 @@ def soft_edge(weights: F32) -> SoftEdge:
 def length_px(length_at_720: float, height: int) -> float:
     """Scale a length given for a picture 720 pixels high to one of `height` pixels."""
     return length_at_720 * height / SIZE_UNIT_PX
+
+
+def mix_object(target: U8, over: U8, distance: U8, edge: SoftEdge) -> None:
+    """Mix `over` into `target` where the object is, its border included, in place.
+
+    Args:
+        target, over: (h, w, 3) uint8, the part of the pictures that `distance` covers.
+        distance: (h, w) uint8.
+        edge: The object's weights by these bytes.
+    """
+    border = cv2.inRange(distance, edge.first, edge.plateau - 1)
+    if edge.first < edge.plateau and cv2.countNonZero(border) * _FEW > border.size:
+        weight = cv2.LUT(distance, edge.weights)
+        target[:] = cv2.blendLinear(over, target, weight, 1.0 - weight)
+        return
+    mix_inside(target, over, distance, edge)
+    mix_border(target, over, distance, edge)
 
 
 def mix_inside(target: U8, inside: U8, distance: U8, edge: SoftEdge) -> None:

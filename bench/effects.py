@@ -1,0 +1,115 @@
+"""`python -m bench.effects`: what each effect costs, beside one `cv2.blendLinear` of that size.
+
+One object of a fifth of the picture, as a network of 256 x 256 logits gives it. Timed is the
+effect itself; stretching the logits, which all share, stands in a row of its own. Each ratio
+compares medians taken in turn in the same run, so that whatever else the machine does meets both.
+Figures to look at, never a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bench.environment import describe_environment
+from bench.report import ReportError, Table, table, write_block
+from live.effects import EFFECT_NAMES, Effect
+from live.frames import F32, ObjectResult, ObjectState
+from live.masks import MaskLayer, object_layers, separate_layers
+from live.metrics import NS_PER_MS
+from live.sources.demo_scene import DemoScene
+
+SIZES_WH = ((1280, 720), (1920, 1080))
+MASK_SIZE = 256
+WARM_UP = 3
+BLOCK = "effects"
+AIMS = {"highlight": 1.0}  # times a blendLinear
+DEAREST_AIM = 2.0
+
+
+def made_up_logits() -> F32:
+    """Return logits of an ellipse of a fifth of the picture, falling off as a network's do."""
+    rows, columns = np.mgrid[:MASK_SIZE, :MASK_SIZE] / MASK_SIZE
+    radius = np.hypot((columns - 0.5) / 0.2, (rows - 0.55) / 0.32)
+    return np.asarray(np.clip(60 * (1 - radius), -12, 12), np.float32)
+
+
+def layers_of(logits: F32, size_wh: tuple[int, int], effect: Effect) -> tuple[MaskLayer, ...]:
+    """Return what the compositor hands to the effect."""
+    box = (0.0, 0.0, float(size_wh[0]), float(size_wh[1]))
+    item = ObjectResult(1, ObjectState.TRACKING, "made up", logits, 0.9, 4.0, None, box, True, (0,))
+    margin = max(size_wh[1] // 60, math.ceil(effect.reach_px(size_wh[1])))
+    return object_layers((item,), size_wh, margin)
+
+
+def measure(size_wh: tuple[int, int], rounds: int) -> dict[str, float]:
+    """Return the median milliseconds of a blendLinear ("") and of each effect at this size."""
+    width, height = size_wh
+    image = DemoScene(size_wh).render(0)[0]
+    other = image[::-1].copy()
+    weight = np.full((height, width), 0.5, np.float32)
+    logits = made_up_logits()
+
+    def of_effect(effect: Effect) -> Callable[[], object]:
+        layers = layers_of(logits, size_wh, effect)
+        separated = separate_layers(layers)
+        return lambda: effect.apply(image, layers, separated)
+
+    work: dict[str, Callable[[], object]] = {
+        "": lambda: cv2.blendLinear(image, other, weight, weight),
+        "the mask": lambda: layers_of(logits, size_wh, Effect()),
+        **{name: of_effect(Effect(name)) for name in EFFECT_NAMES},
+    }
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(WARM_UP + rounds):
+        for name, run in work.items():
+            start = time.perf_counter_ns()
+            run()
+            if turn >= WARM_UP:
+                taken[name].append((time.perf_counter_ns() - start) / NS_PER_MS)
+    return {name: float(np.median(values)) for name, values in taken.items()}
+
+
+def cost_table(size_wh: tuple[int, int], medians: dict[str, float]) -> Table:
+    """Milliseconds and ratios at one size."""
+    blend = medians[""]
+    rows = [["one cv2.blendLinear", f"{blend:.2f}", "1.00", "-"]]
+    for name, median in medians.items():
+        if name:
+            aim = f"{AIMS.get(name, DEAREST_AIM):g}" if name in EFFECT_NAMES else "-"
+            rows.append([name, f"{median:.2f}", f"{median / blend:.2f}", aim])
+    return table((f"{size_wh[0]}x{size_wh[1]}", "p50 ms", "ratio", "aim"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.effects", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{BLOCK}"
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds < 1:
+        parser.error("expected --rounds of at least 1")
+    tables = [cost_table(size_wh, measure(size_wh, options.rounds)) for size_wh in SIZES_WH]
+    head = describe_environment().lines()
+    print("\n\n".join(["\n".join(head), *(made.plain() for made in tables)]))
+    if options.markdown is not None:
+        body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
+        try:
+            write_block(options.markdown, BLOCK, "\n\n".join(body))
+        except ReportError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 5
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
