@@ -50,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (ExportError, EngineError) as error:
         print(f"export: {error}", file=sys.stderr)
         return EXIT_MODEL
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"export: {where}{error.strerror or error}", file=sys.stderr)
+        return EXIT_MODEL
     except ImportError as error:
         print(f"export: {error}; install the extra: pip install 'samcam[export]'", file=sys.stderr)
         return EXIT_MODEL
