@@ -172,16 +172,18 @@ def _keep_large_parts(
     """Measure the fp16 graphs, keep in fp32 what comes near the limit, and measure again.
 
     Returns:
-        The parts kept, by network. A network that still fails after `MAX_ROUNDS` loses its fp16
-        graph and counts as kept whole.
+        The parts kept, by network. A network whose graph still fails, written `MAX_ROUNDS` times
+        more, loses it and counts as kept whole.
     """
     kept: dict[str, frozenset[str]] = {network: frozenset() for network in order.networks}
-    for _ in range(MAX_ROUNDS):
+    for written in range(MAX_ROUNDS + 1):
         graphs = half_graphs(folder, manifest, "fp16")
         report = measure_ranges(manifest, graphs, order.pictures, order.networks)
         failures = report.failures
         if not failures:
             return kept
+        if written == MAX_ROUNDS:
+            break
         for network in {failure.network for failure in failures}:
             for failure in (f for f in failures if f.network == network):
                 behind = parts_behind(failure, graphs[network], order.modules[network])
