@@ -6,7 +6,6 @@ docs/schemas/manifest.schema.json; the checks here say the same in words a user 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -14,25 +13,23 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from engines.base import EngineError
 from engines.graph_table import NETWORKS, NetworkSpec, network_specs
 from engines.host_rules import DEFAULT_TOKEN_RULE, F32, TokenRule
+from engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT_VERSION: Final = 1
 FORMS: Final = ("dynamic", "fixed")
 MEMORY_DTYPES: Final = ("float32", "bfloat16", "float16")
 PRECISIONS: Final = ("float32", "float16", "bfloat16", "int8")
+HALF_PRECISIONS: Final = ("float16", "bfloat16")
 
 _HASH_CHUNK_BYTES = 1 << 20
-_TEXT_KEYS = ("name", "family", "origin", "licence", "form", "memory_dtype")
-_SIZE_KEYS = ("image_size", "mask_size", "grid", "width", "memory_channels", "candidates")
-_LIMIT_KEYS = ("max_cond", "num_recent", "max_recent_ptrs")
-_FILE_KEYS = ("file", "sha256", "bytes", "precision")
 
 
 class ModelFileError(EngineError):
@@ -84,6 +81,8 @@ class Manifest:
         weights: Of the torch definition, for the torch backend; None where nobody knows them.
         measured: Network name to figures by name, such as the largest difference from torch;
             whoever checks a model adds to it. Need not be there.
+        half: Network name to precision to a graph in tensorrt/, for TensorRT only. Need not be
+            there.
     """
 
     name: str
@@ -106,6 +105,7 @@ class Manifest:
     files: Mapping[str, GraphFile] = field(default_factory=dict)
     weights: GraphFile | None = None
     measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    half: Mapping[str, Mapping[str, GraphFile]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pointer = np.array(self.no_obj_ptr, np.float32).reshape(-1)
@@ -219,14 +219,19 @@ def parse_manifest(text: str, path: Path) -> Manifest:
     if version != FORMAT_VERSION:
         raise ModelFileError(f"{path}: format_version: expected {FORMAT_VERSION}, got {version!r}")
     data.setdefault("measured", {})
+    data.setdefault("half", {})
     data.setdefault("weights", None)
-    problems = _key_problems(data, ("format_version", *(f.name for f in fields(Manifest))), "")
-    problems += _type_problems(data)
+    problems = key_problems(data, ("format_version", *(f.name for f in fields(Manifest))), "")
+    problems += type_problems(data)
     if problems:
         raise ModelFileError(f"{path}: {'; '.join(problems)}")
     values = {key: value for key, value in data.items() if key != "format_version"}
     values["token_rule"] = TokenRule(**data["token_rule"])
     values["files"] = {network: GraphFile(**entry) for network, entry in data["files"].items()}
+    values["half"] = {
+        network: {precision: GraphFile(**entry) for precision, entry in graphs.items()}
+        for network, graphs in data["half"].items()
+    }
     values["weights"] = None if data["weights"] is None else GraphFile(**data["weights"])
     try:
         manifest = Manifest(**values)
@@ -244,7 +249,7 @@ def manifest_to_json(manifest: Manifest) -> dict[str, object]:
     def keys_of(value: GraphFile | TokenRule) -> dict[str, object]:
         return {f.name: getattr(value, f.name) for f in fields(value)}
 
-    special = {"no_obj_ptr", "token_rule", "files", "weights", "measured"}
+    special = {"no_obj_ptr", "token_rule", "files", "weights", "measured", "half"}
     plain = {f.name: getattr(manifest, f.name) for f in fields(manifest) if f.name not in special}
     return {
         "format_version": FORMAT_VERSION,
@@ -252,6 +257,16 @@ def manifest_to_json(manifest: Manifest) -> dict[str, object]:
         "token_rule": keys_of(manifest.token_rule),
         "files": {network: keys_of(entry) for network, entry in manifest.files.items()},
         **({"weights": keys_of(manifest.weights)} if manifest.weights else {}),
+        **(
+            {
+                "half": {
+                    network: {precision: keys_of(entry) for precision, entry in graphs.items()}
+                    for network, graphs in manifest.half.items()
+                }
+            }
+            if manifest.half
+            else {}
+        ),
         **({"measured": manifest.measured} if manifest.measured else {}),
         "no_obj_ptr": [float(value) for value in manifest.no_obj_ptr],
     }
@@ -264,88 +279,6 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _key_problems(data: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
-    """Name unknown keys, each with the nearest known one, and missing ones."""
-    problems = []
-    for key in data:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            problems.append(
-                f"{prefix}{key}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
-            )
-    return problems + [f"{prefix}{key}: missing" for key in known if key not in data]
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _type_problems(data: Mapping[str, Any]) -> list[str]:
-    """Check JSON types; a missing key is another check's problem."""
-    problems = []
-    for keys, kind, what in (
-        (_TEXT_KEYS, str, "a text"),
-        (_SIZE_KEYS + _LIMIT_KEYS, int, "a whole number"),
-        (("token_rule", "files", "measured"), dict, "an object"),
-        (("no_obj_ptr",), list, "a list of numbers"),
-    ):
-        for key in keys:
-            value = data.get(key)
-            if key in data and (not isinstance(value, kind) or isinstance(value, bool)):
-                problems.append(f"{key}: expected {what}, got {value!r}")
-    pointer = data.get("no_obj_ptr")
-    if isinstance(pointer, list) and not all(map(_is_number, pointer)):
-        problems.append("no_obj_ptr: expected a list of numbers")
-    rule = data.get("token_rule")
-    if isinstance(rule, dict):
-        problems += _key_problems(rule, tuple(f.name for f in fields(TokenRule)), "token_rule.")
-        problems += [
-            f"token_rule.{key}: expected {'a whole number' if whole else 'a number'}, got {value!r}"
-            for key, value in rule.items()
-            for whole in (key in ("single_mask_token", "multimask_max_points"),)
-            if not _is_number(value) or (whole and not isinstance(value, int))
-        ]
-    entries = data.get("files")
-    if isinstance(entries, dict):
-        for network, entry in entries.items():
-            problems += _file_problems(network, entry)
-    if data.get("weights") is not None:
-        problems += _entry_problems("weights", data["weights"])
-    return problems + _measured_problems(data.get("measured"))
-
-
-def _measured_problems(measured: object) -> list[str]:
-    """Check the figures, where they are an object at all."""
-    if not isinstance(measured, dict):
-        return []
-    return [
-        f"measured.{network}: expected numbers by name, got {figures!r}"
-        for network, figures in measured.items()
-        if not isinstance(figures, dict) or not all(map(_is_number, figures.values()))
-    ]
-
-
-def _file_problems(network: str, entry: object) -> list[str]:
-    prefix = f"files.{network}"
-    if network not in NETWORKS:
-        return [f"{prefix}: unknown network, expected one of {', '.join(NETWORKS)}"]
-    return _entry_problems(prefix, entry)
-
-
-def _entry_problems(prefix: str, entry: object) -> list[str]:
-    """Check the JSON types of a `GraphFile`."""
-    if not isinstance(entry, dict):
-        return [f"{prefix}: expected an object, got {entry!r}"]
-    problems = _key_problems(entry, _FILE_KEYS, f"{prefix}.")
-    for key in ("file", "sha256", "precision"):
-        if not isinstance(entry.get(key, ""), str):
-            problems.append(f"{prefix}.{key}: expected a text, got {entry[key]!r}")
-    size = entry.get("bytes", 0)
-    if not isinstance(size, int) or isinstance(size, bool):
-        problems.append(f"{prefix}.bytes: expected a whole number, got {size!r}")
-    return problems
 
 
 def _value_problems(manifest: Manifest) -> list[str]:
@@ -367,11 +300,19 @@ def _value_problems(manifest: Manifest) -> list[str]:
         (delta >= 0, "token_rule.stability_delta", "at least 0", delta),
         (0 <= threshold <= 1, "token_rule.stability_threshold", "0..1", threshold),
     ]
-    for key in ("width", "memory_channels", "candidates", *_LIMIT_KEYS):
+    for key in ("width", "memory_channels", "candidates", *LIMIT_KEYS):
         value = getattr(m, key)
         checks.append((value >= 1, key, "at least 1", value))
     for network, entry in m.files.items():
         checks += _file_checks(f"files.{network}", entry)
+    for network, graphs in m.half.items():
+        for precision, entry in graphs.items():
+            prefix = f"half.{network}.{precision}"
+            checks += _file_checks(prefix, entry)
+            same = precision == entry.precision in HALF_PRECISIONS
+            checks.append((same, f"{prefix}.precision", _one_of(HALF_PRECISIONS), entry.precision))
+            name = f"{network}.{precision}.onnx"
+            checks.append((entry.file == name, f"{prefix}.file", name, entry.file))
     if m.weights is not None:
         checks += _file_checks("weights", m.weights)
     return [

@@ -156,14 +156,21 @@ def load_model(
     return networks
 
 
-def verify_files(folder: Path, manifest: Manifest) -> None:
+def verify_files(folder: Path, manifest: Manifest, half: bool = False) -> None:
     """Compare every file of a model with its manifest.
+
+    Args:
+        folder: Of the model.
+        manifest: What `read_manifest(folder)` gave.
+        half: The graphs in half precision too: engines are built from them, nothing runs them.
 
     Raises:
         ModelFileError: Names the first file that is missing, cut short or another one.
     """
-    for entry in manifest.files.values():
-        path = folder / entry.file
+    places = [(folder / entry.file, entry) for entry in manifest.files.values()]
+    for graphs in manifest.half.values() if half else ():
+        places += [(folder / ENGINE_FOLDER / entry.file, entry) for entry in graphs.values()]
+    for path, entry in places:
         if not path.is_file():
             raise ModelFileError(f"{path}: missing")
         size = path.stat().st_size

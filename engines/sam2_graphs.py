@@ -284,9 +284,10 @@ class Sam2Networks:
             return given
         limit: int = getattr(self._manifest, limit_name)
         if given > limit:
+            lower = f"lower tracker.bank.max_cond (at most {self._manifest.max_cond})"
             raise EngineError(
                 f"model {self._manifest.name}: memory_attention takes at most {limit} {what}, "
-                f"got {given}: keep fewer, or export the model with a higher max_cond"
+                f"got {given}: {lower}"
             )
         return limit
 

@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
+from engines.cuda_runtime import find_gpu
 from engines.model_folder import EMBEDDED_MODEL, SAM2_MODELS, user_model_folder
+from engines.tensorrt_files import build_hint
+from engines.tensorrt_runtime import import_tensorrt
 from export.errors import ExportError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
@@ -49,6 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
             _export_seeds(options, name, size)
     except (ExportError, EngineError) as error:
         print(f"export: {error}", file=sys.stderr)
+        return EXIT_MODEL
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"export: {where}{error.strerror or error}", file=sys.stderr)
         return EXIT_MODEL
     except ImportError as error:
         print(f"export: {error}; install the extra: pip install 'samcam[export]'", file=sys.stderr)
@@ -104,6 +111,7 @@ def _export_nano(options: argparse.Namespace, size: int) -> None:
     checkpoint = options.checkpoint or ROOT / "training/checkpoint/nano.pt"
     print(describe(export_nano(checkpoint, folder, size)))
     _print_size(folder)
+    _print_build_hint(folder)
 
 
 def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
@@ -112,6 +120,10 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
     precision = options.precision or DEFAULT_PRECISION[options.backend]
     if precision == "int8" and options.backend == "tensorrt":
         raise ExportError("--precision int8: for CPUs; with --backend tensorrt fp32, fp16 or bf16")
+    if options.backend == "tensorrt":
+        # now, not after minutes; the GPU first: without a driver TensorRT ends the process
+        find_gpu()
+        import_tensorrt()
     folder = options.out or user_model_folder() / f"{name}@{size}"
     order = Sam2Export(
         variant=name.removeprefix("sam2.1-"),
@@ -126,6 +138,8 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         from export.build_tensorrt import BuildOrder, build_engines
 
         build_engines(BuildOrder(folder=folder, report=_say))
+    elif precision != "int8":
+        _print_build_hint(folder)
 
 
 def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:
@@ -151,6 +165,15 @@ def _print_size(folder: Path) -> None:
     files = sorted(folder.rglob("*.onnx"))
     size = sum(file.stat().st_size for file in files)
     print(f"{folder}: {size / 1e6:.1f} MB in {len(files)} files")
+
+
+def _print_build_hint(folder: Path) -> None:
+    """Say what makes engines of the model, where there is a GPU for them."""
+    try:
+        gpu = find_gpu()
+    except EngineError:
+        return
+    print(f"no TensorRT engines for {gpu.name} yet: {build_hint(folder)}")
 
 
 if __name__ == "__main__":

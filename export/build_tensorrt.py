@@ -18,8 +18,8 @@ from engines.base import EngineError
 from engines.cuda_runtime import GpuInfo, find_gpu
 from engines.first_run import checks_key, checks_path, refuse_bad
 from engines.graph_table import NETWORKS
-from engines.manifest import Manifest, file_sha256, read_manifest
-from engines.model_folder import find_model, open_model, verify_files
+from engines.manifest import Manifest, ModelFileError, file_sha256, read_manifest
+from engines.model_folder import find_model, open_model, rebuild_hint, verify_files
 from engines.options import EngineOptions
 from engines.self_check import (
     MIN_IOU,
@@ -91,9 +91,7 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
     """
     gpu = find_gpu()  # first: without a driver, TensorRT's objects end the process
     trt = import_tensorrt()
-    manifest = read_manifest(order.folder)
-    verify_files(order.folder, manifest)
-    rungs = {network: _rungs(order.folder, manifest, network) for network in NETWORKS}
+    manifest, rungs = _read_model(order.folder)
     builder = EngineBuilder(trt, gpu, manifest, order)
     checks_path(order.folder).unlink(missing_ok=True)  # of the engines that were here
     records = {network: builder.build(network, rungs[network][0]) for network in NETWORKS}
@@ -120,8 +118,23 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
     return list(records.values())
 
 
+def _read_model(folder: Path) -> tuple[Manifest, dict[str, list[_Rung]]]:
+    """Read a manifest, compare every file with it, and return the graphs of each network."""
+    try:
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest, half=True)
+        return manifest, {network: _rungs(folder, manifest, network) for network in NETWORKS}
+    except ModelFileError as error:
+        raise EngineError(f"{error}: {rebuild_hint(folder.name)}") from error
+
+
 def _rungs(folder: Path, manifest: Manifest, network: str) -> list[_Rung]:
-    """Return the graphs of a network, the lowest precision first."""
+    """Return the graphs of a network, the lowest precision first.
+
+    Raises:
+        EngineError: The model's own graph is in a precision that TensorRT does not build.
+        ModelFileError: A graph lies there that the manifest does not name.
+    """
     entry = manifest.files[network]
     if entry.precision not in LADDER:
         raise EngineError(
@@ -131,8 +144,10 @@ def _rungs(folder: Path, manifest: Manifest, network: str) -> list[_Rung]:
     found = {entry.precision: folder / entry.file}
     for precision in LADDER:
         path = graph_path(folder, network, precision)
-        if path.is_file():
+        if precision in manifest.half.get(network, {}):
             found.setdefault(precision, path)
+        elif path.is_file():
+            raise ModelFileError(f"{path}: not in the model's manifest")
     return [_Rung(precision, found[precision]) for precision in LADDER if precision in found]
 
 

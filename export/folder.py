@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from engines.manifest import MANIFEST_NAME
 from export.errors import ExportError
+
+# Beside the target: a folder of our own with both generations, under a name nobody else has.
+_SUFFIX: Final = ".partial"
+_NEW, _OLD = "new", "old"
 
 
 @contextmanager
@@ -16,7 +23,8 @@ def fresh_folder(target: Path, marker: str = MANIFEST_NAME) -> Iterator[Path]:
     """Give an empty folder that becomes `target` when the block ends well.
 
     The old folder stays in place until then; on an error, also an interrupt, nothing is left of
-    the new one.
+    the new one. What the block raises passes as it is. A process that was killed between the two
+    renames left the old folder beside: it is put back first.
 
     Args:
         target: The folder.
@@ -26,27 +34,24 @@ def fresh_folder(target: Path, marker: str = MANIFEST_NAME) -> Iterator[Path]:
         ExportError: `target` is something else than a model folder, or cannot be written.
     """
     target = target.expanduser().absolute()
-    check_target(target, marker)
-    partial = target.with_name(f"{target.name}.partial")
-    old = target.with_name(f"{target.name}.old")
     try:
-        for leftover in (partial, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        if target.exists():
-            target.rename(old)
-        try:
-            partial.rename(target)
-        except OSError:
-            if old.exists():
-                old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+        _restore(target, marker)
+        check_target(target, marker)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shelf = Path(tempfile.mkdtemp(_SUFFIX, f"{target.name}.", target.parent))
     except OSError as error:
         raise ExportError(f"{target}: cannot be written: {error}") from error
+    try:
+        partial = shelf / _NEW  # the shelf itself is its user's alone, which a model need not be
+        try:
+            partial.mkdir()
+        except OSError as error:
+            raise ExportError(f"{target}: cannot be written: {error}") from error
+        yield partial
+        _replace(target, shelf)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if target.exists() or not (shelf / _OLD).exists():
+            shutil.rmtree(shelf, ignore_errors=True)
 
 
 def check_target(target: Path, marker: str = MANIFEST_NAME) -> None:
@@ -63,3 +68,33 @@ def check_target(target: Path, marker: str = MANIFEST_NAME) -> None:
             )
     elif target.exists():
         raise ExportError(f"{target}: is a file, expected a folder: choose another --out")
+
+
+def _replace(target: Path, shelf: Path) -> None:
+    """Put the new folder in the old one's place, or the old one back, an interrupt included.
+
+    Raises:
+        ExportError: A folder cannot be renamed.
+    """
+    old = shelf / _OLD
+    try:
+        if target.exists():
+            target.rename(old)
+        (shelf / _NEW).rename(target)
+    except BaseException as error:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        if isinstance(error, OSError):
+            raise ExportError(f"{target}: cannot be written: {error}") from error
+        raise
+
+
+def _restore(target: Path, marker: str) -> None:
+    """Put back the old folder where a killed process left none in its place."""
+    if target.exists():
+        return
+    pattern = f"{glob.escape(target.name)}.*{_SUFFIX}/{_OLD}/{glob.escape(marker)}"
+    for found in sorted(target.parent.glob(pattern)):
+        found.parent.rename(target)
+        shutil.rmtree(found.parent.parent, ignore_errors=True)
+        return

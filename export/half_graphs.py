@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from engines.graph_table import MEMORY_ENCODER, NETWORKS
-from engines.manifest import Manifest
+from engines.manifest import GraphFile, Manifest, describe_file
 from engines.options import EngineOptions, TorchOptions, usable_cores
 from engines.sam2_graphs import U8
 from engines.self_check import NetworkCheck, compare_networks
@@ -71,7 +71,7 @@ def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manif
         order: What.
 
     Returns:
-        The manifest with the figures of the half precisions in `measured`: largest error of any
+        The manifest with the graphs in `half` and their figures in `measured`: largest error of any
         output on a real picture, worst and mean mask IoU, and the number of parts that the range
         report kept in fp32. torch's half did the sums: it rounds after every operation.
 
@@ -97,7 +97,19 @@ def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manif
                 {f"{precision}_{name}": value for name, value in figures.items()}
             )
             order.report(_describe(folder, check, precision, figures))
-    return replace(manifest, measured=measured)
+    return replace(manifest, measured=measured, half=_describe_files(folder, order))
+
+
+def _describe_files(folder: Path, order: HalfOrder) -> dict[str, dict[str, GraphFile]]:
+    """Return the manifest's entry of every half-precision graph that was written and kept."""
+    found: dict[str, dict[str, GraphFile]] = {}
+    for network in order.networks:
+        for precision in LADDER[order.precision]:
+            kind = ELEMENT_TYPES[precision]
+            path = graph_path(folder, network, kind)
+            if path.is_file():
+                found.setdefault(network, {})[kind] = describe_file(path, kind)
+    return found
 
 
 def half_graphs(folder: Path, manifest: Manifest, precision: str) -> dict[str, Path]:
@@ -172,16 +184,18 @@ def _keep_large_parts(
     """Measure the fp16 graphs, keep in fp32 what comes near the limit, and measure again.
 
     Returns:
-        The parts kept, by network. A network that still fails after `MAX_ROUNDS` loses its fp16
-        graph and counts as kept whole.
+        The parts kept, by network. A network whose graph still fails, written `MAX_ROUNDS` times
+        more, loses it and counts as kept whole.
     """
     kept: dict[str, frozenset[str]] = {network: frozenset() for network in order.networks}
-    for _ in range(MAX_ROUNDS):
+    for written in range(MAX_ROUNDS + 1):
         graphs = half_graphs(folder, manifest, "fp16")
         report = measure_ranges(manifest, graphs, order.pictures, order.networks)
         failures = report.failures
         if not failures:
             return kept
+        if written == MAX_ROUNDS:
+            break
         for network in {failure.network for failure in failures}:
             for failure in (f for f in failures if f.network == network):
                 behind = parts_behind(failure, graphs[network], order.modules[network])

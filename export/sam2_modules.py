@@ -239,7 +239,8 @@ class MaskPrompt(nn.Module):
         Source: `_use_mask_as_output`, sam2_base.py:419-446 @2b90b9f; its antialiased bilinear
         shrinking by 4 is a triangle of 8 pixels.
         """
-        inside = (mask > 0).float()
+        # cast first: TensorRT takes a uint8 input in a cast to a float type only
+        inside = (mask.float() > 0).float()
         share = self.shrink(inside) / self.weight.value
         learned = self.learned(inside.to(self.learned.weight.dtype))
         return learned.float(), share * MASK_SCALE + MASK_BIAS

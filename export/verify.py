@@ -136,7 +136,7 @@ def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report
     folder = find_model(model)
     try:
         manifest = read_manifest(folder)
-        verify_files(folder, manifest)
+        verify_files(folder, manifest, half=True)
     except ModelFileError as error:
         raise EngineError(f"{error}: {rebuild_hint(folder.name)}") from error
     pictures = demo_pictures() if frames is None else read_pictures(frames)

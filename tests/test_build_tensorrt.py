@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 
 from engines.base import EngineError
 from engines.graph_table import NETWORKS
-from engines.manifest import file_sha256, read_manifest, write_manifest
+from engines.manifest import describe_file, file_sha256, read_manifest, write_manifest
 from engines.model_folder import load_model
 from engines.tensorrt_files import (
     MAX_POINTS,
@@ -49,13 +49,17 @@ def folder(trt: FakeTensorRt, tmp_path: Path) -> Path:
 
 
 def add_graphs(folder: Path, network: str, *precisions: str) -> None:
-    """Put graphs in other precisions where the exporter puts them."""
+    """Put graphs in other precisions where the exporter puts them, and name them as it does."""
+    manifest = read_manifest(folder)
+    half = {name: dict(graphs) for name, graphs in manifest.half.items()}
     for precision in precisions:
         path = graph_path(folder, network, precision)
         path.parent.mkdir(exist_ok=True)
         model = onnx.load(folder / f"{network}.onnx")
         model.doc_string = precision
         onnx.save(model, path)
+        half.setdefault(network, {})[precision] = describe_file(path, precision)
+    write_manifest(folder, replace(manifest, half=half))
 
 
 def facts(folder: Path, network: str) -> dict:
@@ -191,6 +195,37 @@ def test_a_broken_graph_is_named(folder: Path) -> None:
         build_engines(BuildOrder(folder=folder))
     write_manifest(folder, read_manifest(folder))
     with pytest.raises(EngineError, match=r"memory_encoder\.onnx: TensorRT cannot read it: "):
+        build_engines(BuildOrder(folder=folder))
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:50]), "truncated: expected"),
+        (lambda path: path.write_bytes(path.read_bytes()[::-1]), "not the model's file: expected"),
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.rename(path.with_name("mask_decoder.bfloat16.onnx")), "missing"),
+    ],
+)
+def test_a_broken_graph_in_half_precision_is_named(
+    folder: Path, damage: Callable[[Path], object], what: str
+) -> None:
+    """Nothing is built from it; what runs without it still does."""
+    add_graphs(folder, "mask_decoder", "float16")
+    path = graph_path(folder, "mask_decoder", "float16")
+    damage(path)
+    with pytest.raises(EngineError) as caught:
+        build_engines(BuildOrder(folder=folder))
+    assert str(caught.value).startswith(f"{path}: {what}")
+    assert str(caught.value).endswith("python -m export MODEL --out FOLDER")
+    assert not engine_path(folder, "image_encoder").exists()
+    load_model(str(folder), backend="onnxruntime").close()
+
+
+def test_a_graph_of_nobody_is_not_built(folder: Path) -> None:
+    add_graphs(folder, "mask_decoder", "float16")
+    write_manifest(folder, replace(read_manifest(folder), half={}))
+    with pytest.raises(EngineError, match=r"decoder\.float16\.onnx: not in the model's manifest: "):
         build_engines(BuildOrder(folder=folder))
 
 

@@ -235,6 +235,85 @@ def test_only_a_model_folder_is_replaced(tmp_path: Path) -> None:
     assert letter.read_text() == "dear"
 
 
+def test_a_neighbours_names_are_not_touched(tmp_path: Path) -> None:
+    """A backup that somebody called model.old or model.partial is theirs."""
+    target = tmp_path / "model"
+    backups = [tmp_path / "model.old", tmp_path / "model.partial"]
+    for backup in backups:
+        backup.mkdir()
+        (backup / "manifest.json").write_text("mine")
+    for text in ("first", "second"):
+        write_folder(target, text)
+    for backup in backups:
+        assert (backup / "manifest.json").read_text() == "mine"
+    assert sorted(tmp_path.iterdir()) == sorted([target, *backups])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(13, "Permission denied")])
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_model_survives_an_error_at_either_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, error: BaseException
+) -> None:
+    """Ctrl-C just after the old folder moved, or instead of the new one's move."""
+    target = tmp_path / "model"
+    write_folder(target, "first")
+    rename = Path.rename
+    calls: list[Path] = []
+
+    def interrupted(self: Path, new: Path) -> Path:
+        calls.append(self)
+        if len(calls) == failing == 1:
+            rename(self, new)
+        if len(calls) == failing:
+            raise error
+        return rename(self, new)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    wanted = ExportError if isinstance(error, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted):
+        write_folder(target, "second")
+    assert (target / "manifest.json").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_export_moved_away_comes_back(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    write_folder(target, "first")
+    shelf = tmp_path / "model.k1ll3d.partial"
+    shelf.mkdir()
+    target.rename(shelf / "old")
+    with pytest.raises(ValueError, match="broken"):
+        write_folder(target, "second", ValueError("broken"))
+    assert (target / "manifest.json").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX")
+def test_a_model_is_as_readable_as_any_new_folder(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    write_folder(target, "first")
+    (tmp_path / "other").mkdir()
+    assert target.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_errors_of_the_export_itself_are_not_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint that cannot be read is no folder that cannot be written; still one line."""
+    error = PermissionError(13, "Permission denied", "weights.pt")
+    with pytest.raises(PermissionError, match=r"weights\.pt") as caught:
+        write_folder(tmp_path / "model", "new", error)
+    assert caught.value is error
+
+    def unreadable(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("export.nano.export_nano", unreadable)
+    assert main(["nano", "--out", str(tmp_path / "model")]) == 4
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "export: weights.pt: Permission denied"
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 def test_a_failed_export_keeps_the_old_model(

@@ -18,13 +18,15 @@ from engines.base import EngineError, TensorSpec
 from engines.fake_backend import FakeBackend, fake_manifest, fake_networks
 from engines.graph_table import NETWORKS, NetworkSpec
 from engines.host_rules import TokenRule
-from engines.manifest import Manifest, parse_manifest, read_manifest, write_manifest
+from engines.manifest import GraphFile, Manifest, parse_manifest, read_manifest, write_manifest
 from engines.model_checks import warm_up
 from engines.model_folder import EngineOptions, find_model, load_model, user_model_folder
 from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import build_network, tiny_manifest, write_tiny_model
 
 HINT = "copy this folder again, or write it anew: python -m export MODEL --out FOLDER"
+
+HALF = {"file": "x.onnx", "sha256": "a" * 64, "bytes": 1, "precision": "float16"}
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,12 @@ def test_written_manifest_reads_back_and_fits_the_schema(tmp_path: Path, schema)
         form="fixed",
         memory_dtype="bfloat16",
         token_rule=TokenRule(0, 2, 0.1, 0.9),
+        half={
+            "mask_decoder": {
+                kind: GraphFile(f"mask_decoder.{kind}.onnx", "a" * 64, 5, kind)
+                for kind in ("float16", "bfloat16")
+            }
+        },
     )
     files = {name: f"{name}.bin" for name in NETWORKS}
     written = write_manifest(tmp_path, manifest, files, {"image_encoder": "float16"})
@@ -94,6 +102,7 @@ def test_written_manifest_reads_back_and_fits_the_schema(tmp_path: Path, schema)
         assert getattr(read, key) == getattr(manifest, key)
     np.testing.assert_array_equal(read.no_obj_ptr, manifest.no_obj_ptr)
     assert read.files == written.files
+    assert read.half == manifest.half
     assert read.files["image_encoder"].precision == "float16"
     assert read.files["mask_prompt"].precision == "float32"
     assert read.files["mask_prompt"].bytes == len("mask_prompt")
@@ -124,6 +133,11 @@ def test_manifest_without_its_files_is_not_written(tmp_path: Path) -> None:
         ({"token_rule": {}}, "token_rule.stability_delta: missing"),
         ({"files": {}}, "files: no entry for image_encoder, memory_attention"),
         ({"files": {"decoder": {}}}, "files.decoder: unknown network"),
+        ({"half": []}, "half: expected an object, got []"),
+        ({"half": {"decoder": {}}}, "half.decoder: expected files by precision of a network"),
+        ({"half": {"mask_prompt": {"float16": 1}}}, "half.mask_prompt.float16: expected an object"),
+        ({"half": {"mask_prompt": {"int8": HALF}}}, "int8.precision: expected float16 or bfloat16"),
+        ({"half": {"mask_prompt": {"float16": HALF}}}, "half.mask_prompt.float16.file: expected"),
         ({"format_version": 2}, "format_version: expected 1, got 2"),
     ],
 )
@@ -135,7 +149,13 @@ def test_wrong_manifest_names_key_value_and_expected(
     assert message.startswith(f"{folder / 'manifest.json'}: ")
     assert problem in message
     assert "python -m export" in message
-    only_ours = {"grid": 5}, {"no_obj_ptr": [0.0]}, {"mask_size": 32}  # one key against another
+    # one key against another
+    only_ours: tuple[dict[str, object], ...] = (
+        {"grid": 5},
+        {"no_obj_ptr": [0.0]},
+        {"mask_size": 32},
+        {"half": {"mask_prompt": {"float16": HALF}}},
+    )
     if change not in only_ours:
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(json.loads((folder / "manifest.json").read_text()), schema)

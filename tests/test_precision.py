@@ -20,7 +20,7 @@ from engines.graph_table import (
     MEMORY_ENCODER,
     NETWORKS,
 )
-from engines.manifest import Manifest, read_manifest
+from engines.manifest import Manifest, describe_file, read_manifest
 from engines.model_folder import load_model
 from engines.options import EngineOptions, TorchOptions
 from engines.self_check import read_pictures
@@ -254,6 +254,9 @@ def test_planted_overflow_fails_and_is_then_kept_in_fp32(
     assert figures["fp16_max_abs"] < 0.1
     assert figures["fp16_min_iou"] > 0.99
     assert figures["bf16_kept_fp32"] == 0  # bf16 has fp32's range
+    for kind, entry in written.half[MEMORY_ENCODER].items():
+        assert entry == describe_file(graph_path(folder, MEMORY_ENCODER, kind), kind)
+    assert set(written.half[MEMORY_ENCODER]) == {"float16", "bfloat16"}
     assert any("kept in fp32: fuser.layers.0.pointwise_conv2" in line for line in lines)
     graphs = half_graphs(folder, manifest, "fp16")
     measure_ranges(manifest, graphs, order.pictures, order.networks).check()

@@ -240,7 +240,7 @@ def test_fixed_form_is_padded_with_invalid_rows() -> None:
         np.testing.assert_array_equal(fed["obj_ptr_valid"][0], np.arange(17) < count)
         np.testing.assert_array_equal(fed["obj_ptrs"][0, count:], np.zeros((17 - count, 8)))
     nine = memories(recorder, features, [1.0] * 9)
-    with pytest.raises(EngineError, match="at most 8 memories, got 9"):
+    with pytest.raises(EngineError, match=r"at most 8 memories, got 9: lower tracker\.bank\.max_"):
         networks.attend(features, nine, [1] * 9, pointers([1.0]), [0.0])
     with pytest.raises(EngineError, match="at most 17 pointers, got 18"):
         networks.attend(features, nine[:1], [1], pointers([1.0] * 18), [0.0] * 18)

@@ -74,7 +74,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, S, S, 3) uint8 BGR -> pix_feat, pix_feat_no_mem, high_res_feat0, high_res_feat1."""
-        x = image.permute(0, 3, 1, 2).float() * (1 / 64.0) - 2.0
+        x = image.float().permute(0, 3, 1, 2) * (1 / 64.0) - 2.0
         x = self.stem(x)
         maps = []
         for stage in self.stages:
@@ -380,7 +380,7 @@ class MaskPrompt(nn.Module):
 
     def forward(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(1, 1, S, S) uint8 0/1 -> two (1, 1, L, L) logits in -10..10."""
-        share = F.avg_pool2d((mask > 0).float(), 4)
+        share = F.avg_pool2d((mask.float() > 0).float(), 4)
         logits = share * MASK_LOGIT_SCALE - MASK_LOGIT_SCALE / 2
         return logits, logits.clone()
 

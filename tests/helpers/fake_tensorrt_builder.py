@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import onnx
 
 from tests.helpers.fake_cuda import DriverFault, FakeCuda
+from tests.helpers.graph_rules import uint8_faults
 
 MAGIC = b"FAKE-ENGINE\n"
 _TYPES = {1: "FLOAT", 2: "UINT8", 6: "INT32", 7: "INT64", 9: "BOOL", 10: "HALF"}
@@ -215,6 +216,9 @@ class Builder:
                 return None
         if network.stem in self._trt.broken:
             self._logger.log(ILogger.ERROR, "Could not find any implementation")
+            return None
+        if faults := uint8_faults(network.model):
+            self._logger.log(ILogger.ERROR, f"UINT8 is for casts to float only: {faults[0]}")
             return None
         for tensor in map(tensor_of, network.model.graph.input):
             for profile in config.profiles:

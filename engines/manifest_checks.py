@@ -1,0 +1,112 @@
+"""The JSON of a `manifest.json`: which keys, which types; every problem in words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from engines.graph_table import NETWORKS
+from engines.host_rules import TokenRule
+
+_TEXT_KEYS = ("name", "family", "origin", "licence", "form", "memory_dtype")
+_SIZE_KEYS = ("image_size", "mask_size", "grid", "width", "memory_channels", "candidates")
+LIMIT_KEYS = ("max_cond", "num_recent", "max_recent_ptrs")
+_FILE_KEYS = ("file", "sha256", "bytes", "precision")
+
+
+def key_problems(data: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
+    """Name unknown keys, each with the nearest known one, and missing ones."""
+    problems = []
+    for key in data:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            problems.append(
+                f"{prefix}{key}: unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+            )
+    return problems + [f"{prefix}{key}: missing" for key in known if key not in data]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def type_problems(data: Mapping[str, Any]) -> list[str]:
+    """Check the JSON types of a manifest; a missing key is another check's problem."""
+    problems = []
+    for keys, kind, what in (
+        (_TEXT_KEYS, str, "a text"),
+        (_SIZE_KEYS + LIMIT_KEYS, int, "a whole number"),
+        (("token_rule", "files", "measured", "half"), dict, "an object"),
+        (("no_obj_ptr",), list, "a list of numbers"),
+    ):
+        for key in keys:
+            value = data.get(key)
+            if key in data and (not isinstance(value, kind) or isinstance(value, bool)):
+                problems.append(f"{key}: expected {what}, got {value!r}")
+    pointer = data.get("no_obj_ptr")
+    if isinstance(pointer, list) and not all(map(_is_number, pointer)):
+        problems.append("no_obj_ptr: expected a list of numbers")
+    rule = data.get("token_rule")
+    if isinstance(rule, dict):
+        problems += key_problems(rule, tuple(f.name for f in fields(TokenRule)), "token_rule.")
+        problems += [
+            f"token_rule.{key}: expected {'a whole number' if whole else 'a number'}, got {value!r}"
+            for key, value in rule.items()
+            for whole in (key in ("single_mask_token", "multimask_max_points"),)
+            if not _is_number(value) or (whole and not isinstance(value, int))
+        ]
+    entries = data.get("files")
+    if isinstance(entries, dict):
+        for network, entry in entries.items():
+            problems += _file_problems(network, entry)
+    problems += _half_problems(data.get("half"))
+    if data.get("weights") is not None:
+        problems += _entry_problems("weights", data["weights"])
+    return problems + _measured_problems(data.get("measured"))
+
+
+def _measured_problems(measured: object) -> list[str]:
+    """Check the figures, where they are an object at all."""
+    if not isinstance(measured, dict):
+        return []
+    return [
+        f"measured.{network}: expected numbers by name, got {figures!r}"
+        for network, figures in measured.items()
+        if not isinstance(figures, dict) or not all(map(_is_number, figures.values()))
+    ]
+
+
+def _half_problems(half: object) -> list[str]:
+    """Check the graphs in half precision, where they are an object at all."""
+    problems = []
+    for network, graphs in half.items() if isinstance(half, dict) else ():
+        prefix = f"half.{network}"
+        if network not in NETWORKS or not isinstance(graphs, dict):
+            problems.append(f"{prefix}: expected files by precision of a network, got {graphs!r}")
+            continue
+        for precision, entry in graphs.items():
+            problems += _entry_problems(f"{prefix}.{precision}", entry)
+    return problems
+
+
+def _file_problems(network: str, entry: object) -> list[str]:
+    prefix = f"files.{network}"
+    if network not in NETWORKS:
+        return [f"{prefix}: unknown network, expected one of {', '.join(NETWORKS)}"]
+    return _entry_problems(prefix, entry)
+
+
+def _entry_problems(prefix: str, entry: object) -> list[str]:
+    """Check the JSON types of a `GraphFile`."""
+    if not isinstance(entry, dict):
+        return [f"{prefix}: expected an object, got {entry!r}"]
+    problems = key_problems(entry, _FILE_KEYS, f"{prefix}.")
+    for key in ("file", "sha256", "precision"):
+        if not isinstance(entry.get(key, ""), str):
+            problems.append(f"{prefix}.{key}: expected a text, got {entry[key]!r}")
+    size = entry.get("bytes", 0)
+    if not isinstance(size, int) or isinstance(size, bool):
+        problems.append(f"{prefix}.bytes: expected a whole number, got {size!r}")
+    return problems
