@@ -26,7 +26,7 @@ from engines.manifest import (
 )
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
+from engines.sam2_graphs import Sam2Networks, close_all
 from engines.tensorrt_files import ENGINE_FOLDER
 from engines.tensorrt_runtime import NoTensorRtError
 
@@ -265,8 +265,7 @@ def _open_networks(
             backend = opened[network] = backend_class(network, path, options)
             check_network(specs[network], backend.inputs, backend.outputs, str(path))
         warm_up(manifest, opened, folder)
-    except EngineError:
-        for backend in opened.values():
-            backend.close()
+    except BaseException:
+        close_all(opened.values())
         raise
     return opened
