@@ -277,15 +277,29 @@ def test_auto_says_why_it_does_not_use_the_gpu(
     assert "tensorrt refused: " in caplog.text
 
 
-def test_auto_without_engines_goes_on_quietly(
+def test_auto_on_a_gpu_without_engines_names_the_command(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(folder / "tensorrt")
+    load_model(str(folder)).close()
+    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.startswith("tensorrt is not used: ")
+    assert warning.endswith(f'missing: run: python -m export.build_tensorrt "{folder}"')
+
+
+@pytest.mark.parametrize("reason", ["no GPU", "int8"])
+def test_auto_is_quiet_where_no_engine_can_be(
+    folder: Path, cuda: FakeCuda, caplog: pytest.LogCaptureFixture, reason: str
+) -> None:
+    shutil.rmtree(folder / "tensorrt")
+    if reason == "int8":
+        write_manifest(folder, read_manifest(folder), precision={"image_encoder": "int8"})
+    else:
+        cuda.devices = 0
     with caplog.at_level(logging.INFO):
         load_model(str(folder)).close()
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert "tensorrt refused: " in caplog.text
-    assert "python -m export.build_tensorrt" in caplog.text
 
 
 def test_a_version_that_is_not_known(folder: Path, trt: FakeTensorRt) -> None:
