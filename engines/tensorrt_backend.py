@@ -166,8 +166,10 @@ class TensorRtBackend:
     def _open(self, network: str) -> None:
         """Make contexts, buffers and specs; the device is in use."""
         engine = self._engine
-        for profile in range(engine.num_optimization_profiles):
-            self._contexts.append(_make_context(engine, profile, self._device, self._name))
+        self._contexts = [
+            _make_context(engine, profile, self._device, self._name)
+            for profile in range(engine.num_optimization_profiles)
+        ]
         self._inputs, self._outputs = _specs_of(engine, self._contexts[TRACKING], network)
         self._tracking_shapes = {
             name: tuple(engine.get_tensor_profile_shape(name, TRACKING)[1]) for name in self._inputs
