@@ -148,7 +148,7 @@ class FixedInput:
         """
         if feed is self._constant:
             return
-        self._constant = feed if _never_changes(feed) else None
+        self._constant = None  # a copy that fails may leave anything there
         if isinstance(feed, RowStack):
             self._fill_rows(feed)
             return
@@ -157,6 +157,7 @@ class FixedInput:
             self._device.copy(self.address, source, _nbytes(feed))
         else:
             self._stage([feed], _nbytes(feed), [0])
+        self._constant = feed if _never_changes(feed) else None
 
     def _fill_rows(self, stack: RowStack) -> None:
         size = _nbytes(stack.rows[0])

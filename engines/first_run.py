@@ -15,6 +15,7 @@ from typing import Final
 from engines.base import EngineError
 from engines.cuda_runtime import find_gpu
 from engines.graph_table import NETWORKS
+from engines.manifest import read_manifest
 from engines.sam2_graphs import Sam2Networks
 from engines.self_check import (
     NetworkCheck,
@@ -24,7 +25,13 @@ from engines.self_check import (
     read_pictures,
     write_checks,
 )
-from engines.tensorrt_files import ENGINE_FOLDER, build_hint, read_record
+from engines.tensorrt_files import (
+    ENGINE_FOLDER,
+    PRECISION_LADDER,
+    build_hint,
+    graph_path,
+    read_record,
+)
 from engines.tensorrt_runtime import import_tensorrt
 
 CHECKS_NAME: Final = "checks.json"
@@ -82,7 +89,10 @@ def check_first_run(
         )
         with open_reference() as reference:
             checks = compare_networks(reference, candidate, read_pictures())
-        write_checks(path, key, checks)
+        try:
+            write_checks(path, key, checks)
+        except EngineError as error:  # the answers count, not the note of them
+            _log.warning("%s: the next start compares again", error)
         _log.info("%s:\n%s", folder, describe(checks))
     refuse_bad(folder, checks)
     return checks
@@ -92,7 +102,8 @@ def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
     """Raise where a network is not good enough.
 
     Raises:
-        EngineError: Names them with their worst IoU and the command that builds them anew.
+        EngineError: Names them with their worst IoU and what to do: the command that builds them
+            in a higher precision, or where there is none, what else helps.
     """
     bad = [check for check in checks if not check.passed]
     if bad:
@@ -103,5 +114,27 @@ def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
         )
         raise EngineError(
             f"{folder}: the engines do not answer as ONNX Runtime does on this GPU: {named}: "
-            f"{build_hint(folder)}"
+            f"{_way_out(folder, bad)}"
         )
+
+
+def _way_out(folder: Path, bad: list[NetworkCheck]) -> str:
+    """Return what to do about networks that miss: building them again only helps if it differs."""
+    manifest = read_manifest(folder)
+    for check in bad:
+        if not check.cases:
+            return "are these trained weights? use --backend onnxruntime, which needs no comparison"
+        network = check.network
+        used = read_record(folder, network).fingerprint.precision
+        higher = PRECISION_LADDER[PRECISION_LADDER.index(used) + 1 :]
+        if not any(
+            manifest.files[network].precision == other
+            or graph_path(folder, network, other).is_file()
+            for other in higher
+        ):
+            export = "" if used == "float32" else ", export the model with --precision fp32"
+            return (
+                f"{used} misses as well: use --backend onnxruntime{export}, "
+                "or update TensorRT or the driver"
+            )
+    return build_hint(folder)

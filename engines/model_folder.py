@@ -26,8 +26,8 @@ from engines.manifest import (
 )
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
-from engines.tensorrt_files import ENGINE_FOLDER
+from engines.sam2_graphs import Sam2Networks, close_all
+from engines.tensorrt_files import ENGINE_FOLDER, PRECISION_LADDER
 from engines.tensorrt_runtime import NoTensorRtError
 
 __all__ = [
@@ -216,11 +216,16 @@ def _open_first(
         except EngineError as error:
             if kind == kinds[-1]:
                 raise
-            if kind == "tensorrt" and (folder / ENGINE_FOLDER).is_dir():
-                # Someone built engines and wants to know why they are not used.
+            if kind == "tensorrt" and _may_have_engines(manifest):
+                # A GPU and TensorRT are there: the line says what makes them work.
                 _log.warning("%s is not used: %s", kind, error)
             refused[kind] = str(error)
     raise AssertionError("unreachable: the last backend returns or raises")
+
+
+def _may_have_engines(manifest: Manifest) -> bool:
+    """Whether engines can be built from a model: not from one in int8, which is for CPUs."""
+    return all(entry.precision in PRECISION_LADDER for entry in manifest.files.values())
 
 
 def _open_checked(
@@ -272,8 +277,7 @@ def _open_networks(
             backend = opened[network] = backend_class(network, path, options)
             check_network(specs[network], backend.inputs, backend.outputs, str(path))
         warm_up(manifest, opened, folder)
-    except EngineError:
-        for backend in opened.values():
-            backend.close()
+    except BaseException:
+        close_all(opened.values())
         raise
     return opened

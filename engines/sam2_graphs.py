@@ -6,7 +6,8 @@ One object per call (B = 1): adding an object changes no bit of another's answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
@@ -258,9 +259,8 @@ class Sam2Networks:
         )
 
     def close(self) -> None:
-        """Close every backend. Idempotent."""
-        for backend in self._backends.values():
-            backend.close()
+        """Close every backend, also after one that fails to. Idempotent."""
+        close_all(self._backends.values())
 
     def __enter__(self) -> Sam2Networks:
         return self
@@ -290,6 +290,13 @@ class Sam2Networks:
                 f"got {given}: {lower}"
             )
         return limit
+
+
+def close_all(backends: Iterable[Backend]) -> None:
+    """Close every backend, also after one that fails to; the errors are raised at the end."""
+    with ExitStack() as closing:
+        for backend in reversed(list(backends)):
+            closing.callback(backend.close)
 
 
 def stretch_mask(mask: Mask, size: int) -> Mask:

@@ -39,6 +39,7 @@ PICTURE_TYPES: Final = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 MAX_PICTURES: Final = 16
 # An IoU says little about masks of a few pixels: this share of the mask counts as agreement.
 _SLACK: Final = 1 / 4096
+NOTHING_FOUND: Final = "nothing to compare: the reference's own masks are all empty"
 _STEP: Final = 0.02  # how far the later picture is moved, as a share of its width
 
 _log = logging.getLogger(__name__)
@@ -79,12 +80,34 @@ class _Prompt:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The mask that a user would see, (L, L) bool, and what made it."""
+    """The mask that a user would see, (L, L) bool, and what made it.
+
+    Attributes:
+        mask: Of the chosen token.
+        logits: The same before the cut.
+        pointer: Of the chosen token.
+        score: Object score logit.
+        finite: Whether every number of the decoder's answer is one.
+    """
 
     mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
     logits: F32
     pointer: F32
     score: float
+    finite: bool
+
+    @property
+    def tells(self) -> bool:
+        """Whether something is found: that two masks are both empty says nothing."""
+        return bool(np.count_nonzero(self.mask) > self.mask.size * _SLACK)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Views:
+    """Two pictures' features: (now, later), the reference's, and the candidate's if wanted."""
+
+    right: tuple[ImageFeatures, ImageFeatures]
+    given: tuple[ImageFeatures, ImageFeatures] | None
 
 
 def read_pictures(folder: Path | None = None) -> list[U8]:
@@ -128,20 +151,28 @@ def compare_networks(
         networks: Names of those to check.
         limit: Least IoU of the worst mask.
 
+    Returns:
+        One check for each network. Where the reference finds nothing, agreement is not counted;
+        a network without a counted mask has 0 cases and has not passed.
+
     Raises:
         EngineError: A network does not run, or there is no picture.
     """
     wanted = tuple(networks)
     found: dict[str, list[tuple[float, str]]] = {network: [] for network in wanted}
+    pictures = list(pictures)
+    if not pictures:
+        raise EngineError(f"self-check: no picture to compare {', '.join(wanted)} on")
     for i, picture in enumerate(pictures):
-        for network, iou, prompt in _compare_on(reference, candidate, picture, wanted):
-            found[network].append((iou, f"picture {i}, {prompt}"))
+        for network, right, answer, prompt in _compare_on(reference, candidate, picture, wanted):
+            iou = _iou(right, answer)
+            if right.tells or iou < limit:
+                found[network].append((iou, f"picture {i}, {prompt}"))
     checks = []
     for network, ious in found.items():
-        if not ious:
-            raise EngineError(f"self-check: no picture to compare {network} on")
-        worst, prompt = min(ious)
-        mean = sum(iou for iou, _ in ious) / len(ious)
+        # Nothing compared is not agreement.
+        worst, prompt = min(ious, default=(0.0, NOTHING_FOUND))
+        mean = sum(iou for iou, _ in ious) / max(1, len(ious))
         checks.append(NetworkCheck(network, len(ious), worst, mean, prompt, limit))
     return checks
 
@@ -160,58 +191,88 @@ def describe(checks: Sequence[NetworkCheck]) -> str:
 
 def _compare_on(
     reference: Sam2Networks, candidate: Sam2Networks, picture: U8, networks: Sequence[str]
-) -> Iterator[tuple[str, float, str]]:
-    """Give network, IoU and prompt of each comparison on one picture."""
+) -> Iterator[tuple[str, _Answer, _Answer, str]]:
+    """Give network, right answer, its answer and prompt of each comparison on one picture."""
     shift = max(1, round(picture.shape[1] * _STEP))
     later = np.roll(picture, shift, axis=1)
-    now, then = reference.encode_image(picture), reference.encode_image(later)
-    given = candidate.encode_image(picture) if IMAGE_ENCODER in networks else now
+
+    def encode(nets: Sam2Networks) -> tuple[ImageFeatures, ImageFeatures]:
+        return nets.encode_image(picture), nets.encode_image(later)
+
+    views = _Views(encode(reference), encode(candidate) if IMAGE_ENCODER in networks else None)
+    now = views.right[0]
     for prompt in _prompts(reference.manifest.image_size):
         right = _decode(reference, now.pix_feat_no_mem, now, prompt)
-        if IMAGE_ENCODER in networks:
-            answer = _decode(reference, given.pix_feat_no_mem, given, prompt)
-            yield IMAGE_ENCODER, _iou(right, answer), prompt.name
+        answer = None
+        if views.given is not None:
+            given = views.given[0]
+            seen = _decode(reference, given.pix_feat_no_mem, given, prompt)
+            yield IMAGE_ENCODER, right, seen, prompt.name
         if MASK_DECODER in networks:
             answer = _decode(candidate, now.pix_feat_no_mem, now, prompt)
-            yield MASK_DECODER, _iou(right, answer), prompt.name
-        for network, iou in _compare_tracking(reference, candidate, (now, then), right, networks):
-            yield network, iou, f"{prompt.name}, tracked"
+            yield MASK_DECODER, right, answer, prompt.name
+        tracked = _compare_tracking(reference, candidate, views, (right, answer), networks)
+        for network, wanted, got in tracked:
+            yield network, wanted, got, f"{prompt.name}, tracked"
         if MASK_PROMPT in networks:
-            wanted, answer = (
-                _decode_mask(reference, now, nets.encode_mask_prompt(right.mask)[0])
-                for nets in (reference, candidate)
-            )
-            yield MASK_PROMPT, _iou(wanted, answer), f"mask of {prompt.name}"
+            pairs = [nets.encode_mask_prompt(right.mask) for nets in (reference, candidate)]
+            wanted, got = (_decode_mask(reference, now, mask_input) for mask_input, _ in pairs)
+            yield MASK_PROMPT, wanted, got, f"mask of {prompt.name}"
+            wanted, got = (_as_answer(logits) for _, logits in pairs)
+            yield MASK_PROMPT, wanted, got, f"mask of {prompt.name}, as it was given"
 
 
 def _compare_tracking(
     reference: Sam2Networks,
     candidate: Sam2Networks,
-    pictures: tuple[ImageFeatures, ImageFeatures],
-    found: _Answer,
+    views: _Views,
+    answers: tuple[_Answer, _Answer | None],
     networks: Sequence[str],
-) -> Iterator[tuple[str, float]]:
-    """Give network and IoU: the object is remembered twice and looked for on the later picture."""
-    now, then = pictures
+) -> Iterator[tuple[str, _Answer, _Answer]]:
+    """Give network and two answers: the object is remembered twice and looked for later.
 
-    def remember(nets: Sam2Networks) -> list[DeviceTensor]:
-        return [nets.encode_memory(now, found.logits, kind, found.score) for kind in (True, False)]
+    Args:
+        reference, candidate: As for `compare_networks`.
+        views: Of both pictures.
+        answers: To the prompt on the first one: the right one, and the candidate's if wanted.
+        networks: Names of those to check.
+    """
+    right, answer = answers
+    now, later = views.right
+
+    def remember(nets: Sam2Networks, features: ImageFeatures, score: float) -> list[DeviceTensor]:
+        return [
+            nets.encode_memory(features, right.logits, prompted, score)
+            for prompted in (True, False)
+        ]
 
     def track(
-        attending: Sam2Networks, decoding: Sam2Networks, memories: list[DeviceTensor]
+        nets: tuple[Sam2Networks, Sam2Networks],
+        features: ImageFeatures,
+        memories: list[DeviceTensor],
+        pointer: F32,
     ) -> _Answer:
-        pointers = [found.pointer, found.pointer]
-        attended = attending.attend(then, memories, [0, 1], pointers, [2.0, 1.0])
-        return _decode(decoding, attended, then, None)
+        attended = nets[0].attend(features, memories, [0, 1], [pointer, pointer], [2.0, 1.0])
+        return _decode(nets[1], attended, features, None)
 
-    memories = remember(reference)
-    right = track(reference, reference, memories)
+    usual = (reference, reference)
+    memories = remember(reference, now, right.score)
+    wanted = track(usual, later, memories, right.pointer)
+    if views.given is not None:
+        given = remember(reference, views.given[0], right.score)
+        yield IMAGE_ENCODER, wanted, track(usual, views.given[1], given, right.pointer)
     if MEMORY_ENCODER in networks:
-        yield MEMORY_ENCODER, _iou(right, track(reference, reference, remember(candidate)))
+        given = remember(candidate, now, right.score)
+        yield MEMORY_ENCODER, wanted, track(usual, later, given, right.pointer)
     if MEMORY_ATTENTION in networks:
-        yield MEMORY_ATTENTION, _iou(right, track(candidate, reference, memories))
-    if MASK_DECODER in networks:
-        yield MASK_DECODER, _iou(right, track(reference, candidate, memories))
+        pair = (candidate, reference)
+        yield MEMORY_ATTENTION, wanted, track(pair, later, memories, right.pointer)
+    if answer is not None:  # the candidate's decoder: its answer now, and its answer later
+        pair = (reference, candidate)
+        yield MASK_DECODER, wanted, track(pair, later, memories, right.pointer)
+        # what a decoder hands on without showing it: the pointer and the score
+        given = remember(reference, now, answer.score)
+        yield MASK_DECODER, wanted, track(usual, later, given, answer.pointer)
 
 
 def _prompts(size: int) -> list[_Prompt]:
@@ -249,12 +310,20 @@ def _seen(networks: Sam2Networks, output: DecoderOutput, multimask: bool) -> _An
     choice = choose_token(output.low_res_masks, output.ious, multimask, rule)
     logits = output.low_res_masks[choice.mask_token]
     pointer = output.obj_ptrs[choice.pointer_token]
-    return _Answer(logits > 0, logits, pointer, output.object_score_logit)
+    numbers = (output.low_res_masks, output.ious, output.obj_ptrs, output.object_score_logit)
+    finite = all(bool(np.isfinite(values).all()) for values in numbers)
+    return _Answer(logits > 0, logits, pointer, output.object_score_logit, finite)
+
+
+def _as_answer(logits: F32) -> _Answer:
+    """Return what a mask prompt stands for where no decoder is asked."""
+    finite = bool(np.isfinite(logits).all())
+    return _Answer(logits > 0, logits, np.zeros(0, np.float32), 0.0, finite)
 
 
 def _iou(right: _Answer, answer: _Answer) -> float:
-    """Return the IoU of two masks; 0 where a value is not finite."""
-    if not np.isfinite(answer.logits).all():
+    """Return the IoU of two masks; 0 where a value is not finite or the presence is another."""
+    if not answer.finite or (right.score > 0) != (answer.score > 0):
         return 0.0
     slack = right.mask.size * _SLACK
     both = np.count_nonzero(right.mask & answer.mask)

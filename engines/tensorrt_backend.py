@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +84,10 @@ class TensorRtBackend:
         self._may_capture = True
         self._results: dict[str, DeviceTensor] = {}
         self._mirrors: list[HostMirror] = []
+        self._runtime: Any = None
+        self._engine: Any = None
+        self._contexts: list[trt.IExecutionContext] = []
+        self._places: dict[str, FixedInput] = {}
         # The device first: without a driver, TensorRT's objects end the process.
         self._device = open_device()
         try:
@@ -90,7 +95,7 @@ class TensorRtBackend:
                 self._runtime, self._engine = _load_engine(self._device.info, path.parent, network)
                 self._open(network)
         except BaseException:
-            self._device.release()
+            self._let_go()
             raise
 
     @property
@@ -132,18 +137,31 @@ class TensorRtBackend:
         if self._closed:
             return
         self._closed = True
-        with self._device.use():
-            self._device.wait()
+        try:
+            with self._device.use():
+                self._device.wait()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Give back what there is, whatever fails on the way."""
+        with ExitStack() as leaving:  # from the last line to the first
+            leaving.callback(self._device.release)
+            leaving.callback(self._forget)
             if self._graph is not None:
-                self._device.drop(self._graph)
-                self._graph = None
+                leaving.enter_context(self._device.use())
+                leaving.callback(self._device.drop, self._graph)
+
+    def _forget(self) -> None:
+        """Drop TensorRT's objects and the memory."""
+        self._graph = None
         # Contexts before their engine, the engine before its runtime, all before the device.
         self._contexts.clear()
-        del self._engine
-        del self._runtime
+        self._engine = None
+        self._runtime = None
         self._places.clear()
         self._results = {}
-        self._device.release()
+        self._mirrors.clear()
 
     def _open(self, network: str) -> None:
         """Make contexts, buffers and specs; the device is in use."""

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ from engines.manifest import PRECISIONS, Manifest, file_sha256
 ENGINE_FOLDER: Final = "tensorrt"
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
 RECORD_VERSION: Final = 1
+# What engines are built in; a network that misses, or does not build, goes one higher.
+PRECISION_LADDER: Final = ("float16", "bfloat16", "float32")
 
 
 class EngineFileError(EngineError):
@@ -110,12 +113,14 @@ def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRec
         folder: Of the model.
         engine: The serialised engine.
         record: Its hash and size are filled in here.
+
+    Raises:
+        EngineError: They cannot be written.
     """
     path = engine_path(folder, record.network)
-    path.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(engine).hexdigest()
     written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
-    record_path(path).unlink(missing_ok=True)
+    remove(record_path(path))
     write_whole(path, engine)
     text = json.dumps({"format_version": RECORD_VERSION, **asdict(written)}, indent=2) + "\n"
     write_whole(record_path(path), text.encode())
@@ -123,17 +128,38 @@ def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRec
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file in one step: it is the old one or the new one, never a part."""
+    """Write a file in one step: it is the old one or the new one, never a part.
+
+    Raises:
+        EngineError: It cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        EngineError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be removed: {error.strerror or error}") from error
 
 
 def record_path(engine: Path) -> Path:

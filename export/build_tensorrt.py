@@ -32,9 +32,11 @@ from engines.self_check import (
 from engines.tensorrt_backend import fingerprint_here
 from engines.tensorrt_files import (
     ENGINE_FOLDER,
+    PRECISION_LADDER,
     EngineRecord,
     graph_path,
     profile_of,
+    remove,
     write_engine,
     write_whole,
 )
@@ -44,13 +46,19 @@ from export.build_progress import interruptible, make_monitor
 if TYPE_CHECKING:
     import tensorrt as trt
 
-LADDER: Final = ("float16", "bfloat16", "float32")  # a network that misses goes one higher
+LADDER: Final = PRECISION_LADDER
 DEFAULT_LEVEL: Final = 3  # TensorRT's own default, of 0..5
 MAX_CACHE_BYTES: Final = 256 << 20
 EXIT_MODEL: Final = 4
 
+# Memories are rounded to bfloat16 in every precision; older GPUs lack the type.
+_LEAST_CAPABILITY: Final = (8, 0)
 _WORKSPACE_SHARE: Final = 2  # at most half of the GPU's memory while building
 _CACHE_NAME: Final = "timing.cache"
+
+
+class BuildError(EngineError):
+    """TensorRT cannot read a graph, or build an engine from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +98,12 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
             that misses in the highest precision there is.
     """
     gpu = find_gpu()  # first: without a driver, TensorRT's objects end the process
+    _check_capability(gpu)
     trt = import_tensorrt()
     manifest, rungs = _read_model(order.folder)
     builder = EngineBuilder(trt, gpu, manifest, order)
-    checks_path(order.folder).unlink(missing_ok=True)  # of the engines that were here
-    records = {network: builder.build(network, rungs[network][0]) for network in NETWORKS}
+    remove(checks_path(order.folder))  # of the engines that were here
+    records = {network: builder.build(network, rungs[network]) for network in NETWORKS}
     if not order.check:
         return list(records.values())
     checks: dict[str, NetworkCheck] = {}
@@ -105,11 +114,11 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
         checks |= {check.network: check for check in found}
         pending = []
         for check in found:
-            if not check.passed and len(rungs[check.network]) > 1:
-                del rungs[check.network][0]
-                records[check.network] = builder.build(
-                    check.network, rungs[check.network][0], records[check.network], check
-                )
+            left = rungs[check.network]
+            if check.cases and not check.passed and len(left) > 1:
+                del left[0]
+                before = _missed(records[check.network], check)
+                records[check.network] = builder.build(check.network, left, before)
                 pending.append(check.network)
     results = [checks[network] for network in NETWORKS]
     write_checks(checks_path(order.folder), checks_key(order.folder), results)
@@ -126,6 +135,31 @@ def _read_model(folder: Path) -> tuple[Manifest, dict[str, list[_Rung]]]:
         return manifest, {network: _rungs(folder, manifest, network) for network in NETWORKS}
     except ModelFileError as error:
         raise EngineError(f"{error}: {rebuild_hint(folder.name)}") from error
+
+
+def _check_capability(gpu: GpuInfo) -> None:
+    """Refuse a GPU without bfloat16.
+
+    Raises:
+        EngineError: Names it and what runs on it.
+    """
+    major, _, minor = gpu.compute_capability.partition(".")
+    if (int(major), int(minor)) < _LEAST_CAPABILITY:
+        least = ".".join(map(str, _LEAST_CAPABILITY))
+        raise EngineError(
+            f"{gpu.name}: compute capability {gpu.compute_capability}, expected at least {least} "
+            "for TensorRT engines: use --backend onnxruntime"
+        )
+
+
+def _missed(record: EngineRecord, check: NetworkCheck) -> EngineRecord:
+    """Add to a record that its engine's answers are too far off."""
+    text = f"{record.fingerprint.precision}: worst mask IoU {check.min_iou:.3f}"
+    return replace(record, reason=_join(record.reason, text))
+
+
+def _join(*reasons: str) -> str:
+    return "; ".join(filter(None, reasons))
 
 
 def _rungs(folder: Path, manifest: Manifest, network: str) -> list[_Rung]:
@@ -177,35 +211,42 @@ class EngineBuilder:
     def build(
         self,
         network: str,
-        rung: _Rung,
+        rungs: list[_Rung],
         before: EngineRecord | None = None,
-        missed: NetworkCheck | None = None,
     ) -> EngineRecord:
         """Build one engine and write it with its record.
 
         Args:
             network: Name.
-            rung: The graph to build from.
+            rungs: The graphs to build from, the first that can be built wins; those before it are
+                removed from the list.
             before: The record of the engine that it replaces, if that one missed.
-            missed: By how much.
 
         Raises:
             EngineError: TensorRT cannot read the graph or build the engine.
             KeyboardInterrupt: The user stopped it.
         """
+        asked = before.asked if before is not None else rungs[0].precision
         reason = before.reason if before is not None else ""
-        if before is not None and missed is not None:
-            text = f"{before.fingerprint.precision}: worst mask IoU {missed.min_iou:.3f}"
-            reason = f"{reason}; {text}" if reason else text
-        self._order.report(f"{network}: building in {rung.precision} from {rung.graph.name}")
-        engine = self._serialise(network, rung)
+        while True:
+            rung = rungs[0]
+            self._order.report(f"{network}: building in {rung.precision} from {rung.graph.name}")
+            try:
+                engine = self._serialise(network, rung)
+                break
+            except BuildError as error:
+                if len(rungs) == 1:
+                    raise
+                self._order.report(f"{network}: {error}")
+                reason = _join(reason, f"{rung.precision}: cannot be built")
+                del rungs[0]
         here = fingerprint_here(self._trt, self._gpu, self._manifest)
         record = EngineRecord(
             network=network,
             model_sha256=self._manifest.files[network].sha256,
             engine_sha256="",
             engine_bytes=0,
-            asked=before.asked if before is not None else rung.precision,
+            asked=asked,
             reason=reason,
             fingerprint=replace(
                 here, onnx_sha256=file_sha256(rung.graph), precision=rung.precision
@@ -225,7 +266,7 @@ class EngineBuilder:
         parser = trt.OnnxParser(definition, self._logger)
         if not parser.parse_from_file(str(rung.graph)):
             errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-            raise EngineError(f"{rung.graph}: TensorRT cannot read it: {' '.join(errors.split())}")
+            raise BuildError(f"{rung.graph}: TensorRT cannot read it: {' '.join(errors.split())}")
         config = builder.create_builder_config()
         memory = self._gpu.memory_bytes // _WORKSPACE_SHARE
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory)
@@ -246,7 +287,7 @@ class EngineBuilder:
         if interrupt.is_set():
             raise KeyboardInterrupt
         if engine is None:
-            raise EngineError(
+            raise BuildError(
                 f"{rung.graph}: TensorRT {trt.__version__} cannot build an engine: "
                 f"{self._logger.last_error or 'no reason given'}"
             )
@@ -281,7 +322,6 @@ class EngineBuilder:
         return cache
 
     def _write_cache(self, cache: trt.ITimingCache) -> None:
-        self._cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._cache, bytes(cache.serialize()))
 
 

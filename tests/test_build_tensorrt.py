@@ -14,7 +14,7 @@ import pytest
 
 from engines.base import EngineError
 from engines.graph_table import NETWORKS
-from engines.manifest import describe_file, file_sha256, read_manifest, write_manifest
+from engines.manifest import file_sha256, read_manifest, write_manifest
 from engines.model_folder import load_model
 from engines.tensorrt_files import (
     MAX_POINTS,
@@ -29,7 +29,7 @@ from export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_tensorrt import FakeTensorRt
 from tests.helpers.fake_tensorrt_builder import MAGIC, Builder
-from tests.helpers.tiny_model import write_tiny_model
+from tests.helpers.tiny_model import add_graphs, write_tiny_model
 
 WRONG = -1e4  # added to every output: masks that were everywhere are nowhere
 
@@ -46,20 +46,6 @@ def folder(trt: FakeTensorRt, tmp_path: Path) -> Path:
     model = tmp_path / "fake"
     write_tiny_model(model)
     return model
-
-
-def add_graphs(folder: Path, network: str, *precisions: str) -> None:
-    """Put graphs in other precisions where the exporter puts them, and name them as it does."""
-    manifest = read_manifest(folder)
-    half = {name: dict(graphs) for name, graphs in manifest.half.items()}
-    for precision in precisions:
-        path = graph_path(folder, network, precision)
-        path.parent.mkdir(exist_ok=True)
-        model = onnx.load(folder / f"{network}.onnx")
-        model.doc_string = precision
-        onnx.save(model, path)
-        half.setdefault(network, {})[precision] = describe_file(path, precision)
-    write_manifest(folder, replace(manifest, half=half))
 
 
 def facts(folder: Path, network: str) -> dict:
@@ -169,8 +155,52 @@ def test_a_network_that_misses_in_the_highest_precision_is_refused(
     assert "\n" not in text
     assert "do not answer as ONNX Runtime does on this GPU: mask_decoder: worst mask IoU" in text
     assert "memory_encoder" not in text
-    with pytest.raises(EngineError, match="do not answer as ONNX Runtime"):
+    assert text.endswith(
+        ": float32 misses as well: use --backend onnxruntime, or update TensorRT or the driver"
+    )
+    with pytest.raises(EngineError, match=r"do not answer as ONNX Runtime.*float32 misses as well"):
         load_model(str(folder), backend="tensorrt")
+
+
+def test_a_precision_that_does_not_build_is_left_out(folder: Path, trt: FakeTensorRt) -> None:
+    """One cannot be built at the start, another after a miss: the next higher one is taken."""
+    add_graphs(folder, "mask_decoder", "float16", "bfloat16")
+    add_graphs(folder, "image_encoder", "float16")
+    trt.noise = {"mask_decoder.float16": WRONG}
+    trt.broken = {"mask_decoder.bfloat16", "image_encoder.float16"}
+    lines: list[str] = []
+    build_engines(BuildOrder(folder=folder, report=lines.append))
+    decoder = read_record(folder, "mask_decoder")
+    assert (decoder.asked, decoder.fingerprint.precision) == ("float16", "float32")
+    assert decoder.reason.startswith("float16: worst mask IoU 0.")
+    assert decoder.reason.endswith("; bfloat16: cannot be built")
+    encoder = read_record(folder, "image_encoder")
+    assert (encoder.asked, encoder.fingerprint.precision) == ("float16", "float32")
+    assert encoder.reason == "float16: cannot be built"
+    assert any("Could not find any implementation" in line for line in lines)
+    load_model(str(folder), backend="tensorrt").close()
+
+
+def test_an_old_gpu_is_refused_before_anything_is_built(folder: Path, trt: FakeTensorRt) -> None:
+    trt.cuda.capability = (7, 5)
+    with pytest.raises(EngineError, match=r"compute capability 7\.5, expected at least 8\.0"):
+        build_engines(BuildOrder(folder=folder))
+    assert not trt.built
+    trt.cuda.capability = (12, 0)
+    build_engines(BuildOrder(folder=folder, check=False))
+
+
+def test_a_full_disk_is_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert build_tensorrt.main([str(folder)]) == 4
+    err = capsys.readouterr().err
+    assert err.startswith(f"export: {folder / 'tensorrt'}")
+    assert err.endswith(": cannot be written: No space left on device\n")
 
 
 def test_a_failed_build_keeps_what_was_there(folder: Path, trt: FakeTensorRt) -> None:
@@ -286,7 +316,7 @@ def test_files_are_written_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(EngineError, match=r"engine: cannot be written: No space left on device"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

@@ -109,6 +109,24 @@ def test_a_constant_is_sent_once(device: CudaDevice, monkeypatch: pytest.MonkeyP
         np.testing.assert_array_equal(content(device, place, SHAPE), values(seed))
 
 
+def test_a_constant_that_did_not_arrive_is_sent_again(
+    device: CudaDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = FixedInput(device, SIZE, F32)
+    constant = values(1)
+    constant.flags.writeable = False
+
+    def fail(*given: int) -> None:
+        raise CudaError("cudaMemcpyAsync: failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "send", fail)
+        with pytest.raises(CudaError):
+            place.fill(constant)
+    place.fill(constant)
+    np.testing.assert_array_equal(content(device, place, SHAPE), constant)
+
+
 @pytest.mark.parametrize("on_device", [(), (0,), (1,), (0, 2), (0, 1, 2), (1, 2)])
 def test_rows_from_both_sides_are_stacked(device: CudaDevice, on_device: tuple[int, ...]) -> None:
     place = FixedInput(device, 5 * SIZE, F32)

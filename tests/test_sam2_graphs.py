@@ -342,6 +342,22 @@ def test_close_closes_every_backend_and_twice_is_harmless(recorder: Recorder) ->
         networks.encode_image(np.zeros((4, 4, 3), np.uint8))
 
 
+def test_one_that_does_not_close_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = fake_manifest()
+    specs = manifest.specs()
+    backends = {name: FakeBackend(name, None, specs[name]) for name in NETWORKS}
+
+    def fail() -> None:
+        raise EngineError("cannot close")
+
+    monkeypatch.setattr(backends["image_encoder"], "close", fail)
+    monkeypatch.setattr(backends["mask_decoder"], "close", fail)
+    with pytest.raises(EngineError, match="cannot close"):
+        Sam2Networks(manifest, backends).close()
+    closed = [name for name, backend in backends.items() if backend._closed]
+    assert set(closed) == set(NETWORKS) - {"image_encoder", "mask_decoder"}
+
+
 def test_every_network_needs_a_backend() -> None:
     with pytest.raises(EngineError, match="no backend for image_encoder, memory_attention"):
         Sam2Networks(fake_manifest(), {})

@@ -37,7 +37,7 @@ from engines.self_check import (
 from export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_tensorrt import FakeTensorRt
-from tests.helpers.tiny_model import write_tiny_model
+from tests.helpers.tiny_model import add_graphs, write_tiny_model
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
 
@@ -82,8 +82,30 @@ def not_finite(outputs, feeds):
     return outputs
 
 
+def no_pointer(outputs, feeds):
+    outputs["obj_ptrs"][:] = np.nan
+    return outputs
+
+
+def no_ious(outputs, feeds):
+    outputs["ious"][:] = np.nan
+    return outputs
+
+
+def absent(outputs, feeds):
+    """The masks are right, but the object is said to be away."""
+    outputs["object_score_logits"][:] = -50
+    return outputs
+
+
 def other_mask(outputs, feeds):
     outputs["mask_input"][:] = -outputs["mask_input"]
+    return outputs
+
+
+def other_answer(outputs, feeds):
+    """The decoder gets the right mask, the user another one."""
+    outputs["low_res_mask"][:] = -outputs["low_res_mask"]
     return outputs
 
 
@@ -106,11 +128,25 @@ def test_equal_networks_agree() -> None:
     [
         (MASK_DECODER, prefer_another),
         (MASK_DECODER, not_finite),
+        (MASK_DECODER, no_pointer),
+        (MASK_DECODER, no_ious),
+        (MASK_DECODER, absent),
         (MEMORY_ENCODER, forget),
         (MEMORY_ATTENTION, lose),
         (MASK_PROMPT, other_mask),
+        (MASK_PROMPT, other_answer),
     ],
-    ids=["flipped choice", "not finite", "empty memory", "no attention", "other mask"],
+    ids=[
+        "flipped choice",
+        "not finite",
+        "no pointer",
+        "no predicted IoU",
+        "absent",
+        "empty memory",
+        "no attention",
+        "other mask",
+        "other answer",
+    ],
 )
 def test_only_the_wrong_network_is_blamed(network: str, change) -> None:
     checks = worst(networks_with(network, change))
@@ -141,6 +177,70 @@ def test_the_encoder_is_judged_by_the_masks_of_its_features() -> None:
     with make(0) as reference, make(1) as candidate:
         checks = compare_networks(reference, candidate, [PICTURE])
     assert [c.network for c in checks if not c.passed] == [IMAGE_ENCODER]
+
+
+def watchful(network: str | None = None, **wrong: float) -> Sam2Networks:
+    """Fake networks whose attention loses the object where a pointer or `pix_feat` is odd."""
+    networks = networks_with()
+    backends = dict(networks.backends)
+    attention = backends[MEMORY_ATTENTION]
+    assert isinstance(attention, FakeBackend)
+    attend = attention._function
+    assert attend is not None
+
+    def strict(feeds):
+        outputs = attend(feeds)
+        if feeds["pix_feat"].max() > 0.5 or feeds["obj_ptrs"].max() > 900:
+            outputs["pix_feat_with_mem"][:] = 0
+        return outputs
+
+    specs = networks.manifest.specs()
+    backends[MEMORY_ATTENTION] = FakeBackend(MEMORY_ATTENTION, strict, specs[MEMORY_ATTENTION])
+    if network is not None:
+        inner = backends[network]
+        assert isinstance(inner, FakeBackend)
+        function = inner._function
+        shapes = {tensor.name: tensor.shape for tensor in specs[network].outputs}
+
+        def odd(feeds):
+            outputs = dict(function(feeds)) if function is not None else {}
+            for name, value in wrong.items():
+                shape = [1 if isinstance(axis, str) else axis for axis in shapes[name]]
+                outputs[name] = np.full(shape, value, np.float32)
+            return outputs
+
+        backends[network] = FakeBackend(network, odd, specs[network])
+    return Sam2Networks(networks.manifest, backends)
+
+
+@pytest.mark.parametrize(
+    ("network", "wrong"),
+    [(IMAGE_ENCODER, {"pix_feat": 1.0}), (MASK_DECODER, {"obj_ptrs": 1000.0})],
+)
+def test_what_only_tracking_uses_is_compared_too(network: str, wrong: dict[str, float]) -> None:
+    """The first mask is right; what is handed on to the next picture is not."""
+    with watchful() as reference, watchful(network, **wrong) as candidate:
+        checks = compare_networks(reference, candidate, [PICTURE])
+    assert [check.network for check in checks if not check.passed] == [network]
+
+
+def nothing(feeds) -> DecoderOutput:
+    masks = np.full((4, 64, 64), -1.0, np.float32)
+    return DecoderOutput(masks, np.ones(4, np.float32), np.zeros((4, 16), np.float32), -1.0)
+
+
+def test_empty_masks_are_no_agreement() -> None:
+    def blind() -> Sam2Networks:
+        return fake_networks(manifest=fake_manifest(), decoder=nothing)
+
+    with blind() as reference, blind() as candidate:
+        checks = compare_networks(reference, candidate, [PICTURE])
+    assert [(check.cases, check.passed) for check in checks] == [(0, False)] * len(NETWORKS)
+    assert "masks are all empty" in describe(checks)
+    with blind() as reference, networks_with() as candidate:
+        (check,) = compare_networks(reference, candidate, [PICTURE], [MASK_DECODER])
+    assert check.cases > 0, "a mask where there is none counts"
+    assert check.min_iou == 0
 
 
 def test_chosen_networks_only_and_no_pictures() -> None:
@@ -255,8 +355,36 @@ def test_engines_that_answer_otherwise_are_refused_at_every_start(
             load_model(str(folder), backend="tensorrt")
         text = str(caught.value)
         assert "mask_decoder: worst mask IoU 0." in text
-        assert text.endswith(f'run: python -m export.build_tensorrt "{folder}"')
+        assert text.endswith(
+            "float32 misses as well: use --backend onnxruntime, or update TensorRT or the driver"
+        )
     assert len(compared) == 1
     with load_model(str(folder)) as networks:  # auto goes on without the GPU, and says so
         assert networks.manifest.form == "dynamic"
     assert "tensorrt is not used: " in caplog.text
+
+
+def test_engines_that_can_go_higher_are_built_again(trt: FakeTensorRt, tmp_path: Path) -> None:
+    folder = tmp_path / "fake"
+    write_tiny_model(folder)
+    add_graphs(folder, "mask_decoder", "float16")
+    build_engines(BuildOrder(folder=folder, check=False))
+    trt.noise = {"mask_decoder.float16": -1e4}
+    with pytest.raises(EngineError) as caught:
+        load_model(str(folder), backend="tensorrt")
+    assert str(caught.value).endswith(f'run: python -m export.build_tensorrt "{folder}"')
+
+
+def test_a_folder_that_cannot_be_written_is_no_obstacle(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("os.replace", refuse)
+    load_model(str(folder), backend="tensorrt").close()
+    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.endswith(
+        "checks.json: cannot be written: Read-only file system: the next start compares again"
+    )
+    assert not first_run.checks_path(folder).exists()

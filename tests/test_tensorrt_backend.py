@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,10 @@ import numpy as np
 import onnx
 import pytest
 
+from engines import model_folder
 from engines.base import EngineError
+from engines.cuda_memory import CudaDevice
+from engines.cuda_runtime import CudaError
 from engines.graph_table import NETWORKS
 from engines.manifest import read_manifest, write_manifest
 from engines.model_folder import load_model, open_model
@@ -29,7 +33,7 @@ from engines.tensorrt_runtime import NoTensorRtError
 from export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_cuda import FakeCuda
-from tests.helpers.fake_tensorrt import FakeTensorRt
+from tests.helpers.fake_tensorrt import Context, FakeTensorRt
 from tests.helpers.tiny_model import example_feeds, probe_outputs, tiny_manifest, write_tiny_model
 
 SPEC = tiny_manifest("fixed").specs()["mask_decoder"]
@@ -273,15 +277,29 @@ def test_auto_says_why_it_does_not_use_the_gpu(
     assert "tensorrt refused: " in caplog.text
 
 
-def test_auto_without_engines_goes_on_quietly(
+def test_auto_on_a_gpu_without_engines_names_the_command(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(folder / "tensorrt")
+    load_model(str(folder)).close()
+    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert warning.startswith("tensorrt is not used: ")
+    assert warning.endswith(f'missing: run: python -m export.build_tensorrt "{folder}"')
+
+
+@pytest.mark.parametrize("reason", ["no GPU", "int8"])
+def test_auto_is_quiet_where_no_engine_can_be(
+    folder: Path, cuda: FakeCuda, caplog: pytest.LogCaptureFixture, reason: str
+) -> None:
+    shutil.rmtree(folder / "tensorrt")
+    if reason == "int8":
+        write_manifest(folder, read_manifest(folder), precision={"image_encoder": "int8"})
+    else:
+        cuda.devices = 0
     with caplog.at_level(logging.INFO):
         load_model(str(folder)).close()
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert "tensorrt refused: " in caplog.text
-    assert "python -m export.build_tensorrt" in caplog.text
 
 
 def test_a_version_that_is_not_known(folder: Path, trt: FakeTensorRt) -> None:
@@ -313,3 +331,59 @@ def test_every_network_is_open_only_once_and_closes_alone(folder: Path, cuda: Fa
         decoder = networks.backends["mask_decoder"]
         assert isinstance(decoder, TensorRtBackend)
         run(decoder, 1)
+
+
+def test_a_failing_gpu_is_given_back_too(
+    folder: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait of `close` fails; the memory, the graph and the device go all the same."""
+    backend = open_decoder(folder)
+    run(backend, 1)
+
+    def fail(device: CudaDevice) -> None:
+        raise CudaError("cudaEventSynchronize: failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CudaDevice, "wait", fail)
+        with pytest.raises(CudaError):
+            backend.close()
+    backend.close()
+    assert cuda.alive() == {}
+
+
+def test_contexts_go_before_a_device_that_could_not_be_used(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref[Context]] = []
+    left: list[int] = []
+    start, release = Context.__init__, CudaDevice.release
+
+    def count(context: Context, engine: object) -> None:
+        start(context, engine)
+        seen.append(weakref.ref(context))
+
+    def look(device: CudaDevice) -> None:
+        left.append(sum(context() is not None for context in seen))
+        release(device)
+
+    def fail(device: CudaDevice, size: int) -> None:
+        raise CudaError("cudaMalloc: out of memory")
+
+    monkeypatch.setattr(Context, "__init__", count)
+    monkeypatch.setattr(CudaDevice, "release", look)
+    monkeypatch.setattr(CudaDevice, "allocate", fail)
+    with pytest.raises(CudaError):
+        open_decoder(folder)
+    assert (len(seen), left) == (2, [0])
+
+
+def test_ctrl_c_while_a_model_opens_closes_what_is_open(
+    folder: Path, cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_folder, "warm_up", stop)
+    with pytest.raises(KeyboardInterrupt):
+        open_model("tensorrt", folder, read_manifest(folder), EngineOptions())
+    assert cuda.alive() == {}

@@ -7,6 +7,7 @@ values, inputs fed to the wrong name and stale buffers all show.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.base import Array
 from engines.fake_backend import fake_manifest
 from engines.graph_table import CHANNEL_AXES, NETWORKS, NetworkSpec
-from engines.manifest import Manifest, write_manifest
+from engines.manifest import Manifest, describe_file, read_manifest, write_manifest
+from engines.tensorrt_files import graph_path
 
 CHANNELS = 3  # of the high-resolution features
 OPSET, IR_VERSION = 17, 10
@@ -131,3 +133,17 @@ def write_tiny_model(folder: Path, form: str = "dynamic") -> Manifest:
     for name in NETWORKS:
         onnx.save(build_network(specs[name]), folder / f"{name}.onnx")
     return write_manifest(folder, manifest)
+
+
+def add_graphs(folder: Path, network: str, *precisions: str) -> None:
+    """Put graphs in other precisions where the exporter puts them, and name them as it does."""
+    manifest = read_manifest(folder)
+    half = {name: dict(graphs) for name, graphs in manifest.half.items()}
+    for precision in precisions:
+        path = graph_path(folder, network, precision)
+        path.parent.mkdir(exist_ok=True)
+        model = onnx.load(folder / f"{network}.onnx")
+        model.doc_string = precision
+        onnx.save(model, path)
+        half.setdefault(network, {})[precision] = describe_file(path, precision)
+    write_manifest(folder, replace(manifest, half=half))
