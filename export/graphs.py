@@ -119,6 +119,8 @@ def export_module(
         raise ExportError(f"{network}: torch cannot export it: {reason}") from error
     if program is None:
         raise ExportError(f"{network}: torch.onnx.export gave no program")
+    for node in program.model.graph.all_nodes():  # the exporting machine's paths, for nobody else
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(str(path), external_data=False)
     check_graph(path, network)
 
