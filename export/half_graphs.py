@@ -20,7 +20,7 @@ from engines.graph_table import MEMORY_ENCODER, NETWORKS
 from engines.manifest import GraphFile, Manifest, describe_file
 from engines.options import EngineOptions, TorchOptions, usable_cores
 from engines.sam2_graphs import U8
-from engines.self_check import NetworkCheck, compare_networks
+from engines.self_check import NOTHING_FOUND, NetworkCheck, compare_networks
 from engines.tensorrt_files import graph_path
 from engines.torch_backend import networks_of
 from export.element_types import describe_types, float32_copy
@@ -34,9 +34,6 @@ LADDER: Final[Mapping[str, tuple[str, ...]]] = {"fp16": ("fp16", "bf16"), "bf16"
 LOWERED: Final = tuple(network for network in NETWORKS if is_lowered(network))
 # Rounds of export and range report; then the network has no fp16 graph.
 MAX_ROUNDS: Final = 4
-# Most CPUs emulate fp16: a picture takes minutes at 1024 px.
-MASK_PICTURES: Final = 1
-
 # The memory encoder rounds its answer to bfloat16: one step, 2^-8, to either side.
 _TOLERANCES: Final = {MEMORY_ENCODER: 2.0**-7}
 
@@ -89,10 +86,10 @@ def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manif
         for check in _compare_masks(manifest, order, lowered):
             figures = {
                 "max_abs": _largest_error(check.network, order, lowered[check.network]),
-                "min_iou": check.min_iou,
-                "mean_iou": check.mean_iou,
                 "kept_fp32": float(len(kept[check.network])),
             }
+            if check.cases:
+                figures |= {"min_iou": check.min_iou, "mean_iou": check.mean_iou}
             measured.setdefault(check.network, {}).update(
                 {f"{precision}_{name}": value for name, value in figures.items()}
             )
@@ -212,14 +209,24 @@ def _keep_large_parts(
 def _compare_masks(
     manifest: Manifest, order: HalfOrder, lowered: Mapping[str, nn.Module]
 ) -> list[NetworkCheck]:
-    """Compare torch's half with torch's fp32, one network at a time, by the masks."""
+    """Compare torch's half with torch's fp32, one network at a time, by the masks.
+
+    Most CPUs emulate fp16, a picture takes minutes at 1024 px: a network sees the next picture only
+    if no mask of the last one told anything.
+    """
     options = EngineOptions(threads=usable_cores(), torch=TorchOptions(device="cpu"))
+    checks: dict[str, NetworkCheck] = {}
     with (
         networks_of(order.modules, manifest, options) as reference,
         networks_of({**order.modules, **lowered}, manifest, options) as candidate,
     ):
-        pictures = order.pictures[:MASK_PICTURES]
-        return compare_networks(reference, candidate, pictures, order.networks)
+        for picture in order.pictures:
+            left = [n for n in order.networks if n not in checks or not checks[n].cases]
+            if not left:
+                break
+            found = compare_networks(reference, candidate, [picture], left)
+            checks.update({check.network: check for check in found})
+    return [checks[network] for network in order.networks]
 
 
 def _largest_error(network: str, order: HalfOrder, lowered: nn.Module) -> float:
@@ -238,8 +245,9 @@ def _describe(
     if not path.is_file():
         return f"{check.network}: no {precision} graph"
     counts = describe_types(path)
+    masks = f"worst mask IoU {check.min_iou:.4f}" if check.cases else NOTHING_FOUND
     nodes = ", ".join(f"{count} in {kind}" for kind, count in counts.items() if count)
     return (
         f"{check.network} {precision}: {path.stat().st_size / 1e6:.1f} MB, nodes: {nodes}; "
-        f"against fp32 off by {figures['max_abs']:.1e}, worst mask IoU {check.min_iou:.4f}"
+        f"against fp32 off by {figures['max_abs']:.1e}, {masks}"
     )
