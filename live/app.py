@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
@@ -27,6 +28,7 @@ from live.render import RenderLoop, RenderOptions
 from live.request import (
     Plan,
     Request,
+    build_effect,
     choose_outputs,
     choose_pace,
     is_watched,
@@ -250,7 +252,8 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
     )
     compositor = Compositor(plan.effect, policy)
     render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
-    return RenderLoop(run.wiring, compositor, opened, render, run.metrics)
+    build = partial(build_effect, settings=settings.effect)
+    return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 
 
 def _fallback(word: str | None) -> Fallback | None:

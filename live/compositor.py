@@ -16,7 +16,7 @@ from live.sinks.base import Composite
 
 _MARGIN_SHARE = 1 / 60  # of the picture's height: room for contours and feathers
 _MIN_MARGIN_PX = 8
-_NO_SIGNAL_GREY = 32
+_COVER_GREY = 32
 _NS_PER_MS = NS_PER_S // 1000
 
 
@@ -65,15 +65,29 @@ class Compositor:
     """Composes frame after frame; one thread only.
 
     It remembers one mask per known object, and only for `hold`.
+
+    Attributes:
+        panic: Show nothing but grey, whatever the masks say.
     """
 
     def __init__(self, effect: Effect, policy: FeedPolicy = DEFAULT_POLICY) -> None:
-        self._effect = effect
-        default = Fallback.HIDE_ALL if effect.hides else Fallback.PASSTHROUGH
-        self._on_lost = policy.on_lost or default
-        self._on_idle = policy.on_idle or default
+        self.panic = False
+        self._policy = policy
+        self.use(effect)
         self._max_age_ns = int(policy.max_mask_age_ms * _NS_PER_MS)
         self._seen: dict[int, _SeenMask] = {}
+
+    @property
+    def effect(self) -> Effect:
+        """The effect in force."""
+        return self._effect
+
+    def use(self, effect: Effect) -> None:
+        """Change the effect, and with it the fallbacks that the policy leaves to it."""
+        self._effect = effect
+        default = Fallback.HIDE_ALL if effect.hides else Fallback.PASSTHROUGH
+        self._on_lost = self._policy.on_lost or default
+        self._on_idle = self._policy.on_idle or default
 
     def compose(self, result: FrameResult) -> Composite:
         """Return the finished picture of one frame; the source frame is left as it is."""
@@ -92,8 +106,10 @@ class Compositor:
         exposed = not shown or (
             self._effect.needs_every_object and len(shown) < len(result.objects)
         )
-        hidden = exposed and self._fallback(result) is not Fallback.PASSTHROUGH
-        if hidden:
+        hidden = self.panic or (exposed and self._fallback(result) is not Fallback.PASSTHROUGH)
+        if self.panic:
+            feed = np.full_like(frame.image_bgr, _COVER_GREY)
+        elif hidden:
             feed = hide_picture(frame.image_bgr)
         elif shown:
             feed = self._effect.apply(frame.image_bgr, shown, separated)
@@ -146,7 +162,7 @@ def no_signal(last: Composite, time_ns: int) -> Composite:
         time_ns: Media time at which the stand-in begins.
     """
     height, width = last.feed_bgr.shape[:2]
-    feed = np.full((height, width, 3), _NO_SIGNAL_GREY, np.uint8)
+    feed = np.full((height, width, 3), _COVER_GREY, np.uint8)
     scale = height / 360
     thickness = max(1, round(scale * 2))
     text = "no signal"

@@ -1,4 +1,4 @@
-"""Values that flow between the stages: frames, prompts, commands and results.
+"""Values that flow between the stages: frames, prompts and results.
 
 Everything here is frozen and compared by identity: comparing arrays raises, and a value that
 crosses a thread must not change under its reader.
@@ -74,6 +74,8 @@ class Prompt:
         box_xyxy_px: (4,) float32 with x1 < x2 and y1 < y2, or None.
         mask: (H, W) bool, or None. Excludes points and box.
         reference_bgr: Picture that `mask` belongs to, when it is not the frame itself.
+        step: Tracker step of the picture that the user saw, which the prompt belongs to. Excludes
+            `frame_index`. None: see there.
     """
 
     object_id: int = 1
@@ -83,12 +85,15 @@ class Prompt:
     box_xyxy_px: F32 | None = None
     mask: Mask | None = None
     reference_bgr: U8 | None = None
+    step: int | None = None
 
     def __post_init__(self) -> None:
         if not MIN_OBJECT_ID <= self.object_id <= MAX_OBJECT_ID:
             raise ValueError(
                 f"object: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}, got {self.object_id}"
             )
+        if self.step is not None and self.frame_index is not None:
+            raise ValueError("a prompt belongs to a step or to a frame, not to both")
         points = np.asarray(self.points_xy_px, np.float32).reshape(-1, 2)
         labels = np.asarray(self.labels, np.int32).reshape(-1)
         if len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
@@ -106,16 +111,6 @@ class Prompt:
             object.__setattr__(self, "mask", _read_only(np.asarray(self.mask, np.bool_)))
         elif not len(points) and self.box_xyxy_px is None:
             raise ValueError("a prompt needs a point, a box or a mask")
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveObject:
-    """Forget one object, or all of them when `object_id` is None."""
-
-    object_id: int | None = None
-
-
-Command: TypeAlias = Prompt | RemoveObject
 
 
 class ObjectState(StrEnum):

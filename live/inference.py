@@ -8,7 +8,9 @@ import threading
 import time
 from typing import Final, Protocol
 
-from live.frames import Command, Frame, FrameResult, Prompt
+from live.commands import TrackerCommand
+from live.controls import Controls
+from live.frames import Frame, FrameResult
 from live.metrics import NS_PER_MS
 from live.slot import Closed, Slot
 
@@ -20,14 +22,15 @@ _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 class Stepper(Protocol):
     """What the loop needs of a tracker; `live.tracker.Tracker` is one."""
 
-    def prompt(self, prompt: Prompt) -> object:
-        """Take a prompt for its frame; ValueError where it cannot be right."""
-
-    def remove(self, object_id: int | None) -> object:
-        """Forget an object, or all."""
+    def apply(self, command: TrackerCommand) -> object:
+        """Take a command before the next step; ValueError where it cannot be right."""
 
     def step(self, frame: Frame) -> FrameResult:
         """Track one frame."""
+
+    @property
+    def next_step(self) -> int:
+        """The step that the next frame will be."""
 
     @property
     def pending_prompts(self) -> int:
@@ -46,7 +49,7 @@ class StepObserver(Protocol):
 def run_inference(
     frames: Slot[Frame],
     results: Slot[FrameResult],
-    commands: queue.Queue[Command],
+    controls: Controls,
     tracker: Stepper,
     stop: threading.Event,
     observe: StepObserver,
@@ -58,7 +61,7 @@ def run_inference(
     Args:
         frames: Where capture puts frames.
         results: Where answers go; blocking or newest-wins as the pace wants.
-        commands: Clicks and removals; all that wait are taken before the next frame.
+        controls: Commands come from it; all that wait are taken before the next frame.
         tracker: Used and closed by this thread alone.
         stop: Ends the loop before the next frame.
         observe: For figures; its errors end the run as any other.
@@ -69,7 +72,7 @@ def run_inference(
             frame = frames.get(_WAIT_S)
             if frame is None:
                 continue
-            apply_commands(commands, tracker)
+            apply_commands(controls, tracker)
             age_ms = (time.perf_counter_ns() - frame.captured_ns) / NS_PER_MS
             result = tracker.step(frame)
             observe(result, age_ms)
@@ -97,17 +100,17 @@ def _close(tracker: Stepper, error: BaseException | None) -> BaseException | Non
     return error
 
 
-def apply_commands(commands: queue.Queue[Command], tracker: Stepper) -> None:
-    """Give the tracker every waiting command; one that it refuses is logged, not fatal."""
-    for _ in range(commands.qsize()):  # not more: a busy writer must not hold up the frame
+def apply_commands(controls: Controls, tracker: Stepper) -> None:
+    """Give the tracker every waiting command; one that it refuses is said and logged, not fatal."""
+    for _ in range(controls.tracker.qsize()):  # not more: a busy sender must not hold up the frame
         try:
-            command = commands.get_nowait()
+            command = controls.tracker.get_nowait()
         except queue.Empty:
             return
         try:
-            if isinstance(command, Prompt):
-                tracker.prompt(command)
-            else:
-                tracker.remove(command.object_id)
+            tracker.apply(command)
         except ValueError as error:
             log.warning("refused: %s", error)
+            controls.say(f"refused: {error}")
+        else:
+            controls.applied(command, tracker.next_step)

@@ -10,7 +10,6 @@ sinks are finished, and the first error is raised again with its own traceback.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from live.capture import CaptureMonitor, run_capture
-from live.frames import Command, Frame, FrameResult
+from live.controls import Controls
+from live.frames import Frame, FrameResult
 from live.inference import StepObserver, Stepper, run_inference
 from live.slot import Slot, SlotMode
 from live.sources.base import CaptureError, VideoSource
@@ -35,7 +35,7 @@ class Wiring:
     Attributes:
         pace: live or all; says how the slots treat an unread item.
         frames, results: From capture to inference, from inference to the render loop.
-        commands: Clicks and removals on their way to the tracker.
+        controls: Commands on their way in, the state of the run on its way out.
         monitor: Where capture stands.
         stop: Set once, by whoever ends the run.
     """
@@ -43,21 +43,22 @@ class Wiring:
     pace: PipelinePace
     frames: Slot[Frame]
     results: Slot[FrameResult]
-    commands: queue.Queue[Command]
+    controls: Controls
     monitor: CaptureMonitor
     stop: threading.Event
 
     @classmethod
     def build(cls, pace: PipelinePace, command_queue: int) -> Wiring:
         """Make fresh slots and queues; `command_queue` commands may wait."""
+        controls = Controls(command_queue)
         mode: SlotMode = "newest" if pace == "live" else "blocking"
         return cls(
             pace,
             Slot(mode),
             Slot(mode),
-            queue.Queue(command_queue),
+            controls,
             CaptureMonitor(),
-            threading.Event(),
+            controls.stop,
         )
 
 
@@ -143,7 +144,7 @@ def _make_threads(
     )
     inference = threading.Thread(
         target=run_inference,
-        args=(wiring.frames, wiring.results, wiring.commands, tracker, wiring.stop, observe),
+        args=(wiring.frames, wiring.results, wiring.controls, tracker, wiring.stop, observe),
         name="inference",
         daemon=True,
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 from live.compositor import Compositor, no_signal
+from live.effects import Effect
+from live.feed_control import FeedControl
 from live.frames import FrameResult
 from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
 from live.pipeline import Wiring
@@ -45,6 +48,7 @@ class RenderLoop:
         outputs: Outputs,
         options: RenderOptions,
         metrics: Metrics,
+        build_effect: Callable[[str], Effect] = Effect,
     ) -> None:
         """Connect the parts; threads start in `run`.
 
@@ -55,9 +59,11 @@ class RenderLoop:
             options: How time is treated.
             metrics: Gets the stage `compose`, the drops of every sink, and `total` where the
                 window is the only output; else the sinks' observers record that.
+            build_effect: Makes an effect of a name, for changes while running.
         """
         self._wiring = wiring
         self._compositor = compositor
+        self._control = FeedControl(wiring.controls, compositor, build_effect)
         self._workers = outputs.workers
         self._window = outputs.window
         self._options = options
@@ -77,7 +83,7 @@ class RenderLoop:
         for worker in self._workers:
             worker.start()
         if self._window is not None:
-            self._window.connect(self._wiring.commands)
+            self._window.connect(self._wiring.controls)
             self._refresh_window()
         while not self._wiring.stop.is_set():
             try:
@@ -86,8 +92,12 @@ class RenderLoop:
                 return
             for worker in self._workers:
                 worker.check()
+            step = result.step if result is not None else self._step_shown() + 1
+            changed = self._control.apply(step)
             if result is not None:
                 self._take(result)
+            elif changed and self._last is not None and self._last.stand_in_time_ns is None:
+                self._again()
             elif self._signal_is_lost():
                 self._stand_in()
             self._refresh_window()
@@ -112,6 +122,18 @@ class RenderLoop:
                 total_ns = time.perf_counter_ns() - result.frame.captured_ns
                 self._metrics.record(f"{TOTAL} window", total_ns / NS_PER_MS)
         self._send(composite)
+
+    def _step_shown(self) -> int:
+        return -1 if self._last is None else self._last.result.step
+
+    def _again(self) -> None:
+        """Compose the last result anew: a change must not wait for a stream that stands still."""
+        if self._last is None:
+            return
+        self._last = replace(self._compositor.compose(self._last.result), repeats=True)
+        if self._window is not None:
+            self._window.show(self._last)
+        self._send(self._last)
 
     def _send(self, composite: Composite) -> None:
         """Hand a picture to every sink; the window stays awake while a sink has no room."""

@@ -21,6 +21,7 @@ from engines.manifest import Manifest
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import ImageFeatures, Sam2Networks
+from live.commands import RemoveObject, TrackerCommand
 from live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
 from live.object_track import Answer, ObjectTrack
 from live.presets import DEFAULT_PRESET, TrackerSettings
@@ -139,6 +140,11 @@ class Tracker:
         return tuple(sorted(self._tracks))
 
     @property
+    def next_step(self) -> int:
+        """The step that the next frame will be, from 0."""
+        return self._next_step
+
+    @property
     def pending_prompts(self) -> int:
         """Prompts that wait for their frame."""
         return len(self._queue)
@@ -173,6 +179,20 @@ class Tracker:
             self._tracks.clear()
         else:
             self._tracks.pop(object_id, None)
+
+    def apply(self, command: TrackerCommand) -> None:
+        """Do what a command says before the next step.
+
+        Raises:
+            ValueError: It cannot be right: see `prompt`.
+        """
+        match command:
+            case Prompt():
+                self.prompt(command)
+            case RemoveObject(object_id):
+                self.remove(object_id)
+            case _:
+                raise ValueError(f"{command}: not possible yet")
 
     def step(self, frame: Frame) -> FrameResult:
         """Process the next frame of the stream.

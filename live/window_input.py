@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
 
-from live.frames import Command, Prompt, RemoveObject
+from live.commands import Command, RemoveObject
+from live.controls import Controls
+from live.frames import Prompt
 
 MIN_DRAG_PX = 6  # canvas pixels; below it, a shaky click stays a click
 MESSAGE_S = 3.0
@@ -101,12 +102,10 @@ class WindowInput:
         letterbox: How the canvas maps to the source; None before the first picture.
     """
 
-    def __init__(
-        self, commands: queue.Queue[Command], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, controls: Controls, clock: Callable[[], float] = time.monotonic) -> None:
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
-        self._commands = commands
+        self._controls = controls
         self._clock = clock
         self._object_id = 1
         self._help_visible = False
@@ -205,9 +204,7 @@ class WindowInput:
             self._say(f"object {self._object_id}: box")
 
     def _send(self, command: Command) -> bool:
-        try:
-            self._commands.put_nowait(command)
-        except queue.Full:
+        if not self._controls.send(command):
             self._say("too many clicks are waiting: this one was not taken")
             return False
         return True

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from engines.base import EngineError
-from live.frames import Frame, FrameResult, Prompt, RemoveObject
+from live.commands import Command, RemoveObject, TrackerCommand
+from live.frames import Frame, FrameResult, Prompt
 from live.inference import run_inference
 from live.pipeline import PipelinePace, Wiring, run_pipeline
 from live.sinks.base import SinkError
@@ -70,6 +71,16 @@ class ScriptedTracker:
 
     def remove(self, object_id: int | None) -> None:
         self.log.append(f"remove {object_id}")
+
+    @property
+    def next_step(self) -> int:
+        return self.steps
+
+    def apply(self, command: TrackerCommand) -> None:
+        if isinstance(command, Prompt):
+            self.prompt(command)
+        elif isinstance(command, RemoveObject):
+            self.remove(command.object_id)
 
     def step(self, given: Frame) -> FrameResult:
         self.before(given)
@@ -309,10 +320,12 @@ def test_commands_come_before_the_next_frame_and_a_refused_one_is_logged(
 ) -> None:
     wiring = Wiring.build("all", command_queue=4)
     point = {"points_xy_px": np.ones((1, 2), np.float32), "labels": np.ones(1, np.int32)}
-    wiring.commands.put_nowait(Prompt(2, **point))  # type: ignore[arg-type]
-    wiring.commands.put_nowait(Prompt(13, **point))  # type: ignore[arg-type]
-    wiring.commands.put_nowait(RemoveObject(2))
-    wiring.commands.put_nowait(RemoveObject())
+    wiring.controls.send(Prompt(2, **point))  # type: ignore[arg-type]
+    wiring.controls.send(Prompt(13, **point))  # type: ignore[arg-type]
+    wiring.controls.send(RemoveObject(2))
+    wiring.controls.send(RemoveObject())
+    noted: list[tuple[Command, int]] = []
+    wiring.controls.watch(lambda command, step: noted.append((command, step)))
     wiring.frames.put(frame(7))
     wiring.frames.close()
     tracker = ScriptedTracker(pending_prompts=2)
@@ -321,7 +334,7 @@ def test_commands_come_before_the_next_frame_and_a_refused_one_is_logged(
         args=(
             wiring.frames,
             wiring.results,
-            wiring.commands,
+            wiring.controls,
             tracker,
             wiring.stop,
             lambda result, source_age_ms: None,
@@ -333,6 +346,10 @@ def test_commands_come_before_the_next_frame_and_a_refused_one_is_logged(
     assert not worker.is_alive()
     assert tracker.log == ["prompt 2", "remove 2", "remove None", "step 7"]
     assert "refused: object 13: unlucky" in caplog.text
+    assert wiring.controls.notice is not None
+    assert wiring.controls.notice.text == "refused: object 13: unlucky"
+    assert [step for _, step in noted] == [0, 0, 0]
+    assert noted[1:] == [(RemoveObject(2), 0), (RemoveObject(), 0)]
     assert "2 prompts never took effect" in caplog.text
     result = wiring.results.get(0)
     assert result is not None

@@ -14,6 +14,7 @@ import pytest
 
 from engines.base import EngineError
 from live.capture import CaptureStats
+from live.commands import Command, HideFeed, SetEffect
 from live.compositor import Compositor
 from live.effects import Effect
 from live.frames import Frame, FrameResult
@@ -210,3 +211,41 @@ def test_no_stand_in_where_no_signal_is_lost(case: str) -> None:
         else:
             assert seen.wait(WAIT_S)
     assert [item.stand_in_time_ns for item in made.sink.got] == [None]
+
+
+def test_the_panic_key_hides_at_once_while_the_stream_stands_still() -> None:
+    made = make("live")
+    noted: list[tuple[Command, int]] = []
+    made.wiring.controls.watch(lambda command, step: noted.append((command, step)))
+    with running(made):
+        made.wiring.results.put(result(7))
+        made.sink.await_count(1)
+        made.wiring.controls.send(HideFeed())
+        made.sink.await_count(2)
+        made.wiring.controls.send(HideFeed(on=False))
+        made.sink.await_count(3)
+    shown, hidden, again = made.sink.got
+    assert not shown.hidden
+    assert hidden.hidden
+    assert hidden.repeats
+    assert not np.array_equal(hidden.feed_bgr, shown.feed_bgr)
+    assert not again.hidden
+    assert np.array_equal(again.feed_bgr, shown.feed_bgr)
+    assert noted == [(HideFeed(), 8), (HideFeed(on=False), 8)]
+
+
+def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:
+    made = make("live")
+    with running(made):
+        made.wiring.results.put(result(7))
+        made.sink.await_count(1)
+        made.wiring.controls.send(SetEffect("blurr"))
+        made.wiring.controls.send(SetEffect("blur"))
+        made.sink.await_count(2)
+        assert made.wiring.controls.notice is not None
+        assert made.wiring.controls.notice.text == "effect blur"
+        made.wiring.controls.send(SetEffect())
+        made.sink.await_count(3)
+        assert made.wiring.controls.notice.text == "effect pixelate"
+    # nothing is prompted: what hides keeps the picture in
+    assert [item.hidden for item in made.sink.got] == [False, True, True]

@@ -7,9 +7,11 @@ import queue
 import numpy as np
 import pytest
 
+from live.commands import RemoveObject, TrackerCommand
 from live.compositor import compose
+from live.controls import Controls
 from live.effects import Effect
-from live.frames import Command, Prompt, RemoveObject
+from live.frames import Prompt
 from live.ui import View, draw_canvas, letterbox_of
 from live.window_input import MESSAGE_S, MIN_DRAG_PX, Letterbox, WindowInput
 from tests.helpers.results import disc_logits, result_of, textured, tracked
@@ -24,15 +26,15 @@ class Clock:
         return self.now_s
 
 
-def make(room: int = 8) -> tuple[WindowInput, queue.Queue[Command], Clock]:
-    commands: queue.Queue[Command] = queue.Queue(room)
+def make(room: int = 8) -> tuple[WindowInput, queue.Queue[TrackerCommand], Clock]:
+    controls = Controls(room)
     clock = Clock()
-    made = WindowInput(commands, clock)
+    made = WindowInput(controls, clock)
     made.letterbox = Letterbox((640, 360), (640, 360))
-    return made, commands, clock
+    return made, controls.tracker, clock
 
 
-def taken(commands: queue.Queue[Command]) -> Prompt:
+def taken(commands: queue.Queue[TrackerCommand]) -> Prompt:
     command = commands.get_nowait()
     assert isinstance(command, Prompt)
     assert command.frame_index is None

@@ -25,6 +25,8 @@ class Composite:
         hidden: True where a privacy rule replaced the picture in `feed_bgr`.
         stand_in_time_ns: Set on a "no signal" picture only: its media time. `result` is then the
             last one there was, and only `feed_bgr` is to be shown or written.
+        repeats: True where this step was sent before and only `feed_bgr` is another one, such as
+            after the panic key: files have that frame already.
     """
 
     result: FrameResult
@@ -33,6 +35,7 @@ class Composite:
     areas_px: tuple[int, ...]
     hidden: bool = False
     stand_in_time_ns: int | None = None
+    repeats: bool = False
 
     @property
     def time_ns(self) -> int:

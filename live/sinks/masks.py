@@ -55,12 +55,14 @@ class MasksSink:
         return f"masks:{self._folder}"
 
     def put(self, composite: Composite) -> None:
-        """Write the picture of one frame, then its rows. A stand-in picture is no frame.
+        """Write the picture of one frame, then its rows.
+
+        A stand-in picture is no frame, and a repeated one is here already.
 
         Raises:
             SinkError: The folder cannot be written, such as on a full disk.
         """
-        if composite.stand_in_time_ns is not None:
+        if composite.stand_in_time_ns is not None or composite.repeats:
             return
         try:
             if not self._started:

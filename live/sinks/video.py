@@ -94,11 +94,13 @@ class VideoSink:
         return f"video:{self._path}"
 
     def put(self, composite: Composite) -> None:
-        """Encode one picture at its media time.
+        """Encode one picture at its media time; one that repeats a frame is left out.
 
         Raises:
             SinkError: The file cannot be written, such as on a full disk.
         """
+        if composite.repeats:
+            return
         feed = composite.feed_bgr
         with self._errors_named():
             stream = self._stream or self._open(feed, composite.time_ns)

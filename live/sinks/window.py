@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from dataclasses import dataclass
 
 import cv2
 
-from live.frames import U8, Command
+from live.controls import Controls
+from live.frames import U8
 from live.sinks.base import Composite, SinkError
 from live.sinks.display import ALTERNATIVES, prepare_display
 from live.sources.base import SourceInfo
@@ -77,9 +77,9 @@ class PreviewWindow:
         """Whether the user pressed q or Esc, or closed the window."""
         return self._input is not None and self._input.quit_requested
 
-    def connect(self, commands: queue.Queue[Command]) -> None:
-        """Say where prompts and removals go; until then mouse and keys do nothing."""
-        self._input = WindowInput(commands)
+    def connect(self, controls: Controls) -> None:
+        """Say where commands go; until then mouse and keys do nothing."""
+        self._input = WindowInput(controls)
 
     def show(self, composite: Composite) -> None:
         """Take the newest picture; `refresh` draws it."""

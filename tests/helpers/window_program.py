@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from live.commands import RemoveObject, TrackerCommand
 from live.compositor import Compositor, compose
 from live.effects import Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
@@ -49,6 +50,16 @@ class TruthTracker:
     @property
     def pending_prompts(self) -> int:
         return len(self.pending)
+
+    @property
+    def next_step(self) -> int:
+        return self.steps
+
+    def apply(self, command: TrackerCommand) -> None:
+        if isinstance(command, Prompt):
+            self.prompt(command)
+        elif isinstance(command, RemoveObject):
+            self.remove(command.object_id)
 
     def prompt(self, prompt: Prompt) -> None:
         self.pending.append(prompt)

@@ -1,0 +1,106 @@
+"""What the user asks for while the program runs, whether by window, hotkey, `ctl` or replay.
+
+Frozen values that cross threads. Tracker commands take effect before a step, feed commands before
+a picture is composed; both are noted with that step (`live.controls.Controls.applied`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from live.frames import F32, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveObject:
+    """Forget one object, or all of them when `object_id` is None."""
+
+    object_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPrompt:
+    """Take back the last prompt of an object, or of all when `object_id` is None."""
+
+    object_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CycleCandidate:
+    """Answer the last click of an object with the next larger candidate mask (`by` of them)."""
+
+    object_id: int
+    by: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CommitMask:
+    """Keep an object's present mask as a conditioning memory, as if it had been prompted."""
+
+    object_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinStep:
+    """Keep what a step needs for prompts, beyond the usual history; None lets it go again."""
+
+    step: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetEffect:
+    """Change the effect.
+
+    Attributes:
+        name: None: the next one in order.
+        object_id: For this object only; None: for all that have none of their own.
+    """
+
+    name: str | None = None
+    object_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HideFeed:
+    """The panic key: hide everything that leaves the app, or show it again; None: the other."""
+
+    on: bool | None = None
+
+
+TrackerCommand: TypeAlias = (
+    Prompt | RemoveObject | UndoPrompt | CycleCandidate | CommitMask | PinStep
+)
+FeedCommand: TypeAlias = SetEffect | HideFeed
+Command: TypeAlias = TrackerCommand | FeedCommand
+
+
+@dataclass(frozen=True, slots=True)
+class HoverRequest:
+    """Which mask a click would give, if one were made.
+
+    Attributes:
+        object_id: 1..254, the object that the click would be for.
+        step: Tracker step of the picture that the user sees.
+        x, y: Position in source pixels.
+    """
+
+    object_id: int
+    step: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoverAnswer:
+    """The answer to a request.
+
+    Attributes:
+        request: What was asked.
+        mask_logits: (L, L) float32 low-resolution logits of the whole picture, > 0 the object.
+        predicted_iou: The network's own estimate, 0..1.
+    """
+
+    request: HoverRequest
+    mask_logits: F32
+    predicted_iou: float

@@ -1,0 +1,131 @@
+"""The one way in for commands and the one way out for the state of a run, for every thread.
+
+Window, global hotkeys, `ctl` and replay send here; inference takes what is the tracker's, the
+render loop what is the feed's. What they did is noted for recordings, what was refused is said.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from live.commands import (
+    Command,
+    FeedCommand,
+    HideFeed,
+    HoverAnswer,
+    HoverRequest,
+    SetEffect,
+    TrackerCommand,
+)
+from live.status import LiveStatus
+
+T = TypeVar("T")
+
+Listener: TypeAlias = Callable[[Command, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell the user.
+
+    Attributes:
+        text: One line.
+        time_s: `time.monotonic()` at which it was said.
+    """
+
+    text: str
+    time_s: float
+
+
+class Cell(Generic[T]):
+    """Room for the newest value; nobody waits for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._value: T | None = None
+
+    def put(self, value: T | None) -> None:
+        """Replace the value."""
+        with self._lock:
+            self._value = value
+
+    def take(self) -> T | None:
+        """Return the value and leave none."""
+        with self._lock:
+            value, self._value = self._value, None
+        return value
+
+    def peek(self) -> T | None:
+        """Return the value and leave it."""
+        with self._lock:
+            return self._value
+
+
+class Controls:
+    """Commands in, state out; every method may be called by any thread.
+
+    Attributes:
+        tracker: Commands that wait for inference.
+        feed: Commands that wait for the render loop.
+        hover: What the window wants to know before a click; the newest request counts.
+        hover_answer: The newest answer.
+        stop: Ends the run.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """Make empty queues; `capacity` commands may wait in each."""
+        self.tracker: queue.Queue[TrackerCommand] = queue.Queue(capacity)
+        self.feed: queue.Queue[FeedCommand] = queue.Queue(capacity)
+        self.hover: Cell[HoverRequest] = Cell()
+        self.hover_answer: Cell[HoverAnswer] = Cell()
+        self.stop = threading.Event()
+        self._notice: Cell[Notice] = Cell()
+        self._status: Cell[LiveStatus] = Cell()
+        self._listeners: tuple[Listener, ...] = ()
+
+    def send(self, command: Command) -> bool:
+        """Hand a command over; False, and nothing is taken, where too many wait already."""
+        try:
+            if isinstance(command, SetEffect | HideFeed):
+                self.feed.put_nowait(command)
+            else:
+                self.tracker.put_nowait(command)
+        except queue.Full:
+            return False
+        return True
+
+    def watch(self, listener: Listener) -> None:
+        """Have a listener told of every command and the step before which it took effect.
+
+        Called before the run's threads start. The listener is called by the inference thread and
+        by the render loop, and must not wait.
+        """
+        self._listeners = (*self._listeners, listener)
+
+    def applied(self, command: Command, step: int) -> None:
+        """Note that a command took effect before a step."""
+        for listener in self._listeners:
+            listener(command, step)
+
+    def say(self, text: str) -> None:
+        """Tell the user something: the newest notice stands until another one comes."""
+        self._notice.put(Notice(text, time.monotonic()))
+
+    @property
+    def notice(self) -> Notice | None:
+        """What was said last."""
+        return self._notice.peek()
+
+    def publish(self, status: LiveStatus) -> None:
+        """Replace the state of the run."""
+        self._status.put(status)
+
+    @property
+    def status(self) -> LiveStatus | None:
+        """The state of the run after the newest picture; None before the first one."""
+        return self._status.peek()

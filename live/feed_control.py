@@ -1,0 +1,70 @@
+"""Feed commands: what they do to the compositor."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Final
+
+from live.commands import FeedCommand, HideFeed, SetEffect
+from live.compositor import Compositor
+from live.config import ConfigError
+from live.controls import Controls
+from live.effects import EFFECT_NAMES, Effect
+
+_HIDDEN: Final = "hidden: nothing leaves until you show it again"
+_SHOWN: Final = "shown again"
+
+
+class FeedControl:
+    """Applies feed commands; render loop only."""
+
+    def __init__(
+        self, controls: Controls, compositor: Compositor, build: Callable[[str], Effect]
+    ) -> None:
+        """Connect the parts.
+
+        Args:
+            controls: Commands come from it; what was done or refused goes to it.
+            compositor: Changed by this object only.
+            build: Makes an effect of a name; ConfigError where its settings do not allow that.
+        """
+        self._controls = controls
+        self._compositor = compositor
+        self._build = build
+
+    def apply(self, step: int) -> bool:
+        """Apply every waiting command before `step` is composed; say whether anything changed."""
+        changed = False
+        for _ in range(self._controls.feed.qsize()):  # not more: a busy sender must not hold it up
+            try:
+                command = self._controls.feed.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                text = self._apply(command)
+            except (ConfigError, ValueError) as error:
+                self._controls.say(f"refused: {error}")
+                continue
+            self._controls.say(text)
+            self._controls.applied(command, step)
+            changed = True
+        return changed
+
+    def _apply(self, command: FeedCommand) -> str:
+        match command:
+            case HideFeed(on):
+                self._compositor.panic = not self._compositor.panic if on is None else on
+                return _HIDDEN if self._compositor.panic else _SHOWN
+            case SetEffect(name, None):
+                name = _next_effect(self._compositor.effect.name) if name is None else name
+                if name not in EFFECT_NAMES:
+                    raise ValueError(f"effect {name}: expected {' | '.join(EFFECT_NAMES)}")
+                self._compositor.use(self._build(name))
+                return f"effect {name}"
+            case SetEffect(_, object_id):
+                raise ValueError(f"object {object_id}: expected an effect for all objects")
+
+
+def _next_effect(name: str) -> str:
+    return EFFECT_NAMES[(EFFECT_NAMES.index(name) + 1) % len(EFFECT_NAMES)]

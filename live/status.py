@@ -1,0 +1,53 @@
+"""The state of a run at one moment, as the status line and `ctl status` show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStatus:
+    """One object.
+
+    Attributes:
+        object_id: 1..254.
+        state, reason: As in its last result.
+        visible: Whether it has a mask.
+        effect: Its own effect, or None.
+    """
+
+    object_id: int
+    state: str
+    reason: str
+    visible: bool
+    effect: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStatus:
+    """All of it.
+
+    Attributes:
+        step: Tracker step of the newest picture.
+        frame: Its source frame index.
+        time_s: Its media time.
+        source_fps, inference_fps: Frames per second lately.
+        source_age_ms: How old a frame is when inference starts, lately.
+        dropped: Frames and results that were dropped so far.
+        cpu_percent: Of this process lately; 100 is one core.
+        effect: The effect of objects without one of their own.
+        hidden: Whether the panic key hides everything.
+        objects: By ascending object id.
+    """
+
+    step: int
+    frame: int
+    time_s: float
+    source_fps: float = 0.0
+    inference_fps: float = 0.0
+    source_age_ms: float = 0.0
+    dropped: int = 0
+    cpu_percent: float = 0.0
+    effect: str = "highlight"
+    hidden: bool = False
+    objects: tuple[ObjectStatus, ...] = field(default=())
