@@ -107,7 +107,7 @@ def growth(samples: Sequence[Sample]) -> list[str]:
 
 
 def differing(live: Path, replay: Path) -> tuple[int, int]:
-    """Return how many masks of the live run were compared, and how many the replay lacks or changed.
+    """Return how many masks of the live run were compared, and how many the replay has otherwise.
 
     In live pace a sink that is late leaves pictures out, so the replay may have more.
     """
