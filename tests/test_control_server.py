@@ -6,14 +6,12 @@ import json
 import os
 import socket
 import stat
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,7 +21,6 @@ from live.control_desk import CommandDesk
 from live.control_files import (
     MAX_REQUEST_BYTES,
     ControlFolderError,
-    Conversation,
     Transport,
     check_folder,
     endpoints,
@@ -34,9 +31,9 @@ from live.control_files import (
 )
 from live.control_server import THREAD_NAME, ControlServer
 from live.controls import Controls
-from live.ctl import run_ctl
 from live.frames import Prompt
 from live.status import LiveStatus, ObjectStatus
+from tests.helpers.control import STOP_S, TRANSPORTS, ask, running, taking
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of Unix")
 TRANSPORTS: list[Transport] = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
@@ -44,56 +41,8 @@ STOP_S = 5.0
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's runtime folder of its own, so that other runs on this machine are not seen."""
-    runtime = tmp_path / "run"
-    runtime.mkdir(mode=0o700)
-    for variable in ("XDG_RUNTIME_DIR", "LOCALAPPDATA"):
-        monkeypatch.setenv(variable, str(runtime))
-    # the folder in the place for temporary files is looked at as well
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    return folders()[0]
-
-
-@contextmanager
-def running(
-    controls: Controls, transport: Transport | None = None, name: str = "demo"
-) -> Iterator[ControlServer]:
-    desk = CommandDesk(controls, (640, 360))
-    server = ControlServer(desk.answer, name, transport)
-    server.start()
-    try:
-        yield server
-    finally:
-        desk.close()
-        server.stop(STOP_S)
-
-
-@contextmanager
-def taking(controls: Controls, take: Callable[[Command], None]) -> Iterator[None]:
-    """A run that does something with each command."""
-    done = threading.Event()
-
-    def loop() -> None:
-        while not done.is_set():
-            for waiting in (controls.tracker, controls.feed):
-                while waiting.qsize():
-                    take(waiting.get())
-            done.wait(0.005)
-
-    thread = threading.Thread(target=loop)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def ask(command: str | None) -> dict[str, Any]:
-    (run,) = open_runs()
-    with closing(run):
-        return run.ask(command, 5.0)
+def folder(control_folder: Path) -> Path:
+    return control_folder
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -305,9 +254,8 @@ def test_nonsense_is_refused_and_the_next_one_served(transport: Transport, line:
 def test_too_long_a_request_is_dropped() -> None:
     with running(Controls(4)):
         (run,) = open_runs()
-        with closing(run), pytest.raises(OSError):  # noqa: PT011 (reset or end, as it comes)
+        with closing(run), pytest.raises(OSError, match=r"hung up|reset|pipe"):
             run.ask("x" * (MAX_REQUEST_BYTES * 2), 5.0)
-            raise OSError("no answer")
         assert ask(None)["ok"] is True
 
 
@@ -322,8 +270,7 @@ def test_who_says_nothing_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPat
             (run,) = open_runs()
             with closing(run):
                 assert run.ask(None, 10.0)["ok"] is True
-            with pytest.raises(OSError, match="hung up"):
-                silent.ask(None, 10.0)
+            assert silent._socket.recv(1) == b"", "it was hung up on"
 
 
 def test_it_ends_while_somebody_is_connected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,85 +300,3 @@ def test_it_ends_while_a_command_is_awaited(monkeypatch: pytest.MonkeyPatch) -> 
         server.stop(STOP_S)
         assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
         asking.join()
-
-
-# --- which run ------------------------------------------------------------------------------
-
-
-DEAD_RUN = """
-import os, signal, sys
-from live.control_server import ControlServer
-ControlServer(lambda text, folder: None, "dead", sys.argv[1]).start()
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@posix
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_what_dead_runs_leave_is_cleaned_up(
-    folder: Path, transport: Transport, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for _ in range(2):
-        subprocess.run([sys.executable, "-c", DEAD_RUN, transport], check=False, timeout=60)
-    assert len(list(folder.iterdir())) == 2
-    (folder / "notes.txt").touch()  # what is none of ours stays
-    assert run_ctl(["hide"]) == 3
-    assert "no run to talk to; start one: python run_live.py" in capsys.readouterr().err
-    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
-
-
-def test_something_else_on_the_port_is_no_run(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder.mkdir(mode=0o700)
-    with socket.create_server(("127.0.0.1", 0)) as other:
-
-        def serve() -> None:
-            connection, _ = other.accept()
-            with connection:
-                connection.recv(4096)
-                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        row = {"port": other.getsockname()[1], "token": "x"}
-        (folder / "77.json").write_text(json.dumps(row))
-        assert run_ctl(["hide"]) == 3
-        thread.join()
-    assert "77 does not answer" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"port": "x"}', '{"port": 99999, "token": ""}'])
-def test_a_broken_file_is_no_run(folder: Path, text: str) -> None:
-    folder.mkdir(mode=0o700)
-    (folder / "77.json").write_text(text)
-    assert open_runs() == []
-
-
-def test_two_runs_are_told_apart(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, second = Controls(4), Controls(4)
-    me = os.getpid()
-    with running(first, name="demo"):
-        monkeypatch.setattr(os, "getpid", lambda: me + 1)
-        with running(second, name="camera 0"):
-            assert run_ctl(["quit"]) == 2
-            said = capsys.readouterr().err
-            assert f"2 runs: {me} (demo), {me + 1} (camera 0); choose one with --pid N" in said
-            assert not first.stop.is_set()
-            assert run_ctl(["--pid", str(me + 1), "quit"]) == 0
-            assert second.stop.is_set()
-            assert not first.stop.is_set()
-            assert run_ctl([f"--pid={me}", "quit"]) == 0
-            assert first.stop.is_set()
-            assert run_ctl(["--pid", "1", "quit"]) == 3
-            assert "no run with process 1" in capsys.readouterr().err
-
-
-def test_the_file_says_which_way() -> None:
-    for transport in TRANSPORTS:
-        with running(Controls(4), transport):
-            (endpoint,) = endpoints()
-            assert endpoint.transport == transport
-            Conversation(endpoint).close()
