@@ -71,7 +71,8 @@ def _split(words: Sequence[str]) -> tuple[int | None, str]:
         if not equals:
             text = rest.pop(0) if rest else ""
         if not (text.isascii() and text.isdigit() and len(text) < 12):
-            raise _CtlError(WRONG, f"--pid {text}: expected the number of a process".rstrip())
+            shown = f"--pid {text}".rstrip()
+            raise _CtlError(WRONG, f"{shown}: expected the number of a process")
         pid = int(text)
     if not rest:
         raise _CtlError(WRONG, f"ctl: no command given; {_USAGE}; see ctl --help")

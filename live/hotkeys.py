@@ -91,6 +91,7 @@ class Hotkeys:
         self,
         bindings: Mapping[str, tuple[Spoken, ...]],
         controls: Controls,
+        asked_for: bool = False,
         load: Callable[[], Any] = load_keyboard,
     ) -> None:
         """Prepare; nothing is loaded yet.
@@ -98,10 +99,12 @@ class Hotkeys:
         Args:
             bindings: From `live.hotkey_names.parse_bindings`.
             controls: Takes the commands.
+            asked_for: Whether it is a warning when they cannot work; else only said.
             load: Gives pynput's module; on the thread, because it may take a while.
         """
         self._bindings = bindings
         self._controls = controls
+        self._level = logging.WARNING if asked_for else logging.INFO
         self._load = load
         self._lock = threading.Lock()
         self._ending = False
@@ -148,10 +151,10 @@ class Hotkeys:
             # Not `start`: an error would end its thread unseen, with a traceback on stderr.
             listener.run()
         except NoHotkeysError as error:
-            _log_off(error.obstacle)
+            self._log_off(error.obstacle)
         except Exception as error:
             if not self._ending:
-                _log_off(Obstacle(_first_line(error), USE_CTL))
+                self._log_off(Obstacle(_first_line(error), USE_CTL))
 
     def _act(self, keys: str, spoken: tuple[Spoken, ...]) -> None:
         for one in spoken:
@@ -161,11 +164,9 @@ class Hotkeys:
                 self._controls.say(f"{keys}: too many commands are waiting: not taken")
                 log.warning("hotkey %s: too many commands are waiting: not taken", keys)
 
-
-def _log_off(obstacle: Obstacle) -> None:
-    log.warning(
-        "global hotkeys are off: %s; window keys still work; %s", obstacle.reason, obstacle.mend
-    )
+    def _log_off(self, obstacle: Obstacle) -> None:
+        text = "global hotkeys are off: %s; window keys still work; %s"
+        log.log(self._level, text, obstacle.reason, obstacle.mend)
 
 
 def _end(listener: Any) -> None:

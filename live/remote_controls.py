@@ -59,7 +59,7 @@ class RemoteControls:
         self._server = (
             ControlServer(self._desk.answer, info.name) if settings.control.socket else None
         )
-        self._hotkeys = Hotkeys(bindings, controls)
+        self._hotkeys = Hotkeys(bindings, controls, settings.hotkeys.enabled == "true")
 
     def __enter__(self) -> RemoteControls:
         if self._server is not None:

@@ -36,8 +36,6 @@ from live.status import LiveStatus, ObjectStatus
 from tests.helpers.control import STOP_S, TRANSPORTS, ask, running, taking
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of Unix")
-TRANSPORTS: list[Transport] = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
-STOP_S = 5.0
 
 
 @pytest.fixture(autouse=True)
