@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 THREAD_NAME: Final = "hotkeys"
 INSTALL: Final = 'pip install -c constraints.txt -e ".[hotkeys]"'
 USE_CTL: Final = "python run_live.py ctl hide"
+_AGAIN_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,12 @@ class Hotkeys:
             self._ending, listener = True, self._listener
         if listener is not None:
             # pynput waits without end for a listener that never came up: not on this thread
-            ender = threading.Thread(
-                target=_end, args=(listener,), name=f"{THREAD_NAME}-end", daemon=True
-            )
-            ender.start()
-            ender.join(timeout_s)
+            threading.Thread(
+                target=_end,
+                args=(listener, thread, deadline_s),
+                name=f"{THREAD_NAME}-end",
+                daemon=True,
+            ).start()
         thread.join(max(0.0, deadline_s - time.monotonic()))
         if thread.is_alive():
             log.warning("hotkeys: the thread %s is left behind", THREAD_NAME)
@@ -150,6 +152,8 @@ class Hotkeys:
             log.info("hotkeys: %s", ", ".join(self._bindings))
             # Not `start`: an error would end its thread unseen, with a traceback on stderr.
             listener.run()
+            if not self._ending:
+                self._log_off(Obstacle("the listener ended", USE_CTL))
         except NoHotkeysError as error:
             self._log_off(error.obstacle)
         except Exception as error:
@@ -169,15 +173,17 @@ class Hotkeys:
         log.log(self._level, text, obstacle.reason, obstacle.mend)
 
 
-def _end(listener: Any) -> None:
-    """Stop a listener at once.
+def _end(listener: Any, thread: threading.Thread, deadline_s: float) -> None:
+    """Stop a listener at once, also one that is only coming up.
 
     pynput's own `stop` leaves its request to the X server in a queue until the next key is
     pressed (1.8.2 with python-xlib 0.33), so the same is asked for on its other connection.
     """
-    with contextlib.suppress(Exception):
-        listener.stop()
-        display = getattr(listener, "_display_stop", None)
-        if display is not None:
-            display.record_disable_context(listener._context)
-            display.flush()
+    while thread.is_alive() and time.monotonic() < deadline_s:
+        with contextlib.suppress(Exception):
+            listener.stop()
+            display = getattr(listener, "_display_stop", None)
+            if display is not None:
+                display.record_disable_context(listener._context)
+                display.flush()
+        thread.join(_AGAIN_S)

@@ -222,6 +222,18 @@ def test_a_listener_that_fails_is_one_line_too(caplog: pytest.LogCaptureFixture)
     assert "global hotkeys are off: record_create_context" in second
 
 
+class TiredListener(BrokenListener):
+    """What pynput does when the X server closes the connection in an orderly way."""
+
+    def run(self) -> None:
+        return
+
+
+def test_a_listener_that_ends_by_itself_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    module = type("Keyboard", (), {"GlobalHotKeys": TiredListener})
+    assert "global hotkeys are off: the listener ended" in listen(lambda: module, caplog)[1]
+
+
 class DeafListener:
     """One that hangs in `stop`, as pynput does where its listener never came up."""
 
@@ -243,7 +255,7 @@ def test_a_listener_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) 
     hotkeys.start()
     hotkeys.stop(0.1)
     assert "left behind" in caplog.text
-    DeafListener.release.set()
+    DeafListener.release.set()  # the guard against leaked threads waits for both
 
 
 # --- the real package -----------------------------------------------------------------------
@@ -303,4 +315,16 @@ def test_pynput_knows_every_name_and_hears_and_stops(
     assert controls.stop.is_set()
     assert bindings["<ctrl>+<shift>+q"] == (Quit(),)
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
+    assert "left behind" not in caplog.text
+
+
+@pytest.mark.window
+def test_it_stops_at_whatever_moment(keyboard: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A short run ends while the listener is coming up: pynput's own `stop` does nothing then."""
+    for delay_s in (0.0, 0.0, 0.002, 0.005, 0.01, 0.02, 0.04, 0.1):
+        hotkeys = Hotkeys({"<ctrl>+h": (HideFeed(),)}, Controls(1), load=lambda: keyboard)
+        hotkeys.start()
+        threading.Event().wait(delay_s)
+        hotkeys.stop(STOP_S)
+        assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
     assert "left behind" not in caplog.text
