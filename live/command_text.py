@@ -89,7 +89,11 @@ FORMS: Final = (
     Form("undo", "[ID]", "take back the last prompt of an object, or of all"),
     Form("cycle", "ID [N]", "the next larger mask for the last click, or N further (-1: smaller)"),
     Form("commit", "ID", "keep the object's present mask in memory, like a prompt"),
-    Form("effect", "NAME|next [ID]", "change the effect, or that of one object"),
+    Form(
+        "effect",
+        "NAME|next [ID]",
+        "change the effect, or an object's own; none ID: as it is",
+    ),
     Form("hide", "[on|off]", "hide everything that leaves the program, or show it again"),
     Form("quit", "", "end the run"),
     Form("status", "", "the state of the run as JSON"),
@@ -195,11 +199,15 @@ def _read_commit(words: _Words) -> Spoken:
     return CommitMask(object_id)
 
 
+_NO_EFFECT: Final = "none"
+_EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", _NO_EFFECT)
+
+
 def _read_effect(words: _Words) -> Spoken:
     name = words.take()
-    if name not in (*EFFECT_NAMES, "next"):
-        raise words.error(name or "", " | ".join((*EFFECT_NAMES, "next")))
-    object_id = words.take_object()
+    if name not in _EFFECT_WORDS:
+        raise words.error(name or "", " | ".join(_EFFECT_WORDS))
+    object_id = words.need_object() if name == _NO_EFFECT else words.take_object()
     words.end()
     return SetEffect(None if name == "next" else name, object_id)
 

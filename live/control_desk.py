@@ -16,6 +16,7 @@ from live.controls import Controls
 
 OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
 _FULL: Final = "too many commands are waiting: this one was not taken; try again"
+_REFUSED: Final = "refused: "
 _LATER: Final = "taken; it waits for the next picture"
 
 
@@ -104,9 +105,13 @@ class CommandDesk:
         reasons = [one.reason for one in sent if one.reason is not None]
         if reasons:
             return Answer(False, "; ".join(reasons))
+        said = self._said_since(started_s)
         if not all(one.done for one in sent):
-            return Answer(True, _LATER)
-        return Answer(True, self._said_since(started_s))
+            # not every part of a run notes what it does; then the newest notice is about this
+            if said.startswith(_REFUSED):
+                return Answer(False, said.removeprefix(_REFUSED))
+            return Answer(True, said or _LATER)
+        return Answer(True, said)
 
     def _is_over(self) -> bool:
         return self._closed or all(one.done for one in self._sent)
