@@ -57,11 +57,11 @@ setup: need-python  ## Make or mend .venv, whatever its state
 	@$(SETUP) $(if $(wildcard .venv/.test),test,base)
 	@touch .venv/.base $(if $(wildcard .venv/.test),.venv/.test)
 
-constraints: .venv/.test  ## Write constraints.txt anew from .venv; the GPU's packages stay
+constraints: .venv/.test  ## Write constraints.txt anew from .venv; the GPU's packages and evdev stay
 	@{ sed -n '/^#/p' constraints.txt; \
 	  { $(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+cpu$$//' \
-	  | grep -viE '^(pip=|opencv-python-headless|nvidia-|triton|cuda-|tensorrt)'; \
-	  grep -E '^(cuda-|tensorrt)' constraints.txt; } | sort -f; \
+	  | grep -viE '^(pip=|opencv-python-headless|nvidia-|triton|cuda-|tensorrt|evdev)'; \
+	  grep -E '^(cuda-|tensorrt|evdev)' constraints.txt; } | sort -f; \
 	} > constraints.new && mv constraints.new constraints.txt
 
 clean:  ## Remove .venv, caches, builds and out/

@@ -25,12 +25,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; None: those of this process, which ends with this call.
     """
+    words = sys.argv[1:] if argv is None else argv
     try:
         with Interrupts(to_the_end=argv is None) as interrupts:
             # here, so that Ctrl-C while the packages load is an interruption like any other
+            if list(words[:1]) == ["ctl"]:  # before the rest is loaded: a key press waits for it
+                from live.ctl import run_ctl
+
+                return run_ctl(words[1:])
             from live.command_line import run_command_line
 
-            return run_command_line(sys.argv[1:] if argv is None else argv, interrupts)
+            return run_command_line(words, interrupts)
     except Interrupted as signal:
         print(f"interrupted by {signal}", file=sys.stderr)
         return signal.exit_code

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -24,6 +24,7 @@ from live.observer import ObservedSink, ObservedSource, StepFigures
 from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.prompts import parse_prompts
+from live.remote_controls import RemoteControls, read_bindings
 from live.render import RenderLoop, RenderOptions
 from live.request import (
     Plan,
@@ -79,6 +80,7 @@ class _Run:
     Attributes:
         wiring: Slots and events of the stages.
         metrics: Figures.
+        remotes: `ctl` and hotkeys, running while the stages do.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class _Run:
     ) -> None:
         self.wiring = wiring
         self.metrics = metrics
+        self.remotes: AbstractContextManager[object] = nullcontext()
         self._progress = progress
         self._writer = writer
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
@@ -107,7 +110,11 @@ class _Run:
         observe = StepFigures(self.metrics, self.wiring.frames, self._writer, self._progress)
         ending = "stopped by an error"
         try:
-            with interrupts.graceful(self.wiring.stop), self._progress.log_above_bar():
+            with (
+                interrupts.graceful(self.wiring.stop),
+                self._progress.log_above_bar(),
+                self.remotes,
+            ):
                 ended = run_pipeline(
                     self.wiring,
                     ObservedSource(source, self.metrics),
@@ -271,6 +278,7 @@ def _open_and_run(
         info = source.info
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
         prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
+        bindings = read_bindings(settings, info)
         tracker = open_tracker(request, plan)
         opened.callback(tracker.close)
         add_prompts(tracker, prompts)
@@ -282,5 +290,6 @@ def _open_and_run(
         )
         opened.callback(run.close)
         renderer = open_outputs(plan, outputs, info, run)
+        run.remotes = RemoteControls(run.wiring.controls, settings, info, bindings)
         opened.pop_all()
     return run.execute(source, tracker, renderer, interrupts, settings.pipeline.shutdown_s)

@@ -52,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="run_live.py",
         description="Click any object in a live picture: it is tracked and masked, frame by frame.",
+        epilog="run_live.py ctl COMMAND controls a run under way: see run_live.py ctl --help",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -79,8 +80,6 @@ def parse(argv: Sequence[str]) -> Request:
     Raises:
         ConfigError: An unknown option, a missing value, or one of a later release.
     """
-    if argv and argv[0] == "ctl":
-        raise ConfigError("ctl: not in this release; see --help for what is")
     for word in argv:
         if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
             raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")

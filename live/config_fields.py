@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field
 from typing import Any, TypeVar
 
@@ -45,7 +46,11 @@ def setting(
 ) -> T:
     """Make a dataclass field with its `FieldSpec`; the return type is for the type checker."""
     spec = FieldSpec(doc, unit, low, high, choices)
-    made: Any = field(default=default, metadata={SPEC_KEY: spec})
+    made: Any
+    if isinstance(default, dict):  # else every instance would share, and could change, this one
+        made = field(default_factory=lambda: dict(default), metadata={SPEC_KEY: spec})
+    else:
+        made = field(default=default, metadata={SPEC_KEY: spec})
     return typing.cast(T, made)
 
 
@@ -63,15 +68,19 @@ class ValueKind:
         base: bool, int, float or str; the element type where `length` is set.
         optional: Whether null is allowed.
         length: Number of elements of a list, 0 for a list of one or more, None for a single value.
+        mapping: Whether it is a mapping of texts to texts; may be empty.
     """
 
     base: type
     optional: bool
     length: int | None = None
+    mapping: bool = False
 
     @classmethod
     def from_hint(cls, hint: Any) -> ValueKind:
-        """Take apart `bool | int | float | str`, `X | None` and `tuple[X, X, ...]`.
+        """Take apart `bool | int | float | str`, `X | None`, tuples and `Mapping[str, str]`.
+
+        A tuple is `tuple[X, X]`, or `tuple[X, ...]` for one or more.
 
         Raises:
             TypeError: The annotation is of another form: a bug in the settings' classes.
@@ -90,6 +99,8 @@ class ValueKind:
             if len(set(elements)) != 1:
                 raise TypeError(f"settings: cannot check a value of type {hint}")
             return cls(elements[0], optional, len(elements))
+        if typing.get_origin(hint) is Mapping and typing.get_args(hint) == (str, str):
+            return cls(str, optional, mapping=True)
         if hint not in (bool, int, float, str):
             raise TypeError(f"settings: cannot check a value of type {hint}")
         return cls(hint, optional)
@@ -103,6 +114,8 @@ def describe(kind: ValueKind, spec: FieldSpec) -> str:
     """Say what a key may hold, such as "a number 0..1" or "one of a | b, or null"."""
     if spec.choices:
         text = "one of " + " | ".join(map(str, spec.choices))
+    elif kind.mapping:
+        text = "a mapping of texts to texts"
     elif kind.length == 0:
         text = f"a list of {_PLURALS[kind.base]}"
     elif kind.length is not None:
@@ -133,6 +146,10 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     """
     if value is None and kind.optional:
         return None
+    if kind.mapping:
+        if not isinstance(value, dict):
+            raise ValueError(describe(kind, spec))
+        return {_check_one(k, kind, spec): _check_one(v, kind, spec) for k, v in value.items()}
     if kind.length is not None:
         if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
             raise ValueError(describe(kind, spec))
@@ -141,6 +158,8 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
 
 
 def _check_one(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
+    if isinstance(value, bool) and str(value).lower() in spec.choices:
+        value = str(value).lower()  # YAML reads the word `true` as a truth value
     converted = _convert(value, kind.base)
     if converted is None:
         raise ValueError(describe(kind, spec))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from engines.options import TORCH_PRECISIONS
+from live.config_controls import ControlSettings, HotkeySettings
 from live.config_effects import EffectSettings
 from live.config_fields import setting
 from live.config_tracker import TrackerOverrides
@@ -199,3 +200,5 @@ class Settings:
     window: WindowSettings = field(default_factory=WindowSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    control: ControlSettings = field(default_factory=ControlSettings)
+    hotkeys: HotkeySettings = field(default_factory=HotkeySettings)

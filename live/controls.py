@@ -27,6 +27,7 @@ from live.status import LiveStatus
 T = TypeVar("T")
 
 Listener: TypeAlias = Callable[[Command, int], None]
+RefusalListener: TypeAlias = Callable[[Command, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ class Controls:
         self._notice: Cell[Notice] = Cell()
         self._status: Cell[LiveStatus] = Cell()
         self._listeners: tuple[Listener, ...] = ()
+        self._refusal_listeners: tuple[RefusalListener, ...] = ()
 
     def send(self, command: Command) -> bool:
         """Hand a command over; False, and nothing is taken, where too many wait already."""
@@ -111,6 +113,19 @@ class Controls:
         """Note that a command took effect before a step."""
         for listener in self._listeners:
             listener(command, step)
+
+    def watch_refusals(self, listener: RefusalListener) -> None:
+        """Have a listener told of every command that was taken and then refused, and why.
+
+        As for `watch`: before the threads start, and it must not wait.
+        """
+        self._refusal_listeners = (*self._refusal_listeners, listener)
+
+    def refused(self, command: Command, reason: str) -> None:
+        """Tell the user, and whoever sent it, that a command cannot be right."""
+        self.say(f"refused: {reason}")
+        for listener in self._refusal_listeners:
+            listener(command, reason)
 
     def say(self, text: str) -> None:
         """Tell the user something: the newest notice stands until another one comes."""

@@ -20,6 +20,9 @@ from engines.manifest import ModelFileError, read_manifest
 from engines.model_folder import EMBEDDED_MODEL, find_model, rebuild_hint, verify_files
 from engines.onnxruntime_backend import available_providers
 from engines.tensorrt_runtime import NoTensorRtError, import_tensorrt
+from live.config_controls import ControlSettings, HotkeySettings
+from live.control_files import ControlFolderError, make_folder
+from live.hotkeys import NoHotkeysError, load_keyboard, wanted
 from live.request import Plan, Request
 from live.sinks.base import SinkError
 from live.sinks.display import prepare_display
@@ -122,7 +125,8 @@ def examine(request: Request, plan: Plan) -> Report:
             check_camera(camera),
             check_virtual_camera(device, virtual),
             check_display_for_window(),
-            Finding("hotkeys", State.ABSENT, "not in this release; keys work in the window"),
+            check_hotkeys(settings.hotkeys),
+            check_control_folder(settings.control),
             *(check_model(name) for name in models),
             check_providers(settings.engine.providers),
             *check_gpu(),
@@ -190,6 +194,31 @@ def check_display_for_window() -> Finding:
         return Finding(what, State.PROBLEM, reason, f"run on a desktop, or: {_WITHOUT_DISPLAY}")
     shown = os.environ.get("DISPLAY", "the system's own")
     return Finding(what, State.OK, shown)
+
+
+def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Finding:
+    """Load what hears keys of other windows, as a run would."""
+    what = "hotkeys"
+    if not wanted(settings.enabled, system):
+        why = "off" if settings.enabled == "false" else "off on macOS: hotkeys.enabled: true"
+        return Finding(what, State.ABSENT, f"{why}; keys work in the window, and ctl")
+    try:
+        load_keyboard(platform=system)
+    except NoHotkeysError as error:
+        return Finding(what, State.PROBLEM, error.obstacle.reason, error.obstacle.mend)
+    return Finding(what, State.OK, ", ".join(settings.keys) or "none are set")
+
+
+def check_control_folder(settings: ControlSettings) -> Finding:
+    """Look whether `ctl` would find a run: its folder must be the user's alone."""
+    what = "ctl"
+    if not settings.socket:
+        return Finding(what, State.ABSENT, "off: control.socket")
+    try:
+        folder = make_folder()
+    except ControlFolderError as error:
+        return Finding(what, State.PROBLEM, error.reason, error.mend)
+    return Finding(what, State.OK, f"{folder} is yours alone")
 
 
 def check_model(name: str) -> Finding:

@@ -44,7 +44,7 @@ class FeedControl:
             try:
                 text = self._apply(command)
             except (ConfigError, ValueError) as error:
-                self._controls.say(f"refused: {error}")
+                self._controls.refused(command, str(error))
                 continue
             self._controls.say(text)
             self._controls.applied(command, step)

@@ -111,6 +111,6 @@ def apply_commands(controls: Controls, tracker: Stepper) -> None:
             tracker.apply(command)
         except ValueError as error:
             log.warning("refused: %s", error)
-            controls.say(f"refused: {error}")
+            controls.refused(command, str(error))
         else:
             controls.applied(command, tracker.next_step)

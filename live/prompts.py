@@ -20,6 +20,7 @@ from live.sources.quiet import quiet_opencv
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
 REPEATABLE: Final = ("point", "neg")
+_HERE: Final = Path()
 _FORMS: Final = {
     "point": "X,Y",
     "neg": "X,Y",
@@ -54,7 +55,10 @@ class _Draft:
 
 
 def parse_prompts(
-    specs: Iterable[str], size_wh: tuple[int, int], frame_count: int | None = None
+    specs: Iterable[str],
+    size_wh: tuple[int, int],
+    frame_count: int | None = None,
+    folder: Path = _HERE,
 ) -> list[Prompt]:
     """Parse the prompts of the command line.
 
@@ -63,6 +67,7 @@ def parse_prompts(
             file name), or `@FILE.jsonl` with one JSON object of the same keys per line.
         size_wh: Picture size of the source; every coordinate must lie inside.
         frame_count: Length of the source, None when unknown.
+        folder: Where relative file names of the specs start; the current folder.
 
     Raises:
         ConfigError: All problems at once; each line says which prompt, which value and what was
@@ -70,7 +75,7 @@ def parse_prompts(
     """
     problems: list[str] = []
     prompts = []
-    for draft in _drafts(specs, problems):
+    for draft in _drafts(specs, folder, problems):
         known = len(problems)
         _check(draft, size_wh, frame_count, problems)
         prompt = _build(draft, size_wh, problems) if len(problems) == known else None
@@ -81,13 +86,26 @@ def parse_prompts(
     return prompts
 
 
-def _drafts(specs: Iterable[str], problems: list[str]) -> Iterator[_Draft]:
+def check_prompt_texts(specs: Iterable[str]) -> None:
+    """Check the form of prompts, without a picture: no coordinates, no masks.
+
+    Raises:
+        ConfigError: All problems at once.
+    """
+    problems: list[str] = []
+    for _ in _drafts(specs, _HERE, problems):
+        pass
+    if problems:
+        raise ConfigError(problems)
+
+
+def _drafts(specs: Iterable[str], folder: Path, problems: list[str]) -> Iterator[_Draft]:
     for spec in specs:
         if spec.startswith("@"):
-            yield from _read_jsonl(Path(spec[1:]), problems)
+            yield from _read_jsonl(folder / spec[1:], problems)
             continue
         where = f'--prompt "{spec}"'
-        draft = _Draft(where, Path())
+        draft = _Draft(where, folder)
         pairs = _split(spec, where, problems)
         if pairs is not None and _fill(draft, pairs, problems):
             yield draft

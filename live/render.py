@@ -11,13 +11,14 @@ from functools import partial
 from live.compositor import Compositor, no_signal
 from live.effects import Effect
 from live.feed_control import FeedControl
-from live.frames import FrameResult
+from live.frames import NS_PER_S, FrameResult
 from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
 from live.pipeline import Wiring
 from live.sinks import Outputs
 from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
+from live.status import LiveStatus, ObjectStatus
 
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
 _RATE_WINDOW = 30  # results over which the window's rate is measured
@@ -100,6 +101,8 @@ class RenderLoop:
                 self._again()
             elif self._signal_is_lost():
                 self._stand_in()
+            if result is not None or changed:
+                self._publish()
             self._refresh_window()
 
     def close(self, drain: bool, deadline_s: float) -> BaseException | None:
@@ -165,6 +168,26 @@ class RenderLoop:
         if self._window is not None:
             self._window.show(self._last)
         self._send(self._last)
+
+    def _publish(self) -> None:
+        """Tell `ctl status` and the like how things stand after the newest picture."""
+        if self._last is None:
+            return
+        result = self._last.result
+        objects = tuple(
+            ObjectStatus(o.object_id, str(o.state), o.reason, o.visible) for o in result.objects
+        )
+        status = LiveStatus(
+            result.step,
+            result.frame.index,
+            result.frame.time_ns / NS_PER_S,
+            inference_fps=self._rate(),
+            dropped=self._wiring.frames.dropped + self._wiring.results.dropped,
+            effect=self._compositor.effect.name,
+            hidden=self._compositor.panic,
+            objects=objects,
+        )
+        self._wiring.controls.publish(status)
 
     def _refresh_window(self) -> None:
         if self._window is None:

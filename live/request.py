@@ -15,6 +15,7 @@ from live.config_schema import Settings
 from live.config_tracker import apply_overrides
 from live.effects import EFFECT_NAMES, OPTIONS, EdgeOptions, Effect, ReplaceOptions
 from live.frames import U8
+from live.hotkey_names import parse_bindings
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
 from live.sinks import parse_sinks, same_place
@@ -79,6 +80,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     except ValueError as error:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
+    problems += parse_bindings(settings.hotkeys.keys)[1]
     effect = Effect()
     if request.effect in EFFECT_NAMES:
         try:

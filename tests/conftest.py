@@ -22,6 +22,8 @@ from typing import NoReturn, Protocol
 import cv2
 import pytest
 
+from live.control_files import folders
+
 REPO_ROOT = Path(__file__).resolve().parent.parent
 THREAD_GRACE_S = 2.0
 RUN_TIMEOUT_S = 120.0
@@ -76,6 +78,18 @@ def require_tool(name: str, apt_package: str) -> str:
 def repo_root() -> Path:
     """The checkout's root folder."""
     return REPO_ROOT
+
+
+@pytest.fixture
+def control_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of control sockets, elsewhere, so that other runs on this machine are not seen."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    for variable in ("XDG_RUNTIME_DIR", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(runtime))
+    monkeypatch.setenv("TMPDIR", str(runtime))  # for processes; below for this one
+    monkeypatch.setattr("tempfile.tempdir", str(runtime))
+    return folders()[0]
 
 
 @pytest.fixture(scope="session")

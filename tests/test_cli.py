@@ -148,10 +148,6 @@ def test_wrong_use_is_one_line(
         assert part in lines[-1]
 
 
-def test_ctl_is_of_a_later_release(run_cli: RunCli) -> None:
-    one_error(run_cli("ctl", "panic"), 2, "ctl", "not in this release")
-
-
 def test_wrong_prompt_as_a_process(run_cli: RunCli) -> None:
     one_error(run_cli(*DEMO, "--prompt", "point=5000,10"), 2, "point=5000,10", "854x480")
 

@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from live import doctor
-from live.doctor import Finding, Report, State, check_camera
+from live.config_controls import ControlSettings, HotkeySettings
+from live.doctor import (
+    Finding,
+    Report,
+    State,
+    check_camera,
+    check_control_folder,
+    check_hotkeys,
+)
 from live.sinks.virtualcam import mend_command
 from live.sources.camera import list_cameras, open_camera
 from run_live import main
@@ -46,23 +54,25 @@ def table_of(result: CliResult) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def test_the_table(run_cli: RunCli) -> None:
+def test_the_table(run_cli: RunCli, control_folder: Path) -> None:
     """Without display, virtual camera and perhaps camera everything else works: exit code 0."""
     result = run_cli("--doctor", *NO_SUCH)
     found = table_of(result)
     assert list(found) == [
-        *("camera", "virtual camera", "display", "hotkeys", "model nano", "ONNX Runtime"),
-        *("CUDA", "TensorRT"),
+        *("camera", "virtual camera", "display", "hotkeys", "ctl", "model nano"),
+        *("ONNX Runtime", "CUDA", "TensorRT"),
     ]
     assert found["model nano"][:2] == ("ok", f"5 files verified in {REPO_ROOT / 'engines/nano'}")
     assert found["ONNX Runtime"][0] == "ok"
     assert "CPUExecutionProvider" in found["ONNX Runtime"][1]
     assert found["virtual camera"][0] == "problem"
     assert found["virtual camera"][2] == mend_command()
-    assert found["hotkeys"][:2] == ("absent", "not in this release; keys work in the window")
+    assert found["ctl"] == ("ok", f"{control_folder} is yours alone", "")
     if sys.platform == "linux":
         assert found["display"][0] == "problem"
         assert "run_live.py --output video:out.mp4" in found["display"][2]
+        hotkeys = ("problem", "there is no display", "python run_live.py ctl hide")
+        assert found["hotkeys"] == hotkeys
     assert re.search(r"^\d problems?; the rest works without$", result.stdout, re.MULTILINE)
 
 
@@ -151,6 +161,40 @@ def test_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert broken.state is State.PROBLEM
     assert "gives no picture" in broken.details
     assert broken.mend
+
+
+def test_hotkeys_and_ctl_that_are_off(capsys: pytest.CaptureFixture[str]) -> None:
+    off = ("--set", "hotkeys.enabled=false", "--set", "control.socket=false")
+    assert main(["--doctor", *off]) == 0
+    found = rows(capsys.readouterr().out)
+    assert found["hotkeys"] == ("absent", "off; keys work in the window, and ctl", "")
+    assert found["ctl"] == ("absent", "off: control.socket", "")
+    assert "hotkeys.enabled: true" in check_hotkeys(HotkeySettings(), "darwin").details
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of Unix")
+def test_a_folder_of_ctl_that_others_can_open(control_folder: Path) -> None:
+    control_folder.mkdir()
+    control_folder.chmod(0o750)
+    found = check_control_folder(ControlSettings())
+    assert found.state is State.PROBLEM
+    assert "mode 750" in found.details
+    subprocess.run(found.mend, shell=True, check=True)  # the command mends it
+    assert check_control_folder(ControlSettings()).state is State.OK
+
+
+def test_hotkeys_name_what_mends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    wayland = check_hotkeys(HotkeySettings(), "linux")
+    assert wayland.state is State.PROBLEM
+    assert wayland.mend == "bind a desktop shortcut to: python run_live.py ctl hide"
+    monkeypatch.delenv("WAYLAND_DISPLAY")
+    monkeypatch.setitem(sys.modules, "pynput", None)  # as if it were not installed
+    missing = check_hotkeys(HotkeySettings(), "linux")
+    assert missing.details == "there is no package pynput"
+    assert missing.mend == 'pip install -c constraints.txt -e ".[hotkeys]"'
 
 
 def test_only_problems_count() -> None:

@@ -28,6 +28,7 @@ MAX_ARGUMENTS = 6
 MAY_PRINT = (
     "run_live.py",
     "live/command_line.py",
+    "live/ctl.py",
     "live/app.py",
     "bench/",
     "training/",
@@ -167,6 +168,12 @@ def test_pyvirtualcam_only_in_its_sink_and_inside_functions() -> None:
     """GPL-2.0 and optional: only a run that asks for a virtual camera loads it."""
     uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top == "pyvirtualcam"]
     assert [(i.path, i.at_import_time) for i in uses] == [("live/sinks/virtualcam.py", False)]
+
+
+def test_pynput_only_in_the_hotkeys_and_inside_functions() -> None:
+    """LGPL-3.0 and optional; and without a display it cannot even be imported."""
+    uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top in ("pynput", "Xlib")]
+    assert [(i.path, i.at_import_time) for i in uses] == [("live/hotkeys.py", False)]
 
 
 def test_cameras_are_opened_in_one_file() -> None:

@@ -146,6 +146,23 @@ def _opencv_version() -> str:
     return match.group(1)
 
 
+def install_hotkeys() -> None:
+    """Get the hotkeys' package for the tests; without it they are skipped.
+
+    pynput asks for evdev, which pip has to compile on Linux, and uses it on consoles only: left
+    out here, so that no compiler is needed.
+    """
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    wanted = tomllib.loads(text)["project"]["optional-dependencies"]["hotkeys"]
+    linux = sys.platform == "linux"
+    options = ["--no-deps"] if linux else []
+    more = ["python-xlib", "six"] if linux else []
+    try:
+        pip("install", "--quiet", "--constraint", "constraints.txt", *options, *wanted, *more)
+    except SetupError:
+        say("No pynput for this system: the tests of global hotkeys are skipped")
+
+
 def install_api_packages() -> None:
     """Unpack what tests compare our use of GPU libraries with; without it they are skipped.
 
@@ -220,6 +237,7 @@ def main() -> int:
         install_packages("test" if what == "test" else "")
         if what == "test":
             install_api_packages()
+            install_hotkeys()
     except SetupError as error:
         print(f"setup: {error}", file=sys.stderr)
         return 2

@@ -1,0 +1,263 @@
+"""Commands as text: one grammar for `ctl`, for the hotkeys of `config.yaml` and for their help.
+
+`FORMS` is the one list of what can be written; `parse_command` turns a line into the values of
+`live.commands`. `PinStep` has no word: it serves the window alone, which knows what is on screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from live.commands import (
+    Command,
+    CommitMask,
+    CycleCandidate,
+    HideFeed,
+    RemoveObject,
+    SetEffect,
+    UndoPrompt,
+)
+from live.config import ConfigError
+from live.effects import EFFECT_NAMES
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
+from live.prompts import check_prompt_texts, parse_prompts
+
+MAX_CYCLE: Final = 9
+
+_OBJECT_IDS: Final = range(MIN_OBJECT_ID, MAX_OBJECT_ID + 1)
+_OBJECT: Final = f"an object {MIN_OBJECT_ID}..{MAX_OBJECT_ID}"
+_SHIFTS: Final = tuple(n for n in range(-MAX_CYCLE, MAX_CYCLE + 1) if n)
+_SHIFT: Final = f"a number -{MAX_CYCLE}..{MAX_CYCLE} but 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """End the run as the window's quit key does."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskStatus:
+    """Give the state of the run; changes nothing."""
+
+
+Spoken: TypeAlias = Command | Quit | AskStatus
+
+
+class CommandError(ValueError):
+    """A text that is no command; one line: what, which value, what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a prompt's text is read against.
+
+    Attributes:
+        size_wh: Width and height of the source picture; coordinates must lie inside.
+        folder: Where relative file names start.
+    """
+
+    size_wh: tuple[int, int]
+    folder: Path = Path()
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One word of the grammar.
+
+    Attributes:
+        word: What the command begins with.
+        arguments: How what follows is written.
+        meaning: One line.
+    """
+
+    word: str
+    arguments: str
+    meaning: str
+
+    @property
+    def usage(self) -> str:
+        """The whole command as it is written."""
+        return f"{self.word} {self.arguments}".rstrip()
+
+
+FORMS: Final = (
+    Form("prompt", '"SPEC"', "point at an object, as --prompt does; at once, unless frame=N"),
+    Form("reset", "[ID]", "forget an object, or all"),
+    Form("undo", "[ID]", "take back the last prompt of an object, or of all"),
+    Form("cycle", "ID [N]", "the next larger mask for the last click, or N further (-1: smaller)"),
+    Form("commit", "ID", "keep the object's present mask in memory, like a prompt"),
+    Form(
+        "effect",
+        "NAME|next [ID]",
+        "change the effect, or an object's own; none ID: as it is",
+    ),
+    Form("hide", "[on|off]", "hide everything that leaves the program, or show it again"),
+    Form("quit", "", "end the run"),
+    Form("status", "", "the state of the run as JSON"),
+)
+_USAGE: Final = {form.word: form.usage for form in FORMS}
+
+
+def describe_commands() -> list[str]:
+    """Return one line for each command."""
+    width = max(len(form.usage) for form in FORMS)
+    return [f"{form.usage:<{width}}  {form.meaning}" for form in FORMS]
+
+
+def parse_command(text: str, place: Place | None = None) -> tuple[Spoken, ...]:
+    """Read one line.
+
+    Args:
+        text: Such as `reset 1` or `prompt "object=2 point=320,240"`; the quotes may be left out.
+        place: What prompts are checked against. None: only their form is, and nothing comes back
+            for them.
+
+    Returns:
+        One command; several where a prompt is `@FILE.jsonl`.
+
+    Raises:
+        CommandError: It is none, or names something that cannot be.
+    """
+    word, _, rest = text.strip().partition(" ")
+    if not word:
+        raise CommandError(f"no command given; expected one of {', '.join(_USAGE)}")
+    if word not in _USAGE:
+        raise CommandError(f"{word}: unknown command; expected one of {', '.join(_USAGE)}")
+    if word == "prompt":
+        return _read_prompt(rest.strip(), place)
+    return (_READERS[word](_Words(word, rest.split())),)
+
+
+class _Words:
+    """The words after a command's first one, taken from the left."""
+
+    def __init__(self, word: str, rest: Sequence[str]) -> None:
+        self._word = word
+        self._rest = list(rest)
+
+    def take(self) -> str | None:
+        """Return the next one, None where there is none."""
+        return self._rest.pop(0) if self._rest else None
+
+    def take_object(self) -> int | None:
+        """Return the next one as an object's number, None where there is none."""
+        text = self.take()
+        return None if text is None else self._whole(text, _OBJECT, _OBJECT_IDS)
+
+    def need_object(self) -> int:
+        """Return the next one as an object's number."""
+        return self._whole(self.take() or "", _OBJECT, _OBJECT_IDS)
+
+    def take_shift(self) -> int:
+        """Return the next one as how far to cycle, 1 where there is none."""
+        text = self.take()
+        return 1 if text is None else self._whole(text, _SHIFT, _SHIFTS)
+
+    def end(self) -> None:
+        """Refuse what is left over."""
+        if self._rest:
+            raise self.error(" ".join(self._rest), "nothing more")
+
+    def error(self, value: str, expected: str) -> CommandError:
+        """Return the error about a value."""
+        shown = f"{self._word} {value}".rstrip()
+        return CommandError(f"{shown}: expected {expected}, as in: {_USAGE[self._word]}")
+
+    def _whole(self, text: str, expected: str, allowed: Collection[int]) -> int:
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+            raise self.error(text, expected)
+        if int(text) not in allowed:
+            raise self.error(text, expected)
+        return int(text)
+
+
+def _read_reset(words: _Words) -> Spoken:
+    object_id = words.take_object()
+    words.end()
+    return RemoveObject(object_id)
+
+
+def _read_undo(words: _Words) -> Spoken:
+    object_id = words.take_object()
+    words.end()
+    return UndoPrompt(object_id)
+
+
+def _read_cycle(words: _Words) -> Spoken:
+    object_id, by = words.need_object(), words.take_shift()
+    words.end()
+    return CycleCandidate(object_id, by)
+
+
+def _read_commit(words: _Words) -> Spoken:
+    object_id = words.need_object()
+    words.end()
+    return CommitMask(object_id)
+
+
+_NO_EFFECT: Final = "none"
+_EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", _NO_EFFECT)
+
+
+def _read_effect(words: _Words) -> Spoken:
+    name = words.take()
+    if name not in _EFFECT_WORDS:
+        raise words.error(name or "", " | ".join(_EFFECT_WORDS))
+    object_id = words.need_object() if name == _NO_EFFECT else words.take_object()
+    words.end()
+    return SetEffect(None if name == "next" else name, object_id)
+
+
+def _read_hide(words: _Words) -> Spoken:
+    switch = words.take()
+    if switch not in (None, "on", "off"):
+        raise words.error(switch, "on or off, or nothing for the other of both")
+    words.end()
+    return HideFeed(None if switch is None else switch == "on")
+
+
+def _read_quit(words: _Words) -> Spoken:
+    words.end()
+    return Quit()
+
+
+def _read_status(words: _Words) -> Spoken:
+    words.end()
+    return AskStatus()
+
+
+_READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
+    "reset": _read_reset,
+    "undo": _read_undo,
+    "cycle": _read_cycle,
+    "commit": _read_commit,
+    "effect": _read_effect,
+    "hide": _read_hide,
+    "quit": _read_quit,
+    "status": _read_status,
+}
+
+
+def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
+    if len(spec) > 1 and spec[0] in "\"'" and spec.find(spec[0], 1) == len(spec) - 1:
+        spec = spec[1:-1].strip()
+    if not spec:
+        raise CommandError(
+            f"prompt: expected what to point at, such as point=320,240, as in: {_USAGE['prompt']}"
+        )
+    try:
+        if place is None:
+            check_prompt_texts([spec])
+            return ()
+        prompts = parse_prompts([spec], place.size_wh, folder=place.folder)
+    except ConfigError as error:
+        # one line: the reader of a socket, or of a log, gets no more
+        raise CommandError("; ".join(p.removeprefix("--") for p in error.problems)) from error
+    if not prompts:
+        raise CommandError(f"prompt {spec}: the file has no prompt; expected one or more lines")
+    # A running stream has long passed frame 0, which stands for "not said": the next frame it is.
+    return tuple(p if p.frame_index else replace(p, frame_index=None) for p in prompts)

@@ -1,0 +1,59 @@
+"""A control socket with a run behind it that is no more than its queues."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Final
+
+from live.commands import Command
+from live.control_desk import CommandDesk
+from live.control_files import Transport, open_runs
+from live.control_server import ControlServer
+from live.controls import Controls
+
+TRANSPORTS: Final[list[Transport]] = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
+STOP_S: Final = 5.0
+
+
+@contextmanager
+def running(
+    controls: Controls, transport: Transport | None = None, name: str = "demo"
+) -> Iterator[ControlServer]:
+    desk = CommandDesk(controls, (640, 360))
+    server = ControlServer(desk.answer, name, transport)
+    server.start()
+    try:
+        yield server
+    finally:
+        desk.close()
+        server.stop(STOP_S)
+
+
+@contextmanager
+def taking(controls: Controls, take: Callable[[Command], None]) -> Iterator[None]:
+    """A run that does something with each command."""
+    done = threading.Event()
+
+    def loop() -> None:
+        while not done.is_set():
+            for waiting in (controls.tracker, controls.feed):
+                while waiting.qsize():
+                    take(waiting.get())
+            done.wait(0.005)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def ask(command: str | None) -> dict[str, Any]:
+    (run,) = open_runs()
+    with closing(run):
+        return run.ask(command, 5.0)

@@ -1,0 +1,102 @@
+"""Which run `ctl` talks to: the only one, the named one, never a dead or a foreign one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from live.control_files import Conversation, Transport, endpoints, open_runs
+from live.controls import Controls
+from live.ctl import run_ctl
+from tests.helpers.control import TRANSPORTS, running
+
+
+@pytest.fixture(autouse=True)
+def folder(control_folder: Path) -> Path:
+    return control_folder
+
+
+DEAD_RUN = """
+import os, signal, sys
+from live.control_server import ControlServer
+ControlServer(lambda text, folder: None, "dead", sys.argv[1]).start()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal of Unix")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_what_dead_runs_leave_is_cleaned_up(
+    folder: Path, transport: Transport, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", DEAD_RUN, transport], check=False, timeout=60)
+    assert len(list(folder.iterdir())) == 2
+    (folder / "notes.txt").touch()  # what is none of ours stays
+    assert run_ctl(["hide"]) == 3
+    assert "no run to talk to; start one: python run_live.py" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_something_else_on_the_port_is_no_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder.mkdir(mode=0o700)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def serve() -> None:
+            connection, _ = other.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        row = {"port": other.getsockname()[1], "token": "x"}
+        (folder / "77.json").write_text(json.dumps(row))
+        assert run_ctl(["hide"]) == 3
+        thread.join()
+    assert "77 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"port": "x"}', '{"port": 99999, "token": ""}'])
+def test_a_broken_file_is_no_run(folder: Path, text: str) -> None:
+    folder.mkdir(mode=0o700)
+    (folder / "77.json").write_text(text)
+    assert open_runs() == []
+
+
+def test_two_runs_are_told_apart(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = Controls(4), Controls(4)
+    me = os.getpid()
+    with running(first, name="demo"):
+        monkeypatch.setattr(os, "getpid", lambda: me + 1)
+        with running(second, name="camera 0"):
+            assert run_ctl(["quit"]) == 2
+            said = capsys.readouterr().err
+            assert f"2 runs: {me} (demo), {me + 1} (camera 0); choose one with --pid N" in said
+            assert not first.stop.is_set()
+            assert run_ctl(["--pid", str(me + 1), "quit"]) == 0
+            assert second.stop.is_set()
+            assert not first.stop.is_set()
+            assert run_ctl([f"--pid={me}", "quit"]) == 0
+            assert first.stop.is_set()
+            assert run_ctl(["--pid", "1", "quit"]) == 3
+            assert "no run with process 1" in capsys.readouterr().err
+
+
+def test_the_file_says_which_way() -> None:
+    for transport in TRANSPORTS:
+        with running(Controls(4), transport):
+            (endpoint,) = endpoints()
+            assert endpoint.transport == transport
+            Conversation(endpoint).close()
