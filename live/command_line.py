@@ -37,7 +37,8 @@ OUTPUT_HELP = (
     "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
     "there is a display)"
 )
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--suggest")
+SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
+NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -69,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--check-config", action="store_true", help="check the settings and exit")
     add("--list-cameras", action="store_true", help="list the cameras and exit")
     add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
+    add("--suggest", type=Path, metavar="FILE.json", help=SUGGEST_HELP)
     add("--version", action="version", version=f"samcam {app.VERSION}")
     return parser
 
@@ -100,6 +102,7 @@ def parse(argv: Sequence[str]) -> Request:
         check_config=given.check_config,
         list_cameras=given.list_cameras,
         doctor=given.doctor,
+        suggest=given.suggest,
     )
 
 

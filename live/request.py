@@ -22,6 +22,7 @@ from live.sinks.base import SinkError
 from live.sinks.display import check_display
 from live.sources.base import CaptureError, SourceInfo
 from live.sources.images import PICTURE_SUFFIXES, read_picture
+from live.suggest_run import suggest_problems
 
 _LATER_EFFECTS: Final = ("transparent",)
 _LONGEST_ROW: Final = 1 << 16
@@ -46,6 +47,7 @@ class Request:
     check_config: bool = False
     list_cameras: bool = False
     doctor: bool = False
+    suggest: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     except ValueError as error:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
+    if request.suggest is not None:
+        problems += suggest_problems(request.outputs, request.prompts)
     effect = Effect()
     if request.effect in EFFECT_NAMES:
         try:
