@@ -27,6 +27,8 @@ from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
 from live.observer import ObservedSink, ObservedSource, StepFigures
 from live.pipeline import Wiring, run_pipeline
+from live.profile_saver import ProfileSaver
+from live.profiles import ProfileError, describe_profiles
 from live.progress import Progress
 from live.prompts import parse_prompts
 from live.render import RenderLoop, RenderOptions
@@ -40,6 +42,7 @@ from live.request import (
     plan_request,
 )
 from live.sinks import SinkOptions, open_sinks
+from live.sinks.base import SinkError
 from live.sinks.video import VideoOptions
 from live.sinks.virtualcam import VirtualCameraOptions
 from live.sinks.window import WindowOptions
@@ -64,6 +67,9 @@ def run(request: Request, interrupts: Interrupts) -> int:
     if request.list_cameras:
         cameras = list_cameras()
         print("\n".join(map(str, cameras)) if cameras else "no camera found")
+        return 0
+    if request.list_profiles:
+        print("\n".join(describe_profiles()))
         return 0
     path = request.config or default_config_path()
     plan = plan_request(request, path)
@@ -283,7 +289,9 @@ def add_prompts(tracker: Promptable, prompts: Sequence[Prompt]) -> None:
         raise ConfigError(problems)
 
 
-def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run) -> RenderLoop:
+def open_outputs(
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run, profiles: ProfileSaver
+) -> RenderLoop:
     """Open the outputs and return the render loop that owns them.
 
     Raises:
@@ -309,7 +317,7 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
         _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
     )
     compositor = Compositor(plan.effect, policy)
-    render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
+    render = RenderOptions(info.live, age_ms, profiles)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 
@@ -345,6 +353,23 @@ def _open_and_run(
             MetricsWriter(request.metrics) if request.metrics is not None else None,
         )
         opened.callback(run.close)
-        renderer = open_outputs(plan, outputs, info, run)
+        profiles = ProfileSaver(request.source, request.model, request.preset, request.save_profile)
+        renderer = open_outputs(plan, outputs, info, run, profiles)
         opened.pop_all()
-    return run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
+    code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
+    _finish_profile(profiles)
+    return code
+
+
+def _finish_profile(profiles: ProfileSaver) -> None:
+    """Save the profile that was asked for at the end, if one was.
+
+    Raises:
+        SinkError: It cannot be saved.
+    """
+    try:
+        said = profiles.finish()
+    except ProfileError as error:
+        raise SinkError(f"--save-profile: {error}") from error
+    if said is not None:
+        log.info("%s", said)

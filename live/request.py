@@ -17,6 +17,7 @@ from live.effects import EFFECT_NAMES, OPTIONS, EdgeOptions, Effect, ReplaceOpti
 from live.frames import U8
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
+from live.profiles import name_problems
 from live.sinks import parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
@@ -48,6 +49,8 @@ class Request:
     list_cameras: bool = False
     doctor: bool = False
     suggest: Path | None = None
+    save_profile: str | None = None
+    list_profiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     problems += _metrics_problems(request, path)
     if request.suggest is not None:
         problems += suggest_problems(request.outputs, request.prompts)
+    if request.save_profile is not None:
+        problems += name_problems(request.save_profile)
     effect = Effect()
     if request.effect in EFFECT_NAMES:
         try:

@@ -47,14 +47,14 @@ class SuggestRules:
     min_area: float = 0.0001
     max_area: float = 0.95
     max_overlap: float = 0.7
-    max_proposals: int = 64
+    max_proposals: int = 128
 
 
 SAM2_RULES: Final = SuggestRules()
 # nano believes less in itself than SAM 2 does, and its 64 x 64 masks have softer borders: chosen on
 # generated scenes (docs/accuracy.md), not on photographs.
 NANO_RULES: Final = SuggestRules(
-    points_per_side=16, predicted_iou=0.35, stability=0.5, min_area=0.001, max_overlap=0.5
+    points_per_side=16, predicted_iou=0.35, stability=0.5, min_area=0.001
 )
 
 
