@@ -224,6 +224,7 @@ def iou(folder: Path, index: int, ids: np.ndarray[Any, np.dtype[np.uint8]], valu
     return float((found & truth).sum() / (found | truth).sum())
 
 
+@pytest.mark.slow
 def test_the_next_start_finds_the_objects_again(run_cli: RunCli, nano_dir: Path) -> None:
     """As a user: one run saves at its end, the next has no prompt, and another effect."""
     short = ("--set", "source.demo_frames=12", "--set", "source.demo_size=[427, 240]")

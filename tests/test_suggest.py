@@ -146,6 +146,7 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_a_folder_is_proposed_picture_by_picture(
     run_cli: RunCli, tmp_path: Path, nano_dir: Path
 ) -> None:
