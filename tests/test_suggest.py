@@ -18,14 +18,15 @@ from bench.suggest import main as bench_suggest
 from engines.base import Array
 from engines.fake_backend import fake_networks
 from engines.sam2_graphs import DecoderOutput
+from live.commands import RemoveObject
 from live.config_suggest import SuggestSettings, suggest_rules
 from live.frames import F32, Mask
 from live.sources.demo_scene import DemoScene
 from live.suggest import NANO_RULES, SAM2_RULES, MaskGenerator, Proposal, SuggestRules
-from live.suggest_run import SuggestionsFile, encode_rle
+from live.suggest_run import Suggester, SuggestionsFile, encode_rle
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli
-from tests.helpers.tracker_networks import square_logits
+from tests.helpers.tracker_networks import frame, square_logits
 
 SIZE, WIDTH = 64, 16
 RULES = SuggestRules(4, predicted_iou=0.5, stability=0.9, min_area=0.01, max_area=0.5)
@@ -144,6 +145,35 @@ def read(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     jsonschema.validate(document, SCHEMA)
     return document
+
+
+def test_a_run_that_is_stopped_keeps_the_pictures_that_were_finished(tmp_path: Path) -> None:
+    """The one under way is left at the next point, and is not written."""
+    points = 0
+
+    def stopped() -> bool:
+        nonlocal points
+        points += 1
+        return points > RULES.points_per_side**2 + 3
+
+    def decode(feeds: Mapping[str, Array]) -> DecoderOutput:
+        masks = np.stack([square_logits(SIZE, 10, 20, 20)] * 4)
+        return DecoderOutput(masks, np.full(4, 0.9, np.float32), np.zeros((4, WIDTH), "f4"), 5.0)
+
+    target = tmp_path / "out.json"
+    report = SuggestionsFile(target, "pictures", "fake")
+    suggester = Suggester(fake_networks(decoder=decode), RULES, report, stopped)
+    (shown,) = suggester.step(frame(0)).objects
+    assert (shown.object_id, shown.box_xyxy_px) == (1, (100, 150, 300, 300))
+    assert suggester.step(frame(1)).objects == ()
+    assert points == RULES.points_per_side**2 + 4
+    with pytest.raises(ValueError, match="RemoveObject: not possible with --suggest"):
+        suggester.apply(RemoveObject())
+    assert not target.exists()
+    suggester.close()
+    (picture,) = read(target)["pictures"]
+    assert (picture["frame"], len(picture["proposals"])) == (0, 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
 
 
 @pytest.mark.slow
