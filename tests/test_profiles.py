@@ -241,6 +241,7 @@ def test_the_next_start_finds_the_objects_again(run_cli: RunCli, nano_dir: Path)
         assert iou(found.cwd / "m", index, ids, 2) > 0.8
 
 
+@pytest.mark.slow
 def test_an_object_of_another_picture_is_found(
     run_cli: RunCli, tmp_path: Path, nano_dir: Path
 ) -> None:

@@ -256,6 +256,7 @@ def test_wrong_use_gives_one_line(
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.slow
 def test_the_bench_program_writes_its_block(tmp_path: Path, nano_dir: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:suggest -->\nold\n<!-- /bench -->\n")
