@@ -36,9 +36,11 @@ __all__ = [
     "Manifest",
     "ModelFileError",
     "find_model",
+    "is_model_name",
     "load_model",
     "open_model",
     "rebuild_hint",
+    "user_data_folder",
     "user_model_folder",
     "write_manifest",
 ]
@@ -63,8 +65,8 @@ class _BackendClass(Protocol):
     def __call__(self, network: str, path: Path, options: EngineOptions) -> Backend: ...
 
 
-def user_model_folder() -> Path:
-    """Return the folder for models that are not part of the program; it need not exist."""
+def user_data_folder() -> Path:
+    """Return the folder for what the program keeps for this user; it need not exist."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -72,7 +74,17 @@ def user_model_folder() -> Path:
         base = home / "Library" / "Application Support"
     else:
         base = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
-    return base / "samcam" / "models"
+    return base / "samcam"
+
+
+def user_model_folder() -> Path:
+    """Return the folder for models that are not part of the program; it need not exist."""
+    return user_data_folder() / "models"
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a text names a known model, not a folder."""
+    return _folder_name(name) is not None
 
 
 def find_model(name: str) -> Path:

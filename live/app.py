@@ -6,22 +6,29 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
 from engines.options import TorchOptions
+from engines.sam2_graphs import Sam2Networks
 from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
+from live.config_suggest import suggest_rules
 from live.doctor import examine
 from live.frames import Prompt
+from live.independent import IndependentPictures, Promptable, check_independent
+from live.inference import Stepper
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
 from live.observer import ObservedSink, ObservedSource, StepFigures
 from live.pipeline import Wiring, run_pipeline
+from live.profile_saver import ProfileSaver
+from live.profiles import ProfileError, describe_profiles
 from live.progress import Progress
 from live.prompts import parse_prompts
 from live.remote_controls import RemoteControls, read_bindings
@@ -36,10 +43,12 @@ from live.request import (
     plan_request,
 )
 from live.sinks import SinkOptions, open_sinks
+from live.sinks.base import SinkError
 from live.sinks.video import VideoOptions
 from live.sinks.virtualcam import VirtualCameraOptions
 from live.sinks.window import WindowOptions
 from live.sources import SourceInfo, SourceOptions, VideoSource, list_cameras, open_source
+from live.suggest_run import Suggester, SuggestionsFile, to_suggest_for
 from live.summary import format_summary
 from live.tracker import Tracker
 from live.tracker_prompts import merge_prompts
@@ -60,6 +69,9 @@ def run(request: Request, interrupts: Interrupts) -> int:
         cameras = list_cameras()
         print("\n".join(map(str, cameras)) if cameras else "no camera found")
         return 0
+    if request.list_profiles:
+        print("\n".join(describe_profiles()))
+        return 0
     path = request.config or default_config_path()
     plan = plan_request(request, path)
     if request.doctor:
@@ -69,7 +81,8 @@ def run(request: Request, interrupts: Interrupts) -> int:
     if request.check_config:
         print(f"configuration is fine: {path or 'the defaults'}")
         return 0
-    outputs = choose_outputs(request.outputs)
+    default = ("none",) if request.suggest is not None else ()
+    outputs = choose_outputs(request.outputs or default)
     with logging_to_stderr():
         return _open_and_run(request, plan, outputs, interrupts)
 
@@ -97,7 +110,7 @@ class _Run:
     def execute(
         self,
         source: VideoSource,
-        tracker: Tracker,
+        tracker: Stepper,
         renderer: RenderLoop,
         interrupts: Interrupts,
         shutdown_s: float,
@@ -191,12 +204,11 @@ def source_options(settings: SourceSettings, watched: bool) -> SourceOptions:
     )
 
 
-def open_tracker(request: Request, plan: Plan) -> Tracker:
-    """Load the model and return a tracker that owns it.
+def load_networks(request: Request, plan: Plan) -> Sam2Networks:
+    """Load the model.
 
     Raises:
-        ConfigError: The settings do not fit the model.
-        EngineError: The model is missing or damaged, or cannot run.
+        EngineError: It is missing or damaged, or cannot run.
     """
     engine = plan.settings.engine
     chosen = engine.torch
@@ -205,7 +217,17 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         threads=engine.threads,
         torch=TorchOptions(chosen.device, chosen.precision, chosen.compile),
     )
-    networks = load_model(request.model, request.backend, options)
+    return load_model(request.model, request.backend, options)
+
+
+def open_tracker(request: Request, plan: Plan) -> Tracker:
+    """Load the model and return a tracker that owns it.
+
+    Raises:
+        ConfigError: The settings do not fit the model.
+        EngineError: The model is missing or damaged, or cannot run.
+    """
+    networks = load_networks(request, plan)
     try:
         return Tracker(networks, plan.tracker)
     except ValueError as error:
@@ -213,7 +235,49 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         raise ConfigError(f"tracker.bank.{error}") from error
 
 
-def add_prompts(tracker: Tracker, prompts: Sequence[Prompt]) -> None:
+def open_suggester(
+    request: Request, plan: Plan, path: Path, stopped: Callable[[], bool]
+) -> Suggester:
+    """Load the model and open the file for proposals.
+
+    Raises:
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file cannot be written.
+    """
+    networks = load_networks(request, plan)
+    try:
+        report = SuggestionsFile(path, request.source, networks.manifest.name)
+    except BaseException:
+        networks.close()
+        raise
+    rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
+    return Suggester(networks, rules, report, stopped)
+
+
+def open_stepper(
+    request: Request, plan: Plan, prompts: Sequence[Prompt], stopped: Callable[[], bool]
+) -> Stepper:
+    """Return the tracker with its prompts, or what stands in its place.
+
+    Raises:
+        ConfigError: The settings do not fit the model, or a prompt cannot be right.
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file for proposals cannot be written.
+    """
+    if request.suggest is not None:
+        return open_suggester(request, plan, request.suggest, stopped)
+    tracker: Promptable = open_tracker(request, plan)
+    if plan.settings.source.independent:
+        tracker = IndependentPictures(tracker)
+    try:
+        add_prompts(tracker, prompts)
+    except BaseException:
+        tracker.close()
+        raise
+    return tracker
+
+
+def add_prompts(tracker: Promptable, prompts: Sequence[Prompt]) -> None:
     """Give the command line's prompts to the tracker, those of a frame and object as one.
 
     Raises:
@@ -232,7 +296,9 @@ def add_prompts(tracker: Tracker, prompts: Sequence[Prompt]) -> None:
         raise ConfigError(problems)
 
 
-def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run) -> RenderLoop:
+def open_outputs(
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run, profiles: ProfileSaver
+) -> RenderLoop:
     """Open the outputs and return the render loop that owns them.
 
     Raises:
@@ -258,7 +324,7 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
         _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
     )
     compositor = Compositor(plan.effect, policy)
-    render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
+    render = RenderOptions(info.live, age_ms, profiles)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 
@@ -275,21 +341,44 @@ def _open_and_run(
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
         source = open_source(request.source, source_options(settings.source, is_watched(outputs)))
         opened.callback(source.close)
+        if request.suggest is not None:
+            source = to_suggest_for(source)
         info = source.info
+        if settings.source.independent:
+            check_independent(info)
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
         prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
         bindings = read_bindings(settings, info)
-        tracker = open_tracker(request, plan)
-        opened.callback(tracker.close)
-        add_prompts(tracker, prompts)
+        wiring = Wiring.build(
+            choose_pace(request.pace, info, outputs), settings.pipeline.command_queue
+        )
+        stepper = open_stepper(request, plan, prompts, wiring.stop.is_set)
+        opened.callback(stepper.close)
         run = _Run(
-            Wiring.build(choose_pace(request.pace, info, outputs), settings.pipeline.command_queue),
+            wiring,
             Metrics(),
             Progress(info.frame_count, settings.metrics.period_s),
             MetricsWriter(request.metrics) if request.metrics is not None else None,
         )
         opened.callback(run.close)
-        renderer = open_outputs(plan, outputs, info, run)
+        profiles = ProfileSaver(request.source, request.model, request.preset, request.save_profile)
+        renderer = open_outputs(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(run.wiring.controls, settings, info, bindings)
         opened.pop_all()
-    return run.execute(source, tracker, renderer, interrupts, settings.pipeline.shutdown_s)
+    code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
+    _finish_profile(profiles)
+    return code
+
+
+def _finish_profile(profiles: ProfileSaver) -> None:
+    """Save the profile that was asked for at the end, if one was.
+
+    Raises:
+        SinkError: It cannot be saved.
+    """
+    try:
+        said = profiles.finish()
+    except ProfileError as error:
+        raise SinkError(f"--save-profile: {error}") from error
+    if said is not None:
+        log.info("%s", said)

@@ -15,6 +15,7 @@ from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.interrupts import Interrupts
 from live.presets import PRESETS
+from live.profiles import TEXT_KEYS, load_profile
 from live.request import Request
 from live.sinks.base import SinkError
 from live.sources.base import CaptureError
@@ -37,7 +38,8 @@ OUTPUT_HELP = (
     "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
     "there is a display)"
 )
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--suggest")
+SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
+NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,13 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--source", default="0", metavar="SRC", help=SOURCE_HELP)
-    add("--model", default="nano", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
+    add("--profile", metavar="NAME", help="start as saved: source, model, preset, effect, objects")
+    add("--source", metavar="SRC", help=SOURCE_HELP)
+    add("--model", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
     add("--backend", default="auto", metavar="NAME", help=f"{' | '.join(BACKENDS)} (auto)")
-    add("--preset", default="default", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
+    add("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
     add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
-    add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)}")
+    add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
     add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
@@ -70,6 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--check-config", action="store_true", help="check the settings and exit")
     add("--list-cameras", action="store_true", help="list the cameras and exit")
     add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
+    add("--save-profile", metavar="NAME", help="save a profile when the run ends")
+    add("--list-profiles", action="store_true", help="list the saved profiles and exit")
+    add("--suggest", type=Path, metavar="FILE.json", help=SUGGEST_HELP)
     add("--version", action="version", version=f"samcam {app.VERSION}")
     return parser
 
@@ -84,14 +90,16 @@ def parse(argv: Sequence[str]) -> Request:
         if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
             raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")
     given = build_parser().parse_args(argv)
+    saved = None if given.profile is None else load_profile(given.profile)
+    # What is given wins over the profile, and that over the defaults.
+    chosen = {} if saved is None else {key: getattr(saved, key) for key in TEXT_KEYS}
+    chosen.update({key: vars(given)[key] for key in TEXT_KEYS if vars(given)[key] is not None})
+    objects = () if saved is None else saved.prompt_specs()
     return Request(
-        source=given.source,
-        model=given.model,
+        **chosen,
         backend=given.backend,
-        preset=given.preset,
-        prompts=tuple(given.prompt),
+        prompts=(*objects, *given.prompt),
         outputs=tuple(given.output),
-        effect=given.effect,
         pace=given.pace,
         metrics=given.metrics,
         config=given.config,
@@ -99,6 +107,9 @@ def parse(argv: Sequence[str]) -> Request:
         check_config=given.check_config,
         list_cameras=given.list_cameras,
         doctor=given.doctor,
+        suggest=given.suggest,
+        save_profile=given.save_profile,
+        list_profiles=given.list_profiles,
     )
 
 

@@ -17,12 +17,14 @@ from live.commands import (
     CycleCandidate,
     HideFeed,
     RemoveObject,
+    SaveProfile,
     SetEffect,
     UndoPrompt,
 )
 from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
+from live.profiles import name_problems
 from live.prompts import check_prompt_texts, parse_prompts
 
 MAX_CYCLE: Final = 9
@@ -95,6 +97,7 @@ FORMS: Final = (
         "change the effect, or an object's own; none ID: as it is",
     ),
     Form("hide", "[on|off]", "hide everything that leaves the program, or show it again"),
+    Form("profile", "save NAME", "remember source, effect and visible objects for --profile NAME"),
     Form("quit", "", "end the run"),
     Form("status", "", "the state of the run as JSON"),
 )
@@ -220,6 +223,17 @@ def _read_hide(words: _Words) -> Spoken:
     return HideFeed(None if switch is None else switch == "on")
 
 
+def _read_profile(words: _Words) -> Spoken:
+    verb, name = words.take(), words.take()
+    if verb != "save" or name is None:
+        raise words.error(" ".join(filter(None, (verb, name))), "save and a name")
+    words.end()
+    problems = name_problems(name)
+    if problems:
+        raise CommandError("; ".join(p.removeprefix("--") for p in problems))
+    return SaveProfile(name)
+
+
 def _read_quit(words: _Words) -> Spoken:
     words.end()
     return Quit()
@@ -237,6 +251,7 @@ _READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
     "commit": _read_commit,
     "effect": _read_effect,
     "hide": _read_hide,
+    "profile": _read_profile,
     "quit": _read_quit,
     "status": _read_status,
 }

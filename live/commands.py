@@ -68,10 +68,21 @@ class HideFeed:
     on: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SaveProfile:
+    """Save a profile of the newest picture; it changes nothing of the run, so it is not noted.
+
+    Attributes:
+        name: A profile's name or folder, as after `--profile`.
+    """
+
+    name: str
+
+
 TrackerCommand: TypeAlias = (
     Prompt | RemoveObject | UndoPrompt | CycleCandidate | CommitMask | PinStep
 )
-FeedCommand: TypeAlias = SetEffect | HideFeed
+FeedCommand: TypeAlias = SetEffect | HideFeed | SaveProfile
 Command: TypeAlias = TrackerCommand | FeedCommand
 
 

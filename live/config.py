@@ -106,6 +106,11 @@ def cross_check(settings: Settings) -> list[str]:
             f"source.retry_first_s: {source.retry_first_s:g}: expected at most "
             f"source.retry_max_s, {source.retry_max_s:g}"
         )
+    smallest, largest = settings.suggest.min_area, settings.suggest.max_area
+    if smallest is not None and largest is not None and smallest > largest:
+        problems.append(
+            f"suggest.min_area: {smallest:g}: expected at most suggest.max_area, {largest:g}"
+        )
     if not is_torch_device(settings.engine.torch.device):
         problems.append(
             f"engine.torch.device: {settings.engine.torch.device}: expected {TORCH_DEVICES}"

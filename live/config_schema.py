@@ -12,6 +12,7 @@ from engines.options import TORCH_PRECISIONS
 from live.config_controls import ControlSettings, HotkeySettings
 from live.config_effects import EffectSettings
 from live.config_fields import setting
+from live.config_suggest import SuggestSettings
 from live.config_tracker import TrackerOverrides
 
 FALLBACKS = ("hide_all", "hold", "passthrough")
@@ -47,6 +48,9 @@ class SourceSettings:
     )
     demo_size: tuple[int, int] = setting(
         (854, 480), "Width and height of the demo scene.", unit="px", low=16, high=8192
+    )
+    independent: bool = setting(
+        False, "Pictures of a folder have nothing to do with each other: forget all before each."
     )
     retry_first_s: float = setting(
         0.5,
@@ -197,6 +201,7 @@ class Settings:
     tracker: TrackerOverrides = field(default_factory=TrackerOverrides)
     effect: EffectSettings = field(default_factory=EffectSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    suggest: SuggestSettings = field(default_factory=SuggestSettings)
     window: WindowSettings = field(default_factory=WindowSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

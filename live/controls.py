@@ -19,6 +19,7 @@ from live.commands import (
     HideFeed,
     HoverAnswer,
     HoverRequest,
+    SaveProfile,
     SetEffect,
     TrackerCommand,
 )
@@ -93,7 +94,7 @@ class Controls:
     def send(self, command: Command) -> bool:
         """Hand a command over; False, and nothing is taken, where too many wait already."""
         try:
-            if isinstance(command, SetEffect | HideFeed):
+            if isinstance(command, SetEffect | HideFeed | SaveProfile):
                 self.feed.put_nowait(command)
             else:
                 self.tracker.put_nowait(command)

@@ -6,7 +6,7 @@ import queue
 from collections.abc import Callable
 from typing import Final
 
-from live.commands import FeedCommand, HideFeed, SetEffect
+from live.commands import FeedCommand, HideFeed, SaveProfile, SetEffect
 from live.compositor import Compositor
 from live.config import ConfigError
 from live.controls import Controls
@@ -20,7 +20,11 @@ class FeedControl:
     """Applies feed commands; render loop only."""
 
     def __init__(
-        self, controls: Controls, compositor: Compositor, build: Callable[[str], Effect]
+        self,
+        controls: Controls,
+        compositor: Compositor,
+        build: Callable[[str], Effect],
+        save_profile: Callable[[str], str] | None = None,
     ) -> None:
         """Connect the parts.
 
@@ -28,10 +32,12 @@ class FeedControl:
             controls: Commands come from it; what was done or refused goes to it.
             compositor: Changed by this object only.
             build: Makes an effect of a name; ConfigError where its settings do not allow that.
+            save_profile: Saves a profile of this name and says so; ValueError where it cannot.
         """
         self._controls = controls
         self._compositor = compositor
         self._build = build
+        self._save_profile = save_profile
 
     def apply(self, step: int) -> bool:
         """Apply every waiting command before `step` is composed; say whether anything changed."""
@@ -47,6 +53,8 @@ class FeedControl:
                 self._controls.refused(command, str(error))
                 continue
             self._controls.say(text)
+            if isinstance(command, SaveProfile):
+                continue
             self._controls.applied(command, step)
             changed = True
         return changed
@@ -62,6 +70,10 @@ class FeedControl:
                     raise ValueError(f"effect {name}: expected {' | '.join(EFFECT_NAMES)}")
                 self._compositor.use(self._build(name))
                 return f"effect {name}"
+            case SaveProfile(name):
+                if self._save_profile is None:
+                    raise ValueError(f"profile {name}: this run cannot save profiles")
+                return self._save_profile(name)
             case SetEffect(_, object_id):
                 raise ValueError(f"object {object_id}: expected an effect for all objects")
 

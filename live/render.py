@@ -14,6 +14,7 @@ from live.feed_control import FeedControl
 from live.frames import NS_PER_S, FrameResult
 from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
 from live.pipeline import Wiring
+from live.profile_saver import ProfileSaver
 from live.sinks import Outputs
 from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
@@ -33,10 +34,12 @@ class RenderOptions:
             signal be lost.
         max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
             window says so, and the outputs of a live source without signal show that instead.
+        profiles: Told of every result; saves profiles on command.
     """
 
     live_source: bool = False
     max_mask_age_ms: float = 500.0
+    profiles: ProfileSaver | None = None
 
 
 class RenderLoop:
@@ -64,7 +67,12 @@ class RenderLoop:
         """
         self._wiring = wiring
         self._compositor = compositor
-        self._control = FeedControl(wiring.controls, compositor, build_effect)
+        self._control = FeedControl(
+            wiring.controls,
+            compositor,
+            build_effect,
+            None if options.profiles is None else options.profiles.save,
+        )
         self._workers = outputs.workers
         self._window = outputs.window
         self._options = options
@@ -117,6 +125,8 @@ class RenderLoop:
     def _take(self, result: FrameResult) -> None:
         with Stopwatch(self._metrics, COMPOSE):
             composite = self._compositor.compose(result)
+        if self._options.profiles is not None:
+            self._options.profiles.see(result, self._compositor.effect.name)
         self._last, self._last_ns = composite, time.perf_counter_ns()
         self._arrivals_s.append(time.monotonic())
         if self._window is not None:

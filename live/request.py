@@ -18,11 +18,13 @@ from live.frames import U8
 from live.hotkey_names import parse_bindings
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
+from live.profiles import name_problems
 from live.sinks import parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
 from live.sources.base import CaptureError, SourceInfo
 from live.sources.images import PICTURE_SUFFIXES, read_picture
+from live.suggest_run import suggest_problems
 
 _LATER_EFFECTS: Final = ("transparent",)
 _LONGEST_ROW: Final = 1 << 16
@@ -47,6 +49,9 @@ class Request:
     check_config: bool = False
     list_cameras: bool = False
     doctor: bool = False
+    suggest: Path | None = None
+    save_profile: str | None = None
+    list_profiles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,10 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
     problems += parse_bindings(settings.hotkeys.keys)[1]
+    if request.suggest is not None:
+        problems += suggest_problems(request.outputs, request.prompts)
+    if request.save_profile is not None:
+        problems += name_problems(request.save_profile)
     effect = Effect()
     if request.effect in EFFECT_NAMES:
         try:

@@ -132,7 +132,6 @@ def test_check_config(
         (["--record", "out"], ["--record", "not in this release"]),
         (["--replay=out"], ["--replay", "not in this release"]),
         (["--smooth"], ["--smooth", "not in this release"]),
-        (["--suggest", "a.json"], ["--suggest", "not in this release"]),
         (["--surce", "demo"], ["--surce", "--help"]),
         (["--model"], ["--model", "expected one argument"]),
     ],
@@ -191,6 +190,10 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
         "--check-config",
         "--list-cameras",
         "--doctor",
+        "--suggest",
+        "--profile",
+        "--save-profile",
+        "--list-profiles",
         "virtualcam[:DEVICE]",
         "--version",
     ):
@@ -198,7 +201,6 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
     for absent in (
         "--record",
         "--replay",
-        "--suggest",
         "--smooth",
         "web",
         "transparent",

@@ -26,6 +26,7 @@ from live.commands import (
     HideFeed,
     PinStep,
     RemoveObject,
+    SaveProfile,
     SetEffect,
     UndoPrompt,
 )
@@ -36,6 +37,7 @@ PLACE = Place((640, 360))
 WORDS: list[tuple[str, Spoken]] = [
     ("reset 1", RemoveObject(1)),
     ("reset", RemoveObject(None)),
+    ("profile save desk", SaveProfile("desk")),
     ("undo", UndoPrompt(None)),
     ("undo 254", UndoPrompt(254)),
     ("cycle 2", CycleCandidate(2, 1)),

@@ -12,10 +12,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import run_live
 from live.command_text import parse_command
+from live.profiles import save_profile
 from tests.conftest import REPO_ROOT, RunCli, require_tool, skip_or_fail
 
 MAX_TRACKED_BYTES = 1_000_000
@@ -99,6 +101,11 @@ def test_command_lines_in_readme_are_accepted(
 ) -> None:
     """Every `run_live.py` or `samcam` line passes the checks that come before source and model."""
     monkeypatch.chdir(tmp_path)
+    for name in ("XDG_DATA_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    options = {"source": "0", "model": "nano", "preset": "default", "effect": "blur"}
+    picture = np.zeros((8, 8, 3), np.uint8)
+    save_profile("guitar", options, picture, {1: np.ones((8, 8), np.bool_)})
     found = 0
     for line in command_lines("README.md"):
         words = shlex.split(line)

@@ -1,0 +1,199 @@
+"""`python -m bench.suggest DATA_DIR`: how many labelled objects are proposed without a prompt.
+
+Runs the automatic mask generator of `--suggest` on the demo scene and on the photographs of
+DATA_DIR/stills. Exit codes: 0 fine, 2 wrong use or data, 4 model, 5 output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from bench.datasets import (
+    VOID_OR_BINARY,
+    DatasetError,
+    StillSet,
+    read_dataset,
+    read_object_ids,
+    read_picture,
+)
+from bench.environment import describe_environment, model_line
+from bench.metrics import compute_j
+from bench.report import ReportError, Table, number, table, write_block
+from engines.base import EngineError
+from engines.model_folder import load_model
+from engines.options import EngineOptions
+from engines.sam2_graphs import Sam2Networks
+from live.config import ConfigError, load_settings
+from live.config_suggest import suggest_rules
+from live.masks import upsample_logits
+from live.sources.demo_scene import DEMO_SEED, PERIOD, DemoScene
+from live.suggest import MaskGenerator, SuggestRules
+
+U8: TypeAlias = NDArray[np.uint8]
+
+FOUND_IOU: Final = 0.5
+DEMO_PICTURES: Final = 12
+DEMO_SIZE_WH: Final = (854, 480)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """A picture (H, W, 3) and its object ids (H, W)."""
+
+    image_bgr: U8
+    ids: U8
+
+
+@dataclass(frozen=True, slots=True)
+class SetScore:
+    """One set of pictures.
+
+    Attributes:
+        best: For each labelled object the IoU of the proposal that fits it best.
+        proposals: How many each picture got.
+        seconds: Time for all of them, encoding included.
+    """
+
+    name: str
+    best: tuple[float, ...]
+    proposals: tuple[int, ...]
+    seconds: float
+
+    @property
+    def recall(self) -> float:
+        """Share of the objects with a proposal of IoU 0.5 or more."""
+        return float(np.mean([iou >= FOUND_IOU for iou in self.best])) if self.best else 0.0
+
+
+def demo_pictures() -> Iterator[Labelled]:
+    """Frames from all over the demo scene, each with other bricks and leaves."""
+    for index in range(DEMO_PICTURES):
+        scene = DemoScene(DEMO_SIZE_WH, DEMO_SEED + index)
+        yield Labelled(*scene.render(index * PERIOD // DEMO_PICTURES))
+
+
+def still_pictures(stills: StillSet) -> Iterator[Labelled]:
+    """The photographs of a set.
+
+    Raises:
+        DatasetError: One cannot be read.
+    """
+    for picture, mask in stills.pairs:
+        yield Labelled(read_picture(picture), read_object_ids(mask))
+
+
+def score_set(
+    name: str, pictures: Iterator[Labelled], networks: Sam2Networks, rules: SuggestRules
+) -> SetScore:
+    """Make the proposals of every picture and compare each object with all of them."""
+    best: list[float] = []
+    counts: list[int] = []
+    seconds = 0.0
+    for picture in tqdm(pictures, desc=name, disable=None):
+        size_wh = (picture.ids.shape[1], picture.ids.shape[0])
+        begun = time.perf_counter()
+        features = networks.encode_image(picture.image_bgr)
+        generator = MaskGenerator(networks, features, size_wh, rules)
+        for _ in generator:
+            pass
+        seconds += time.perf_counter() - begun
+        valid = picture.ids != VOID_OR_BINARY
+        objects = [int(v) for v in np.unique(picture.ids) if v not in (0, VOID_OR_BINARY)]
+        found = dict.fromkeys(objects, 0.0)
+        for proposal in generator.proposals:
+            mask = (upsample_logits(proposal.mask_logits, size_wh) > 0) & valid
+            for value in objects:
+                found[value] = max(found[value], compute_j(mask, picture.ids == value))
+        best += found.values()
+        counts.append(len(generator.proposals))
+    return SetScore(name, tuple(best), tuple(counts), seconds)
+
+
+def scores_table(scores: Sequence[SetScore]) -> Table:
+    """One row a set."""
+    return table(
+        ("set", "pictures", "objects", "recall", "mean best IoU", "proposals", "s/picture"),
+        [
+            [
+                score.name,
+                str(len(score.proposals)),
+                str(len(score.best)),
+                number(score.recall),
+                number(float(np.mean(score.best)) if score.best else None),
+                number(float(np.mean(score.proposals)) if score.proposals else None, 1),
+                number(score.seconds / max(1, len(score.proposals)), 1),
+            ]
+            for score in scores
+        ],
+    )
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; wrong use exits with code 2."""
+    parser = argparse.ArgumentParser(prog="python -m bench.suggest", description=__doc__)
+    parser.add_argument("data", type=Path, nargs="?", metavar="DATA_DIR")
+    parser.add_argument("--model", default="nano", help="model name or folder")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument("--threads", type=int, default=2, help="threads of one network")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="suggest.KEY=VALUE"
+    )
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="replace its block bench:suggest"
+    )
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace) -> tuple[str, Table]:
+    """Run everything; return where and with what, and the table.
+
+    Raises:
+        ConfigError, DatasetError, EngineError: See the exit codes.
+    """
+    settings = load_settings(None, options.set).suggest
+    still_sets = read_dataset(options.data).still_sets if options.data is not None else ()
+    engine = EngineOptions(threads=options.threads)
+    with load_model(options.model, options.backend, engine) as networks:
+        rules = suggest_rules(settings, networks.manifest.name)
+        scores = [score_set("demo", demo_pictures(), networks, rules)]
+        for stills in still_sets:
+            scores.append(score_set(stills.name, still_pictures(stills), networks, rules))
+    environment = describe_environment()
+    lines = [model_line(options.model), *environment.lines(), f"threads {options.threads}"]
+    lines.append(str(rules))
+    return "\n".join(lines), scores_table(scores)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    options = parse_arguments(arguments)
+    try:
+        header, body = measure(options)
+        print(f"{header}\n\n{body.plain()}")
+        if options.markdown is not None:
+            head = "\n".join(f"- {line}" for line in header.splitlines())
+            write_block(options.markdown, "suggest", f"{head}\n\n{body.markdown()}")
+    except (ConfigError, DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except EngineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 4
+    except ReportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 5
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

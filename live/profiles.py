@@ -1,0 +1,298 @@
+"""Profiles: source, model, preset, effect and objects, remembered as a folder for the next start.
+
+A folder holds `profile.json` (docs/schemas/profile.schema.json), one reference picture and one
+mask per object. Pictures have names of their own in each saving and `profile.json` is replaced
+last, in one move, so a profile is always the old one or the new one, whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+
+from engines.model_folder import user_data_folder
+from live.config import ConfigError
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
+
+PROFILE_FILE: Final = "profile.json"
+TEXT_KEYS: Final = ("source", "model", "preset", "effect")
+_VERSION: Final = 1
+_MAX_BYTES: Final = 1 << 20
+_NAME: Final = re.compile(r"\w[\w .-]{0,62}")
+_FILE: Final = re.compile(r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png")
+_STALE_PART: Final = re.compile(r"profile\.json-[0-9a-f]{8}\.part")
+_KEYS: Final = ("version", "saved", *TEXT_KEYS, "picture", "objects")
+_MODE: Final = 0o700  # pictures of somebody's room: for this user only
+
+
+class ProfileError(ValueError):
+    """A profile cannot be saved; one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A loaded profile.
+
+    Attributes:
+        folder: Where it is.
+        saved: Date and time, ISO 8601.
+        source, model, preset, effect: As on the command line.
+        picture: File name of the reference picture.
+        masks: Object id to the file name of its mask.
+    """
+
+    folder: Path
+    saved: str
+    source: str
+    model: str
+    preset: str
+    effect: str
+    picture: str
+    masks: dict[int, str]
+
+    def prompt_specs(self) -> tuple[str, ...]:
+        """Return its objects as `--prompt` takes them: masks of another picture.
+
+        Raises:
+            ConfigError: The folder's name cannot be written as a prompt.
+        """
+        return tuple(
+            f"mask={self._quoted(name)} image={self._quoted(self.picture)} object={object_id}"
+            for object_id, name in sorted(self.masks.items())
+        )
+
+    def _quoted(self, name: str) -> str:
+        text = str((self.folder / name).absolute())
+        for quote in "\"'":
+            if quote not in text:
+                return f"{quote}{text}{quote}"
+        raise ConfigError(f"--profile {self.folder}: expected a folder without ' or \" in its name")
+
+
+def profiles_folder() -> Path:
+    """Return the folder of profiles that go by name; it need not exist."""
+    return user_data_folder() / "profiles"
+
+
+def profile_folder(name: str) -> Path:
+    """Return the folder of a profile: a name, or a path, which has a separator in it.
+
+    Raises:
+        ConfigError: A name with other characters than letters, digits, spaces and . _ -
+    """
+    if "/" in name or os.sep in name:
+        return Path(name).expanduser()
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"profile {name!r}: expected a name of at most 63 letters, digits, spaces and . _ - "
+            "that starts with a letter or digit, or a folder such as ./profiles/guitar"
+        )
+    return profiles_folder() / name
+
+
+def name_problems(name: str) -> list[str]:
+    """Return what is wrong with a profile's name, one line each."""
+    try:
+        profile_folder(name)
+    except ConfigError as error:
+        return list(error.problems)
+    return []
+
+
+def load_profile(name: str) -> Profile:
+    """Read a profile; its pictures are read later, as those of any prompt.
+
+    Raises:
+        ConfigError: There is none, or it is damaged; one line.
+    """
+    folder = profile_folder(name)
+    path = folder / PROFILE_FILE
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        known = ", ".join(saved_profiles()) or "none"
+        raise ConfigError(
+            f"--profile {name}: {path}: {error.strerror or error}; saved profiles: {known}"
+        ) from error
+    try:
+        return _parse(folder, data)
+    except ValueError as error:
+        raise ConfigError(
+            f"--profile {name}: {path}: {error}; save it anew, or remove the folder"
+        ) from error
+
+
+def saved_profiles() -> list[str]:
+    """Return the names of the profiles in the user's folder, sorted."""
+    try:
+        return sorted(
+            item.name for item in profiles_folder().iterdir() if (item / PROFILE_FILE).is_file()
+        )
+    except OSError:
+        return []
+
+
+def describe_profiles() -> Iterator[str]:
+    """Give one line per saved profile, and where they are."""
+    for name in saved_profiles():
+        try:
+            profile = load_profile(name)
+        except ConfigError as error:
+            yield f"{name}: {error}"
+            continue
+        objects = ", ".join(map(str, sorted(profile.masks)))
+        yield (
+            f"{name}: objects {objects}; source {profile.source}, model {profile.model}, effect "
+            f"{profile.effect}; saved {profile.saved}"
+        )
+    yield f"profiles are folders in {profiles_folder()}; remove one to forget it"
+
+
+def save_profile(
+    name: str, options: dict[str, str], picture_bgr: U8, masks: dict[int, Mask]
+) -> Path:
+    """Write a profile, or replace the one of that name.
+
+    Args:
+        name: As for `profile_folder`.
+        options: Values for source, model, preset and effect.
+        picture_bgr: (H, W, 3) reference picture.
+        masks: (H, W) mask of each object on it; at least one, none empty.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ProfileError: The name is not one, the folder holds something else, or it cannot be
+            written.
+    """
+    try:
+        folder = profile_folder(name)
+    except ConfigError as error:
+        raise ProfileError(str(error)) from error
+    if folder.exists() and not (folder / PROFILE_FILE).is_file() and not _is_empty(folder):
+        raise ProfileError(
+            f"profile {name}: {folder} holds something else; expected a new folder or a profile"
+        )
+    stamp = secrets.token_hex(4)
+    files = {f"picture-{stamp}.png": picture_bgr}
+    for object_id, mask in sorted(masks.items()):
+        files[f"object_{object_id}_mask-{stamp}.png"] = mask.astype(np.uint8) * 255
+    picture, *mask_names = files
+    document = {
+        "version": _VERSION,
+        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{key: options[key] for key in TEXT_KEYS},
+        "picture": picture,
+        "objects": [
+            {"object": object_id, "mask": file}
+            for object_id, file in zip(sorted(masks), mask_names, strict=True)
+        ],
+    }
+    partial = folder / f"{PROFILE_FILE}-{stamp}.part"
+    try:
+        folder.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        for file, pixels in files.items():
+            (folder / file).write_bytes(_png(pixels))
+        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        partial.replace(folder / PROFILE_FILE)
+    except OSError as error:
+        for file in (*files, partial.name):
+            with suppress(OSError):
+                (folder / file).unlink(missing_ok=True)
+        raise ProfileError(
+            f"profile {name}: {folder}: cannot be written: {error.strerror or error}"
+        ) from error
+    _sweep(folder, set(files))
+    return folder
+
+
+def _png(pixels: U8) -> bytes:
+    done, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise OSError("a picture could not be encoded")
+    return data.tobytes()
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:
+        return False
+
+
+def _sweep(folder: Path, keep: set[str]) -> None:
+    """Remove what earlier savings left; what cannot be removed does no harm."""
+    with suppress(OSError):
+        for item in list(folder.iterdir()):
+            old = _FILE.fullmatch(item.name) or _STALE_PART.fullmatch(item.name)
+            if old and item.name not in keep:
+                item.unlink(missing_ok=True)
+
+
+def _parse(folder: Path, data: bytes) -> Profile:
+    """Check the document.
+
+    Raises:
+        ValueError: Says what is wrong; one line.
+    """
+    if len(data) > _MAX_BYTES:
+        raise ValueError(f"larger than {_MAX_BYTES} bytes; expected a profile")
+    try:
+        row: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("not valid JSON") from error
+    if not isinstance(row, dict) or set(row) != set(_KEYS):
+        raise ValueError(f"expected an object with the keys {', '.join(_KEYS)}")
+    if row["version"] != _VERSION:
+        raise ValueError(f"version {row['version']}: expected {_VERSION}")
+    for key in ("saved", *TEXT_KEYS):
+        if not isinstance(row[key], str) or not row[key]:
+            raise ValueError(f"{key}: expected text")
+    return Profile(
+        folder=folder,
+        saved=row["saved"],
+        picture=_file_name(row["picture"], "picture"),
+        masks=_parse_masks(row["objects"]),
+        **{key: row[key] for key in TEXT_KEYS},
+    )
+
+
+def _parse_masks(rows: Any) -> dict[int, str]:
+    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
+        raise ValueError("objects: expected a list of at least one")
+    masks: dict[int, str] = {}
+    for row in rows:
+        if not isinstance(row, dict) or set(row) != {"object", "mask"}:
+            raise ValueError("objects: expected the keys object and mask in each")
+        object_id = row["object"]
+        if (
+            not isinstance(object_id, int)
+            or isinstance(object_id, bool)
+            or not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID
+            or object_id in masks
+        ):
+            raise ValueError(
+                f"object {object_id!r}: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once"
+            )
+        masks[object_id] = _file_name(row["mask"], f"object {object_id}, mask")
+    return masks
+
+
+def _file_name(value: Any, what: str) -> str:
+    """Check that a file lies in the profile's own folder."""
+    if not isinstance(value, str) or not _FILE.fullmatch(value):
+        raise ValueError(f"{what}: {value!r}: expected the name of a file that a saving wrote")
+    return value
