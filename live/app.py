@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Final
 
@@ -18,12 +18,18 @@ from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
 from live.doctor import examine
 from live.frames import Prompt
+from live.inference import StepObserver
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
 from live.observer import ObservedSink, ObservedSource, StepFigures
 from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.prompts import parse_prompts
+from live.recording.options import check_recording_options
+from live.recording.recorder import Recorder, prepare_folder
+from live.recording.replay import Recording
+from live.recording.session import Session, make_recorder
+from live.recording.sources import RecordedSource
 from live.render import RenderLoop, RenderOptions
 from live.request import (
     Plan,
@@ -59,7 +65,11 @@ def run(request: Request, interrupts: Interrupts) -> int:
         cameras = list_cameras()
         print("\n".join(map(str, cameras)) if cameras else "no camera found")
         return 0
-    path = request.config or default_config_path()
+    check_recording_options(request)
+    recording = None if request.replay is None else Recording.open(request.replay)
+    if recording is not None:
+        request = recording.request(request)
+    path = request.config or (default_config_path() if recording is None else None)
     plan = plan_request(request, path)
     if request.doctor:
         report = examine(request, plan)
@@ -70,7 +80,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
         return 0
     outputs = choose_outputs(request.outputs)
     with logging_to_stderr():
-        return _open_and_run(request, plan, outputs, interrupts)
+        return _open_and_run(request, plan, outputs, interrupts, recording)
 
 
 class _Run:
@@ -88,8 +98,18 @@ class _Run:
         self.metrics = metrics
         self._progress = progress
         self._writer = writer
+        self._recorder: Recorder | None = None
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
         metrics.watch_drops("results", lambda: wiring.results.dropped)
+
+    def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:
+        """Have this run recorded; return the source to run on."""
+        self._recorder = recorder
+        self.wiring.controls.watch(recorder.command)
+        if not recorder.keeps_pictures:
+            return source
+        self.metrics.watch_drops("recording", lambda: recorder.dropped)
+        return RecordedSource(source, recorder, self.wiring.pace == "all", self.wiring.stop)
 
     def execute(
         self,
@@ -104,10 +124,18 @@ class _Run:
         Raises:
             BaseException: What stopped the run, unless it was the first signal.
         """
-        observe = StepFigures(self.metrics, self.wiring.frames, self._writer, self._progress)
+        observe: StepObserver = StepFigures(
+            self.metrics, self.wiring.frames, self._writer, self._progress
+        )
+        if self._recorder is not None:
+            observe = self._recorder.observing(observe)
         ending = "stopped by an error"
         try:
-            with interrupts.graceful(self.wiring.stop), self._progress.log_above_bar():
+            with (
+                interrupts.graceful(self.wiring.stop),
+                self._progress.log_above_bar(),
+                self._recorder or nullcontext(),
+            ):
                 ended = run_pipeline(
                     self.wiring,
                     ObservedSource(source, self.metrics),
@@ -260,17 +288,38 @@ def _fallback(word: str | None) -> Fallback | None:
     return None if word is None else Fallback(word)
 
 
+def _open_frames(
+    request: Request, options: SourceOptions, recording: Recording | None
+) -> VideoSource:
+    """Open the source, or the frames of a recording."""
+    if recording is None:
+        return open_source(request.source, options)
+    recording.check_model(request.model, VERSION)
+    return recording.open_source(request.source, options, request.pace == "recorded")
+
+
 def _open_and_run(
-    request: Request, plan: Plan, outputs: Sequence[str], interrupts: Interrupts
+    request: Request,
+    plan: Plan,
+    outputs: Sequence[str],
+    interrupts: Interrupts,
+    recording: Recording | None,
 ) -> int:
     """Open everything, cheapest failure first, run, and return the exit code."""
     settings = plan.settings
+    if request.record is not None:
+        prepare_folder(request.record)
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
-        source = open_source(request.source, source_options(settings.source, is_watched(outputs)))
+        options = source_options(settings.source, is_watched(outputs))
+        source = _open_frames(request, options, recording)
         opened.callback(source.close)
         info = source.info
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
-        prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
+        prompts: Sequence[Prompt] = (
+            parse_prompts(request.prompts, info.size_wh, info.frame_count)
+            if recording is None
+            else recording.prompts
+        )
         tracker = open_tracker(request, plan)
         opened.callback(tracker.close)
         add_prompts(tracker, prompts)
@@ -281,6 +330,11 @@ def _open_and_run(
             MetricsWriter(request.metrics) if request.metrics is not None else None,
         )
         opened.callback(run.close)
+        if recording is not None:
+            run.wiring.controls.script = recording.script(request)
+        if request.record is not None:
+            session = Session(request, settings, info, prompts, run.wiring.pace, VERSION)
+            source = run.record(make_recorder(session, request.record), source)
         renderer = open_outputs(plan, outputs, info, run)
         opened.pop_all()
     return run.execute(source, tracker, renderer, interrupts, settings.pipeline.shutdown_s)

@@ -37,7 +37,11 @@ OUTPUT_HELP = (
     "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
     "there is a display)"
 )
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--suggest")
+NOT_IN_THIS_RELEASE = ("--smooth", "--suggest")
+PACE_HELP = (
+    "live: newest frame wins; all: every frame, in order; recorded: with --replay, exactly the "
+    "frames that were processed"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,7 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
     add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)}")
-    add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
+    add("--pace", metavar="NAME", help=PACE_HELP)
+    add("--record", type=Path, metavar="DIR", help="record the run, in a new or empty folder")
+    add("--replay", type=Path, metavar="DIR", help="run a recording again")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
@@ -100,6 +106,9 @@ def parse(argv: Sequence[str]) -> Request:
         check_config=given.check_config,
         list_cameras=given.list_cameras,
         doctor=given.doctor,
+        record=given.record,
+        replay=given.replay,
+        given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
     )
 
 

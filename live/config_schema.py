@@ -175,6 +175,22 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """How --record keeps the pictures of cameras and URLs."""
+
+    lossless: bool = setting(
+        False, "Keep every pixel as it was: a replay's masks are then the same, files are larger."
+    )
+    crf: int = setting(
+        16,
+        "Quality of lossy pictures: lower is better and larger.",
+        unit="x264 CRF",
+        low=0,
+        high=51,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Figures while running."""
 
@@ -199,3 +215,4 @@ class Settings:
     window: WindowSettings = field(default_factory=WindowSettings)
     pipeline: PipelineSettings = field(default_factory=PipelineSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    record: RecordSettings = field(default_factory=RecordSettings)

@@ -115,8 +115,12 @@ class FragmentedMp4:
         # zerolatency: one packet per frame, in order, nothing buffered in the encoder.
         options = {"preset": encoding.preset, "tune": "zerolatency", "forced-idr": "1"}
         options |= {"qp": "0"} if encoding.lossless else {"crf": str(encoding.crf)}
-        codec = "libx264rgb" if encoding.lossless else "libx264"
-        stream = self._container.add_stream(codec, options=options)
+        add = self._container.add_stream
+        stream = (
+            add("libx264rgb", options=options)
+            if encoding.lossless
+            else add("libx264", options=options)
+        )
         context = stream.codec_context
         context.thread_count = 1  # the other cores are for inference
         context.time_base = stream.time_base = Fraction(1, TICKS_PER_S)
