@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jsonschema
 import numpy as np
+from PIL import Image
 
+from live.frames import U8
 from live.sinks.fragmented import H264, FragmentedMp4
 from live.sinks.video import to_i420
 from live.sources.demo_scene import DemoScene
@@ -60,15 +61,19 @@ def common_masks(first: Path, second: Path) -> list[str]:
     return names
 
 
+def object_ids(path: Path) -> U8:
+    """Return the object id of each pixel of a palette PNG."""
+    with Image.open(path) as picture:
+        return np.asarray(picture, np.uint8)
+
+
 def mean_iou(first: Path, second: Path) -> float:
     """Return the mean IoU of the objects in the pictures that both folders have."""
     found = []
     for path in sorted(first.glob("*.png")):
         if not (second / path.name).exists():
             continue
-        one, other = (cv2.imread(str(f / path.name), cv2.IMREAD_UNCHANGED) for f in (first, second))
-        if one.ndim == 3:
-            one, other = one[..., 0], other[..., 0]
+        one, other = object_ids(path), object_ids(second / path.name)
         for value in np.unique(one[one > 0]):
             union = ((one == value) | (other == value)).sum()
             found.append(float(((one == value) & (other == value)).sum() / union))
