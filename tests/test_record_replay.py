@@ -51,6 +51,7 @@ def errors(capsys: pytest.CaptureFixture[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.slow
 def test_a_file_is_replayed_bit_for_bit_by_the_real_command(
     run_cli: RunCli, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_mask_prompts_and_a_folder(tmp_path: Path) -> None:
     assert np.count_nonzero(object_ids(tmp_path / "b" / "00000.png")) > 500
 
 
+@pytest.mark.slow
 def test_commands_at_their_step_and_other_settings(tmp_path: Path) -> None:
     """What took effect before a step does so again, in the masks and in the feed."""
     assert main([*SHORT, *PROMPTS, "--record", "rec", "--output", "none"]) == 0
@@ -142,6 +144,7 @@ def frames_of(name: str) -> list[np.ndarray]:
         return [frame.to_ndarray(format="bgr24") for frame in container.decode(video=0)]
 
 
+@pytest.mark.slow
 def test_pictures_of_a_url_lossless_and_lossy(tmp_path: Path) -> None:
     """What cannot be read again is in the recording: every bit, or nearly."""
     clip = write_clip(tmp_path / "clip.mp4", 10)

@@ -219,6 +219,8 @@ class Recorder:
                 files.write(item)
                 self._steps += isinstance(item, _Step)
             files.close()
+            if self._error is not None:  # something was not taken: the header stays as it is
+                return
             end = replace(
                 self._header, complete=True, steps=self._steps, pictures_dropped=self._dropped
             )

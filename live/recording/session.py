@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from live.recording.values import Arrays, encode_command
 from live.request import Request
 from live.sinks.fragmented import H264
 from live.sources.base import CaptureError, SourceInfo
+
+_log = logging.getLogger(__name__)
 
 _ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
 
@@ -97,6 +100,7 @@ def _source_record(session: Session) -> SourceRecord:
     path = mark = pictures = None
     if info.kind in _ON_DISK:
         place = Path(info.name).expanduser().resolve()
+        _log.info("recording: reading %s once, for its hash", place)
         try:
             path, mark = str(place), fingerprint(place)
         except OSError as error:
