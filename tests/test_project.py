@@ -16,6 +16,7 @@ import pytest
 
 import run_live
 from tests.conftest import REPO_ROOT, RunCli, require_tool, skip_or_fail
+from tests.helpers.recordings import one_step
 
 MAX_TRACKED_BYTES = 1_000_000
 MAY_BE_LARGE = ("engines/nano/", "training/checkpoint/")
@@ -98,6 +99,7 @@ def test_command_lines_in_readme_are_accepted(
 ) -> None:
     """Every `run_live.py` or `samcam` line passes the checks that come before source and model."""
     monkeypatch.chdir(tmp_path)
+    one_step(tmp_path / "talk")  # what the lines with --replay read
     found = 0
     for line in command_lines("README.md"):
         words = shlex.split(line)

@@ -29,6 +29,7 @@ from tests.helpers.recordings import (
     json_rows,
     mean_iou,
     object_ids,
+    one_step,
     write_clip,
 )
 from tests.helpers.synthetic_video import MjpegServer, serve_file
@@ -360,22 +361,7 @@ def test_damaged_recordings_are_one_line(
     name: str, content: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "r"
-    shutil.copytree(damage_base(tmp_path), folder)
+    one_step(folder)
     (folder / name).write_text(content)
     assert main(["--replay", "r", "--output", "none"]) == 3
     assert said in errors(capsys)
-
-
-def damage_base(tmp_path: Path) -> Path:
-    """Return a recording of one step, made once by hand from the format's own writer."""
-    from live.config_schema import Settings
-    from live.recording.header import Header, SourceRecord, write_header
-    from live.recording.session import flat_settings
-
-    folder = tmp_path / "base"
-    folder.mkdir()
-    source = SourceRecord("demo", "demo", SIZE_WH, 30.0)
-    words = ("nano", "0" * 64, "auto", "default", "highlight", "all")
-    write_header(folder, Header("0.1.0", source, *words, flat_settings(Settings())))
-    (folder / "steps.jsonl").write_text('{"step": 0, "frame": 0, "time_ns": 0}\n')
-    return folder

@@ -10,7 +10,10 @@ import jsonschema
 import numpy as np
 from PIL import Image
 
+from live.config_schema import Settings
 from live.frames import U8
+from live.recording.header import Header, SourceRecord, write_header
+from live.recording.session import flat_settings
 from live.sinks.fragmented import H264, FragmentedMp4
 from live.sinks.video import to_i420
 from live.sources.demo_scene import DemoScene
@@ -92,6 +95,15 @@ def check_schemas(recording: Path) -> None:
         rows = [json.loads(path.read_text())] if path.suffix == ".json" else json_rows(path)
         for row in rows:
             jsonschema.validate(row, schema)
+
+
+def one_step(folder: Path) -> None:
+    """Write a recording of one step of the demo, without running it."""
+    folder.mkdir()
+    source = SourceRecord("demo", "demo", SIZE_WH, 30.0)
+    words = ("nano", "0" * 64, "auto", "default", "highlight", "all")
+    write_header(folder, Header("0.1.0", source, *words, flat_settings(Settings())))
+    (folder / "steps.jsonl").write_text('{"step": 0, "frame": 0, "time_ns": 0}\n')
 
 
 def add_command(recording: Path, step: int, command: dict[str, Any]) -> None:
