@@ -22,7 +22,7 @@ from live.config_suggest import suggest_rules
 from live.doctor import examine
 from live.frames import Prompt
 from live.independent import IndependentPictures, Promptable, check_independent
-from live.inference import Stepper
+from live.inference import StepObserver, Stepper
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
 from live.observer import ObservedSink, ObservedSource, StepFigures
@@ -31,6 +31,11 @@ from live.profile_saver import ProfileSaver
 from live.profiles import ProfileError, describe_profiles
 from live.progress import Progress
 from live.prompts import parse_prompts
+from live.recording.options import check_recording_options
+from live.recording.recorder import Recorder, prepare_folder
+from live.recording.replay import Recording
+from live.recording.session import Session, make_recorder
+from live.recording.sources import RecordedSource
 from live.remote_controls import RemoteControls, read_bindings
 from live.render import RenderLoop, RenderOptions
 from live.request import (
@@ -72,7 +77,11 @@ def run(request: Request, interrupts: Interrupts) -> int:
     if request.list_profiles:
         print("\n".join(describe_profiles()))
         return 0
-    path = request.config or default_config_path()
+    check_recording_options(request)
+    recording = None if request.replay is None else Recording.open(request.replay)
+    if recording is not None:
+        request = recording.request(request)
+    path = request.config or (default_config_path() if recording is None else None)
     plan = plan_request(request, path)
     if request.doctor:
         report = examine(request, plan)
@@ -84,7 +93,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
     default = ("none",) if request.suggest is not None else ()
     outputs = choose_outputs(request.outputs or default)
     with logging_to_stderr():
-        return _open_and_run(request, plan, outputs, interrupts)
+        return _open_and_run(request, plan, outputs, interrupts, recording)
 
 
 class _Run:
@@ -104,8 +113,18 @@ class _Run:
         self.remotes: AbstractContextManager[object] = nullcontext()
         self._progress = progress
         self._writer = writer
+        self._recorder: Recorder | None = None
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
         metrics.watch_drops("results", lambda: wiring.results.dropped)
+
+    def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:
+        """Have this run recorded; return the source to run on."""
+        self._recorder = recorder
+        self.wiring.controls.watch(recorder.command)
+        if not recorder.keeps_pictures:
+            return source
+        self.metrics.watch_drops("recording", lambda: recorder.dropped)
+        return RecordedSource(source, recorder, self.wiring.pace == "all", self.wiring.stop)
 
     def execute(
         self,
@@ -120,13 +139,18 @@ class _Run:
         Raises:
             BaseException: What stopped the run, unless it was the first signal.
         """
-        observe = StepFigures(self.metrics, self.wiring.frames, self._writer, self._progress)
+        observe: StepObserver = StepFigures(
+            self.metrics, self.wiring.frames, self._writer, self._progress
+        )
+        if self._recorder is not None:
+            observe = self._recorder.observing(observe)
         ending = "stopped by an error"
         try:
             with (
                 interrupts.graceful(self.wiring.stop),
                 self._progress.log_above_bar(),
                 self.remotes,
+                self._recorder or nullcontext(),
             ):
                 ended = run_pipeline(
                     self.wiring,
@@ -333,13 +357,30 @@ def _fallback(word: str | None) -> Fallback | None:
     return None if word is None else Fallback(word)
 
 
+def _open_frames(
+    request: Request, options: SourceOptions, recording: Recording | None
+) -> VideoSource:
+    """Open the source, or the frames of a recording."""
+    if recording is None:
+        return open_source(request.source, options)
+    recording.check_model(request.model, VERSION)
+    return recording.open_source(request.source, options, request.pace == "recorded")
+
+
 def _open_and_run(
-    request: Request, plan: Plan, outputs: Sequence[str], interrupts: Interrupts
+    request: Request,
+    plan: Plan,
+    outputs: Sequence[str],
+    interrupts: Interrupts,
+    recording: Recording | None,
 ) -> int:
     """Open everything, cheapest failure first, run, and return the exit code."""
     settings = plan.settings
+    if request.record is not None:
+        prepare_folder(request.record)
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
-        source = open_source(request.source, source_options(settings.source, is_watched(outputs)))
+        options = source_options(settings.source, is_watched(outputs))
+        source = _open_frames(request, options, recording)
         opened.callback(source.close)
         if request.suggest is not None:
             source = to_suggest_for(source)
@@ -347,7 +388,11 @@ def _open_and_run(
         if settings.source.independent:
             check_independent(info)
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
-        prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
+        prompts: Sequence[Prompt] = (
+            parse_prompts(request.prompts, info.size_wh, info.frame_count)
+            if recording is None
+            else recording.prompts
+        )
         bindings = read_bindings(settings, info)
         wiring = Wiring.build(
             choose_pace(request.pace, info, outputs), settings.pipeline.command_queue
@@ -361,9 +406,14 @@ def _open_and_run(
             MetricsWriter(request.metrics) if request.metrics is not None else None,
         )
         opened.callback(run.close)
+        if recording is not None:
+            wiring.controls.script = recording.script(request)
+        if request.record is not None:
+            session = Session(request, settings, info, prompts, wiring.pace, VERSION)
+            source = run.record(make_recorder(session, request.record), source)
         profiles = ProfileSaver(request.source, request.model, request.preset, request.save_profile)
         renderer = open_outputs(plan, outputs, info, run, profiles)
-        run.remotes = RemoteControls(run.wiring.controls, settings, info, bindings)
+        run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
         opened.pop_all()
     code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
     _finish_profile(profiles)

@@ -39,7 +39,11 @@ OUTPUT_HELP = (
     "there is a display)"
 )
 SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay")
+NOT_IN_THIS_RELEASE = ("--smooth",)
+PACE_HELP = (
+    "live: newest frame wins; all: every frame, in order; recorded: with --replay, exactly the "
+    "frames that were processed"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,7 +70,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
     add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
-    add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
+    add("--pace", metavar="NAME", help=PACE_HELP)
+    add("--record", type=Path, metavar="DIR", help="record the run, in a new or empty folder")
+    add("--replay", type=Path, metavar="DIR", help="run a recording again")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
@@ -110,6 +116,9 @@ def parse(argv: Sequence[str]) -> Request:
         suggest=given.suggest,
         save_profile=given.save_profile,
         list_profiles=given.list_profiles,
+        record=given.record,
+        replay=given.replay,
+        given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
     )
 
 

@@ -180,6 +180,22 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordSettings:
+    """How --record keeps the pictures of cameras and URLs."""
+
+    lossless: bool = setting(
+        False, "Keep every pixel as it was: a replay's masks are then the same, files are larger."
+    )
+    crf: int = setting(
+        16,
+        "Quality of lossy pictures: lower is better and larger.",
+        unit="x264 CRF",
+        low=0,
+        high=51,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """Figures while running."""
 
@@ -207,3 +223,4 @@ class Settings:
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     hotkeys: HotkeySettings = field(default_factory=HotkeySettings)
+    record: RecordSettings = field(default_factory=RecordSettings)

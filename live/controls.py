@@ -23,6 +23,7 @@ from live.commands import (
     SetEffect,
     TrackerCommand,
 )
+from live.recording.script import CommandScript
 from live.status import LiveStatus
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Controls:
         hover: What the window wants to know before a click; the newest request counts.
         hover_answer: The newest answer.
         stop: Ends the run.
+        script: The commands of a replay; set before the run's threads start.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -86,6 +88,7 @@ class Controls:
         self.hover: Cell[HoverRequest] = Cell()
         self.hover_answer: Cell[HoverAnswer] = Cell()
         self.stop = threading.Event()
+        self.script: CommandScript | None = None
         self._notice: Cell[Notice] = Cell()
         self._status: Cell[LiveStatus] = Cell()
         self._listeners: tuple[Listener, ...] = ()

@@ -11,6 +11,7 @@ from live.compositor import Compositor
 from live.config import ConfigError
 from live.controls import Controls
 from live.effects import EFFECT_NAMES, Effect
+from live.frames import FrameResult
 
 _HIDDEN: Final = "hidden: nothing leaves until you show it again"
 _SHOWN: Final = "shown again"
@@ -47,17 +48,26 @@ class FeedControl:
                 command = self._controls.feed.get_nowait()
             except queue.Empty:
                 break
-            try:
-                text = self._apply(command)
-            except (ConfigError, ValueError) as error:
-                self._controls.refused(command, str(error))
-                continue
-            self._controls.say(text)
-            if isinstance(command, SaveProfile):
-                continue
-            self._controls.applied(command, step)
-            changed = True
+            changed |= self._carry_out(command, step)
         return changed
+
+    def follow_script(self, result: FrameResult) -> None:
+        """Carry out the commands of a replay that take effect before this result is composed."""
+        if self._controls.script is not None:
+            for command in self._controls.script.feed_commands(result.frame, result.step):
+                self._carry_out(command, result.step)
+
+    def _carry_out(self, command: FeedCommand, step: int) -> bool:
+        try:
+            text = self._apply(command)
+        except (ConfigError, ValueError) as error:
+            self._controls.refused(command, str(error))
+            return False
+        self._controls.say(text)
+        if isinstance(command, SaveProfile):  # nothing to see, and a replay need not save again
+            return False
+        self._controls.applied(command, step)
+        return True
 
     def _apply(self, command: FeedCommand) -> str:
         match command:

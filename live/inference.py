@@ -72,6 +72,7 @@ def run_inference(
             frame = frames.get(_WAIT_S)
             if frame is None:
                 continue
+            follow_script(controls, tracker, frame)
             apply_commands(controls, tracker)
             age_ms = (time.perf_counter_ns() - frame.captured_ns) / NS_PER_MS
             result = tracker.step(frame)
@@ -107,10 +108,24 @@ def apply_commands(controls: Controls, tracker: Stepper) -> None:
             command = controls.tracker.get_nowait()
         except queue.Empty:
             return
-        try:
-            tracker.apply(command)
-        except ValueError as error:
-            log.warning("refused: %s", error)
-            controls.refused(command, str(error))
+        if controls.script is not None and controls.script.exact:
+            controls.refused(command, "this replay takes its commands from the recording")
         else:
-            controls.applied(command, tracker.next_step)
+            _apply(command, controls, tracker)
+
+
+def follow_script(controls: Controls, tracker: Stepper, frame: Frame) -> None:
+    """Give the tracker the commands of a replay that take effect before this frame."""
+    if controls.script is not None:
+        for command in controls.script.tracker_commands(frame, tracker.next_step):
+            _apply(command, controls, tracker)
+
+
+def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> None:
+    try:
+        tracker.apply(command)
+    except ValueError as error:
+        log.warning("refused: %s", error)
+        controls.refused(command, str(error))
+    else:
+        controls.applied(command, tracker.next_step)

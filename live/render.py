@@ -104,6 +104,7 @@ class RenderLoop:
             step = result.step if result is not None else self._step_shown() + 1
             changed = self._control.apply(step)
             if result is not None:
+                self._control.follow_script(result)
                 self._take(result)
             elif changed and self._last is not None and self._last.stand_in_time_ns is None:
                 self._again()

@@ -33,7 +33,7 @@ _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The command line, taken apart but not yet checked."""
+    """The command line, taken apart but not yet checked; `given`: the options that stand on it."""
 
     source: str = "0"
     model: str = "nano"
@@ -52,6 +52,9 @@ class Request:
     suggest: Path | None = None
     save_profile: str | None = None
     list_profiles: bool = False
+    record: Path | None = None
+    replay: Path | None = None
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def _word_problems(request: Request) -> list[str]:
     problems: list[str] = []
     problems += _check_word("--effect", request.effect, EFFECT_NAMES, _LATER_EFFECTS)
     if request.pace is not None:
-        problems += _check_word("--pace", request.pace, ("live", "all"), ("recorded",))
+        problems += _check_word("--pace", request.pace, ("live", "all", "recorded"), ())
     problems += _check_word("--backend", request.backend, BACKENDS, ())
     problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
     try:
@@ -220,7 +223,10 @@ def is_watched(outputs: Sequence[str]) -> bool:
 
 
 def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> PipelinePace:
-    """Return the pace: as asked, else every frame of what is recorded and not watched."""
+    """Return the pace: as asked, else every frame of what is recorded and not watched.
+
+    `recorded` is `all` here: the replay's source gives the processed frames only.
+    """
     if pace is not None:
-        return "all" if pace == "all" else "live"
+        return "live" if pace == "live" else "all"
     return "live" if info.live or is_watched(outputs) else "all"

@@ -118,7 +118,7 @@ def test_check_config(
         (["--prompt", "point=5,10 frame=3"], ["frame=3", "0..2"]),
         (["--effect", "sepia"], ["--effect sepia", "highlight | blur"]),
         (["--effect", "transparent"], ["transparent", "not in this release"]),
-        (["--pace", "recorded"], ["recorded", "not in this release"]),
+        (["--pace", "recorded"], ["--pace recorded", "--replay DIR"]),
         (["--pace", "fast"], ["--pace fast", "live | all"]),
         (["--backend", "openvino"], ["openvino", "auto | tensorrt | onnxruntime | torch"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
@@ -129,8 +129,6 @@ def test_check_config(
         (["--output", "vidoe:x.mp4"], ["vidoe:x.mp4", "video:FILE.mp4"]),
         (["--output", "masks:"], ["masks:", "masks:DIR"]),
         (["--output", "none"], ["none", "twice"]),
-        (["--record", "out"], ["--record", "not in this release"]),
-        (["--replay=out"], ["--replay", "not in this release"]),
         (["--smooth"], ["--smooth", "not in this release"]),
         (["--surce", "demo"], ["--surce", "--help"]),
         (["--model"], ["--model", "expected one argument"]),
@@ -184,6 +182,9 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
         "--output",
         "--effect",
         "--pace",
+        "--record DIR",
+        "--replay DIR",
+        "recorded",
         "--metrics",
         "--config",
         "--set",
@@ -199,12 +200,9 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
     ):
         assert option in result.stdout
     for absent in (
-        "--record",
-        "--replay",
         "--smooth",
         "web",
         "transparent",
-        "recorded",
     ):
         assert absent not in result.stdout
 

@@ -19,6 +19,7 @@ import run_live
 from live.command_text import parse_command
 from live.profiles import save_profile
 from tests.conftest import REPO_ROOT, RunCli, require_tool, skip_or_fail
+from tests.helpers.recordings import one_step
 
 MAX_TRACKED_BYTES = 1_000_000
 MAY_BE_LARGE = ("engines/nano/", "training/checkpoint/")
@@ -106,6 +107,7 @@ def test_command_lines_in_readme_are_accepted(
     options = {"source": "0", "model": "nano", "preset": "default", "effect": "blur"}
     picture = np.zeros((8, 8, 3), np.uint8)
     save_profile("guitar", options, picture, {1: np.ones((8, 8), np.bool_)})
+    one_step(tmp_path / "talk")  # what the lines with --replay read
     found = 0
     for line in command_lines("README.md"):
         words = shlex.split(line)

@@ -6,30 +6,15 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
-from av.container import OutputContainer
-from av.packet import Packet
-from av.video.frame import PictureType
-from av.video.stream import VideoStream
 
-from live.frames import NS_PER_S, U8
+from live.frames import U8
 from live.sinks.base import Composite, SinkError
-
-_TICKS_PER_S = 90_000  # exact for 24, 25, 30, 50, 60 and the NTSC rates but 23.976 (3 us off)
-_KEYFRAME_TICKS = _TICKS_PER_S  # one fragment a second: what a SIGKILL may cost
-# An index at the front, then self-contained fragments: no trailer is needed to read the file.
-_MUXER_OPTIONS = {
-    "movflags": "frag_keyframe+empty_moov+default_base_moof",
-    "flush_packets": "1",
-}
-# ITU-T H.273 code points for BT.601 525 lines in limited range, which cv2's I420 is.
-_BT601_525 = 6
-_LIMITED_RANGE = 1
+from live.sinks.fragmented import H264, FragmentedMp4
 
 _log = logging.getLogger(__name__)
 
@@ -69,16 +54,8 @@ class VideoSink:
         """
         self._path = path
         self._options = options
-        self._last_ticks = max(1, round(_TICKS_PER_S / fps))
-        self._file: _OutputFile | None = None
-        self._container: OutputContainer | None = None
-        self._stream: VideoStream | None = None
-        self._held: Packet[VideoStream] | None = (
-            None  # its duration is known when the next one comes
-        )
-        self._start_ns = 0
-        self._newest_ticks = -1
-        self._keyframe_ticks = 0
+        self._fps = fps
+        self._video: FragmentedMp4 | None = None
         self._closed = False
         self._is_new = not path.exists()
         try:
@@ -103,17 +80,12 @@ class VideoSink:
             return
         feed = composite.feed_bgr
         with self._errors_named():
-            stream = self._stream or self._open(feed, composite.time_ns)
-            ticks = round((composite.time_ns - self._start_ns) * _TICKS_PER_S / NS_PER_S)
-            ticks = max(ticks, self._newest_ticks + 1)  # a clock that stands still or steps back
-            frame = av.VideoFrame.from_ndarray(_to_i420(feed, stream), format="yuv420p")
-            frame.pts, frame.time_base = ticks, Fraction(1, _TICKS_PER_S)
-            if self._newest_ticks < 0 or ticks - self._keyframe_ticks >= _KEYFRAME_TICKS:
-                frame.pict_type = PictureType.I
-                self._keyframe_ticks = ticks
-            self._newest_ticks = ticks
-            for packet in stream.encode(frame):
-                self._mux(packet)
+            if self._video is None:
+                height, width = feed.shape[:2]
+                size_wh = width + width % 2, height + height % 2
+                encoding = H264(self._options.crf, self._options.preset)
+                self._video = FragmentedMp4(self._path, size_wh, self._fps, encoding)
+            self._video.write(to_i420(feed, self._video.size_wh), composite.time_ns)
 
     def close(self) -> None:
         """Write what is left and close. Idempotent.
@@ -124,54 +96,11 @@ class VideoSink:
         if self._closed:
             return
         self._closed = True
-        if self._container is None or self._file is None:
+        if self._video is None:
             self._remove_empty()
             return
         with self._errors_named():
-            try:
-                if self._stream is not None and self._file.error is None:
-                    for packet in self._stream.encode(None):
-                        self._mux(packet)
-                    self._mux(None)
-            finally:
-                self._container.close()
-                self._file.close()
-
-    def _open(self, feed: U8, time_ns: int) -> VideoStream:
-        height, width = feed.shape[:2]
-        self._file = _OutputFile(self._path)
-        container = av.open(self._file, "w", format="mp4", options=_MUXER_OPTIONS)
-        self._container = container
-        # zerolatency: one packet per frame, in order, nothing buffered in the encoder.
-        stream = container.add_stream(
-            "libx264",
-            options={
-                "preset": self._options.preset,
-                "tune": "zerolatency",
-                "crf": str(self._options.crf),
-                "forced-idr": "1",
-            },
-        )
-        stream.width, stream.height = width + width % 2, height + height % 2
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.thread_count = 1  # the other cores are for inference
-        context.time_base = stream.time_base = Fraction(1, _TICKS_PER_S)
-        context.color_primaries = context.color_trc = context.colorspace = _BT601_525
-        context.color_range = _LIMITED_RANGE
-        self._stream = stream
-        self._start_ns = time_ns
-        return stream
-
-    def _mux(self, packet: Packet[VideoStream] | None) -> None:
-        """Write the packet before this one, whose duration is now known; None: the last one."""
-        held, self._held = self._held, packet
-        if held is None or held.pts is None or self._container is None or self._file is None:
-            return
-        ends = held.pts + self._last_ticks if packet is None or packet.pts is None else packet.pts
-        held.duration = ends - held.pts
-        self._container.mux(held)
-        self._file.end_of_packet()
+            self._video.close()
 
     def _remove_empty(self) -> None:
         """Take away the empty file that checking left, if no frame came."""
@@ -194,51 +123,14 @@ class VideoSink:
         )
 
 
-class _OutputFile:
-    """The file under the muxer. FFmpeg never sees a write fail.
-
-    A muxer whose header could not be written crashes the process when it is used or closed
-    (FFmpeg 8 under PyAV 18). So the error is kept, the rest is thrown away, and the file ends
-    after the last fragment that got there whole.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
-        self._whole = 0
-        self.error: OSError | None = None
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data`, or from the first error on nothing any more."""
-        rest = memoryview(data)
-        while rest and self.error is None:
-            try:
-                rest = rest[self._file.write(rest) :]
-            except OSError as error:
-                self.error = error
-        return len(data)
-
-    def end_of_packet(self) -> None:
-        """Note that what was written so far is whole; raise what went wrong before."""
-        if self.error is not None:
-            raise self.error
-        self._whole = self._file.tell()
-
-    def close(self) -> None:
-        """Cut off a broken end and close. Idempotent."""
-        if self.error is not None and not self._file.closed:
-            with contextlib.suppress(OSError):  # no regular file: nothing to cut
-                self._file.truncate(self._whole)
-        self._file.close()
-
-
-def _to_i420(feed: U8, stream: VideoStream) -> U8:
-    """Return (H * 3 / 2, W) uint8 planes of the stream's size."""
-    height, width = feed.shape[:2]
-    missing_x, missing_y = stream.width - width, stream.height - height
+def to_i420(picture: U8, size_wh: tuple[int, int]) -> U8:
+    """Return a BGR picture as (H * 3 / 2, W) uint8 planes of a size, both numbers even."""
+    height, width = picture.shape[:2]
+    missing_x, missing_y = size_wh[0] - width, size_wh[1] - height
     if not (0 <= missing_x <= 1 and 0 <= missing_y <= 1):
         # A camera that came back with another picture size: the file keeps its own.
-        feed = np.asarray(cv2.resize(feed, (stream.width, stream.height)), np.uint8)
+        picture = np.asarray(cv2.resize(picture, size_wh), np.uint8)
     elif missing_x or missing_y:
-        padded = cv2.copyMakeBorder(feed, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
-        feed = np.asarray(padded, np.uint8)
-    return np.asarray(cv2.cvtColor(feed, cv2.COLOR_BGR2YUV_I420), np.uint8)
+        padded = cv2.copyMakeBorder(picture, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
+        picture = np.asarray(padded, np.uint8)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)

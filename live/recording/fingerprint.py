@@ -1,0 +1,57 @@
+"""What identifies the file or folder that a run read, and whether it is still the same."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from engines.manifest import file_sha256
+from live.sources.images import PICTURE_SUFFIXES
+
+MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Of a file, or of the pictures of a folder.
+
+    Attributes:
+        sha256: Of the file; of a folder: of the lines `NAME SHA256` of its pictures, by name.
+        files: Name and SHA-256 of a folder's first pictures, by name; empty for a file.
+    """
+
+    sha256: str
+    files: tuple[tuple[str, str], ...] = ()
+
+    def first_difference(self, other: Fingerprint) -> str:
+        """Name the first picture of a folder that differs, or ""."""
+        ours, theirs = dict(self.files), dict(other.files)
+        for name in sorted(ours.keys() | theirs.keys()):
+            if name not in theirs:
+                return f"{name} is missing"
+            if name not in ours:
+                return f"{name} is new"
+            if ours[name] != theirs[name]:
+                return f"{name} has changed"
+        return ""
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read a file, or every picture of a folder, and return its fingerprint.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_dir():
+        return Fingerprint(file_sha256(path))
+    names = sorted(p.name for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    digest = hashlib.sha256()
+    listed: list[tuple[str, str]] = []
+    for name in names:
+        one = file_sha256(path / name)
+        digest.update(f"{name} {one}\n".encode())
+        if len(listed) < MAX_LISTED:
+            listed.append((name, one))
+    return Fingerprint(digest.hexdigest(), tuple(listed))

@@ -1,0 +1,236 @@
+"""Reads a recording: what was run, its frames and its commands."""
+
+from __future__ import annotations
+
+import json
+import logging
+from array import array
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engines.manifest import MANIFEST_NAME, file_sha256
+from engines.model_folder import find_model
+from live.commands import SetEffect
+from live.config import ConfigError, known_keys
+from live.frames import Prompt
+from live.recording.fingerprint import fingerprint
+from live.recording.header import (
+    COMMANDS_FILE,
+    HEADER_FILE,
+    STEPS_FILE,
+    Header,
+    SourceRecord,
+    read_header,
+)
+from live.recording.rows import read_rows, whole
+from live.recording.script import CommandScript, ScriptedCommand
+from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
+from live.recording.values import Arrays, decode_command
+from live.request import Request
+from live.sources import SourceOptions, VideoSource, open_source
+from live.sources.base import CaptureError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """A recording, read and checked; its source is opened by `open_source`.
+
+    Attributes:
+        folder: Where it is.
+        header: What was run.
+        steps: The processed frames.
+        prompts: The command line's.
+        commands: In the order in which they took effect.
+    """
+
+    folder: Path
+    header: Header
+    steps: RecordedSteps
+    prompts: tuple[Prompt, ...]
+    commands: tuple[ScriptedCommand, ...]
+
+    @classmethod
+    def open(cls, folder: Path) -> Recording:
+        """Read a recording.
+
+        Raises:
+            CaptureError: There is none, it is damaged, or no frame was processed.
+        """
+        if not (folder / HEADER_FILE).is_file():
+            raise CaptureError(
+                f"--replay {folder}: no {HEADER_FILE} there; expected a folder that --record wrote"
+            )
+        try:
+            header = read_header(folder)
+            _check_settings(header)
+            steps = _read_steps(folder)
+            arrays = Arrays(folder)
+            prompts = tuple(_prompt(decode_command(row, arrays)) for row in header.prompts)
+            commands = tuple(_read_commands(folder, arrays, steps))
+        except (ValueError, OverflowError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CaptureError(
+                f"--replay {folder}: {reason}; made by version {header_version(folder)}"
+            ) from error
+        if not steps.frames:
+            raise CaptureError(f"--replay {folder}: no frame was processed: nothing to replay")
+        if not header.complete:
+            count = len(steps.frames)
+            _log.warning("replay: the run was cut off: %d steps can be replayed", count)
+        if header.pictures_dropped:
+            _log.info(
+                "replay: %d frames were dropped before they were tracked, for want of an encoder "
+                "fast enough",
+                header.pictures_dropped,
+            )
+        return cls(folder, header, steps, prompts, commands)
+
+    def request(self, request: Request) -> Request:
+        """Return the request with everything that it leaves open taken from the recording."""
+        header, given = self.header, request.given
+        settings = (
+            f"{key}={json.dumps(value, ensure_ascii=False)}"
+            for key, value in header.settings.items()
+        )
+        return replace(
+            request,
+            source=self._place(request),
+            model=request.model if "--model" in given else header.model,
+            backend=request.backend if "--backend" in given else header.backend,
+            preset=request.preset if "--preset" in given else header.preset,
+            effect=request.effect if "--effect" in given else header.effect,
+            pace=request.pace or "recorded",
+            overrides=(*settings, *request.overrides),
+        )
+
+    def check_model(self, model: str, version: str) -> None:
+        """Warn where the recorded model's files, or the program, are not the same any more.
+
+        Args:
+            model: What is used now; another one is chosen on purpose and no reason to warn.
+            version: Of this program.
+
+        Raises:
+            EngineError: There is no such model.
+        """
+        now = file_sha256(find_model(model) / MANIFEST_NAME)
+        if model == self.header.model and now != self.header.manifest_sha256:
+            _log.warning(
+                "replay: model %s is not the recorded one (manifest %s..., recorded %s...): the "
+                "masks will differ",
+                model,
+                now[:12],
+                self.header.manifest_sha256[:12],
+            )
+        if version != self.header.version:
+            _log.warning(
+                "replay: recorded by version %s, this is %s: the masks may differ",
+                self.header.version,
+                version,
+            )
+
+    def open_source(self, place: str, options: SourceOptions, exact: bool) -> VideoSource:
+        """Open the frames of the recording.
+
+        Args:
+            place: Where the recorded file or folder is now.
+            options: As recorded.
+            exact: Only the frames that were processed.
+
+        Raises:
+            CaptureError: The source is missing, or is not the recorded one.
+        """
+        record = self.header.source
+        source: VideoSource
+        if record.pictures is not None:
+            source = RecordedPictures(self.folder, record)
+        else:
+            if record.path is not None:
+                self._check_source(record, Path(place).expanduser())
+            repeated = replace(options, repeat_picture=record.repeated)
+            source = open_source(place, repeated)
+        return ReplaySource(source, self.steps, exact)
+
+    def script(self, request: Request) -> CommandScript:
+        """Return the recorded commands; without changes of the effect where `--effect` is given."""
+        commands = [
+            item
+            for item in self.commands
+            if not ("--effect" in request.given and isinstance(item.command, SetEffect))
+        ]
+        return CommandScript(commands, self.steps.frames, request.pace == "recorded")
+
+    def _place(self, request: Request) -> str:
+        record = self.header.source
+        if "--source" not in request.given:
+            return record.path or record.name
+        if record.path is None:
+            raise ConfigError(
+                f"--source {request.source}: not with --replay {self.folder}, which needs no file: "
+                f"it was recorded from {record.name} ({record.kind})"
+            )
+        return request.source
+
+    def _check_source(self, record: SourceRecord, path: Path) -> None:
+        """Refuse a file or folder that is missing or not the recorded one."""
+        recorded = record.fingerprint
+        if recorded is None:
+            return
+        try:
+            now = fingerprint(path)
+        except OSError as error:
+            raise CaptureError(
+                f"--replay {self.folder}: its source was {record.path}, which cannot be read now"
+                f"{'' if str(path) == record.path else f', nor can {path}'}: "
+                f"{error.strerror}; say where it is with --source PATH"
+            ) from error
+        if now.sha256 != recorded.sha256:
+            what = recorded.first_difference(now)
+            raise CaptureError(
+                f"--replay {self.folder}: source {path} is not the recorded one"
+                f"{f' ({what})' if what else ''}: SHA-256 {now.sha256[:16]}..., expected "
+                f"{recorded.sha256[:16]}...; say where the recorded one is with --source PATH"
+            )
+
+
+def header_version(folder: Path) -> str:
+    """Return the version of the program that wrote a recording, or "unknown"."""
+    try:
+        row = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+        return str(row["version"])
+    except (ValueError, OSError, KeyError, TypeError):
+        return "unknown"
+
+
+def _check_settings(header: Header) -> None:
+    unknown = [key for key in header.settings if key not in known_keys()]
+    if unknown:
+        raise ValueError(f"{HEADER_FILE}: settings: {unknown[0]}: unknown to this version")
+
+
+def _read_steps(folder: Path) -> RecordedSteps:
+    frames, times_ns = array("q"), array("q")
+    for number, row in enumerate(read_rows(folder / STEPS_FILE)):
+        index = whole(row, "frame")
+        if whole(row, "step") != number or (frames and index <= frames[-1]):
+            raise ValueError(f"{STEPS_FILE}, line {number + 1}: steps are missing before it")
+        frames.append(index)
+        times_ns.append(whole(row, "time_ns"))
+    return RecordedSteps(frames, times_ns)
+
+
+def _read_commands(folder: Path, arrays: Arrays, steps: RecordedSteps) -> list[ScriptedCommand]:
+    found = []
+    for row in read_rows(folder / COMMANDS_FILE):
+        step = whole(row, "step")
+        frame = steps.frames[step] if step < len(steps.frames) else None
+        found.append(ScriptedCommand(decode_command(row.get("command"), arrays), step, frame))
+    return found
+
+
+def _prompt(command: object) -> Prompt:
+    if not isinstance(command, Prompt):
+        raise ValueError(f"{HEADER_FILE}: prompts: expected prompts only")
+    return command

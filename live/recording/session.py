@@ -1,0 +1,115 @@
+"""Makes the recorder of a run from what is run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engines.manifest import MANIFEST_NAME, file_sha256
+from engines.model_folder import find_model
+from live.config import known_keys
+from live.config_schema import Settings
+from live.frames import Prompt
+from live.recording.fingerprint import fingerprint
+from live.recording.header import Header, SourceRecord
+from live.recording.recorder import Recorder, record_failure
+from live.recording.values import Arrays, encode_command
+from live.request import Request
+from live.sinks.fragmented import H264
+from live.sources.base import CaptureError, SourceInfo
+
+_log = logging.getLogger(__name__)
+
+_ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """What is recorded of a run before its first frame.
+
+    Attributes:
+        request, settings: What was asked for.
+        info: The source.
+        prompts: The command line's.
+        pace: live or all.
+        version: Of the program.
+    """
+
+    request: Request
+    settings: Settings
+    info: SourceInfo
+    prompts: Sequence[Prompt]
+    pace: str
+    version: str
+
+
+def make_recorder(session: Session, folder: Path) -> Recorder:
+    """Return the recorder of a run; a source on disk is read once, for its hash.
+
+    Args:
+        session: What is run.
+        folder: From `prepare_folder`.
+
+    Raises:
+        CaptureError: The source cannot be read again.
+        SinkError: A prompt's picture cannot be written.
+    """
+    request, record = session.request, session.settings.record
+    source = _source_record(session)
+    arrays = Arrays(folder)
+    try:
+        prompts = tuple(encode_command(prompt, arrays) for prompt in session.prompts)
+    except OSError as error:
+        raise record_failure(folder, error) from error
+    model = find_model(request.model)
+    header = Header(
+        version=session.version,
+        source=source,
+        # a name stays one; the path of a folder must hold from elsewhere too
+        model=str(model.resolve()) if model == Path(request.model).expanduser() else request.model,
+        manifest_sha256=file_sha256(model / MANIFEST_NAME),
+        backend=request.backend,
+        preset=request.preset,
+        effect=request.effect,
+        pace=session.pace,
+        settings=flat_settings(session.settings),
+        prompts=prompts,
+    )
+    encoding = H264(record.crf, "superfast")
+    if source.pictures == "lossless":
+        encoding = H264(preset="ultrafast", lossless=True)
+    return Recorder(folder, header, None if source.pictures is None else encoding)
+
+
+def flat_settings(settings: Settings) -> Mapping[str, Any]:
+    """Return every key path with its value, lists for tuples."""
+    values: dict[str, Any] = {}
+    for key in known_keys():
+        value: Any = settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        values[key] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def _source_record(session: Session) -> SourceRecord:
+    info = session.info
+    path = mark = pictures = None
+    if info.kind in _ON_DISK:
+        place = Path(info.name).expanduser().resolve()
+        _log.info("recording: reading %s once, for its hash", place)
+        try:
+            path, mark = str(place), fingerprint(place)
+        except OSError as error:
+            raise CaptureError(
+                f"source {info.name!r}: cannot be read for its hash: {error.strerror}"
+            ) from error
+    elif info.kind != "demo":
+        pictures = "lossless" if session.settings.record.lossless else "lossy"
+    repeated = info.kind == "picture" and info.frame_count is None
+    return SourceRecord(
+        info.name, info.kind, info.size_wh, info.fps, path, mark, repeated, pictures
+    )

@@ -1,0 +1,210 @@
+"""Frames on their way into a recording and out of it again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import av.error
+
+from live.frames import Frame
+from live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
+from live.recording.recorder import Recorder
+from live.recording.rows import read_rows, whole
+from live.sinks.fragmented import TICKS_PER_S
+from live.sources.base import CaptureError, SourceInfo, VideoSource, broken_frames
+from live.sources.decoding import Decoder, describe, open_container, to_bgr
+
+_WAIT_S: Final = 0.25  # longest wait without looking at the stop event
+
+_log = logging.getLogger(__name__)
+
+
+class RecordedSource:
+    """A source whose frames go into a recording; those that find no room there are dropped."""
+
+    def __init__(
+        self, source: VideoSource, recorder: Recorder, waits: bool, stop: threading.Event
+    ) -> None:
+        """Wrap a source.
+
+        Args:
+            waits: Wait for room instead of dropping, where every frame counts.
+            stop: Ends the waiting.
+        """
+        self._source = source
+        self._recorder = recorder
+        self._waits = waits
+        self._stop = stop
+
+    @property
+    def info(self) -> SourceInfo:
+        """The source's own."""
+        return self._source.info
+
+    @property
+    def broken_frames(self) -> int:
+        """The source's own."""
+        return broken_frames(self._source)
+
+    def read(self) -> Frame | None:
+        """Return the next frame that is recorded; raises what the source raises.
+
+        Raises:
+            SinkError: The recording failed.
+        """
+        while not self._stop.is_set():
+            frame = self._source.read()
+            if frame is None or self._record(frame):
+                return frame
+        return None
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _record(self, frame: Frame) -> bool:
+        while not self._recorder.offer(frame, _WAIT_S if self._waits else 0.0):
+            if self._stop.is_set():
+                return False
+            if not self._waits:
+                self._recorder.drop()
+                return False
+        return True
+
+
+class RecordedPictures:
+    """The pictures of a recording, with their own indices and times."""
+
+    def __init__(self, folder: Path, record: SourceRecord) -> None:
+        """Open them.
+
+        Raises:
+            CaptureError: There are none, or they are damaged.
+        """
+        self._name = str(folder)
+        self._size_wh = record.size_wh
+        self._container = open_container(str(folder / VIDEO_FILE), self._name)
+        self._decoder = Decoder(self._container)
+        self._rows = read_rows(folder / PICTURES_FILE)
+        self._closed = False
+        self._info = SourceInfo(
+            self._name, "recording", record.size_wh, record.fps, None, live=False
+        )
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known."""
+        return self._info
+
+    def read(self) -> Frame | None:
+        """Return the next picture; the end where a killed run left no more.
+
+        Raises:
+            CaptureError: Picture and row do not belong together, or cannot be read.
+        """
+        if self._closed:
+            return None
+        try:
+            decoded = self._decoder.next_frame()
+            row = next(self._rows, None)
+            if decoded is None or row is None:
+                return None
+            index, time_ns = whole(row, "frame"), whole(row, "time_ns")
+            ticks = whole(row, "ticks")
+        except av.error.InvalidDataError:  # cut off in the middle
+            return None
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise CaptureError(f"--replay {self._name}: {describe(error)}") from error
+        if self._decoder.broken:  # what follows in the same second would be wrong
+            return None
+        at = (decoded.pts or 0) * (decoded.time_base or 0) * TICKS_PER_S
+        if round(at) != ticks:
+            raise CaptureError(
+                f"--replay {self._name}: {VIDEO_FILE} is damaged at frame {index}; copy the "
+                "recording again"
+            )
+        width, height = self._size_wh
+        image = to_bgr(decoded)[:height, :width]
+        return Frame(index, time_ns, time.perf_counter_ns(), image)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self._closed:
+            self._closed = True
+            self._container.close()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordedSteps:
+    """Frame index and media time of each recorded step."""
+
+    frames: Sequence[int]
+    times_ns: Sequence[int]
+
+
+class ReplaySource:
+    """Frames of a recording's source: exactly the processed ones, or all up to the last of them."""
+
+    def __init__(self, source: VideoSource, steps: RecordedSteps, exact: bool) -> None:
+        """Wrap the source of the recording.
+
+        Args:
+            exact: Only the frames that were processed.
+        """
+        self._source = source
+        self._steps = steps
+        self._exact = exact
+        self._next_step = 0
+
+    @property
+    def info(self) -> SourceInfo:
+        """The source's own, as long as the recording."""
+        count = self._steps.frames[-1] + 1
+        return replace(self._source.info, frame_count=count, live=False)
+
+    @property
+    def broken_frames(self) -> int:
+        """The source's own."""
+        return broken_frames(self._source)
+
+    def read(self) -> Frame | None:
+        """Return the next frame; raises what the source raises.
+
+        Raises:
+            CaptureError: A processed frame is not in the source any more.
+        """
+        steps = self._steps
+        while self._next_step < len(steps.frames):
+            frame = self._source.read()
+            if frame is None:
+                self._ended_early()
+                return None
+            wanted = steps.frames[self._next_step]
+            if frame.index < wanted:
+                if self._exact:
+                    continue
+                return frame
+            if frame.index > wanted:
+                raise CaptureError(
+                    f"--replay: frame {wanted} is not in {self._source.info.name} any more; "
+                    "expected the source as it was recorded"
+                )
+            time_ns = steps.times_ns[self._next_step]
+            self._next_step += 1
+            return replace(frame, time_ns=time_ns)
+        return None
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _ended_early(self) -> None:
+        missing = len(self._steps.frames) - self._next_step
+        _log.warning("replay: the last %d steps have no picture: the end was cut off", missing)
+        self._next_step = len(self._steps.frames)

@@ -1,0 +1,94 @@
+"""A person clicks while the run is recorded; the replay clicks at the same steps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live.sinks.window import WindowOptions
+from run_live import main
+from tests.conftest import REPO_ROOT
+from tests.helpers.recordings import (
+    SIZE_WH,
+    check_schemas,
+    common_masks,
+    files_of,
+    json_rows,
+    object_ids,
+)
+from tests.helpers.xvfb import Display, running_xvfb, wait_until
+
+pytestmark = [pytest.mark.window, pytest.mark.slow]
+
+END_TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[Display]:
+    folder = tmp_path / "xvfb"
+    folder.mkdir()
+    with running_xvfb(folder) as running:
+        yield running
+
+
+def test_clicks_in_a_live_run_are_replayed(
+    display: Display, nano_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clicks and a removal by mouse and keys, live pace; the masks are equal bit for bit."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--source", "demo", "--set", "source.demo_frames=0", "--record", "rec")
+    outputs = ("--output", "window", "--output", "masks:a", "--set", "window.max_width=320")
+    size = ("--set", f"source.demo_size={list(SIZE_WH)}")
+    log = tmp_path / "log.txt"
+    commands, steps = tmp_path / "rec" / "commands.jsonl", tmp_path / "rec" / "steps.jsonl"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(REPO_ROOT / "run_live.py"), *arguments, *outputs, *size],
+            cwd=tmp_path,
+            env=display.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
+        wait_until(lambda: steps.exists() and steps.stat().st_size > 0, "the first step", 60)
+        window.click(75, 75)
+        wait_until(lambda: count(commands) == 1, "the first click in the recording", 60)
+        window.key("2")
+        window.click(235, 80)
+        wait_until(lambda: count(commands) == 2, "the second click in the recording", 60)
+        seen = count(steps)
+        wait_until(lambda: count(steps) > seen + 5, "some steps", 60)
+        window.key("x")
+        wait_until(lambda: count(commands) == 3, "the removal in the recording", 60)
+        seen = count(steps)
+        wait_until(lambda: count(steps) > seen + 3, "some steps", 60)
+        window.key("q")
+        assert process.wait(END_TIMEOUT_S) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(END_TIMEOUT_S)
+        print(log.read_text())
+
+    check_schemas(tmp_path / "rec")
+    types = [row["command"]["type"] for row in json_rows(commands)]
+    assert types == ["Prompt", "Prompt", "RemoveObject"]
+    assert json.loads((tmp_path / "rec" / "recording.json").read_text())["complete"]
+    for name in ("b", "c"):
+        assert main(["--replay", "rec", "--output", f"masks:{name}"]) == 0
+    assert files_of(tmp_path / "b") == files_of(tmp_path / "c")
+    names = common_masks(tmp_path / "a", tmp_path / "b")
+    assert any(len(np.unique(object_ids(tmp_path / "b" / name))) == 3 for name in names)
+    assert len(list((tmp_path / "b").glob("*.png"))) == count(steps)
+
+
+def count(path: Path) -> int:
+    """Return how many rows a file has so far."""
+    return path.read_bytes().count(b"\n")
