@@ -2,91 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from engines.fake_backend import fake_networks
-from engines.sam2_graphs import Sam2Networks
 from live.commands import (
     CommitMask,
     CycleCandidate,
-    HoverRequest,
     PinStep,
     RemoveObject,
-    TrackerCommand,
     UndoPrompt,
 )
-from live.frames import FrameResult, ObjectResult, Prompt
 from live.presets import PRESETS, TrackerSettings, preset
 from live.tracker import Tracker
 from live.tracker_edits import MAX_PROMPTS_PER_STEP, MAX_UNDO
 from tests.helpers.tracker_networks import (
-    SIZE,
     RecordingNetworks,
     Script,
-    box_prompt,
     click,
     frame,
     sensitive_networks,
 )
+from tests.helpers.tracker_plans import (
+    BOX,
+    FIX,
+    OTHER,
+    PICTURES,
+    run,
+    same,
+    seen_on,
+    steps_of,
+)
 
 ALL = pytest.mark.parametrize("settings", PRESETS.values(), ids=PRESETS.keys())
-STEPS = 24
-Plan = Mapping[int, list[TrackerCommand]]  # step -> what is done before it
-
-BOX, FIX = box_prompt(100, 100, 400, 300, object_id=5), click(300, 200, object_id=5)
-OTHER = box_prompt(20, 200, 200, 400, object_id=9)
-
-
-def moving_picture(index: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
-    ys, xs = np.mgrid[: SIZE[1], : SIZE[0]]
-    waves = np.sin((xs + 9 * index) / 37) + np.cos((ys - 5 * index) / 23)
-    grey = np.asarray(np.clip(waves * 60 + 128, 0, 255), np.uint8)
-    return np.stack((grey, np.roll(grey, 40, 1), np.roll(grey, 80, 0)), axis=2)
-
-
-PICTURES = [moving_picture(index) for index in range(STEPS)]
-
-
-def seen_on(step: int, prompt: Prompt) -> Prompt:
-    return replace(prompt, step=step)
-
-
-def run(
-    settings: TrackerSettings,
-    plan: Plan,
-    networks: Sam2Networks | None = None,
-    after: Callable[[Tracker, FrameResult], None] = lambda tracker, result: None,
-) -> list[dict[int, ObjectResult]]:
-    """Follow a plan through the pictures, which come unevenly in time."""
-    answers = []
-    with Tracker(networks or sensitive_networks(), settings) as tracker:
-        for index, picture in enumerate(PICTURES):
-            for command in plan.get(index, ()):
-                tracker.apply(command)
-            result = tracker.step(frame(2 * index + index % 3, picture))
-            answers.append({answer.object_id: answer for answer in result.objects})
-            after(tracker, result)
-    return answers
-
-
-def bits(answer: ObjectResult | None) -> object:
-    if answer is None:
-        return None
-    mask = None if answer.mask_logits is None else answer.mask_logits.tobytes()
-    values = {name: getattr(answer, name) for name in answer.__slots__ if name != "mask_logits"}
-    return mask, values
-
-
-def same(
-    one: list[dict[int, ObjectResult]], other: list[dict[int, ObjectResult]], object_id: int
-) -> list[bool]:
-    return [
-        bits(a.get(object_id)) == bits(b.get(object_id)) for a, b in zip(one, other, strict=True)
-    ]
 
 
 @ALL
@@ -105,7 +54,7 @@ def test_a_late_prompt_is_as_one_given_in_time(settings: TrackerSettings) -> Non
     assert all(same(late, in_time, 5)[18:])
     assert all(same(late, in_time, 9)[8:])
     assert 5 not in late[7]
-    assert all(answer[5].visible for answer in in_time[18:20])
+    assert any(answer[5].visible for answer in in_time[18:])
 
 
 @ALL
@@ -176,16 +125,11 @@ def test_the_first_prompt_undone_leaves_no_object() -> None:
         assert [a.object_id for a in tracker.step(frame(4, PICTURES[4])).objects] == [5, 9]
 
 
-def steps_of(tracker: Tracker, index: int) -> tuple[int, ...]:
-    (answer,) = tracker.step(frame(index, PICTURES[index % STEPS])).objects
-    return answer.memory_steps
-
-
 def test_an_undo_beyond_the_history_takes_the_memory_out_and_says_so() -> None:
     with Tracker(fake_networks(decoder=Script().decode), preset("default")) as tracker:
         tracker.prompt(click(300, 200))
         for index in range(30):
-            if index in (10, 10.0):
+            if index == 10:
                 tracker.prompt(click(300, 200))
                 tracker.prompt(click(310, 200))
             steps = steps_of(tracker, index)
@@ -205,12 +149,10 @@ def test_undo_is_bounded() -> None:
         for index in range(MAX_UNDO + 20):
             tracker.prompt(click(300, 200))
             tracker.step(frame(index))
-        done = 0
+        for _ in range(MAX_UNDO):
+            assert tracker.undo().endswith(("taken back", "masks since then stay"))
         with pytest.raises(ValueError, match="nothing left to take back"):
-            for _ in range(MAX_UNDO + 20):
-                tracker.undo()
-                done += 1
-        assert 0 < done <= MAX_UNDO
+            tracker.undo()
 
 
 def test_older_than_the_history_means_the_nearest_kept_step_and_is_said() -> None:
@@ -220,10 +162,9 @@ def test_older_than_the_history_means_the_nearest_kept_step_and_is_said() -> Non
             tracker.step(frame(index, PICTURES[index]))
         said = tracker.prompt(seen_on(2, BOX))
         assert said == "object 5: that picture is no longer kept, used on one 4 steps later"
-        late = tracker.step(frame(14, PICTURES[14])).objects[0]
-    answer = run(preset("default"), {6: [BOX]})[14][5]
-    assert late.memory_steps[0] == 6
-    assert late.predicted_iou != answer.predicted_iou or late.motion_iou is None  # other times
+        assert tracker.step(frame(14, PICTURES[14])).objects[0].memory_steps[0] == 6
+    late, nearest = (run(preset("default"), plan) for plan in ({14: [seen_on(2, BOX)]}, {6: [BOX]}))
+    assert all(same(late, nearest, 5)[14:])
     with Tracker(sensitive_networks(), replace(preset("default"), prompt_history=0)) as tracker:
         tracker.step(frame(0, PICTURES[0]))
         said = tracker.prompt(seen_on(0, BOX))
@@ -247,9 +188,9 @@ def test_without_catching_up_only_the_memory_enters() -> None:
         tracker.prompt(seen_on(3, click(310, 200)))
         tracker.prompt(seen_on(3, click(320, 200)))
         steps = steps_of(tracker, 8)
-        assert steps == (0, 3, 7, 6, 5, 4, 2, 1)
+        assert steps == (0, 3, 7, 6, 5, 4, 2)
         # step 3 tracked and answered, step 8 tracked: nothing in between
-        assert [len(call.tpos) for call in networks.calls.attended] == [3, 8]
+        assert [len(call.tpos) for call in networks.calls.attended] == [3, 7]
         assert len(networks.calls.decoded) == 3
         assert len(networks.calls.images) == 1
         tracker.undo(1)
@@ -305,7 +246,7 @@ def test_a_pinned_step_answers_however_old_it_is() -> None:
         assert tracker.apply(PinStep(None)) is None
         said = tracker.prompt(seen_on(4, click(310, 200)))
         assert said is not None
-        assert "30 steps later" in said
+        assert "31 steps later" in said
         said = tracker.apply(PinStep(1))
         assert said == "picture 35 kept for prompts, not 1"
 
@@ -317,110 +258,6 @@ def test_a_pinned_step_that_is_still_recent_is_tracked_from_again(
     in_time = run(settings, {3: [BOX], 9: [FIX]})
     late = run(settings, {3: [BOX], 11: [PinStep(9)], 15: [seen_on(9, FIX)]})
     assert all(same(late, in_time, 5)[15:])
-
-
-def test_candidates_go_from_small_to_large_and_around() -> None:
-    script = Script(masks=((0, 0, 40), (20, 20, 10), (20, 20, 30), (20, 20, 4)))
-    with Tracker(fake_networks(decoder=script.decode), preset("default")) as tracker:
-        tracker.prompt(click(300, 200))
-        widths = []
-        for index in range(5):
-            if index:
-                said = tracker.apply(CycleCandidate(1))
-                assert said is not None
-                assert said.endswith("of 3, small to large")
-            (answer,) = tracker.step(frame(index)).objects
-            first = tracker._edits._history.since(0)[0].objects[1]
-            mask = first.candidates.index(first.token if first.token is not None else -1)
-            widths.append(mask)
-            assert answer.visible
-        assert widths == [1, 2, 0, 1, 2]
-        tracker.apply(CycleCandidate(1, -2))
-        assert first.token == 3  # the smallest
-        assert [prompt.candidate for prompt in first.prompts] == [3]
-        tracker.prompt(seen_on(0, click(310, 200)))
-        tracker.step(frame(5))
-        assert first.candidates == (3, 1, 2, 0)  # two points: the single-mask token answers too
-        assert first.token == 0
-        for token in (3, 1, 2, 0):
-            tracker.apply(CycleCandidate(1))
-            assert first.token == token
-
-
-@ALL
-def test_a_candidate_is_as_one_asked_for_in_time(settings: TrackerSettings) -> None:
-    with Tracker(sensitive_networks(), settings) as tracker:
-        tracker.prompt(FIX)
-        tracker.step(frame(0, PICTURES[0]))
-        first = tracker._edits._history.since(0)[0].objects[5]
-        order, token = first.candidates, first.token
-    assert token is not None
-    following = order[(order.index(token) + 1) % len(order)]
-    in_time = run(settings, {0: [replace(FIX, candidate=following)]})
-    late = run(settings, {0: [FIX], 5: [CycleCandidate(5)]})
-    assert all(same(late, in_time, 5)[5:])
-    assert not all(same(late, in_time, 5))
-
-
-def test_what_has_no_candidates_is_refused() -> None:
-    with Tracker(fake_networks(decoder=Script().decode), preset("default")) as tracker:
-        with pytest.raises(ValueError, match="object 1: no click of it"):
-            tracker.apply(CycleCandidate(1))
-        mask = np.zeros(SIZE[::-1], np.bool_)
-        mask[100:200, 100:200] = True
-        tracker.prompt(Prompt(mask=mask))
-        tracker.step(frame(0))
-        with pytest.raises(ValueError, match="expected a click or box"):
-            tracker.apply(CycleCandidate(1))
-        tracker.prompt(click(300, 200))
-        for index in range(1, 12):
-            tracker.step(frame(index))
-        with pytest.raises(ValueError, match="no longer kept; click again"):
-            tracker.apply(CycleCandidate(1))
-        with pytest.raises(ValueError, match=r"candidate: expected 0\.\.3, got 4"):
-            tracker.prompt(replace(click(1, 1), candidate=4))
-
-
-@ALL
-def test_a_committed_mask_stays_in_memory(settings: TrackerSettings) -> None:
-    networks = RecordingNetworks(fake_networks(decoder=Script().decode))
-    with Tracker(networks, settings) as tracker:
-        tracker.prompt(click(300, 200))
-        for index in range(5):
-            steps_of(tracker, index)
-        networks.calls.clear()
-        assert tracker.apply(CommitMask(1)) == "object 1: mask committed to memory"
-        assert [call.is_prompted for call in networks.calls.remembered] == [True]
-        assert tracker.apply(CommitMask(1)) == "object 1: mask committed to memory"
-        assert len(networks.calls.remembered) == 1
-        for index in range(5, 40):
-            steps = steps_of(tracker, index)
-        assert steps[:2] == (0, 4)
-        assert "taken back" in tracker.undo()
-        assert steps_of(tracker, 40)[:2] == (0, 39)
-
-
-@ALL
-def test_an_undone_commit_was_never_made(settings: TrackerSettings) -> None:
-    without = run(settings, {3: [BOX]})
-    visible = [index for index, answer in enumerate(without) if index > 4 and answer[5].visible]
-    when = visible[0] + 1
-    committed = run(settings, {3: [BOX], when: [CommitMask(5)], when + 2: [UndoPrompt(5)]})
-    assert not all(same(committed, without, 5)[when : when + 2])
-    assert all(same(committed, without, 5)[when + 2 :])
-
-
-def test_what_is_not_to_be_seen_cannot_be_committed() -> None:
-    script = Script()
-    with Tracker(fake_networks(decoder=script.decode), preset("default")) as tracker:
-        with pytest.raises(ValueError, match="object 1: not tracked"):
-            tracker.apply(CommitMask(1))
-        tracker.prompt(click(300, 200))
-        tracker.step(frame(0))
-        script.score = -4.0
-        tracker.step(frame(1))
-        with pytest.raises(ValueError, match="object 1: not visible now"):
-            tracker.apply(CommitMask(1))
 
 
 def test_prompts_on_a_past_step_are_checked_against_it() -> None:
@@ -449,52 +286,3 @@ def test_catching_up_encodes_no_picture_twice() -> None:
         tracker.prompt(seen_on(6, click(300, 200)))
         tracker.step(frame(13))
         assert len(networks.calls.images) == 10
-
-
-@ALL
-def test_hovering_changes_no_bit(settings: TrackerSettings) -> None:
-    plan: Plan = {3: [BOX], 9: [FIX], 14: [seen_on(10, FIX)], 16: [UndoPrompt(5), PinStep(12)]}
-
-    def hover(tracker: Tracker, result: FrameResult) -> None:
-        for step in (result.step, result.step - 3, 12, 400):
-            for object_id in (5, 77):
-                for x in (50.0, 300.0):
-                    tracker.hover(HoverRequest(object_id, step, x, 200.0))
-
-    assert all(same(run(settings, plan, after=hover), run(settings, plan), 5))
-
-
-@ALL
-def test_hovering_shows_what_the_click_gives(settings: TrackerSettings) -> None:
-    with Tracker(sensitive_networks(), settings) as tracker:
-        for index in range(10):
-            if index == 2:
-                tracker.prompt(BOX)
-            tracker.step(frame(index, PICTURES[index]))
-        for object_id, step in ((5, 9), (7, 9)):
-            answer = tracker.hover(HoverRequest(object_id, step, 310, 210))
-            assert answer is not None
-            tracker.prompt(seen_on(step, click(310, 210, object_id=object_id)))
-            assert tracker.hover(HoverRequest(object_id, step, 1, 1)) is not None  # answers it
-            past = tracker._edits._history.find(step)
-            assert past is not None
-            assert past.objects[object_id].visible == bool((answer.mask_logits > 0).any())
-        again = tracker.hover(HoverRequest(5, 9, 320, 220))
-        assert again is not None
-        assert again.predicted_iou != answer.predicted_iou
-
-
-def test_moving_the_mouse_over_one_picture_costs_one_decoder_call_each() -> None:
-    networks = RecordingNetworks(fake_networks(decoder=Script().decode))
-    with Tracker(networks, preset("default")) as tracker:
-        tracker.prompt(click(300, 200))
-        for index in range(4):
-            tracker.step(frame(index))
-        networks.calls.clear()
-        for x in range(10):
-            assert tracker.hover(HoverRequest(1, 2, 10.0 * x, 50.0)) is not None
-        assert len(networks.calls.attended) == 1
-        assert len(networks.calls.decoded) == 11  # and the tracked mask beneath, once
-        assert not networks.calls.images
-        assert tracker.hover(HoverRequest(1, 2, -1.0, 50.0)) is None
-        assert tracker.hover(HoverRequest(1, 99, 1.0, 50.0)) is None
