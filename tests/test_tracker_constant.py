@@ -62,7 +62,8 @@ def story(settings: TrackerSettings) -> Iterator[tuple[int, Sam2Networks]]:
             for command in edits(phase, index):
                 tracker.apply(command)
             tracker.step(Frame(index, index * 33_333_333, 0, picture))
-            tracker.hover(HoverRequest(1 + phase % 3, index - phase % 5, 9.0 + phase % 30, 20.0))
+            if phase % 50 < 3:
+                tracker.hover(HoverRequest(1 + phase % 3, index - phase % 4, 9.0, 20.0))
             if phase % CYCLE == CYCLE - 1:
                 tracker.remove(2)
             yield index, networks
