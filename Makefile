@@ -38,6 +38,7 @@ format: .venv/.test  ## Let ruff format and mend what it can
 bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/performance.md's figures
 	@$(BIN)/python -m bench.loop --markdown docs/performance.md
 	@$(BIN)/python -m bench.effects --markdown docs/performance.md
+	@$(BIN)/python -m bench.hover --markdown docs/performance.md
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md
 
 accuracy: .venv/.base  ## Accuracy of nano on DATA (../shared/data); writes the pages' figures

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from live.config_fields import setting
-from live.presets import TrackerSettings
+from live.presets import CATCH_UP, DEFAULT_PROMPT_HISTORY, TrackerSettings
 
 T = TypeVar("T")
 
@@ -102,6 +102,18 @@ class TrackerOverrides:
     )
     trust_prompts: bool | None = setting(
         None, "What the user points at is there, whatever the object score says."
+    )
+    prompt_history: int = setting(
+        DEFAULT_PROMPT_HISTORY,
+        "Past pictures on which a click still counts where it was seen; each costs memory.",
+        unit="processed frames",
+        low=0,
+        high=64,
+    )
+    catch_up: str = setting(
+        CATCH_UP[0],
+        "After a click on a past picture: track that object again since then, or only remember.",
+        choices=CATCH_UP,
     )
     bank: BankOverrides = field(default_factory=BankOverrides)
     admission: AdmissionOverrides = field(default_factory=AdmissionOverrides)

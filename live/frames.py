@@ -76,6 +76,8 @@ class Prompt:
         reference_bgr: Picture that `mask` belongs to, when it is not the frame itself.
         step: Tracker step of the picture that the user saw, which the prompt belongs to. Excludes
             `frame_index`. None: see there.
+        candidate: Mask token of the decoder, 0..K-1, that shall answer points and box; None: the
+            model's token rule chooses. Where prompts are joined, that of the last one counts.
     """
 
     object_id: int = 1
@@ -86,6 +88,7 @@ class Prompt:
     mask: Mask | None = None
     reference_bgr: U8 | None = None
     step: int | None = None
+    candidate: int | None = None
 
     def __post_init__(self) -> None:
         if not MIN_OBJECT_ID <= self.object_id <= MAX_OBJECT_ID:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Protocol
 
-from live.commands import TrackerCommand
+from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.config import ConfigError
 from live.frames import Frame, FrameResult, Prompt
 from live.inference import Stepper
@@ -18,7 +18,7 @@ _KINDS: Final = ("picture", "folder")
 class Promptable(Stepper, Protocol):
     """A stepper that takes prompts and forgets; `live.tracker.Tracker` is one."""
 
-    def prompt(self, prompt: Prompt) -> None:
+    def prompt(self, prompt: Prompt) -> str | None:
         """Queue a prompt; ValueError where it cannot be right."""
 
     def remove(self, object_id: int | None = None) -> None:
@@ -47,7 +47,7 @@ class IndependentPictures:
         """Prompts whose picture has not come yet."""
         return sum(map(len, self._waiting.values()))
 
-    def prompt(self, prompt: Prompt) -> None:
+    def prompt(self, prompt: Prompt) -> str | None:
         """Keep a prompt for its picture; without a frame index, for the next one.
 
         Raises:
@@ -55,8 +55,7 @@ class IndependentPictures:
         """
         check_prompt(prompt, None)
         if prompt.frame_index is None:
-            self._tracker.prompt(prompt)
-            return
+            return self._tracker.prompt(prompt)
         same = [
             other
             for other in self._waiting.get(prompt.frame_index, [])
@@ -73,6 +72,7 @@ class IndependentPictures:
                 "pictures already, no more are taken"
             )
         self._waiting.setdefault(prompt.frame_index, []).append(prompt)
+        return None
 
     def remove(self, object_id: int | None = None) -> None:
         """Forget one object and its waiting prompts, or all."""
@@ -84,13 +84,23 @@ class IndependentPictures:
                 del self._waiting[index]
         self._tracker.remove(object_id)
 
-    def apply(self, command: TrackerCommand) -> None:
+    def apply(self, command: TrackerCommand) -> str | None:
         """Do what a command says before the next picture.
 
         Raises:
-            ValueError: It cannot be right.
+            ValueError: It cannot be right; or it is about a picture that was answered already,
+                which is forgotten.
         """
-        self._tracker.apply(command)
+        if isinstance(command, Prompt) and command.step is not None:
+            raise ValueError(
+                "with source.independent a picture is forgotten once it is answered: give its "
+                'prompt with --prompt "... frame=N"'
+            )
+        return self._tracker.apply(command)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return None: the pictures before are forgotten."""
+        return None
 
     def step(self, frame: Frame) -> FrameResult:
         """Answer for one picture from its own prompts alone.

@@ -8,11 +8,12 @@ import threading
 import time
 from typing import Final, Protocol
 
-from live.commands import TrackerCommand
+from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.controls import Controls
 from live.frames import Frame, FrameResult
 from live.metrics import NS_PER_MS
 from live.slot import Closed, Slot
+from live.spare_work import POLL_S, HoverJob, SpareWork
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,12 @@ _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 class Stepper(Protocol):
     """What the loop needs of a tracker; `live.tracker.Tracker` is one."""
 
-    def apply(self, command: TrackerCommand) -> object:
-        """Take a command before the next step; ValueError where it cannot be right."""
+    def apply(self, command: TrackerCommand) -> str | None:
+        """Take a command before the next step and return what the user should know, if anything;
+        ValueError where it cannot be right."""
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return the mask that a click would give, or None; change nothing."""
 
     def step(self, frame: Frame) -> FrameResult:
         """Track one frame."""
@@ -67,9 +72,11 @@ def run_inference(
         observe: For figures; its errors end the run as any other.
     """
     error: BaseException | None = None
+    spare = SpareWork([HoverJob(controls, tracker)])
     try:
         while not stop.is_set():
-            frame = frames.get(_WAIT_S)
+            spare.run_slice(lambda: frames.unread)
+            frame = frames.get(POLL_S)
             if frame is None:
                 continue
             follow_script(controls, tracker, frame)
@@ -123,9 +130,11 @@ def follow_script(controls: Controls, tracker: Stepper, frame: Frame) -> None:
 
 def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> None:
     try:
-        tracker.apply(command)
+        notice = tracker.apply(command)
     except ValueError as error:
         log.warning("refused: %s", error)
         controls.refused(command, str(error))
-    else:
-        controls.applied(command, tracker.next_step)
+        return
+    controls.applied(command, tracker.next_step)
+    if notice is not None:
+        controls.say(notice)

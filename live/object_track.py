@@ -5,6 +5,7 @@ Nothing here is shared between objects, so prompting one cannot change another.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +52,7 @@ class Answer:
         predicted_iou: Of the chosen token.
         motion_iou: Overlap with the motion prediction; None without one, or without a mask.
         box: (4,) of the mask in low-resolution pixels; zeros where it is empty.
+        token: The decoder's mask token that gave the mask; None: no token did.
     """
 
     present: bool
@@ -62,6 +64,7 @@ class Answer:
     predicted_iou: float
     motion_iou: float | None
     box: F32
+    token: int | None = None
 
     @property
     def visible(self) -> bool:
@@ -90,6 +93,32 @@ class ObjectTrack:
         """Whether there is anything to attend to."""
         return bool(self.bank.conditioning)
 
+    def fork(self) -> ObjectTrack:
+        """Return a track of its own in the same state; what it remembers is shared, unchanged."""
+        twin = copy.copy(self)
+        twin.bank = self.bank.fork()
+        twin._gate = None if self._gate is None else self._gate.fork()
+        return twin
+
+    def adopt(self, earlier: ObjectTrack, step: int) -> None:
+        """Take over what a prompt on a past step changed, without tracking from there.
+
+        Args:
+            earlier: The track that the prompt was answered on, its motion carried on to where
+                this one stands.
+            step: The prompt's step: memories of it enter as such.
+        """
+        self.bank.forget(step)
+        for entry in earlier.bank.at(step):
+            self.bank.add(entry)
+        self._gate = None if earlier._gate is None else earlier._gate.fork()
+        self._status = earlier._status
+
+    def forget_motion(self) -> None:
+        """Start the motion model anew: too much time has passed that nobody measured."""
+        if self._settings.gate is not None:
+            self._gate = MotionGate(self._settings.gate)
+
     def begin(self, dt_s: float) -> None:
         """Move the motion model on to the present frame; once per step, before any answer."""
         if self._gate is not None:
@@ -111,15 +140,45 @@ class ObjectTrack:
         )
 
     def judge_prompted(
-        self, decoded: DecoderOutput, num_points: int, points_at_something: bool
+        self,
+        decoded: DecoderOutput,
+        num_points: int,
+        points_at_something: bool,
+        candidate: int | None = None,
     ) -> Answer:
-        """Apply token rule and presence rule to clicks or a box; the user outranks the gate."""
+        """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
+
+        Args:
+            decoded: The decoder's answer to the points.
+            num_points: Points given; a box counts as 2.
+            points_at_something: Whether the prompt says where the object is.
+            candidate: Token that the user chose; None: the token rule chooses.
+        """
         score = decoded.object_score_logit
         if self._settings.trust_prompts and points_at_something:
             score = max(score, MASK_PROMPT_SCORE)
         multimask = uses_multimask_tokens(num_points, tracking=True, rule=self._rule)
         choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
+        if candidate is not None:
+            choice = TokenChoice(candidate, candidate)
         return self._judge(decoded, choice, score, prompted=True)
+
+    def candidates(
+        self, decoded: DecoderOutput, num_points: int, chosen: int | None
+    ) -> tuple[int, ...]:
+        """Return the tokens that can answer these points, by their masks' area: part to whole.
+
+        The single-mask token is among them where the token rule would let it answer. Those with
+        an empty mask are not, except the chosen one.
+        """
+        tokens = {int(token) for token in self._candidates}
+        if not uses_multimask_tokens(num_points, tracking=True, rule=self._rule):
+            tokens.add(self._rule.single_mask_token)
+        if chosen is not None:
+            tokens.add(chosen)
+        areas = {token: int(np.count_nonzero(decoded.low_res_masks[token] > 0)) for token in tokens}
+        kept = [token for token, area in areas.items() if area or token == chosen]
+        return tuple(sorted(kept, key=lambda token: (areas[token], token)))
 
     def judge_mask(self, decoded: DecoderOutput, low_res_mask: F32) -> Answer:
         """Take the given mask as the answer; only the pointer is the decoder's.
@@ -261,6 +320,7 @@ class ObjectTrack:
             predicted_iou=float(decoded.ious[choice.mask_token]),
             motion_iou=self._motion_iou(box),
             box=box,
+            token=choice.mask_token,
         )
 
     def _motion_iou(self, box: F32) -> float | None:

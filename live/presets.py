@@ -14,6 +14,8 @@ from live.tracker_gate import MAX_HOLD_STEPS, GateSettings
 from memory.selection import AdmissionThresholds, BankPolicy, RecentOrder
 
 DEFAULT_PRESET: Final = "default"
+DEFAULT_PROMPT_HISTORY: Final = 8  # about a quarter of a second: what a person sees and clicks
+CATCH_UP: Final = ("retrack", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,9 @@ class TrackerSettings:
         trust_prompts: What the user points at is there: a positive click or a box counts as
             present whatever the score; a prompt that gives an empty mask is not remembered; and
             a correction of an object that was not seen starts without its mask. SAM 2: False.
+        prompt_history: Processed steps that are kept for prompts on pictures already shown.
+        catch_up: What a prompt on a past step does to the steps since: `retrack` tracks that
+            object through them again; `none` only puts the memory where it belongs.
     """
 
     name: str
@@ -43,6 +48,8 @@ class TrackerSettings:
     presence_threshold: float = 0.0
     corrections_condition: bool = False
     trust_prompts: bool = False
+    prompt_history: int = DEFAULT_PROMPT_HISTORY
+    catch_up: str = CATCH_UP[0]
 
 
 SAM2: Final = TrackerSettings(

@@ -54,6 +54,12 @@ class Slot(Generic[T]):
             return self._dropped
 
     @property
+    def unread(self) -> bool:
+        """Whether an item waits for the reader."""
+        with self._changed:
+            return self._full
+
+    @property
     def closed(self) -> bool:
         """Whether `close` was called; a last item may still be waiting."""
         with self._changed:

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import numpy as np
 
 from engines.sam2_graphs import Sam2Networks
-from live.commands import TrackerCommand
+from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.config import ConfigError
 from live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState
 from live.masks import PixelBox, mask_box, upsample_logits
@@ -199,7 +199,11 @@ class Suggester:
         """None: there are no prompts."""
         return 0
 
-    def apply(self, command: TrackerCommand) -> None:
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return None: there is nothing to click."""
+        return None
+
+    def apply(self, command: TrackerCommand) -> str | None:
         """Refuse a command.
 
         Raises:

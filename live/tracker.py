@@ -6,76 +6,42 @@ own, so adding, prompting or removing one changes no bit of another's answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from time import perf_counter
 from types import TracebackType
 from typing import Final
 
 import numpy as np
 
-from engines.base import DeviceTensor
-from engines.host_rules import clamp_mask_input
 from engines.manifest import Manifest
 from engines.model_folder import load_model
 from engines.options import EngineOptions
-from engines.sam2_graphs import ImageFeatures, Sam2Networks
-from live.commands import RemoveObject, TrackerCommand
-from live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
-from live.object_track import Answer, ObjectTrack
-from live.presets import DEFAULT_PRESET, TrackerSettings
+from engines.sam2_graphs import Sam2Networks
+from live.commands import (
+    CommitMask,
+    CycleCandidate,
+    HoverAnswer,
+    HoverRequest,
+    PinStep,
+    RemoveObject,
+    TrackerCommand,
+    UndoPrompt,
+)
+from live.frames import NS_PER_S, Frame, FrameResult, Prompt
+from live.presets import CATCH_UP, DEFAULT_PRESET, TrackerSettings
 from live.presets import preset as preset_settings
-from live.tracker_prompts import PromptQueue, check_prompt, points_at_something, scale_points
+from live.tracker_edits import TrackEdits
+from live.tracker_history import PastStep, StepHistory
+from live.tracker_networks import StepRunner
+from live.tracker_prompts import PromptQueue, check_prompt, points_at_something
 from memory.selection import MAX_RECENT, MAX_RECENT_POINTERS
 
-STAGES: Final = ("encode", "attend", "decode", "remember")
 NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
 MAX_STEP_S: Final = 1.0  # a longer gap says nothing more about motion
-
-_NO_POINTS: Final = np.zeros((0, 2), np.float32)
-_NO_LABELS: Final = np.zeros((0,), np.int32)
-
-
-class StageClock:
-    """Adds up the wall time of each stage of one step."""
-
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Count the time of a `with` block towards a stage."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[name] += (perf_counter() - start) * 1e3
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Present:
-    """What all objects share on one step; nobody changes it but the clock."""
-
-    step: int
-    dt_s: float
-    size_wh: tuple[int, int]
-    features: ImageFeatures
-    clock: StageClock
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    """An object's answer on this frame and what it was made from."""
-
-    answer: Answer
-    memory_steps: tuple[int, ...] = ()
 
 
 class Tracker:
     """Tracks objects by prompt through a stream of frames, with bounded memory for ever.
 
-    Used by one thread. `prompt` and `remove` take effect at the next `step`.
+    Used by one thread. Prompts and commands take effect at the next `step`.
 
     Example:
         with Tracker.open("nano") as tracker:
@@ -93,7 +59,9 @@ class Tracker:
         _check_limits(networks.manifest, settings)
         self._networks = networks
         self._settings = settings
-        self._tracks: dict[int, ObjectTrack] = {}
+        self._runner = StepRunner(networks, settings)
+        history = StepHistory(settings.prompt_history)
+        self._edits = TrackEdits(self._runner, history, settings.catch_up == CATCH_UP[0])
         self._queue = PromptQueue()
         self._next_step = 0
         self._last_time_ns: int | None = None
@@ -137,7 +105,7 @@ class Tracker:
     @property
     def object_ids(self) -> tuple[int, ...]:
         """Objects being tracked, ascending."""
-        return tuple(sorted(self._tracks))
+        return tuple(sorted(self._edits.tracks))
 
     @property
     def next_step(self) -> int:
@@ -149,10 +117,16 @@ class Tracker:
         """Prompts that wait for their frame."""
         return len(self._queue)
 
-    def prompt(self, prompt: Prompt) -> None:
-        """Queue a prompt for the next step, or for the step that reaches its `frame_index`.
+    def prompt(self, prompt: Prompt) -> str | None:
+        """Take a prompt for the picture that it belongs to.
 
-        Prompts of one object for the same frame are joined: clicks add up.
+        With a `step` that was processed: that step is answered again with it, and by the next
+        `step` the object stands where it would stand had the prompt been there in time (see
+        `TrackerSettings.catch_up`). Else it waits for the next step, or for the one that reaches
+        its `frame_index`. Prompts of one object for the same picture are joined: clicks add up.
+
+        Returns:
+            What the user should know, or None.
 
         Raises:
             ValueError: It lies outside the picture, its mask does not fit, or it only says where
@@ -161,7 +135,15 @@ class Tracker:
         """
         self._check_open()
         check_prompt(prompt, self._size_wh)
-        known = prompt.object_id in self._tracks or self._queue.names(
+        self._check_candidate(prompt)
+        notice = None
+        if prompt.step is not None and prompt.step < self._next_step:
+            past = self._edits.find(prompt.step) or self._edits.nearest(prompt.step)
+            if past is not None:
+                self._edits.prompt(prompt, past)
+                return _moved(prompt, past.step)
+            notice = _moved(prompt, None)
+        known = self._edits.knows(prompt.object_id) or self._queue.names(
             prompt.object_id, prompt.frame_index
         )
         if not known and not points_at_something(prompt):
@@ -170,35 +152,85 @@ class Tracker:
                 "mask, got negative points only"
             )
         self._queue.add(prompt)
+        return notice
 
     def remove(self, object_id: int | None = None) -> None:
         """Forget one object and its waiting prompts, or all; an unknown id is no error."""
         self._check_open()
         self._queue.drop(object_id)
-        if object_id is None:
-            self._tracks.clear()
-        else:
-            self._tracks.pop(object_id, None)
+        self._edits.forget(object_id)
 
-    def apply(self, command: TrackerCommand) -> None:
-        """Do what a command says before the next step.
+    def undo(self, object_id: int | None = None) -> str:
+        """Take back the last prompt or commit of one object, or of any; say what was done.
+
+        The other clicks on that picture stay and are answered again. An object whose first prompt
+        is taken back is gone.
 
         Raises:
-            ValueError: It cannot be right: see `prompt`.
+            ValueError: There is nothing to take back.
         """
+        self._check_open()
+        waiting = self._queue.pop_last(object_id)
+        if waiting is not None:
+            return f"object {waiting.object_id}: last prompt taken back"
+        return self._edits.undo(object_id)
+
+    def apply(self, command: TrackerCommand) -> str | None:
+        """Do what a command says before the next step.
+
+        Returns:
+            What the user should know, or None.
+
+        Raises:
+            ValueError: It cannot be done, or cannot be right: see `prompt` and `undo`.
+        """
+        self._check_open()
         match command:
             case Prompt():
-                self.prompt(command)
+                return self.prompt(command)
             case RemoveObject(object_id):
                 self.remove(object_id)
-            case _:
-                raise ValueError(f"{command}: not possible yet")
+                return None
+            case UndoPrompt(object_id):
+                return self.undo(object_id)
+            case CycleCandidate(object_id, by):
+                return self._edits.cycle(object_id, by)
+            case CommitMask(object_id):
+                return self._edits.commit(object_id)
+            case PinStep(step):
+                return self._edits.pin(step)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return the mask that a click would give; nothing that is tracked changes.
+
+        Another request for the same picture and object costs one call of the mask decoder.
+
+        Returns:
+            None where the step is not kept or the position lies outside its picture.
+        """
+        self._check_open()
+        self._edits.settle()
+        past = self._edits.find(request.step)
+        if past is None:
+            return None
+        click = Prompt(
+            object_id=request.object_id,
+            points_xy_px=np.array([[request.x, request.y]], np.float32),
+            labels=np.ones(1, np.int32),
+        )
+        try:
+            check_prompt(click, past.size_wh)
+        except ValueError:
+            return None
+        logits, predicted_iou = self._runner.preview(past, click)
+        return HoverAnswer(request, logits, predicted_iou)
 
     def step(self, frame: Frame) -> FrameResult:
         """Process the next frame of the stream.
 
-        Without objects nothing is computed. Time that stands still or runs backwards counts as
-        one thirtieth of a second, and a gap as one second at most.
+        Without objects nothing is computed. Changes to past steps are answered first. Time that
+        stands still or runs backwards counts as one thirtieth of a second, and a gap as one
+        second at most.
 
         Raises:
             ValueError: A waiting prompt does not fit the picture; it is dropped and nothing else
@@ -206,28 +238,26 @@ class Tracker:
             EngineError: A network failed; the tracker cannot go on.
         """
         self._check_open()
+        self._edits.settle()
         due = self._queue.take_due(frame.index, frame.size_wh)
         self._size_wh = frame.size_wh
         dt_s = step_seconds(self._last_time_ns, frame.time_ns)
         self._last_time_ns = frame.time_ns
-        step, clock = self._next_step, StageClock()
+        past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
         self._next_step += 1
-        results: tuple[ObjectResult, ...] = ()
-        if due or self._tracks:
-            with clock.stage("encode"):
-                features = self._networks.encode_image(frame.image_bgr)
-            present = _Present(step, dt_s, frame.size_wh, features, clock)
-            results = tuple(
-                self._step_object(present, object_id, due.get(object_id))
-                for object_id in sorted(self._tracks.keys() | due.keys())
-            )
-        return FrameResult(frame, step, results, clock.ms)
+        for object_id, prompts in due.items():
+            past.of(object_id).prompts = prompts
+        clock = self._edits.clock
+        object_ids = self._edits.tracks.keys() | due.keys()
+        if object_ids:
+            self._runner.encode(past, clock)
+        return FrameResult(frame, past.step, self._edits.process(past, object_ids), clock.ms)
 
     def close(self) -> None:
         """Free the networks and forget everything. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._tracks.clear()
+            self._edits.close()
             self._queue.drop(None)
             self._networks.close()
 
@@ -246,119 +276,25 @@ class Tracker:
         if self._closed:
             raise RuntimeError("the tracker is closed; open a new one")
 
-    def _step_object(
-        self, present: _Present, object_id: int, prompt: Prompt | None
-    ) -> ObjectResult:
-        track = self._tracks.get(object_id)
-        if track is None:
-            track = ObjectTrack(object_id, self._settings, self._networks.manifest)
-            self._tracks[object_id] = track
-        track.begin(present.dt_s)
-        if prompt is not None and prompt.reference_bgr is not None:
-            self._remember_reference(present, track, prompt)
-            prompt = None
-        conditioning = prompt is not None and (
-            self._settings.corrections_condition or not track.remembers
-        )
-        if prompt is None:
-            outcome = self._track(present, track)
-        elif prompt.mask is not None:
-            outcome = _Outcome(self._decode_mask(present.clock, present.features, track, prompt))
-        else:
-            outcome = self._decode_points(present, track, prompt)
-        admitted = self._remember(present, track, outcome.answer, conditioning)
-        return track.finish(
-            outcome.answer, present.dt_s, present.size_wh, admitted, outcome.memory_steps
-        )
-
-    def _track(self, present: _Present, track: ObjectTrack) -> _Outcome:
-        """Answer for a frame without a prompt."""
-        if not track.remembers:
-            return _Outcome(track.absent(self._networks.manifest.mask_size))
-        pix_feat_with_mem, steps = self._attend(present, track)
-        return _Outcome(self._decode_tracked(present, track, pix_feat_with_mem), steps)
-
-    def _attend(
-        self, present: _Present, track: ObjectTrack
-    ) -> tuple[DeviceTensor, tuple[int, ...]]:
-        """Return the memory-conditioned features and the steps of the memories in them."""
-        view = track.bank.view(present.step)
-        with present.clock.stage("attend"):
-            pix_feat_with_mem = self._networks.attend(
-                present.features,
-                view.maskmem_features,
-                view.maskmem_tpos,
-                view.obj_ptrs,
-                view.obj_ptr_tpos,
+    def _check_candidate(self, prompt: Prompt) -> None:
+        count = self._networks.manifest.candidates
+        if prompt.candidate is not None and not 0 <= prompt.candidate < count:
+            raise ValueError(
+                f"object {prompt.object_id}: candidate: expected 0..{count - 1}, "
+                f"got {prompt.candidate}"
             )
-        return pix_feat_with_mem, view.steps
 
-    def _decode_tracked(
-        self, present: _Present, track: ObjectTrack, pix_feat_with_mem: DeviceTensor
-    ) -> Answer:
-        with present.clock.stage("decode"):
-            decoded = self._networks.decode(
-                pix_feat_with_mem, present.features, _NO_POINTS, _NO_LABELS, None
-            )
-            return track.judge_tracked(decoded)
 
-    def _decode_points(self, present: _Present, track: ObjectTrack, prompt: Prompt) -> _Outcome:
-        """Answer clicks and a box: a first prompt on bare features, a correction on top of the
-        tracked mask and the memory (sam2_video_predictor.py:227-262 @2b90b9f)."""
-        size = self._networks.manifest.image_size
-        points = scale_points(prompt, present.size_wh, size)
-        pix_feat: DeviceTensor = present.features.pix_feat_no_mem
-        steps: tuple[int, ...] = ()
-        mask_input = None
-        if track.remembers:
-            pix_feat, steps = self._attend(present, track)
-            tracked = self._decode_tracked(present, track, pix_feat)
-            if tracked.visible or not self._settings.trust_prompts:
-                mask_input = clamp_mask_input(tracked.low_res_mask)
-        with present.clock.stage("decode"):
-            decoded = self._networks.decode(
-                pix_feat, present.features, points.points_xy, points.labels, mask_input
-            )
-            answer = track.judge_prompted(decoded, len(points.labels), points_at_something(prompt))
-        return _Outcome(answer, steps)
-
-    def _decode_mask(
-        self, clock: StageClock, features: ImageFeatures, track: ObjectTrack, prompt: Prompt
-    ) -> Answer:
-        """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
-        if prompt.mask is None:
-            raise ValueError(f"object {prompt.object_id}: expected a mask")
-        with clock.stage("decode"):
-            mask_input, low_res_mask = self._networks.encode_mask_prompt(prompt.mask)
-            decoded = self._networks.decode(
-                features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
-            )
-            return track.judge_mask(decoded, low_res_mask)
-
-    def _remember_reference(self, present: _Present, track: ObjectTrack, prompt: Prompt) -> None:
-        """Learn the object from another picture: its memory enters as conditioning, now."""
-        if prompt.reference_bgr is None:
-            raise ValueError(f"object {prompt.object_id}: expected a reference picture")
-        with present.clock.stage("encode"):
-            features = self._networks.encode_image(prompt.reference_bgr)
-        answer = self._decode_mask(present.clock, features, track, prompt)
-        reference = _Present(present.step, present.dt_s, present.size_wh, features, present.clock)
-        self._remember(reference, track, answer, conditioning=True)
-
-    def _remember(
-        self, present: _Present, track: ObjectTrack, answer: Answer, conditioning: bool
-    ) -> bool:
-        """Encode the answer into the bank if it is admitted; say whether it was."""
-        if not track.admits(answer):
-            if track.remembers:
-                track.bank.add_pointer(present.step, answer.obj_ptr)
-            return False
-        with present.clock.stage("remember"):
-            features = self._networks.encode_memory(
-                present.features, answer.low_res_mask, answer.prompted, answer.memory_score
-            )
-            track.remember(present.step, answer, features, conditioning)
-        return True
+def _moved(prompt: Prompt, step: int | None) -> str | None:
+    """Say where a prompt was used when that is not the picture it was made on."""
+    who = f"object {prompt.object_id}: that picture is no longer kept"
+    if step is None:
+        return f"{who}, used on the next one"
+    if prompt.step is None or prompt.step == step:
+        return None
+    away = abs(step - prompt.step)
+    when = "later" if step > prompt.step else "earlier"
+    return f"{who}, used on one {away} step{'s' if away > 1 else ''} {when}"
 
 
 def step_seconds(previous_ns: int | None, now_ns: int) -> float:

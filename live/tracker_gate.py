@@ -6,6 +6,7 @@ that the picture was stretched to a square: its noise scales with width and heig
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +64,10 @@ class MotionGate:
         self._stable = 0
         self._idle_steps = 0
         self._idle_s = 0.0
+
+    def fork(self) -> MotionGate:
+        """Return a gate of its own in the same state."""
+        return copy.copy(self)  # the filter's state is never written into
 
     @property
     def predicted_box(self) -> F32 | None:

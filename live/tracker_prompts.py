@@ -108,6 +108,7 @@ def merge_prompts(prompts: Sequence[Prompt]) -> Prompt:
             points_xy_px=np.concatenate((merged.points_xy_px, prompt.points_xy_px)),
             labels=np.concatenate((merged.labels, prompt.labels)),
             box_xyxy_px=merged.box_xyxy_px if prompt.box_xyxy_px is None else prompt.box_xyxy_px,
+            candidate=prompt.candidate,
         )
     return merged
 
@@ -171,8 +172,16 @@ class PromptQueue:
             if object_id is not None and prompt.object_id != object_id
         ]
 
-    def take_due(self, frame_index: int, size_wh: tuple[int, int]) -> dict[int, Prompt]:
-        """Take out what belongs to this frame or an earlier one, merged by object.
+    def pop_last(self, object_id: int | None) -> Prompt | None:
+        """Take out the last prompt that waits for the next frame, of one object or of any."""
+        for position in range(len(self._pending) - 1, -1, -1):
+            prompt = self._pending[position]
+            if prompt.frame_index is None and object_id in (None, prompt.object_id):
+                return self._pending.pop(position)
+        return None
+
+    def take_due(self, frame_index: int, size_wh: tuple[int, int]) -> dict[int, tuple[Prompt, ...]]:
+        """Take out what belongs to this frame or an earlier one, by object, in order.
 
         Raises:
             ValueError: One of them does not fit the picture; it is dropped, the others stay.
@@ -192,7 +201,7 @@ class PromptQueue:
                 raise
             due.setdefault(prompt.object_id, []).append(prompt)
         self._pending = waiting
-        return {object_id: merge_prompts(prompts) for object_id, prompts in due.items()}
+        return {object_id: tuple(prompts) for object_id, prompts in due.items()}
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -109,6 +109,24 @@ class MemoryBank(Generic[T]):
         """Steps of the recent pointers, ascending."""
         return tuple(pointer.step for pointer in self._pointers)
 
+    def fork(self) -> MemoryBank[T]:
+        """Return a bank of its own with the same memories; the tensors are shared."""
+        twin: MemoryBank[T] = MemoryBank(self._policy)
+        twin._conditioning = self._conditioning.copy()
+        twin._recent = self._recent.copy()
+        twin._pointers = self._pointers.copy()
+        return twin
+
+    def at(self, step: int) -> tuple[MemoryEntry[T], ...]:
+        """Return the memories of one step, a conditioning one first."""
+        return tuple(kept for kept in (*self._conditioning, *self._recent) if kept.step == step)
+
+    def forget(self, step: int) -> None:
+        """Drop the memories and the pointer of one step, if there are any."""
+        _discard(self._conditioning, step)
+        _discard(self._recent, step)
+        _discard(self._pointers, step)
+
     def add(self, entry: MemoryEntry[T]) -> None:
         """Take in a memory; one of the same step and kind is replaced.
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engines.base import EngineError
-from live.commands import Command, RemoveObject, TrackerCommand
+from live.commands import Command, HoverAnswer, HoverRequest, RemoveObject, TrackerCommand
 from live.frames import Frame, FrameResult, Prompt
 from live.inference import run_inference
 from live.pipeline import PipelinePace, Wiring, run_pipeline
@@ -81,6 +81,9 @@ class ScriptedTracker:
             self.prompt(command)
         elif isinstance(command, RemoveObject):
             self.remove(command.object_id)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        return None
 
     def step(self, given: Frame) -> FrameResult:
         self.before(given)

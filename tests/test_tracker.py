@@ -12,7 +12,8 @@ from engines.fake_backend import fake_manifest, fake_networks
 from engines.graph_table import MASK_DECODER
 from live.frames import Frame, ObjectState, Prompt
 from live.presets import PRESETS, TrackerSettings, preset
-from live.tracker import MAX_STEP_S, NOMINAL_STEP_S, STAGES, Tracker, step_seconds
+from live.tracker import MAX_STEP_S, NOMINAL_STEP_S, Tracker, step_seconds
+from live.tracker_networks import STAGES
 from tests.helpers.tracker_networks import (
     SIZE,
     Calls,

@@ -6,6 +6,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,14 @@ import pytest
 
 from engines.fake_backend import FakeBackend, fake_manifest, fake_networks
 from engines.sam2_graphs import Sam2Networks
+from live.commands import (
+    CommitMask,
+    CycleCandidate,
+    HoverRequest,
+    PinStep,
+    TrackerCommand,
+    UndoPrompt,
+)
 from live.frames import Frame
 from live.presets import PRESETS, TrackerSettings
 from live.tracker import Tracker
@@ -36,7 +45,8 @@ def story(settings: TrackerSettings) -> Iterator[tuple[int, Sam2Networks]]:
     """Run a period to warm up and `STEPS` steps more; yields after each step its number.
 
     Object 1 stays, and is corrected once a period; object 2 comes and goes. Both are lost for a
-    stretch of each period.
+    stretch of each period. Prompts on past steps, undos, other candidates, commits, pins and
+    hovers come in every period too.
     """
     script = Script(masks=((4, 4, 5),) * 4, size=16)
     networks = small_networks(script)
@@ -49,10 +59,32 @@ def story(settings: TrackerSettings) -> Iterator[tuple[int, Sam2Networks]]:
                 tracker.prompt(click(20, 20))
             if phase % CYCLE == 0:
                 tracker.prompt(click(30, 30, object_id=2))
+            for command in edits(phase, index):
+                tracker.apply(command)
             tracker.step(Frame(index, index * 33_333_333, 0, picture))
+            if phase % 50 < 3:
+                tracker.hover(HoverRequest(1 + phase % 3, index - phase % 4, 9.0, 20.0))
             if phase % CYCLE == CYCLE - 1:
                 tracker.remove(2)
             yield index, networks
+
+
+def edits(phase: int, index: int) -> list[TrackerCommand]:
+    """Return what the user changes in a phase of the story, each time the same."""
+    late = replace(click(25, 25), step=index - 5)
+    match phase:
+        case 50 | 110:
+            return [PinStep(index - 1)]
+        case 60 | 150:
+            return [late, CommitMask(1)]
+        case 61 | 151:
+            return [CycleCandidate(1), UndoPrompt(1)]
+        case 120:
+            return [replace(late, step=index - 11), UndoPrompt(1)]  # on the pinned step
+        case 130:
+            return [replace(late, step=index - 100), PinStep(None)]
+        case _:
+            return []
 
 
 def count_calls(networks: Sam2Networks) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,12 @@ def test_masks_and_points_replace_each_other() -> None:
     assert len(merged.labels) == 2
 
 
+def test_the_last_prompt_says_which_candidate_answers() -> None:
+    chosen = replace(click(1, 1), candidate=2)
+    assert merge_prompts([click(2, 2), chosen]).candidate == 2
+    assert merge_prompts([chosen, click(2, 2)]).candidate is None
+
+
 def test_box_corners_come_before_the_clicks_in_pixels_of_the_square() -> None:
     prompt = merge_prompts([click(320, 90, label=0), boxed(64, 36, 640, 360)])
     scaled = scale_points(prompt, SIZE, 256)
@@ -118,15 +126,27 @@ def test_prompts_wait_for_their_frame() -> None:
     assert list(queue.take_due(4, SIZE)) == [2]
     assert queue.take_due(4, SIZE) == {}
     due = queue.take_due(7, SIZE)  # 5 and 6 were dropped frames
-    np.testing.assert_array_equal(due[1].points_xy_px, [[1, 1]])
+    np.testing.assert_array_equal(due[1][0].points_xy_px, [[1, 1]])
     assert len(queue) == 1
 
 
-def test_prompts_for_dropped_frames_are_joined() -> None:
+def test_prompts_for_dropped_frames_are_taken_together_in_order() -> None:
     queue = PromptQueue()
     queue.add(click(1, 1, frame=5))
     queue.add(click(2, 2, frame=6))
-    np.testing.assert_array_equal(queue.take_due(6, SIZE)[1].points_xy_px, [[1, 1], [2, 2]])
+    due = queue.take_due(6, SIZE)[1]
+    assert [prompt.points_xy_px[0, 0] for prompt in due] == [1, 2]
+
+
+def test_the_last_prompt_for_the_next_frame_can_be_taken_back() -> None:
+    queue = PromptQueue()
+    queue.add(click(1, 1))
+    queue.add(click(2, 2, object_id=2))
+    queue.add(click(3, 3, frame=9))
+    assert queue.pop_last(3) is None
+    found = [queue.pop_last(None), queue.pop_last(1), queue.pop_last(None)]
+    assert [None if prompt is None else prompt.object_id for prompt in found] == [2, 1, None]
+    assert len(queue) == 1  # what waits for its frame stays
 
 
 def test_a_bad_prompt_is_dropped_and_the_others_stay() -> None:

@@ -20,7 +20,7 @@ from engines.base import Backend, DeviceTensor, Feed
 from engines.host_tensors import StackBuffers, check_feeds
 from engines.manifest import Manifest
 from engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
-from live import tracker as tracker_module
+from live import tracker_networks as tracker_module
 from live.frames import Frame, ObjectResult, Prompt
 from live.object_track import Answer, ObjectTrack
 from live.presets import SAM2, TrackerSettings

@@ -1,0 +1,84 @@
+"""Work that inference does between frames, in slices, without falling behind.
+
+A slice that no frame had to wait for is free. One that held up a frame is paid for from a budget
+that grows with time, so that all of them together cost inference a small share of its rate; while
+the budget is in debt nothing is done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+from live.commands import HoverAnswer, HoverRequest
+from live.controls import Controls
+
+SHARE: Final = 0.05  # of the time may be lost to spare work; inference keeps 0.9 x its rate or more
+MAX_SAVED_S: Final = 0.02  # time saved up while there was nothing to do: about one slice
+POLL_S: Final = 0.02  # how often to look for work while no frame comes
+
+SpareJob: TypeAlias = Callable[[], bool]
+"""Does one slice, of some milliseconds, and says whether there was one to do.
+
+A generator becomes one by `lambda: next(slices, DONE) is not DONE`.
+"""
+
+
+class Hoverer(Protocol):
+    """What hovering needs of a tracker."""
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return the mask that a click would give, or None; change nothing."""
+
+
+class HoverJob:
+    """Answers the newest hover request."""
+
+    def __init__(self, controls: Controls, tracker: Hoverer) -> None:
+        self._controls = controls
+        self._tracker = tracker
+
+    def __call__(self) -> bool:
+        """Answer it, if there is one."""
+        request = self._controls.hover.take()
+        if request is None:
+            return False
+        answer = self._tracker.hover(request)
+        if answer is not None:
+            self._controls.hover_answer.put(answer)
+        return True
+
+
+class SpareWork:
+    """Runs slices of jobs while the budget lasts; inference thread only."""
+
+    def __init__(
+        self, jobs: Sequence[SpareJob], now_s: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Start with an empty budget.
+
+        Args:
+            jobs: The first one that has work gets the slice.
+            now_s: Clock in seconds.
+        """
+        self._jobs = tuple(jobs)
+        self._now_s = now_s
+        self._saved_s = 0.0
+        self._looked_s = now_s()
+
+    def run_slice(self, held_up: Callable[[], bool]) -> bool:
+        """Do one slice if there is work and the budget is not in debt; say whether one was done.
+
+        Args:
+            held_up: Whether a frame waits; asked after the slice, which is paid for only then.
+        """
+        start_s = self._now_s()
+        gained_s = (start_s - self._looked_s) * SHARE
+        self._looked_s = start_s
+        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
+        if self._saved_s <= 0 or not any(job() for job in self._jobs):
+            return False
+        if held_up():
+            self._saved_s -= self._now_s() - start_s
+        return True

@@ -1,0 +1,300 @@
+"""What one object's step asks of the networks: attend, decode, remember.
+
+The answer follows from the step's picture, the object's state before it and the prompts given for
+it, and from nothing else. So a step can be run again, later, with other prompts, and gives what it
+would have given in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from engines.base import DeviceTensor
+from engines.host_rules import clamp_mask_input
+from engines.manifest import Manifest
+from engines.sam2_graphs import ImageFeatures, Sam2Networks
+from live.frames import F32, U8, ObjectResult, Prompt
+from live.object_track import Answer, ObjectTrack
+from live.presets import TrackerSettings
+from live.tracker_history import PastObject, PastStep
+from live.tracker_prompts import merge_prompts, points_at_something, scale_points
+
+STAGES: Final = ("encode", "attend", "decode", "remember")
+
+_NO_POINTS: Final = np.zeros((0, 2), np.float32)
+_NO_LABELS: Final = np.zeros((0,), np.int32)
+
+
+class StageClock:
+    """Adds up the wall time of each stage of one step."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of a `with` block towards a stage."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[name] += (perf_counter() - start) * 1e3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ground:
+    """What clicks are decoded on.
+
+    Attributes:
+        pix_feat: [1, D, G, G], with the object's memory where it has one.
+        mask_input: (L, L) clamped logits of the tracked mask, or None.
+        steps: Steps of the memories in the features.
+    """
+
+    pix_feat: DeviceTensor
+    mask_input: F32 | None = None
+    steps: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """An object's answer on a step and what it was made from.
+
+    Attributes:
+        answer: What the host rules made of it.
+        memory_steps: Steps of the memories attended to.
+        candidates: Tokens that could have answered, by the area of their masks.
+    """
+
+    answer: Answer
+    memory_steps: tuple[int, ...] = ()
+    candidates: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Previewed:
+    """The ground of the last preview: it holds while the object before that step does."""
+
+    past: PastStep
+    object_id: int
+    before: ObjectTrack | None
+    ground: _Ground
+
+
+class StepRunner:
+    """Runs steps of single objects. Keeps no state but the ground of the last preview."""
+
+    def __init__(self, networks: Sam2Networks, settings: TrackerSettings) -> None:
+        self._networks = networks
+        self._settings = settings
+        self._previewed: _Previewed | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Sizes and rules of the model."""
+        return self._networks.manifest
+
+    def new_track(self, object_id: int) -> ObjectTrack:
+        """Return the state of an object about which nothing is known."""
+        return ObjectTrack(object_id, self._settings, self._networks.manifest)
+
+    def encode(self, past: PastStep, clock: StageClock) -> None:
+        """Encode a step's picture, once."""
+        _Step(self._networks, self._settings, past, clock).features()
+
+    def run(
+        self, past: PastStep, mine: PastObject, track: ObjectTrack, clock: StageClock
+    ) -> ObjectResult:
+        """Run one object's step.
+
+        Args:
+            past: The step.
+            mine: The object's part of it: its prompts count, and its answer is noted there.
+            track: The object before the step; it is moved on to after the step.
+            clock: Counts the time.
+        """
+        return _Step(self._networks, self._settings, past, clock).run(mine, track)
+
+    def preview(self, past: PastStep, click: Prompt) -> tuple[F32, float]:
+        """Return the mask that a click would give on a step, and change nothing.
+
+        What the click is decoded on is kept, so that another click on the same picture for the
+        same object costs one call of the decoder.
+
+        Returns:
+            (L, L) logits and the predicted IoU.
+        """
+        step = _Step(self._networks, self._settings, past, StageClock())
+        mine = past.objects.get(click.object_id) or PastObject()
+        track = self.new_track(click.object_id) if mine.before is None else mine.before.fork()
+        track.begin(past.dt_s)
+        known = self._previewed
+        if known is None or not (
+            known.past is past
+            and known.object_id == click.object_id
+            and known.before is mine.before
+        ):
+            ground = step.ground(track)
+            # the features of an attention live until its next run only
+            kept = _Ground(ground.pix_feat.copy(), ground.mask_input, ground.steps)
+            known = self._previewed = _Previewed(past, click.object_id, mine.before, kept)
+        prompt = merge_prompts((*mine.prompts, click))
+        answer = step.decode_points(track, prompt, known.ground).answer
+        return answer.low_res_mask, answer.predicted_iou
+
+    def forget_preview(self) -> None:
+        """Free what the last preview kept; also after memories were put into a past state."""
+        self._previewed = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Step:
+    """One step, whatever the object.
+
+    Attributes:
+        networks, settings: The tracker's.
+        past: The step; its picture is encoded when that is needed.
+        clock: Counts the time.
+    """
+
+    networks: Sam2Networks
+    settings: TrackerSettings
+    past: PastStep
+    clock: StageClock
+
+    def features(self) -> ImageFeatures:
+        """Return the picture's features; encode it, once, where that was not needed yet."""
+        past = self.past
+        if past.features is None:
+            past.features = self._encode(past.picture)
+            past.picture = None
+        return past.features
+
+    def run(self, mine: PastObject, track: ObjectTrack) -> ObjectResult:
+        """See `StepRunner.run`."""
+        past, settings = self.past, self.settings
+        track.begin(past.dt_s)
+        prompt = merge_prompts(mine.prompts) if mine.prompts else None
+        if prompt is not None and prompt.reference_bgr is not None:
+            self._remember_reference(track, prompt)
+            prompt = None
+        conditioning = prompt is not None and (
+            settings.corrections_condition or not track.remembers
+        )
+        if prompt is None:
+            outcome = self._track(track)
+        elif prompt.mask is not None:
+            outcome = _Outcome(self._decode_mask(self.features(), track, prompt))
+        else:
+            outcome = self.decode_points(track, prompt, self.ground(track))
+        answer = outcome.answer
+        mine.visible, mine.token = answer.visible, answer.token
+        mine.candidates = outcome.candidates
+        if mine.committed and answer.visible:
+            self._remember(self.features(), track, answer, conditioning=True, sure=True)
+            admitted = True
+        else:
+            admitted = track.admits(answer)
+            if admitted:
+                self._remember(self.features(), track, answer, conditioning)
+            elif track.remembers:
+                track.bank.add_pointer(past.step, answer.obj_ptr)
+        return track.finish(answer, past.dt_s, past.size_wh, admitted, outcome.memory_steps)
+
+    def ground(self, track: ObjectTrack) -> _Ground:
+        """Return what clicks are decoded on: bare features for an object's first prompt, else the
+        memory and the tracked mask (sam2_video_predictor.py:227-262 @2b90b9f)."""
+        if not track.remembers:
+            return _Ground(self.features().pix_feat_no_mem)
+        pix_feat, steps = self._attend(track)
+        tracked = self._decode_tracked(track, pix_feat)
+        if tracked.visible or not self.settings.trust_prompts:
+            return _Ground(pix_feat, clamp_mask_input(tracked.low_res_mask), steps)
+        return _Ground(pix_feat, None, steps)
+
+    def decode_points(self, track: ObjectTrack, prompt: Prompt, ground: _Ground) -> _Outcome:
+        """Answer clicks and a box."""
+        points = scale_points(prompt, self.past.size_wh, self.networks.manifest.image_size)
+        features, count = self.features(), len(points.labels)
+        with self.clock.stage("decode"):
+            decoded = self.networks.decode(
+                ground.pix_feat, features, points.points_xy, points.labels, ground.mask_input
+            )
+            answer = track.judge_prompted(
+                decoded, count, points_at_something(prompt), prompt.candidate
+            )
+            candidates = track.candidates(decoded, count, answer.token)
+        return _Outcome(answer, ground.steps, candidates)
+
+    def _encode(self, picture: U8 | None) -> ImageFeatures:
+        if picture is None:
+            raise ValueError("expected a picture to encode")
+        with self.clock.stage("encode"):
+            return self.networks.encode_image(picture)
+
+    def _track(self, track: ObjectTrack) -> _Outcome:
+        """Answer for a frame without a prompt."""
+        if not track.remembers:
+            return _Outcome(track.absent(self.networks.manifest.mask_size))
+        pix_feat_with_mem, steps = self._attend(track)
+        return _Outcome(self._decode_tracked(track, pix_feat_with_mem), steps)
+
+    def _attend(self, track: ObjectTrack) -> tuple[DeviceTensor, tuple[int, ...]]:
+        """Return the memory-conditioned features and the steps of the memories in them."""
+        view, features = track.bank.view(self.past.step), self.features()
+        with self.clock.stage("attend"):
+            pix_feat_with_mem = self.networks.attend(
+                features,
+                view.maskmem_features,
+                view.maskmem_tpos,
+                view.obj_ptrs,
+                view.obj_ptr_tpos,
+            )
+        return pix_feat_with_mem, view.steps
+
+    def _decode_tracked(self, track: ObjectTrack, pix_feat_with_mem: DeviceTensor) -> Answer:
+        features = self.features()
+        with self.clock.stage("decode"):
+            decoded = self.networks.decode(
+                pix_feat_with_mem, features, _NO_POINTS, _NO_LABELS, None
+            )
+            return track.judge_tracked(decoded)
+
+    def _decode_mask(self, features: ImageFeatures, track: ObjectTrack, prompt: Prompt) -> Answer:
+        """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
+        if prompt.mask is None:
+            raise ValueError(f"object {prompt.object_id}: expected a mask")
+        with self.clock.stage("decode"):
+            mask_input, low_res_mask = self.networks.encode_mask_prompt(prompt.mask)
+            decoded = self.networks.decode(
+                features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
+            )
+            return track.judge_mask(decoded, low_res_mask)
+
+    def _remember_reference(self, track: ObjectTrack, prompt: Prompt) -> None:
+        """Learn the object from another picture: its memory enters as conditioning, now."""
+        features = self._encode(prompt.reference_bgr)
+        answer = self._decode_mask(features, track, prompt)
+        if track.admits(answer):
+            self._remember(features, track, answer, conditioning=True)
+
+    def _remember(
+        self,
+        features: ImageFeatures,
+        track: ObjectTrack,
+        answer: Answer,
+        conditioning: bool,
+        sure: bool = False,
+    ) -> None:
+        """Encode the answer into the bank; `sure`: as a mask that the user vouches for."""
+        with self.clock.stage("remember"):
+            memory = self.networks.encode_memory(
+                features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
+            )
+            track.remember(self.past.step, answer, memory, conditioning)

@@ -1,0 +1,174 @@
+"""Work between frames: what it may cost, what comes first, and the inference loop around it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from live.commands import HoverAnswer, HoverRequest, TrackerCommand, UndoPrompt
+from live.controls import Controls
+from live.frames import Frame, FrameResult
+from live.inference import apply_commands, run_inference
+from live.slot import Slot
+from live.spare_work import MAX_SAVED_S, SHARE, HoverJob, SpareWork
+
+SLICE_S = 0.01
+
+
+@dataclass
+class World:
+    """A clock and a job that moves it on."""
+
+    now_s: float = 0.0
+    slices: int = 0
+    wanted: bool = True
+
+    def job(self) -> bool:
+        if self.wanted:
+            self.now_s += SLICE_S
+            self.slices += 1
+        return self.wanted
+
+
+def spend(seconds: float, held_up: bool) -> tuple[float, World]:
+    """Alternate steps of 30 ms with slices; return the time lost to slices and the world."""
+    world = World()
+    spare = SpareWork([world.job], lambda: world.now_s)
+    while world.now_s < seconds:
+        spare.run_slice(lambda: held_up)
+        world.now_s += 0.03
+    return world.slices * SLICE_S, world
+
+
+def test_slices_that_hold_up_frames_cost_a_small_share_of_the_time() -> None:
+    lost_s, world = spend(100.0, held_up=True)
+    assert 0.8 * SHARE < lost_s / world.now_s <= SHARE + 2 * SLICE_S / world.now_s
+    assert SHARE < 0.1
+
+
+def test_slices_that_hold_up_nothing_are_free() -> None:
+    lost_s, world = spend(10.0, held_up=False)
+    assert lost_s > 0.24 * world.now_s  # one after each step but the first
+
+
+def test_little_is_saved_up_while_there_is_nothing_to_do() -> None:
+    world = World(wanted=False)
+    spare = SpareWork([world.job], lambda: world.now_s)
+    world.now_s = 1_000.0
+    assert not spare.run_slice(lambda: True)
+    world.wanted = True
+    done = 0
+    while spare.run_slice(lambda: True):
+        done += 1
+    assert 1 <= done <= MAX_SAVED_S / SLICE_S + 1
+
+
+def test_the_first_job_with_work_gets_the_slice() -> None:
+    first, second = World(), World()
+    now_s = 0.0
+    spare = SpareWork([first.job, second.job], lambda: now_s)
+    now_s = 1.0
+    assert spare.run_slice(lambda: False)
+    first.wanted = False
+    assert spare.run_slice(lambda: False)
+    assert (first.slices, second.slices) == (1, 1)
+
+
+def test_an_iterator_is_a_job() -> None:
+    slices, done = iter(range(3)), object()
+    now_s = 0.0
+    spare = SpareWork([lambda: next(slices, done) is not done], lambda: now_s)
+    now_s = 1.0
+    assert [spare.run_slice(lambda: False) for _ in range(5)] == [True] * 3 + [False] * 2
+
+
+@dataclass
+class HoveringTracker:
+    """Answers hovers, and notes steps and hovers in order."""
+
+    log: list[str] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    hovered: threading.Event = field(default_factory=threading.Event)
+    steps: int = 0
+    pending_prompts: int = 0
+
+    @property
+    def next_step(self) -> int:
+        return self.steps
+
+    def apply(self, command: TrackerCommand) -> str | None:
+        self.log.append("command")
+        return f"step {self.steps}: done"
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        self.log.append(f"hover {request.x:g}")
+        self.threads.add(threading.current_thread().name)
+        self.hovered.set()
+        if request.step > self.steps:
+            return None
+        return HoverAnswer(request, np.zeros((4, 4), np.float32), 0.5)
+
+    def step(self, given: Frame) -> FrameResult:
+        self.log.append("step")
+        self.steps += 1
+        return FrameResult(given, self.steps - 1, ())
+
+    def close(self) -> None:
+        self.log.append("closed")
+
+
+def wait_for(ready: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10
+    while not ready() and time.monotonic() < deadline_s:
+        time.sleep(0.002)
+    assert ready()
+
+
+def test_the_loop_answers_hovers_while_no_frame_comes() -> None:
+    frames: Slot[Frame] = Slot("newest")
+    results: Slot[FrameResult] = Slot("newest")
+    controls, tracker = Controls(4), HoveringTracker()
+    arguments = (frames, results, controls, tracker, controls.stop, lambda *_: None)
+    thread = threading.Thread(target=run_inference, args=arguments, name="inference")
+    thread.start()
+    try:
+        controls.hover.put(HoverRequest(1, 0, 5.0, 6.0))
+        wait_for(tracker.hovered.is_set)
+        wait_for(lambda: controls.hover_answer.peek() is not None)
+        answer = controls.hover_answer.take()
+        assert answer is not None
+        assert answer.request.x == 5
+        tracker.hovered.clear()
+        controls.hover.put(HoverRequest(1, 99, 7.0, 6.0))  # a step that is not kept
+        wait_for(tracker.hovered.is_set)
+        frames.put(Frame(0, 0, 0, np.zeros((4, 4, 3), np.uint8)))
+        assert results.get(10) is not None
+        assert controls.hover_answer.take() is None
+    finally:
+        controls.stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
+    assert tracker.log == ["hover 5", "hover 7", "step", "closed"]
+    assert tracker.threads == {"inference"}
+
+
+def test_only_the_newest_hover_is_answered() -> None:
+    controls, tracker = Controls(4), HoveringTracker()
+    job = HoverJob(controls, tracker)
+    for x in (1.0, 2.0, 3.0):
+        controls.hover.put(HoverRequest(1, 0, x, 1.0))
+    assert job()
+    assert not job()
+    assert tracker.log == ["hover 3"]
+
+
+def test_what_a_command_did_is_said() -> None:
+    controls, tracker = Controls(4), HoveringTracker()
+    controls.send(UndoPrompt())
+    apply_commands(controls, tracker)
+    assert controls.notice is not None
+    assert controls.notice.text == "step 0: done"
