@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,9 +17,9 @@ from live.sinks import Outputs
 from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
+from live.status_meter import StatusMeter
 
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
-_RATE_WINDOW = 30  # results over which the window's rate is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,12 @@ class RenderOptions:
             signal be lost.
         max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
             window says so, and the outputs of a live source without signal show that instead.
+        recording: Whether the run is being recorded, for the status line.
     """
 
     live_source: bool = False
     max_mask_age_ms: float = 500.0
+    recording: bool = False
 
 
 class RenderLoop:
@@ -70,7 +71,9 @@ class RenderLoop:
         self._metrics = metrics
         self._last: Composite | None = None
         self._last_ns = time.perf_counter_ns()
-        self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._meter = StatusMeter(
+            wiring.monitor, metrics, lambda: wiring.frames.dropped + wiring.results.dropped
+        )
         for worker in self._workers:
             metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
 
@@ -100,6 +103,8 @@ class RenderLoop:
                 self._again()
             elif self._signal_is_lost():
                 self._stand_in()
+            if result is not None or changed or self._meter.is_due():
+                self._publish()
             self._refresh_window()
 
     def close(self, drain: bool, deadline_s: float) -> BaseException | None:
@@ -115,7 +120,6 @@ class RenderLoop:
         with Stopwatch(self._metrics, COMPOSE):
             composite = self._compositor.compose(result)
         self._last, self._last_ns = composite, time.perf_counter_ns()
-        self._arrivals_s.append(time.monotonic())
         if self._window is not None:
             self._window.show(composite)
             if not self._workers:
@@ -169,16 +173,18 @@ class RenderLoop:
     def _refresh_window(self) -> None:
         if self._window is None:
             return
-        self._window.refresh(self._rate(), self._note())
+        self._window.refresh(self._note())
         if self._window.quit_requested:
             self._wiring.stop.set()
 
-    def _rate(self) -> float:
-        """Return results per second over the last ones."""
-        if len(self._arrivals_s) < 2:
-            return 0.0
-        span_s = self._arrivals_s[-1] - self._arrivals_s[0]
-        return (len(self._arrivals_s) - 1) / span_s if span_s > 0 else 0.0
+    def _publish(self) -> None:
+        """Let everybody see the state of the run; there is none before the first picture."""
+        if self._last is None:
+            return
+        panic, effect = self._compositor.panic, self._compositor.effect.name
+        recording = self._options.recording
+        status = self._meter.take(self._last.result, effect, panic, recording)
+        self._wiring.controls.publish(status)
 
     def _note(self) -> str:
         """Return what the window says about a stream that stands still, or ""."""
