@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from live.commands import HoverAnswer
-from live.effects.palette import Bgr, object_colour
+from live.effects.palette import Bgr, object_colour, text_colour
 from live.frames import U8
 from live.letterbox import Letterbox
 from live.masks import mask_layer
@@ -77,11 +77,12 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
         corners = (round(start.x), round(start.y)), (round(end.x), round(end.y))
         cv2.rectangle(canvas, *corners, _DARK, 4, cv2.LINE_AA)
         cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-    _draw_notes(canvas, view)
+    top = _draw_banners(canvas, view)
+    _draw_notes(canvas, view, top)
     frozen = view.state.frozen
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     if view.state.help_visible:
-        draw_help(canvas)
+        draw_help(canvas, top)
     return canvas
 
 
@@ -143,13 +144,18 @@ def _hidden_note(composite: Composite | None) -> str:
     return f"only you see this, the output is hidden: {why}"
 
 
-def _draw_notes(canvas: U8, view: View) -> None:
-    """Write from the top down: hidden, frozen, then what is to be said; border the picture."""
+def _draw_banners(canvas: U8, view: View) -> int:
+    """Say across the whole width what nobody may overlook; return the row below."""
     row = 0
     if view.hidden:
         row = _draw_banner(canvas, HIDDEN_TEXT, row, RED)
     if view.state.frozen:
         row = _draw_banner(canvas, FROZEN_TEXT, row, AMBER)
+    return row
+
+
+def _draw_notes(canvas: U8, view: View, row: int) -> None:
+    """Write from `row` down what is to be said."""
     hidden_note = "" if view.hidden else _hidden_note(view.composite)
     for text in (hidden_note, view.note, view.notice, view.state.message):
         if text:
@@ -166,6 +172,6 @@ def _draw_banner(canvas: U8, text: str, row: int, colour: Bgr) -> int:
     fill(canvas, (0, row), (width, row + bar), colour)
     scale = min(1.3, 1.0 * max(1, width - 2 * PAD_PX) / text_width(text))
     x = max(PAD_PX, (width - text_width(text, scale)) // 2)
-    write(canvas, text, (x, row + LINE_PX), WHITE, scale)
+    write(canvas, text, (x, row + LINE_PX), text_colour(colour), scale)
     cv2.rectangle(canvas, (0, row), (width - 1, height - 1), colour, _FRAME_PX)
     return row + bar

@@ -40,13 +40,19 @@ class _Layout:
         return self.column_width * self.columns, self.line * self.rows + 2 * PAD_PX
 
 
-def draw_help(canvas: U8) -> None:
-    """Draw the list in the middle, as large as fits, in one column or two."""
+def draw_help(canvas: U8, top: int = 0) -> None:
+    """Draw the list in the middle, as large as fits, in one column or two.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        top: Rows above this one are not covered, nor is the status line.
+    """
     height, width = canvas.shape[:2]
-    layout = _choose_layout(width, height - LINE_PX - PAD_PX)
+    room = height - LINE_PX - PAD_PX - top
+    layout = _choose_layout(width, room)
     panel_width, panel_height = layout.size_wh
     left = max(0, (width - panel_width) // 2)
-    top = max(0, (height - LINE_PX - PAD_PX - panel_height) // 2)
+    top += max(0, (room - panel_height) // 2)
     shade(canvas, (left, top), (left + panel_width, top + panel_height))
     for index, (key, text) in enumerate(HELP_LINES):
         column, row = divmod(index, layout.rows)

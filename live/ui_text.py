@@ -17,7 +17,6 @@ AMBER: Final = Bgr(60, 190, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _SCALE = 0.5
 _SHADE = 0.2  # what stays of the picture under a panel: white becomes 51, noise a faint grain
-_OUTLINE = Bgr(0, 0, 0)
 
 
 def text_width(text: str, scale: float = 1.0) -> int:
@@ -26,8 +25,10 @@ def text_width(text: str, scale: float = 1.0) -> int:
 
 
 def write(canvas: U8, text: str, origin: tuple[int, int], colour: Bgr, scale: float = 1.0) -> None:
-    """Write a line with a dark outline; `origin` is the left end of its base line."""
-    cv2.putText(canvas, text, origin, _FONT, _SCALE * scale, _OUTLINE, 3, cv2.LINE_AA)
+    """Write a line on a panel; `origin` is the left end of its base line.
+
+    No outline: in OpenCV 5 a thicker line is another weight of the font, with wider letters.
+    """
     cv2.putText(canvas, text, origin, _FONT, _SCALE * scale, colour, 1, cv2.LINE_AA)
 
 

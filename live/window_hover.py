@@ -50,6 +50,10 @@ class HoverPointer:
         self._asked, self._asked_s = wanted, now_s
         return True
 
+    def forget(self) -> None:
+        """Forget what was asked: it was taken back, and is news when it is wanted again."""
+        self._asked = None
+
     def fits(self, request: HoverRequest, letterbox: Letterbox, step: int) -> bool:
         """Whether the pointer is still near, and the picture of `step` the one asked about.
 

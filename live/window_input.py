@@ -182,26 +182,21 @@ class WindowInput:
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
-        if self.letterbox is None or self._step is None or self._pressed is not None:
-            self._controls.hover.put(None)
-            return
         now_s = self._clock()
-        if not self._hover.wanted(self.letterbox, now_s):
+        box, step = self.letterbox, self._step
+        if box is None or step is None or not self._hover_wanted(box, now_s):
+            self._hover.forget()
             self._controls.hover.put(None)
-        elif self._hover.due(self._object_id, self._step, now_s):
-            at = self.letterbox.to_source(self._cursor.x, self._cursor.y)
-            request = HoverRequest(self._object_id, self._step, at.x, at.y)
-            self._controls.hover.put(request)
+        elif self._hover.due(self._object_id, step, now_s):
+            at = box.to_source(self._cursor.x, self._cursor.y)
+            self._controls.hover.put(HoverRequest(self._object_id, step, at.x, at.y))
 
     def hover_fits(self, request: HoverRequest) -> bool:
         """Whether an answer to this request may be drawn on the picture on screen."""
-        if self.letterbox is None or self._step is None or self._pressed is not None:
+        box, step = self.letterbox, self._step
+        if box is None or step is None or request.object_id != self._object_id:
             return False
-        if request.object_id != self._object_id:
-            return False
-        if not self._hover.wanted(self.letterbox, self._clock()):
-            return False
-        return self._hover.fits(request, self.letterbox, self._step)
+        return self._hover_wanted(box, self._clock()) and self._hover.fits(request, box, step)
 
     def key(self, code: int) -> None:
         """Act on a key.
@@ -240,6 +235,9 @@ class WindowInput:
                 self._panic()
             case Key.FREEZE:
                 self._freeze()
+
+    def _hover_wanted(self, letterbox: Letterbox, now_s: float) -> bool:
+        return self._pressed is None and self._hover.wanted(letterbox, now_s)
 
     def _points_at(self, x: float, y: float) -> Point | None:
         """Return the source position of a canvas position; None where there is nothing to click."""
