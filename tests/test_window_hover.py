@@ -26,7 +26,7 @@ class User:
         self.input.letterbox = Letterbox((640, 360), (1280, 720))
         self.input.set_picture(STEP, np.zeros((360, 640), np.uint8))
 
-    def hover(self, after_s: float = HOVER_EVERY_S) -> HoverRequest | None:
+    def hover(self, after_s: float = 1.1 * HOVER_EVERY_S) -> HoverRequest | None:
         """Let time pass, look once, return the request."""
         self.now_s += after_s
         self.input.hover()
