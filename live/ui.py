@@ -113,14 +113,12 @@ def _draw_hover(canvas: U8, hover: HoverAnswer, box: Letterbox) -> None:
     (left, top), (width, height) = box.offset_xy, box.drawn_wh
     colour = object_colour(hover.request.object_id)
     part = canvas[top : top + height, left : left + width][layer.box.slices]
-    inside = layer.logits > 0
-    flat = np.empty_like(part)
-    flat[:] = colour
+    inside = (layer.logits > 0).astype(np.uint8)
+    flat = np.empty(part.shape, np.uint8)
+    cv2.rectangle(flat, (0, 0), (part.shape[1], part.shape[0]), colour, cv2.FILLED)
     tinted = cv2.addWeighted(part, 1 - _HOVER_TINT, flat, _HOVER_TINT, 0.0)
-    np.copyto(part, tinted, where=inside[:, :, None])
-    contours, _ = cv2.findContours(
-        inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    cv2.copyTo(tinted, inside, part)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corner = (left + layer.box.x1, top + layer.box.y1)
     for line_colour, thickness in ((_DARK, 4), (colour, 2)):
         cv2.drawContours(canvas, contours, -1, line_colour, thickness, cv2.LINE_AA, offset=corner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -19,6 +20,7 @@ _SCALE = 0.5
 _SHADE = 0.2  # what stays of the picture under a panel: white becomes 51, noise a faint grain
 
 
+@lru_cache(maxsize=512)
 def text_width(text: str, scale: float = 1.0) -> int:
     """Return the width of a line in canvas pixels; `scale` 1 is the usual size."""
     return int(cv2.getTextSize(text, _FONT, _SCALE * scale, 1)[0][0])
