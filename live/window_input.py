@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from live.commands import (
 from live.controls import Controls
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
 from live.letterbox import Letterbox, Point
+from live.status import object_name
 from live.window_hover import HoverPointer
 from live.window_keys import Key, key_of
 
@@ -75,7 +76,20 @@ class WindowInput:
         letterbox: How the canvas maps to the source; None before the first picture.
     """
 
-    def __init__(self, controls: Controls, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        clock: Callable[[], float] = time.monotonic,
+        names: Sequence[str] = (),
+    ) -> None:
+        """Begin with object 1.
+
+        Args:
+            controls: Commands go to it.
+            clock: Seconds.
+            names: Of the objects 1, 2 and so on, for messages.
+        """
+        self._names = names
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
         self._controls = controls
@@ -155,7 +169,7 @@ class WindowInput:
         if point is None:
             return
         if self._object_id not in self._known | self._awaited:
-            self._say(f"object {self._object_id}: click it with the left button first")
+            self._say(f"{self._name(self._object_id)}: click it with the left button first")
             return
         self._send_point(point, 0, self._step)
 
@@ -178,7 +192,7 @@ class WindowInput:
             self._say("click an object first: then its candidates can be chosen")
         elif self._send(CycleCandidate(self._clicked, by)):
             size = "larger" if by > 0 else "smaller"
-            self._say(f"object {self._clicked}: {size} candidate")
+            self._say(f"{self._name(self._clicked)}: {size} candidate")
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
@@ -218,9 +232,9 @@ class WindowInput:
             case Key.RESET_ALL:
                 self._remove(None)
             case Key.UNDO:
-                self._tell(UndoPrompt(self._object_id), "last prompt taken back")
+                self._tell(UndoPrompt(self._object_id), "take back the last prompt")
             case Key.COMMIT:
-                self._tell(CommitMask(self._object_id), "present mask kept in memory")
+                self._tell(CommitMask(self._object_id), "keep the present mask")
             case Key.SMALLER | Key.LARGER:
                 self.wheel(1 if key is Key.LARGER else -1)
             case Key.NEW_OBJECT:
@@ -250,7 +264,7 @@ class WindowInput:
 
     def _choose(self, object_id: int) -> None:
         self._object_id = object_id
-        self._say(f"the next click is for object {object_id}")
+        self._say(f"the next click is for {self._name(object_id)}")
 
     def _choose_new(self) -> None:
         taken = self._known | self._awaited
@@ -265,7 +279,9 @@ class WindowInput:
         if not self._send(RemoveObject(object_id)):
             return
         self._awaited -= {object_id} if object_id is not None else self._awaited.copy()
-        self._say("all objects forgotten" if object_id is None else f"object {object_id} forgotten")
+        self._say(
+            "all objects forgotten" if object_id is None else f"{self._name(object_id)} forgotten"
+        )
 
     def _panic(self) -> None:
         """Hide the feed, or show it again, by what is on screen; not twice within the guard."""
@@ -314,18 +330,21 @@ class WindowInput:
             return False
         self._clicked = prompt.object_id
         self._awaited |= {prompt.object_id} - self._known
-        self._say(f"object {prompt.object_id}: {what}")
+        self._say(f"{self._name(prompt.object_id)}: {what}")
         return True
 
     def _tell(self, command: UndoPrompt | CommitMask, what: str) -> None:
         if self._send(command):
-            self._say(f"object {command.object_id}: {what}")
+            self._say(f"{self._name(self._object_id)}: {what}")
 
     def _send(self, command: Command) -> bool:
         if not self._controls.send(command):
             self._say("too many commands are waiting: this one was not taken")
             return False
         return True
+
+    def _name(self, object_id: int) -> str:
+        return object_name(object_id, self._names)
 
     def _say(self, message: str) -> None:
         self._message = message

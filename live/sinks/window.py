@@ -87,7 +87,7 @@ class PreviewWindow:
     def connect(self, controls: Controls) -> None:
         """Say where commands go; until then mouse and keys do nothing."""
         self._controls = controls
-        self._input = WindowInput(controls)
+        self._input = WindowInput(controls, names=self._names)
 
     def show(self, composite: Composite) -> None:
         """Take the newest picture; `refresh` draws it."""
