@@ -334,7 +334,9 @@ def open_outputs(
         mode="newest" if run.wiring.pace == "live" else "blocking",
         video=VideoOptions(settings.output.crf, settings.output.preset),
         window=WindowOptions(
-            max_width=settings.window.max_width, max_height=settings.window.max_height
+            max_width=settings.window.max_width,
+            max_height=settings.window.max_height,
+            object_names=settings.window.object_names or (),
         ),
         virtual_camera=VirtualCameraOptions(
             size_wh=settings.output.virtual_camera_size,

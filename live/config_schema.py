@@ -154,6 +154,9 @@ class WindowSettings:
 
     max_width: int = setting(1280, "Widest it opens.", unit="px", low=160, high=16384)
     max_height: int = setting(720, "Highest it opens.", unit="px", low=90, high=16384)
+    object_names: tuple[str, ...] | None = setting(
+        None, "Names of the objects 1, 2, ... in its status line; null: object 1, object 2, ..."
+    )
 
 
 @dataclass(frozen=True, slots=True)

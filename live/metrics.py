@@ -78,6 +78,11 @@ class _Ring:
         self.values[self.count % WINDOW] = value
         self.count += 1
 
+    def lately(self, count: int) -> float:
+        count = min(count, self.count, WINDOW)
+        indices = np.arange(self.count - count, self.count) % WINDOW
+        return float(self.values[indices].mean()) if count else 0.0
+
     def stats(self) -> StageStats:
         kept = self.values[: min(self.count, WINDOW)]
         p50, p95, p99 = np.percentile(kept, (50, 95, 99))
@@ -144,6 +149,12 @@ class Metrics:
         self.record(SOURCE_AGE, source_age_ms)
         for stage, milliseconds in result.stage_ms.items():
             self.record(stage, milliseconds)
+
+    def lately(self, stage: str, count: int) -> float:
+        """Return the mean of a stage's last `count` times in ms; 0 where there is none."""
+        with self._lock:
+            ring = self._stages.get(stage)
+            return 0.0 if ring is None else ring.lately(count)
 
     def snapshot(self) -> Snapshot:
         """Return all figures as they stand now."""

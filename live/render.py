@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 from live.compositor import Compositor, no_signal
 from live.effects import Effect
 from live.feed_control import FeedControl
-from live.frames import NS_PER_S, FrameResult
+from live.frames import FrameResult
 from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
 from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
@@ -19,10 +18,9 @@ from live.sinks import Outputs
 from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
-from live.status import LiveStatus, ObjectStatus
+from live.status_meter import StatusMeter
 
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
-_RATE_WINDOW = 30  # results over which the window's rate is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +33,13 @@ class RenderOptions:
         max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
             window says so, and the outputs of a live source without signal show that instead.
         profiles: Told of every result; saves profiles on command.
+        recording: Whether the run is being recorded, for the status line.
     """
 
     live_source: bool = False
     max_mask_age_ms: float = 500.0
     profiles: ProfileSaver | None = None
+    recording: bool = False
 
 
 class RenderLoop:
@@ -79,7 +79,9 @@ class RenderLoop:
         self._metrics = metrics
         self._last: Composite | None = None
         self._last_ns = time.perf_counter_ns()
-        self._arrivals_s: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._meter = StatusMeter(
+            wiring.monitor, metrics, lambda: wiring.frames.dropped + wiring.results.dropped
+        )
         for worker in self._workers:
             metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
 
@@ -110,7 +112,7 @@ class RenderLoop:
                 self._again()
             elif self._signal_is_lost():
                 self._stand_in()
-            if result is not None or changed:
+            if result is not None or changed or self._meter.is_due():
                 self._publish()
             self._refresh_window()
 
@@ -129,7 +131,6 @@ class RenderLoop:
         if self._options.profiles is not None:
             self._options.profiles.see(result, self._compositor.effect.name)
         self._last, self._last_ns = composite, time.perf_counter_ns()
-        self._arrivals_s.append(time.monotonic())
         if self._window is not None:
             self._window.show(composite)
             if not self._workers:
@@ -180,39 +181,21 @@ class RenderLoop:
             self._window.show(self._last)
         self._send(self._last)
 
-    def _publish(self) -> None:
-        """Tell `ctl status` and the like how things stand after the newest picture."""
-        if self._last is None:
-            return
-        result = self._last.result
-        objects = tuple(
-            ObjectStatus(o.object_id, str(o.state), o.reason, o.visible) for o in result.objects
-        )
-        status = LiveStatus(
-            result.step,
-            result.frame.index,
-            result.frame.time_ns / NS_PER_S,
-            inference_fps=self._rate(),
-            dropped=self._wiring.frames.dropped + self._wiring.results.dropped,
-            effect=self._compositor.effect.name,
-            hidden=self._compositor.panic,
-            objects=objects,
-        )
-        self._wiring.controls.publish(status)
-
     def _refresh_window(self) -> None:
         if self._window is None:
             return
-        self._window.refresh(self._rate(), self._note())
+        self._window.refresh(self._note())
         if self._window.quit_requested:
             self._wiring.stop.set()
 
-    def _rate(self) -> float:
-        """Return results per second over the last ones."""
-        if len(self._arrivals_s) < 2:
-            return 0.0
-        span_s = self._arrivals_s[-1] - self._arrivals_s[0]
-        return (len(self._arrivals_s) - 1) / span_s if span_s > 0 else 0.0
+    def _publish(self) -> None:
+        """Let everybody see the state of the run; there is none before the first picture."""
+        if self._last is None:
+            return
+        panic, effect = self._compositor.panic, self._compositor.effect.name
+        recording = self._options.recording
+        status = self._meter.take(self._last.result, effect, panic, recording)
+        self._wiring.controls.publish(status)
 
     def _note(self) -> str:
         """Return what the window says about a stream that stands still, or ""."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -38,6 +39,7 @@ class LiveStatus:
         effect: The effect of objects without one of their own.
         hidden: Whether the panic key hides everything.
         objects: By ascending object id.
+        recording: Whether the run is being recorded.
     """
 
     step: int
@@ -51,3 +53,11 @@ class LiveStatus:
     effect: str = "highlight"
     hidden: bool = False
     objects: tuple[ObjectStatus, ...] = field(default=())
+    recording: bool = False
+
+
+def object_name(object_id: int, names: Sequence[str]) -> str:
+    """Return what the user calls an object; `names` are those of the objects 1, 2 and so on."""
+    if object_id <= len(names) and names[object_id - 1]:
+        return names[object_id - 1]
+    return f"object {object_id}"

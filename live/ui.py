@@ -1,4 +1,4 @@
-"""What the window shows around the feed: status, help, notes, the box being drawn.
+"""What the window shows around the feed: status, help, notes, hover, the box being drawn.
 
 Pure functions that draw on a canvas of the window's own; nothing here reaches a sink.
 """
@@ -6,36 +6,30 @@ Pure functions that draw on a canvas of the window's own; nothing here reaches a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import cv2
 import numpy as np
 
-from live.effects.palette import Bgr, object_colour
+from live.commands import HoverAnswer
+from live.effects.palette import Bgr, object_colour, text_colour
 from live.frames import U8
+from live.letterbox import Letterbox
+from live.masks import mask_layer
 from live.sinks.base import Composite
-from live.window_input import InputState, Letterbox
+from live.status import LiveStatus
+from live.ui_help import draw_help
+from live.ui_status import RED, draw_status, status_parts
+from live.ui_text import AMBER, LINE_PX, PAD_PX, WHITE, fill, shade, text_width, write
+from live.window_input import InputState, Mark
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_SCALE = 0.5
-_LINE_PX = 22
-_PAD_PX = 8
-_WHITE = Bgr(235, 235, 235)
-_GREY = Bgr(160, 160, 160)
-_AMBER = Bgr(60, 190, 255)
 _BACKGROUND = 24
-_SHADE = 0.35  # what stays of the picture under a panel
-_MAX_LISTED = 6  # objects in the status line
-
-HELP_LINES = (
-    "left click       this is the object",
-    "right click      this is not",
-    "drag             box around the object",
-    "1 .. 9           which object the next click is for",
-    "x                forget this object",
-    "r                forget all objects",
-    "h                this list",
-    "q or Esc         quit",
-)
+_HOVER_TINT = 0.25
+_FRAME_PX = 4  # border that marks a frozen or a hidden picture
+_MARK_PX = 5
+_DARK = Bgr(0, 0, 0)
+HIDDEN_TEXT: Final = "HIDDEN: nothing leaves; p shows again"
+FROZEN_TEXT: Final = "FROZEN to click in: the stream goes on; space lets go"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,16 +37,27 @@ class View:
     """All the window shows at one moment.
 
     Attributes:
-        composite: Newest picture; None before the first one.
+        composite: The picture; None before the first one.
         state: What the user is doing.
-        fps: Results per second.
+        status: State of the run; None before the first picture.
         note: What is wrong with the stream just now, or "".
+        notice: What the program says, or "".
+        hover: What a click would give, or None.
+        names: Of the objects 1, 2 and so on.
     """
 
     composite: Composite | None
     state: InputState
-    fps: float
+    status: LiveStatus | None = None
     note: str = ""
+    notice: str = ""
+    hover: HoverAnswer | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def hidden(self) -> bool:
+        """Whether the panic key hides what leaves."""
+        return self.status is not None and self.status.hidden
 
 
 def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
@@ -61,17 +66,23 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
     composite = view.composite
     if composite is not None:
         _draw_picture(canvas, composite)
+        box = letterbox_of(composite, canvas_wh)
+        if view.hover is not None:
+            _draw_hover(canvas, view.hover, box)
+        for mark in view.state.marks:
+            _draw_mark(canvas, mark, box)
     if view.state.drag is not None:
         start, end = view.state.drag
         colour = object_colour(view.state.object_id)
         corners = (round(start.x), round(start.y)), (round(end.x), round(end.y))
+        cv2.rectangle(canvas, *corners, _DARK, 4, cv2.LINE_AA)
         cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
-    notes = [text for text in (_hidden_note(composite), view.note, view.state.message) if text]
-    for row, text in enumerate(notes):
-        _draw_panel(canvas, (text,), (_PAD_PX, _PAD_PX + row * (_LINE_PX + 2 * _PAD_PX)), _AMBER)
-    _draw_status(canvas, view)
+    top = _draw_banners(canvas, view)
+    _draw_notes(canvas, view, top)
+    frozen = view.state.frozen
+    draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     if view.state.help_visible:
-        _draw_help(canvas)
+        draw_help(canvas, top)
     return canvas
 
 
@@ -94,6 +105,36 @@ def _draw_picture(canvas: U8, composite: Composite) -> None:
         target[:] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def _draw_hover(canvas: U8, hover: HoverAnswer, box: Letterbox) -> None:
+    """Tint and outline the mask that a click would give, in the object's colour."""
+    layer = mask_layer(hover.request.object_id, hover.mask_logits, box.drawn_wh)
+    if layer is None:
+        return
+    (left, top), (width, height) = box.offset_xy, box.drawn_wh
+    colour = object_colour(hover.request.object_id)
+    part = canvas[top : top + height, left : left + width][layer.box.slices]
+    inside = (layer.logits > 0).astype(np.uint8)
+    flat = np.empty(part.shape, np.uint8)
+    cv2.rectangle(flat, (0, 0), (part.shape[1], part.shape[0]), colour, cv2.FILLED)
+    tinted = cv2.addWeighted(part, 1 - _HOVER_TINT, flat, _HOVER_TINT, 0.0)
+    cv2.copyTo(tinted, inside, part)
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corner = (left + layer.box.x1, top + layer.box.y1)
+    for line_colour, thickness in ((_DARK, 4), (colour, 2)):
+        cv2.drawContours(canvas, contours, -1, line_colour, thickness, cv2.LINE_AA, offset=corner)
+
+
+def _draw_mark(canvas: U8, mark: Mark, box: Letterbox) -> None:
+    """Show a click: a disc of the object's colour, a ring where it says what is not the object."""
+    at = box.to_canvas(mark.at.x, mark.at.y)
+    centre = round(at.x), round(at.y)
+    colour = object_colour(mark.object_id)
+    cv2.circle(canvas, centre, _MARK_PX + 2, WHITE, cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(canvas, centre, _MARK_PX, colour, cv2.FILLED, cv2.LINE_AA)
+    if not mark.positive:
+        cv2.circle(canvas, centre, _MARK_PX - 2, WHITE, cv2.FILLED, cv2.LINE_AA)
+
+
 def _hidden_note(composite: Composite | None) -> str:
     if composite is None or not composite.hidden or composite.stand_in_time_ns is not None:
         return ""
@@ -101,66 +142,34 @@ def _hidden_note(composite: Composite | None) -> str:
     return f"only you see this, the output is hidden: {why}"
 
 
-def _draw_status(canvas: U8, view: View) -> None:
-    """Write the bottom line: which object is next, rate, what each object does."""
+def _draw_banners(canvas: U8, view: View) -> int:
+    """Say across the whole width what nobody may overlook; return the row below."""
+    row = 0
+    if view.hidden:
+        row = _draw_banner(canvas, HIDDEN_TEXT, row, RED)
+    if view.state.frozen:
+        row = _draw_banner(canvas, FROZEN_TEXT, row, AMBER)
+    return row
+
+
+def _draw_notes(canvas: U8, view: View, row: int) -> None:
+    """Write from `row` down what is to be said."""
+    hidden_note = "" if view.hidden else _hidden_note(view.composite)
+    for text in (hidden_note, view.note, view.notice, view.state.message):
+        if text:
+            top = PAD_PX + row
+            shade(canvas, (PAD_PX, top), (3 * PAD_PX + text_width(text), top + LINE_PX + PAD_PX))
+            write(canvas, text, (2 * PAD_PX, top + LINE_PX - 3), AMBER)
+            row += LINE_PX + 2 * PAD_PX
+
+
+def _draw_banner(canvas: U8, text: str, row: int, colour: Bgr) -> int:
+    """Write across the whole width on a bar of the colour; return the row below it."""
     height, width = canvas.shape[:2]
-    top = height - _LINE_PX - _PAD_PX
-    if top < 0:
-        return
-    _shade(canvas, (0, top), (width, height))
-    x, y = _PAD_PX, height - _PAD_PX - 4
-    parts = [(f"object {view.state.object_id}", object_colour(view.state.object_id))]
-    if view.composite is None:
-        parts.append(("waiting for the first picture", _WHITE))
-    else:
-        parts.append((f"{view.fps:.1f} fps", _WHITE))
-        objects = view.composite.result.objects
-        parts += [
-            (f"{o.object_id} {o.state}", object_colour(o.object_id)) for o in objects[:_MAX_LISTED]
-        ]
-        if len(objects) > _MAX_LISTED:
-            parts.append((f"and {len(objects) - _MAX_LISTED} more", _WHITE))
-        if not objects:
-            parts.append(("click an object", _WHITE))
-    parts.append(("h: help", _GREY))
-    for text, colour in parts:
-        _write(canvas, text, (x, y), colour)
-        x += _text_width(text) + 2 * _PAD_PX
-
-
-def _draw_help(canvas: U8) -> None:
-    height, width = canvas.shape[:2]
-    keys = [line.split("  ", 1)[0] for line in HELP_LINES]
-    key_width = max(map(_text_width, keys)) + 2 * _PAD_PX
-    texts = [line.split("  ", 1)[1].strip() for line in HELP_LINES]
-    panel_width = key_width + max(map(_text_width, texts)) + 2 * _PAD_PX
-    panel_height = _LINE_PX * len(HELP_LINES) + 2 * _PAD_PX
-    left, top = max(0, (width - panel_width) // 2), max(0, (height - panel_height) // 2)
-    _shade(canvas, (left, top), (left + panel_width, top + panel_height))
-    for row, (key, text) in enumerate(zip(keys, texts, strict=True)):
-        y = top + _PAD_PX + _LINE_PX * (row + 1) - 6
-        _write(canvas, key, (left + _PAD_PX, y), _AMBER)
-        _write(canvas, text, (left + _PAD_PX + key_width, y), _WHITE)
-
-
-def _draw_panel(canvas: U8, lines: tuple[str, ...], corner: tuple[int, int], colour: Bgr) -> None:
-    left, top = corner
-    width = max(map(_text_width, lines)) + 2 * _PAD_PX
-    _shade(canvas, corner, (left + width, top + _LINE_PX * len(lines) + _PAD_PX))
-    for row, line in enumerate(lines):
-        _write(canvas, line, (left + _PAD_PX, top + _LINE_PX * (row + 1) - 3), colour)
-
-
-def _shade(canvas: U8, corner: tuple[int, int], opposite: tuple[int, int]) -> None:
-    """Darken a rectangle so that text reads on it."""
-    part = canvas[corner[1] : opposite[1], corner[0] : opposite[0]]
-    if part.size:
-        cv2.convertScaleAbs(part, dst=part, alpha=_SHADE)
-
-
-def _write(canvas: U8, text: str, origin: tuple[int, int], colour: Bgr) -> None:
-    cv2.putText(canvas, text, origin, _FONT, _SCALE, colour, 1, cv2.LINE_AA)
-
-
-def _text_width(text: str) -> int:
-    return int(cv2.getTextSize(text, _FONT, _SCALE, 1)[0][0])
+    bar = LINE_PX + PAD_PX
+    fill(canvas, (0, row), (width, row + bar), colour)
+    scale = min(1.3, 1.0 * max(1, width - 2 * PAD_PX) / text_width(text))
+    x = max(PAD_PX, (width - text_width(text, scale)) // 2)
+    write(canvas, text, (x, row + LINE_PX), text_colour(colour), scale)
+    cv2.rectangle(canvas, (0, row), (width - 1, height - 1), colour, _FRAME_PX)
+    return row + bar

@@ -1,80 +1,50 @@
-"""Turns mouse and keyboard into prompts and removals; knows no GUI toolkit."""
+"""Turns mouse and keyboard into commands; knows no GUI toolkit."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from live.commands import Command, RemoveObject
+from live.commands import (
+    Command,
+    CommitMask,
+    CycleCandidate,
+    HideFeed,
+    HoverRequest,
+    PinStep,
+    RemoveObject,
+    SetEffect,
+    UndoPrompt,
+)
 from live.controls import Controls
-from live.frames import Prompt
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
+from live.letterbox import Letterbox, Point
+from live.status import object_name
+from live.window_hover import HoverPointer
+from live.window_keys import Key, key_of
 
 MIN_DRAG_PX = 6  # canvas pixels; below it, a shaky click stays a click
 MESSAGE_S = 3.0
-_ESCAPE = 27
+PANIC_GUARD_S = 1.0  # a panic key that is held or hammered must not show the feed again
+_MAX_MARKS = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A position in pixels; a whole number is the centre of a pixel."""
-
-    x: float
-    y: float
-
-
-@dataclass(frozen=True, slots=True)
-class Letterbox:
-    """Where the source picture lies on the window's canvas: as large as fits, centred.
+class Mark:
+    """A click on the frozen picture.
 
     Attributes:
-        source_wh: Source picture size in pixels.
-        canvas_wh: Canvas size in pixels.
+        object_id: Which object it is for.
+        at: Source pixels.
+        positive: Whether it says "this" or "not this".
     """
 
-    source_wh: tuple[int, int]
-    canvas_wh: tuple[int, int]
-
-    @property
-    def drawn_wh(self) -> tuple[int, int]:
-        """Size of the picture on the canvas."""
-        (width, height), (canvas_width, canvas_height) = self.source_wh, self.canvas_wh
-        scale = min(canvas_width / width, canvas_height / height)
-        return max(1, round(width * scale)), max(1, round(height * scale))
-
-    @property
-    def offset_xy(self) -> tuple[int, int]:
-        """Canvas position of the picture's upper left pixel."""
-        width, height = self.drawn_wh
-        return (self.canvas_wh[0] - width) // 2, (self.canvas_wh[1] - height) // 2
-
-    def contains(self, x: float, y: float) -> bool:
-        """Whether a canvas position lies on the picture, not on the bars beside it."""
-        (left, top), (width, height) = self.offset_xy, self.drawn_wh
-        return left <= x < left + width and top <= y < top + height
-
-    def to_source(self, x: float, y: float) -> Point:
-        """Map a canvas position to the source picture, to its nearest pixel if outside."""
-        (left, top), (width, height) = self.offset_xy, self.drawn_wh
-        source_width, source_height = self.source_wh
-        # Pixel centres lie half a pixel from the edge on both sides.
-        source_x = (x - left + 0.5) * source_width / width - 0.5
-        source_y = (y - top + 0.5) * source_height / height - 0.5
-        return Point(
-            min(max(source_x, 0.0), source_width - 1.0),
-            min(max(source_y, 0.0), source_height - 1.0),
-        )
-
-    def to_canvas(self, x: float, y: float) -> Point:
-        """Map a source position to the canvas; the inverse of `to_source`."""
-        (left, top), (width, height) = self.offset_xy, self.drawn_wh
-        source_width, source_height = self.source_wh
-        return Point(
-            (x + 0.5) * width / source_width - 0.5 + left,
-            (y + 0.5) * height / source_height - 0.5 + top,
-        )
+    object_id: int
+    at: Point
+    positive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +56,16 @@ class InputState:
         help_visible: Whether the key list is shown.
         drag: Corners of the rectangle being drawn, in canvas pixels, or None.
         message: A short note on the last action, or "".
+        frozen: Whether the picture on screen is to stay there.
+        marks: Clicks on the frozen picture.
     """
 
-    object_id: int
-    help_visible: bool
-    drag: tuple[Point, Point] | None
-    message: str
+    object_id: int = 1
+    help_visible: bool = False
+    drag: tuple[Point, Point] | None = None
+    message: str = ""
+    frozen: bool = False
+    marks: tuple[Mark, ...] = ()
 
 
 class WindowInput:
@@ -102,16 +76,39 @@ class WindowInput:
         letterbox: How the canvas maps to the source; None before the first picture.
     """
 
-    def __init__(self, controls: Controls, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        clock: Callable[[], float] = time.monotonic,
+        names: Sequence[str] = (),
+    ) -> None:
+        """Begin with object 1.
+
+        Args:
+            controls: Commands go to it.
+            clock: Seconds.
+            names: Of the objects 1, 2 and so on, for messages.
+        """
+        self._names = names
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
         self._controls = controls
         self._clock = clock
-        self._object_id = 1
+        self._object_id = MIN_OBJECT_ID
         self._help_visible = False
         self._known: frozenset[int] = frozenset()
+        self._awaited: set[int] = set()  # prompted, not yet known: `n` must not give them again
+        self._clicked: int | None = None
+        self._step: int | None = None
+        self._object_ids: U8 | None = None
+        self._hidden = False
+        self._panic_s = -PANIC_GUARD_S
+        self._frozen = False
+        self._marks: tuple[Mark, ...] = ()
         self._pressed: Point | None = None
+        self._pressed_step: int | None = None
         self._cursor = Point(0.0, 0.0)
+        self._hover = HoverPointer()
         self._message = ""
         self._message_end_s = 0.0
 
@@ -122,92 +119,232 @@ class WindowInput:
         drag = None
         if self._pressed is not None and self._is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
-        return InputState(self._object_id, self._help_visible, drag, message)
+        return InputState(
+            self._object_id, self._help_visible, drag, message, self._frozen, self._marks
+        )
 
     def set_known_objects(self, object_ids: Collection[int]) -> None:
-        """Tell which objects the tracker knows as of the picture on screen."""
+        """Tell which objects the tracker knows as of the newest picture."""
         self._known = frozenset(object_ids)
+        self._awaited -= self._known
+
+    def set_hidden(self, hidden: bool) -> None:
+        """Tell whether the panic key's work is on screen."""
+        self._hidden = hidden
+
+    def set_picture(self, step: int | None, object_ids: U8 | None) -> None:
+        """Tell what is on screen.
+
+        Args:
+            step: Tracker step of the picture; None where there is none to point at.
+            object_ids: (H, W) uint8, which object each source pixel belongs to, 0 for none.
+        """
+        self._step, self._object_ids = step, object_ids
 
     def press_left(self, x: float, y: float) -> None:
-        """Begin a click or a box, at a canvas position."""
-        if self.letterbox is not None and self.letterbox.contains(x, y):
+        """Begin a click or a box, at a canvas position; it counts for the picture of now."""
+        if self._points_at(x, y) is not None:
             self._pressed = self._cursor = Point(x, y)
+            self._pressed_step = self._step
 
     def move(self, x: float, y: float) -> None:
         """Follow the pointer."""
         self._cursor = Point(x, y)
+        self._hover.move(self._cursor, self._clock())
 
     def release_left(self, x: float, y: float) -> None:
         """Send a positive point, or a box if the pointer was dragged."""
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
-        end = Point(x, y)
-        if self._is_drag(start, end):
-            self._send_box(
-                self.letterbox.to_source(start.x, start.y), self.letterbox.to_source(x, y)
-            )
+        first = self.letterbox.to_source(start.x, start.y)
+        if self._is_drag(start, Point(x, y)):
+            self._send_box(first, self.letterbox.to_source(x, y))
         else:
-            self._send_point(self.letterbox.to_source(start.x, start.y), label=1)
+            self._send_point(first, 1, self._pressed_step)
 
     def press_right(self, x: float, y: float) -> None:
         """Send a negative point: this is not the object."""
-        if self.letterbox is None or not self.letterbox.contains(x, y):
+        point = self._points_at(x, y)
+        if point is None:
             return
-        if self._object_id not in self._known:
-            self._say(f"object {self._object_id}: click it with the left button first")
+        if self._object_id not in self._known | self._awaited:
+            self._say(f"{self._name(self._object_id)}: click it with the left button first")
             return
-        self._send_point(self.letterbox.to_source(x, y), label=0)
+        self._send_point(point, 0, self._step)
+
+    def press_middle(self, x: float, y: float) -> None:
+        """Remove the object under the pointer."""
+        point = self._points_at(x, y)
+        if point is None:
+            return
+        object_id = 0
+        if self._object_ids is not None:
+            object_id = int(self._object_ids[round(point.y), round(point.x)])
+        if object_id:
+            self._remove(object_id)
+        else:
+            self._say("no object here to remove")
+
+    def wheel(self, by: int) -> None:
+        """Answer the last click with a larger (1) or smaller (-1) candidate mask."""
+        if self._clicked is None:
+            self._say("click an object first: then its candidates can be chosen")
+        elif self._send(CycleCandidate(self._clicked, by)):
+            size = "larger" if by > 0 else "smaller"
+            self._say(f"{self._name(self._clicked)}: {size} candidate")
+
+    def hover(self) -> None:
+        """Ask what a click would give, if that is due; call it often."""
+        now_s = self._clock()
+        box, step = self.letterbox, self._step
+        if box is None or step is None or not self._hover_wanted(box, now_s):
+            self._hover.forget()
+            self._controls.hover.put(None)
+        elif self._hover.due(self._object_id, step, now_s):
+            at = box.to_source(self._cursor.x, self._cursor.y)
+            self._controls.hover.put(HoverRequest(self._object_id, step, at.x, at.y))
+
+    def hover_fits(self, request: HoverRequest) -> bool:
+        """Whether an answer to this request may be drawn on the picture on screen."""
+        box, step = self.letterbox, self._step
+        if box is None or step is None or request.object_id != self._object_id:
+            return False
+        return self._hover_wanted(box, self._clock()) and self._hover.fits(request, box, step)
 
     def key(self, code: int) -> None:
         """Act on a key.
 
         Args:
-            code: ASCII code; others are ignored.
+            code: As `cv2.waitKeyEx` gives it; others are ignored.
         """
-        character = chr(code).lower() if 0 <= code < 128 else ""
-        if code == _ESCAPE or character == "q":
-            self.quit_requested = True
-        elif character == "h":
-            self._help_visible = not self._help_visible
-        elif character == "r":
-            if self._send(RemoveObject(None)):
-                self._say("all objects forgotten")
-        elif character == "x":
-            if self._send(RemoveObject(self._object_id)):
-                self._say(f"object {self._object_id} forgotten")
-        elif character and character in "123456789":
-            self._object_id = int(character)
-            self._say(f"the next click is for object {character}")
+        key = key_of(code)
+        if isinstance(key, int):
+            self._choose(key)
+            return
+        match key:
+            case Key.QUIT:
+                self.quit_requested = True
+            case Key.HELP:
+                self._help_visible = not self._help_visible
+            case Key.REMOVE | Key.RESET:
+                self._remove(self._object_id)
+            case Key.RESET_ALL:
+                self._remove(None)
+            case Key.UNDO:
+                self._tell(UndoPrompt(self._object_id), "take back the last prompt")
+            case Key.COMMIT:
+                self._tell(CommitMask(self._object_id), "keep the present mask")
+            case Key.SMALLER | Key.LARGER:
+                self.wheel(1 if key is Key.LARGER else -1)
+            case Key.NEW_OBJECT:
+                self._choose_new()
+            case Key.PREVIOUS_OBJECT:
+                self._choose(max(MIN_OBJECT_ID, self._object_id - 1))
+            case Key.NEXT_OBJECT:
+                self._choose(min(MAX_OBJECT_ID, self._object_id + 1))
+            case Key.EFFECT:
+                self._send(SetEffect())
+            case Key.PANIC:
+                self._panic()
+            case Key.FREEZE:
+                self._freeze()
+
+    def _hover_wanted(self, letterbox: Letterbox, now_s: float) -> bool:
+        return self._pressed is None and self._hover.wanted(letterbox, now_s)
+
+    def _points_at(self, x: float, y: float) -> Point | None:
+        """Return the source position of a canvas position; None where there is nothing to click."""
+        if self.letterbox is None or not self.letterbox.contains(x, y):
+            return None
+        if self._step is None:
+            self._say("no picture to click in just now")
+            return None
+        return self.letterbox.to_source(x, y)
+
+    def _choose(self, object_id: int) -> None:
+        self._object_id = object_id
+        self._say(f"the next click is for {self._name(object_id)}")
+
+    def _choose_new(self) -> None:
+        taken = self._known | self._awaited
+        free = (i for i in range(MIN_OBJECT_ID, MAX_OBJECT_ID + 1) if i not in taken)
+        object_id = next(free, None)
+        if object_id is None:
+            self._say(f"all {MAX_OBJECT_ID} objects are in use: remove one first")
+        else:
+            self._choose(object_id)
+
+    def _remove(self, object_id: int | None) -> None:
+        if not self._send(RemoveObject(object_id)):
+            return
+        self._awaited -= {object_id} if object_id is not None else self._awaited.copy()
+        self._say(
+            "all objects forgotten" if object_id is None else f"{self._name(object_id)} forgotten"
+        )
+
+    def _panic(self) -> None:
+        """Hide the feed, or show it again, by what is on screen; not twice within the guard."""
+        now_s = self._clock()
+        held = now_s - self._panic_s < PANIC_GUARD_S
+        self._panic_s = now_s
+        if not held and self._send(HideFeed(on=not self._hidden)):
+            self._hidden = not self._hidden
+
+    def _freeze(self) -> None:
+        """Keep the picture on screen for prompting, or let it go."""
+        if self._frozen:
+            if self._send(PinStep(None)):
+                self._frozen, self._marks = False, ()
+        elif self._step is None:
+            self._say("no picture to freeze just now")
+        elif self._send(PinStep(self._step)):
+            self._frozen = True
 
     @staticmethod
     def _is_drag(start: Point, end: Point) -> bool:
         return max(abs(end.x - start.x), abs(end.y - start.y)) >= MIN_DRAG_PX
 
-    def _send_point(self, point: Point, label: int) -> None:
-        sent = self._send(
-            Prompt(
-                object_id=self._object_id,
-                points_xy_px=np.array([[point.x, point.y]], np.float32),
-                labels=np.array([label], np.int32),
-            )
+    def _send_point(self, point: Point, label: int, step: int | None) -> None:
+        prompt = Prompt(
+            object_id=self._object_id,
+            points_xy_px=np.array([[point.x, point.y]], np.float32),
+            labels=np.array([label], np.int32),
+            step=step,
         )
-        if sent:
-            self._say(f"object {self._object_id}: {'this' if label else 'not this'}")
+        if self._send_prompt(prompt, "this" if label else "not this") and self._frozen:
+            mark = Mark(self._object_id, point, bool(label))
+            self._marks = (*self._marks, mark)[-_MAX_MARKS:]
 
     def _send_box(self, a: Point, b: Point) -> None:
         box = np.array([min(a.x, b.x), min(a.y, b.y), max(a.x, b.x), max(a.y, b.y)], np.float32)
         if box[2] - box[0] < 1 or box[3] - box[1] < 1:
             self._say("box too thin: drag across the object")
             return
-        if self._send(Prompt(object_id=self._object_id, box_xyxy_px=box)):
-            self._say(f"object {self._object_id}: box")
+        self._send_prompt(
+            Prompt(object_id=self._object_id, box_xyxy_px=box, step=self._pressed_step), "box"
+        )
+
+    def _send_prompt(self, prompt: Prompt, what: str) -> bool:
+        if not self._send(prompt):
+            return False
+        self._clicked = prompt.object_id
+        self._awaited |= {prompt.object_id} - self._known
+        self._say(f"{self._name(prompt.object_id)}: {what}")
+        return True
+
+    def _tell(self, command: UndoPrompt | CommitMask, what: str) -> None:
+        if self._send(command):
+            self._say(f"{self._name(self._object_id)}: {what}")
 
     def _send(self, command: Command) -> bool:
         if not self._controls.send(command):
-            self._say("too many clicks are waiting: this one was not taken")
+            self._say("too many commands are waiting: this one was not taken")
             return False
         return True
+
+    def _name(self, object_id: int) -> str:
+        return object_name(object_id, self._names)
 
     def _say(self, message: str) -> None:
         self._message = message

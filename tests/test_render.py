@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -249,3 +249,27 @@ def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:
         assert made.wiring.controls.notice.text == "effect pixelate"
     # nothing is prompted: what hides keeps the picture in
     assert [item.hidden for item in made.sink.got] == [False, True, True]
+
+
+def test_the_state_is_published_and_renewed_while_the_stream_stands_still() -> None:
+    made = make("live")
+    controls = made.wiring.controls
+    assert controls.status is None
+    with running(made):
+        made.wiring.results.put(result(7))
+        made.sink.await_count(1)
+        wait_for(lambda: controls.status is not None)
+        first = controls.status
+        assert first is not None
+        assert (first.step, first.effect, first.hidden) == (7, "highlight", False)
+        controls.send(HideFeed())
+        wait_for(lambda: controls.status is not None and controls.status.hidden)
+        last = controls.status
+        wait_for(lambda: controls.status is not last)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from live.effects.palette import object_colour
-from live.frames import U8
 from live.sinks.base import SinkError
 from live.sinks.display import check_display, check_qt_plugin
-from live.sinks.window import WindowOptions
 from live.sources.demo_scene import CARD_ID, GEAR_ID, demo_clicks
 from tests.conftest import REPO_ROOT
 from tests.helpers.window_program import SIZE_WH
-from tests.helpers.xvfb import Display, Window, running_xvfb, wait_until
+from tests.helpers.window_user import (
+    END_TIMEOUT_S,
+    MANY_PIXELS,
+    Program,
+    count_colour,
+    running_program,
+    status,
+    without_status,
+)
+from tests.helpers.xvfb import Display, running_xvfb, wait_until
 
 pytestmark = pytest.mark.window
-
-END_TIMEOUT_S = 30.0
-MANY_PIXELS = 80  # of a contour's colour: far more than noise, far less than a contour
 
 
 @pytest.fixture(scope="module")
@@ -36,76 +36,10 @@ def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
         yield running
 
 
-@dataclass
-class Program:
-    """The running program and its window."""
-
-    process: subprocess.Popen[bytes]
-    window: Window
-    folder: Path
-
-    def commands(self) -> list[dict[str, Any]]:
-        """What the window has sent so far."""
-        path = self.folder / "commands.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-    def await_commands(self, count: int) -> dict[str, Any]:
-        """Wait until that many commands came; return the last of them."""
-        wait_until(lambda: len(self.commands()) >= count, f"{count} commands")
-        commands = self.commands()
-        assert len(commands) == count
-        return commands[-1]
-
-    def quit(self, key: str = "q") -> dict[str, int]:
-        """Leave as a user does; return what the program reports."""
-        self.window.key(key)
-        assert self.process.wait(END_TIMEOUT_S) == 0
-        report: dict[str, int] = json.loads((self.folder / "report.json").read_text())
-        return report
-
-
 @pytest.fixture
 def program(display: Display, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
-    effect = getattr(request, "param", "highlight")
-    log = tmp_path / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.window_program", str(tmp_path), effect],
-            cwd=REPO_ROOT,
-            env=display.environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: is_picture(window.screenshot()), "a picture in the window")
-        yield Program(process, window, tmp_path)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(END_TIMEOUT_S)
-        print(log.read_text())
-
-
-def is_picture(image: U8) -> bool:
-    """Whether there is more to see than the canvas with a line of text."""
-    return float(image.std()) > 25
-
-
-def count_colour(image: U8, object_id: int) -> int:
-    """Return how many pixels have an object's contour colour."""
-    colour = np.array(object_colour(object_id), np.int16)
-    return int((np.abs(image.astype(np.int16) - colour).max(axis=2) <= 3).sum())
-
-
-def without_status(image: U8) -> U8:
-    """Return the picture without the status line, which names objects in their colours."""
-    return image[:-40]
-
-
-def status(image: U8) -> U8:
-    """Return the left of the status line, where the chosen object stands."""
-    return image[-40:, :100]
+    with running_program(display, tmp_path, getattr(request, "param", "highlight")) as running:
+        yield running
 
 
 @pytest.mark.slow
@@ -122,6 +56,7 @@ def test_click_shows_the_mask_and_outputs_stay_clean(program: Program) -> None:
     x, y = demo_clicks(SIZE_WH)[GEAR_ID]
     window.click(x, y)
     sent = program.await_commands(1)
+    assert sent.pop("step") >= 0
     assert sent == {"object": 1, "points": [[float(x), float(y)]], "labels": [1], "box": None}
     wait_until(
         lambda: count_colour(without_status(window.screenshot()), 1) > MANY_PIXELS,
@@ -142,13 +77,15 @@ def test_click_shows_the_mask_and_outputs_stay_clean(program: Program) -> None:
 
 @pytest.mark.slow
 def test_every_gesture_becomes_its_command(program: Program) -> None:
-    """Right click, drag, digits, x and r; the window keeps its mapping when it is resized."""
+    """Right click, drag, digits and x; the window keeps its mapping when it is resized."""
     window = program.window
     x, y = demo_clicks(SIZE_WH)[GEAR_ID]
     window.click(5, 5, button=3)  # nothing to correct yet: no command
     window.click(x, y)
     assert program.await_commands(1)["labels"] == [1]
-    wait_until(lambda: count_colour(window.screenshot(), 1) > MANY_PIXELS, "the object known")
+    wait_until(
+        lambda: count_colour(without_status(window.screenshot()), 1) > MANY_PIXELS, "the object"
+    )
     window.click(20, 30, button=3)
     sent = program.await_commands(2)
     assert (sent["points"], sent["labels"]) == ([[20.0, 30.0]], [0])
@@ -159,7 +96,7 @@ def test_every_gesture_becomes_its_command(program: Program) -> None:
     assert (sent["object"], sent["box"]) == (2, [200.0, 120.0, 300.0, 200.0])
     window.key("x")
     assert program.await_commands(4) == {"remove": 2}
-    window.key("r")
+    window.key("k")
     assert program.await_commands(5) == {"remove": None}
 
     # 1000 x 400: the picture is 711 x 400 with a bar of 144 pixels on its left.

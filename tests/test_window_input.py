@@ -12,9 +12,12 @@ from live.compositor import compose
 from live.controls import Controls
 from live.effects import Effect
 from live.frames import Prompt
+from live.letterbox import Letterbox
 from live.ui import View, draw_canvas, letterbox_of
-from live.window_input import MESSAGE_S, MIN_DRAG_PX, Letterbox, WindowInput
+from live.window_input import MESSAGE_S, MIN_DRAG_PX, WindowInput
 from tests.helpers.results import disc_logits, result_of, textured, tracked
+
+STEP = 7
 
 
 class Clock:
@@ -31,13 +34,14 @@ def make(room: int = 8) -> tuple[WindowInput, queue.Queue[TrackerCommand], Clock
     clock = Clock()
     made = WindowInput(controls, clock)
     made.letterbox = Letterbox((640, 360), (640, 360))
+    made.set_picture(STEP, np.zeros((360, 640), np.uint8))
     return made, controls.tracker, clock
 
 
 def taken(commands: queue.Queue[TrackerCommand]) -> Prompt:
     command = commands.get_nowait()
     assert isinstance(command, Prompt)
-    assert command.frame_index is None
+    assert (command.frame_index, command.step) == (None, STEP)
     return command
 
 
@@ -69,7 +73,7 @@ def test_a_click_hits_the_pixel_that_is_drawn_there(canvas_wh: tuple[int, int]) 
     image[10, 17] = 255
     composite = compose(result_of(image), Effect())
     made, _, _ = make()
-    canvas = draw_canvas(View(composite, made.state, 0.0), canvas_wh)
+    canvas = draw_canvas(View(composite, made.state), canvas_wh)
     box = letterbox_of(composite, canvas_wh)
     picture = canvas[:, :, 0].astype(int)
     picture[-40:] = 0  # the status line
@@ -162,7 +166,7 @@ def test_a_full_queue_is_said_and_nothing_is_lost_silently() -> None:
         made.press_left(100, 50)
         made.release_left(100, 50)
     assert commands.qsize() == 1
-    assert made.state.message == "too many clicks are waiting: this one was not taken"
+    assert made.state.message == "too many commands are waiting: this one was not taken"
     clock.now_s += MESSAGE_S
     assert made.state.message == ""
 
@@ -175,7 +179,7 @@ def test_the_canvas_never_changes_the_feed() -> None:
     made, _, _ = make()
     made.key(ord("h"))
     for canvas_wh in ((64, 48), (640, 480), (1, 1), (30, 10)):
-        canvas = draw_canvas(View(composite, made.state, 12.0, "no signal"), canvas_wh)
+        canvas = draw_canvas(View(composite, made.state, note="no signal"), canvas_wh)
         assert canvas.shape == (canvas_wh[1], canvas_wh[0], 3)
         assert not np.shares_memory(canvas, composite.feed_bgr)
     np.testing.assert_array_equal(composite.feed_bgr, before)
@@ -188,5 +192,5 @@ def test_the_operator_sees_what_the_output_hides() -> None:
     hidden = compose(result_of(image), Effect("blur"))
     assert hidden.hidden
     made, _, _ = make()
-    canvas = draw_canvas(View(hidden, made.state, 0.0), (640, 360))
+    canvas = draw_canvas(View(hidden, made.state), (640, 360))
     np.testing.assert_array_equal(canvas[100:200, 300:400], image[100:200, 300:400])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from live.window_input import InputState, WindowInput
 
 _EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need no more
 _DRAW_EVERY_S = 1 / 62  # a display shows no more
+_NOTICE_S = 4.0
+_WHEEL_FLAGS_SHIFT = 16  # the wheel's turn stands in the upper half of the flags, signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +29,13 @@ class WindowOptions:
     Attributes:
         title: In its title bar; also its name for window managers.
         max_width, max_height: Largest size to open with, in pixels; the user can resize it.
+        object_names: Of the objects 1, 2 and so on, for the status line.
     """
 
     title: str = "SamCam"
     max_width: int = 1280
     max_height: int = 720
+    object_names: tuple[str, ...] = ()
 
 
 class PreviewWindow:
@@ -49,12 +54,15 @@ class PreviewWindow:
         """
         prepare_display()
         self._title = options.title
+        self._names = options.object_names
         width, height = info.size_wh
         scale = min(1.0, options.max_width / width, options.max_height / height)
         self._size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
         self._input: WindowInput | None = None
+        self._controls: Controls | None = None
         self._composite: Composite | None = None
-        self._drawn: tuple[int, InputState | None, str] | None = None
+        self._on_screen: Composite | None = None
+        self._drawn: tuple[object, ...] | None = None
         self._drawn_s = self._events_s = 0.0
         self._closed = False
         flags = cv2.WINDOW_NORMAL | cv2.WINDOW_GUI_NORMAL | cv2.WINDOW_FREERATIO
@@ -63,8 +71,7 @@ class PreviewWindow:
             cv2.resizeWindow(self._title, *self._size_wh)
             cv2.setMouseCallback(self._title, self._on_mouse)
             # Loading a model may take a while: something must stand in the window meanwhile.
-            nothing_done = InputState(object_id=1, help_visible=False, drag=None, message="")
-            cv2.imshow(self._title, draw_canvas(View(None, nothing_done, 0.0), self._size_wh))
+            cv2.imshow(self._title, draw_canvas(View(None, InputState()), self._size_wh))
             cv2.waitKey(1)
         except cv2.error as error:
             raise SinkError(
@@ -79,7 +86,8 @@ class PreviewWindow:
 
     def connect(self, controls: Controls) -> None:
         """Say where commands go; until then mouse and keys do nothing."""
-        self._input = WindowInput(controls)
+        self._controls = controls
+        self._input = WindowInput(controls, names=self._names)
 
     def show(self, composite: Composite) -> None:
         """Take the newest picture; `refresh` draws it."""
@@ -87,20 +95,24 @@ class PreviewWindow:
         if self._input is not None:
             self._input.set_known_objects([o.object_id for o in composite.result.objects])
 
-    def refresh(self, fps: float, note: str = "") -> None:
+    def refresh(self, note: str = "") -> None:
         """Draw if anything changed, and handle mouse and keys; cheap when nothing is due.
 
         Args:
-            fps: Results per second, for the status line.
             note: What is wrong with the stream just now, or "".
         """
         now_s = time.monotonic()
-        if self._input is None or self._closed:
+        if self._input is None or self._controls is None or self._closed:
             return
-        content = (id(self._composite), self._input.state, note)
-        if content != self._drawn and now_s - self._drawn_s >= _DRAW_EVERY_S:
-            self._drawn, self._drawn_s = content, now_s
-            self._imshow(self._draw(View(self._composite, self._input.state, fps, note)))
+        status = self._controls.status
+        self._input.set_hidden(status is not None and status.hidden)
+        self._input.hover()
+        if now_s - self._drawn_s >= _DRAW_EVERY_S:
+            view = self._view(self._input, self._controls, note, now_s)
+            content = (view.composite, view.state, view.status, note, view.notice, view.hover)
+            if content != self._drawn:
+                self._drawn, self._drawn_s = content, now_s
+                self._imshow(self._draw(view, self._input))
         if now_s - self._events_s >= _EVENTS_EVERY_S:
             self._events_s = now_s
             self._handle_events()
@@ -114,12 +126,30 @@ class PreviewWindow:
             cv2.destroyWindow(self._title)
             cv2.waitKey(1)  # HighGUI removes it while handling events
 
-    def _draw(self, view: View) -> U8:
+    def _view(self, user: WindowInput, controls: Controls, note: str, now_s: float) -> View:
+        """Return what to show now; a frozen picture stays the one that was on screen."""
+        state, said, hover = user.state, controls.notice, controls.hover_answer.peek()
+        if hover is not None and not user.hover_fits(hover.request):
+            hover = None
+        return View(
+            composite=self._on_screen if state.frozen else self._composite,
+            state=state,
+            status=controls.status,
+            note=note,
+            notice=said.text if said is not None and now_s - said.time_s < _NOTICE_S else "",
+            hover=hover,
+            names=self._names,
+        )
+
+    def _draw(self, view: View, user: WindowInput) -> U8:
         _, _, width, height = cv2.getWindowImageRect(self._title)
         if width > 0 and height > 0:
             self._size_wh = (width, height)
-        if self._input is not None and self._composite is not None:
-            self._input.letterbox = letterbox_of(self._composite, self._size_wh)
+        composite = self._on_screen = view.composite
+        if composite is not None:
+            user.letterbox = letterbox_of(composite, self._size_wh)
+            stand_in = composite.stand_in_time_ns is not None
+            user.set_picture(None if stand_in else composite.result.step, composite.object_ids)
         return draw_canvas(view, self._size_wh)
 
     def _imshow(self, canvas: U8) -> None:
@@ -127,11 +157,11 @@ class PreviewWindow:
             cv2.imshow(self._title, canvas)
 
     def _handle_events(self) -> None:
-        code = cv2.waitKey(1)
+        code = cv2.waitKeyEx(1)  # waitKey keeps 8 bits, which hold no Delete
         if self._input is None:
             return
         if code != -1:
-            self._input.key(code & 0xFF)
+            self._input.key(code)
         if not self._is_open():
             self._input.quit_requested = True
 
@@ -152,5 +182,11 @@ class PreviewWindow:
             self._input.release_left(x, y)
         elif event in (cv2.EVENT_RBUTTONDOWN, cv2.EVENT_RBUTTONDBLCLK):
             self._input.press_right(x, y)
+        elif event in (cv2.EVENT_MBUTTONDOWN, cv2.EVENT_MBUTTONDBLCLK):
+            self._input.press_middle(x, y)
+        elif event == cv2.EVENT_MOUSEWHEEL:
+            turn = ctypes.c_int16(flags >> _WHEEL_FLAGS_SHIFT & 0xFFFF).value
+            if turn:
+                self._input.wheel(1 if turn > 0 else -1)
         elif event == cv2.EVENT_MOUSEMOVE:
             self._input.move(x, y)

@@ -1,27 +1,38 @@
 """The window with everything around it but the model: the demo scene and a tracker that knows it.
 
 Run as `python -m tests.helpers.window_program FOLDER [EFFECT]` on a display; ends with q. It
-leaves `commands.jsonl` (what the window sent, as it comes) and at the end `report.json`.
+leaves `commands.jsonl` (what the tracker got, as it comes), `feed.jsonl` (what the feed got) and at
+the end `report.json`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, field
+from collections import deque
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from live.commands import RemoveObject, TrackerCommand
+from live.commands import (
+    Command,
+    HideFeed,
+    HoverAnswer,
+    RemoveObject,
+    SetEffect,
+    TrackerCommand,
+)
 from live.compositor import Compositor, compose
-from live.effects import Effect
+from live.controls import Controls
+from live.effects import EFFECT_NAMES, Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
 from live.metrics import Metrics
 from live.pipeline import Wiring, run_pipeline
 from live.render import RenderLoop, RenderOptions
 from live.sinks import Outputs, SinkOptions, open_sinks
 from live.sinks.base import Composite
+from live.sinks.window import WindowOptions
 from live.sinks.worker import SinkWorker
 from live.sources.demo import DemoSource
 from live.sources.demo_scene import DemoScene
@@ -39,13 +50,15 @@ def truth_logits(inside: U8) -> F32:
 
 @dataclass
 class TruthTracker:
-    """Follows whatever object of the scene a prompt points at."""
+    """Follows whatever object of the scene a prompt points at, in the picture it belongs to."""
 
     folder: Path
+    controls: Controls
     scene: DemoScene = field(default_factory=lambda: DemoScene(SIZE_WH))
     pending: list[Prompt] = field(default_factory=list)
     targets: dict[int, int] = field(default_factory=dict)
     steps: int = 0
+    frames: deque[int] = field(default_factory=lambda: deque(maxlen=1024))  # index of each step
 
     @property
     def pending_prompts(self) -> int:
@@ -60,6 +73,8 @@ class TruthTracker:
             self.prompt(command)
         elif isinstance(command, RemoveObject):
             self.remove(command.object_id)
+        else:
+            self.log({"command": type(command).__name__, **asdict(command)})
 
     def prompt(self, prompt: Prompt) -> None:
         self.pending.append(prompt)
@@ -73,9 +88,11 @@ class TruthTracker:
 
     def step(self, frame: Frame) -> FrameResult:
         _, ids = self.scene.render(frame.index)
+        self.frames.append(frame.index)
         for prompt in self.pending:
-            self.take(prompt, ids)
+            self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
         self.pending.clear()
+        self.answer_hover()
         objects = []
         for object_id, target in sorted(self.targets.items()):
             inside = (ids == target).astype(np.uint8)
@@ -87,6 +104,17 @@ class TruthTracker:
         self.steps += 1
         return FrameResult(frame, self.steps - 1, tuple(objects))
 
+    def ids_of(self, step: int) -> U8:
+        return self.scene.render(self.frames[step - self.steps - 1])[1]
+
+    def answer_hover(self) -> None:
+        request = self.controls.hover.take()
+        if request is not None:
+            ids = self.ids_of(request.step)
+            target = int(ids[round(request.y), round(request.x)])
+            inside = np.asarray((ids == target) & (target > 0), np.uint8)
+            self.controls.hover_answer.put(HoverAnswer(request, truth_logits(inside), 1.0))
+
     def take(self, prompt: Prompt, ids: U8) -> None:
         box = prompt.box_xyxy_px
         points = prompt.points_xy_px.tolist()
@@ -96,6 +124,7 @@ class TruthTracker:
                 "points": points,
                 "labels": prompt.labels.tolist(),
                 "box": None if box is None else box.tolist(),
+                "step": prompt.step,
             }
         )
         corners = points if box is None else box.reshape(2, 2).tolist()
@@ -116,17 +145,32 @@ class TruthTracker:
 class CheckingSink:
     """Composes every frame anew and compares: the feed must hold the effect and nothing else."""
 
-    effect: Effect
+    folder: Path
+    effects: list[Effect]
     name: str = "checking"
     frames: int = 0
     with_objects: int = 0
+    panic: int = 0
     differing: int = 0
 
+    def applied(self, command: Command, step: int) -> None:
+        """Note a command that changed the feed; the tracker logs its own."""
+        if isinstance(command, SetEffect | HideFeed):
+            row = {"command": type(command).__name__, **asdict(command)}
+            with (self.folder / "feed.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            if isinstance(command, SetEffect):
+                following = EFFECT_NAMES[EFFECT_NAMES.index(self.effects[-1].name) + 1]
+                self.effects.append(Effect(following))
+
     def put(self, composite: Composite) -> None:
-        clean = compose(composite.result, self.effect)
         self.frames += 1
         self.with_objects += bool(composite.object_ids.any())
-        self.differing += not np.array_equal(clean.feed_bgr, composite.feed_bgr)
+        if composite.hidden and (composite.feed_bgr == composite.feed_bgr[0, 0, 0]).all():
+            self.panic += 1
+            return
+        clean = (compose(composite.result, effect).feed_bgr for effect in self.effects[::-1])
+        self.differing += not any(np.array_equal(composite.feed_bgr, feed) for feed in clean)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -137,13 +181,17 @@ def main() -> int:
     folder = Path(sys.argv[1])
     effect = Effect(sys.argv[2] if len(sys.argv) > 2 else "highlight")
     source = DemoSource(SIZE_WH, FPS, frames=0)
-    opened = open_sinks(("window",), SinkOptions(), source.info)
-    sink = CheckingSink(effect)
+    window = WindowOptions(object_names=("gear", "card"))
+    opened = open_sinks(("window",), SinkOptions(window=window), source.info)
+    sink = CheckingSink(folder, [effect])
     outputs = Outputs((SinkWorker(sink, "newest", "sink-checking"),), opened.window)
     wiring = Wiring.build("live", command_queue=8)
+    wiring.controls.watch(sink.applied)
     loop = RenderLoop(wiring, Compositor(effect), outputs, RenderOptions(), Metrics())
-    run_pipeline(wiring, source, TruthTracker(folder), loop, lambda *_: None, shutdown_s=5.0)
-    report = {"frames": sink.frames, "with_objects": sink.with_objects, "differing": sink.differing}
+    tracker = TruthTracker(folder, wiring.controls)
+    run_pipeline(wiring, source, tracker, loop, lambda *_: None, shutdown_s=5.0)
+    names = ("frames", "with_objects", "panic", "differing")
+    report = {name: getattr(sink, name) for name in names}
     (folder / "report.json").write_text(json.dumps(report))
     return 0
 

@@ -135,8 +135,8 @@ class Window:
         return screen[g["Y"] : g["Y"] + g["HEIGHT"], g["X"] : g["X"] + g["WIDTH"]]
 
     def click(self, x: int, y: int, button: int = 1) -> None:
-        """Move there, press and release."""
-        self.display.xdotool("mousemove", "--sync", "--window", self.id, x, y, "click", button)
+        """Move there, press and release; with --sync it would wait for ever where it already is."""
+        self.display.xdotool("mousemove", "--window", self.id, x, y, "click", button)
 
     def drag(self, start: tuple[int, int], end: tuple[int, int], release: bool = True) -> None:
         """Press the left button at `start`, move to `end`, and let go unless told not to."""

@@ -1,0 +1,111 @@
+"""Takes the state of a run for the status line and `ctl`: rates lately, not since the start."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from live.capture import CaptureMonitor
+from live.frames import NS_PER_S, FrameResult
+from live.metrics import SOURCE_AGE, Metrics
+from live.status import LiveStatus, ObjectStatus
+
+WINDOW_S: Final = 2.0
+STILL_EVERY_S: Final = 0.25  # between two states while no picture comes
+_MAX_SAMPLES: Final = 1024  # beyond any rate of pictures within the window
+_AGE_VALUES: Final = 30
+
+
+class RateMeter:
+    """How fast a counter grows, over the last `WINDOW_S`."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_MAX_SAMPLES)
+
+    def add(self, now_s: float, count: float) -> None:
+        """Note where the counter stands; the same as before is no news."""
+        if self._samples and count <= self._samples[-1][1]:
+            return
+        self._samples.append((now_s, count))
+
+    def per_second(self, now_s: float) -> float:
+        """Return the growth per second; it sinks while nothing comes, to 0 after the window."""
+        samples = self._samples
+        while len(samples) > 2 and samples[1][0] <= now_s - WINDOW_S:
+            samples.popleft()
+        if len(samples) < 2 or samples[-1][0] < now_s - WINDOW_S:
+            return 0.0
+        (first_s, first), (last_s, last) = samples[0], samples[-1]
+        if last_s <= first_s:
+            return 0.0
+        gap_s = (last_s - first_s) / (len(samples) - 1)
+        end_s = last_s if now_s - last_s <= 2 * gap_s else now_s
+        return (last - first) / (end_s - first_s)
+
+
+class StatusMeter:
+    """Takes the state again and again; render loop only."""
+
+    def __init__(
+        self,
+        monitor: CaptureMonitor,
+        metrics: Metrics,
+        dropped: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Connect the parts.
+
+        Args:
+            monitor: Where capture stands.
+            metrics: Has the frames' ages.
+            dropped: Frames and results that were dropped so far.
+            clock: Seconds.
+        """
+        self._monitor = monitor
+        self._metrics = metrics
+        self._dropped = dropped
+        self._clock = clock
+        self._captured = RateMeter()
+        self._inferred = RateMeter()
+        self._cpu = RateMeter()
+        self._taken_s = clock()
+
+    def is_due(self) -> bool:
+        """Whether the last state is old enough to take another one without a new picture."""
+        return self._clock() - self._taken_s >= STILL_EVERY_S
+
+    def take(self, result: FrameResult, effect: str, hidden: bool, recording: bool) -> LiveStatus:
+        """Return the state as of now.
+
+        Args:
+            result: The newest one; its step may be one seen before.
+            effect: In force.
+            hidden: Whether the panic key hides everything.
+            recording: Whether the run is being recorded.
+        """
+        now_s = self._taken_s = self._clock()
+        stats = self._monitor.stats
+        if stats.last_captured_ns is not None:
+            ago_s = (time.perf_counter_ns() - stats.last_captured_ns) / NS_PER_S
+            self._captured.add(now_s - max(0.0, ago_s), stats.frames_read)
+        self._inferred.add(now_s, result.step)
+        self._cpu.add(now_s, time.process_time())
+        return LiveStatus(
+            step=result.step,
+            frame=result.frame.index,
+            time_s=result.frame.time_ns / NS_PER_S,
+            source_fps=self._captured.per_second(now_s),
+            inference_fps=self._inferred.per_second(now_s),
+            source_age_ms=self._metrics.lately(SOURCE_AGE, _AGE_VALUES),
+            dropped=self._dropped(),
+            cpu_percent=100.0 * self._cpu.per_second(now_s),
+            effect=effect,
+            hidden=hidden,
+            objects=tuple(
+                ObjectStatus(item.object_id, str(item.state), item.reason, item.visible)
+                for item in result.objects
+            ),
+            recording=recording,
+        )

@@ -1,0 +1,128 @@
+"""What the window draws around the picture: readable anywhere, fitting any width."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from live.commands import HoverAnswer, HoverRequest
+from live.compositor import compose
+from live.effects import Effect
+from live.effects.palette import object_colour
+from live.frames import U8
+from live.letterbox import Point
+from live.sinks.base import Composite
+from live.status import LiveStatus, ObjectStatus, object_name
+from live.ui import View, draw_canvas
+from live.ui_status import RED, Part, fit_parts, status_parts
+from live.ui_text import AMBER, LINE_PX, PAD_PX
+from live.window_input import InputState, Mark
+from live.window_keys import HELP_LINES
+from tests.helpers.results import disc_logits, result_of
+
+SIZE_WH = (640, 360)
+STATUS = np.s_[-(LINE_PX + PAD_PX) :]
+
+
+def status_of(count: int = 1, hidden: bool = False, recording: bool = False) -> LiveStatus:
+    objects = tuple(ObjectStatus(i, "tracking", "fine", True) for i in range(1, count + 1))
+    return LiveStatus(9, 9, 0.3, 30.0, 12.5, 41.0, 3, 88.0, "blur", hidden, objects, recording)
+
+
+def picture(kind: str) -> Composite:
+    height, width = SIZE_WH[1], SIZE_WH[0]
+    if kind == "noise":
+        image = np.random.default_rng(1).integers(0, 256, (height, width, 3)).astype(np.uint8)
+    else:
+        image = np.full((height, width, 3), 255 if kind == "white" else 0, np.uint8)
+    return compose(result_of(image), Effect())
+
+
+@pytest.mark.parametrize("kind", ["white", "black", "noise"])
+def test_panels_read_on_any_background(kind: str) -> None:
+    """Behind the letters it is dark, whatever the picture; the letters are bright."""
+    state = InputState(help_visible=True, message="a message")
+    view = View(picture(kind), state, status_of(2), notice="a notice")
+    canvas = draw_canvas(view, SIZE_WH)
+    bare = draw_canvas(View(picture(kind), InputState()), SIZE_WH)
+    for panel in (canvas[STATUS], canvas[100:260, 200:440], canvas[12:34, 12:60]):
+        luma = cv2.cvtColor(np.ascontiguousarray(panel), cv2.COLOR_BGR2GRAY)
+        bright = float((luma > 130).mean())
+        assert 0.01 < bright < 0.4
+        assert np.percentile(luma, 50) <= 52
+    assert not np.array_equal(canvas[100:260], bare[100:260])
+
+
+@pytest.mark.parametrize("width", [1600, 900, 640, 420, 300])
+def test_the_status_line_drops_the_least_important_first(width: int) -> None:
+    parts = status_parts(status_of(5, recording=True), 2, True, ())
+    kept = fit_parts(parts, width)
+    assert sum(part.width for part in kept) <= width
+    assert kept[0].text == "next click: object 2"
+    ranks = [part.rank for part in parts if part not in kept and part.rank < 100]
+    left = [part.rank for part in kept if 0 < part.rank < 100]
+    assert not ranks or not left or min(ranks) >= max(left)
+    shown = sum(part.rank >= 100 for part in kept)
+    assert (f"+{5 - shown} more" in [part.text for part in kept]) == (shown < 5)
+    if width == 1600:
+        texts = [part.text for part in kept]
+        assert len(kept) == len(parts)
+        assert {"camera 30 fps, inference 12.5", "age 41 ms", "dropped 3", "CPU 88 %"} <= {*texts}
+        assert {"FROZEN", "REC", "effect blur", "object 5 tracking"} <= {*texts}
+    if width <= 420:
+        assert "dropped 3" not in [part.text for part in kept]
+        assert "FROZEN" in [part.text for part in kept] or width == 300
+
+
+def test_a_line_without_room_keeps_what_never_goes() -> None:
+    only = Part("next click: a very long name for an object", 0)
+    assert fit_parts([only, Part("effect blur", 4)], 50) == [only]
+
+
+def test_names() -> None:
+    assert object_name(2, ("guitar", "cat")) == "cat"
+    assert object_name(3, ("guitar", "cat")) == "object 3"
+    assert object_name(1, ("", "cat")) == "object 1"
+
+
+@pytest.mark.parametrize("canvas_wh", [(1280, 720), (640, 360), (500, 300)])
+def test_the_help_lies_between_banner_and_status_line(canvas_wh: tuple[int, int]) -> None:
+    with_help = InputState(help_visible=True, frozen=True)
+    shown = draw_canvas(View(picture("white"), with_help, status_of()), canvas_wh)
+    without = draw_canvas(View(picture("white"), InputState(frozen=True), status_of()), canvas_wh)
+    changed = np.flatnonzero((shown != without).any(axis=(1, 2)))
+    assert changed[0] >= LINE_PX + PAD_PX
+    assert changed[-1] < canvas_wh[1] - LINE_PX - PAD_PX
+    assert changed[-1] - changed[0] > 5 * len(HELP_LINES)
+
+
+def test_hidden_and_frozen_are_loud() -> None:
+    plain = draw_canvas(View(picture("black"), InputState(), status_of()), SIZE_WH)
+    hidden = View(picture("black"), InputState(frozen=True), status_of(hidden=True))
+    canvas = draw_canvas(hidden, SIZE_WH)
+    for colour in (RED, AMBER):
+        assert count(canvas, colour) > 0.6 * SIZE_WH[0] * (LINE_PX + PAD_PX)
+        assert count(plain, colour) < 50
+
+
+def test_hover_and_marks_are_drawn_where_they_are() -> None:
+    """On a canvas twice the picture's size, with bars left and right."""
+    composite = picture("black")
+    answer = HoverAnswer(HoverRequest(3, 0, 320, 180), disc_logits(64, 32, 32, 8), 0.9)
+    mark = Mark(2, Point(100.0, 50.0), True)
+    state = InputState(object_id=3, frozen=True, marks=(mark,))
+    canvas_wh = (1400, 720)
+    canvas = draw_canvas(View(composite, state, status_of(), hover=answer), canvas_wh)
+    left = (1400 - 1280) // 2
+    rows, columns = np.nonzero((canvas[60:600] == object_colour(3)).all(axis=2))
+    assert rows.mean() + 60 == pytest.approx(360, abs=4)
+    assert columns.mean() == pytest.approx(left + 640, abs=4)
+    assert columns.max() - columns.min() == pytest.approx(2 * 8 * 1280 / 64, abs=24)
+    tint = canvas[360, left + 640]
+    assert 0 < int(tint.max()) < 0.4 * max(object_colour(3))
+    assert tuple(canvas[101, left + 201]) == object_colour(2)
+
+
+def count(image: U8, colour: tuple[int, int, int]) -> int:
+    return int((image == np.array(colour, np.uint8)).all(axis=2).sum())
