@@ -210,3 +210,31 @@ def test_the_bank_is_bounded(policy: BankPolicy) -> None:
     view = bank.view(5_000)
     assert len(view.maskmem_features) <= 10
     assert len(view.obj_ptrs) <= 19
+
+
+@pytest.mark.parametrize("policy", [SAM2, GATED])
+def test_a_fork_goes_its_own_way(policy: BankPolicy) -> None:
+    bank = filled(policy, range(10))
+    fork = bank.fork()
+    before = bank.view(10)
+    fork.add(entry(10))
+    fork.forget(0)
+    fork.add_pointer(11, pointer(11))
+    assert bank.view(10) is not before
+    assert bank.view(10).steps == before.steps
+    assert bank.view(10).obj_ptr_tpos == before.obj_ptr_tpos
+    assert fork.conditioning == ()
+    assert fork.recent[-1].step == 10
+    assert bank.recent[-1].maskmem_features is fork.recent[-2].maskmem_features
+
+
+def test_memories_of_one_step_are_found_and_forgotten_together() -> None:
+    bank = filled(SAM2, range(5))
+    bank.add(entry(4, conditioning=True, tag=" reference"))
+    bank.add(entry(4))
+    assert [(kept.step, kept.conditioning) for kept in bank.at(4)] == [(4, True), (4, False)]
+    bank.forget(4)
+    bank.forget(77)
+    assert bank.at(4) == ()
+    assert bank.pointer_steps == (1, 2, 3)
+    assert bank.view(5).steps == (0, 3, 2, 1)

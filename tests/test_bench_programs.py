@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import demo, loop, speed
+from bench import demo, hover, loop, speed
 from bench.datasets import DatasetError
 from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
 from tests.helpers.labelled_data import write_palette_png
@@ -157,3 +157,14 @@ def test_speed_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir:
         assert part in page.read_text()
     assert "one object, overlay, mp4" in readme.read_text()
     assert "image_encoder" not in readme.read_text()
+
+
+def test_hover_measures_turns_with_and_without_the_mouse() -> None:
+    rates = hover.measure(hover.CASES[2], "nano", 1, 0.5)
+    assert rates.resting > 0
+    assert rates.hovering > 0
+    assert rates.answers >= 0
+    text = hover.hover_table([(hover.CASES[2], hover.Rates(20.0, 19.0, 8.0))]).plain()
+    assert "0.950" in text
+    with pytest.raises(SystemExit):
+        hover.parse_arguments(["--pairs", "0"])
