@@ -13,7 +13,7 @@ from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
 from engines.options import TorchOptions
-from live.compositor import Compositor, Fallback, FeedPolicy
+from live.compositor import BorderOptions, Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
 from live.doctor import examine
@@ -243,6 +243,10 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
             size_wh=settings.output.virtual_camera_size,
             fps=settings.output.virtual_camera_fps,
             required=settings.output.require_virtual_camera,
+            alpha=any(
+                effect is not None and effect.name == "transparent"
+                for effect in (plan.effect, *plan.own_effects.values())
+            ),
         ),
     )
     opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
@@ -250,7 +254,8 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
     policy = FeedPolicy(
         _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
     )
-    compositor = Compositor(plan.effect, policy)
+    borders = BorderOptions(settings.effect.smoothing, settings.effect.refine)
+    compositor = Compositor(plan.effect, policy, plan.own_effects, borders)
     render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)

@@ -108,6 +108,7 @@ class RenderLoop:
             worker.end_input()
         if self._window is not None:
             self._window.close()
+        self._compositor.close()
         errors = [worker.finish(None if drain else deadline_s) for worker in self._workers]
         return next((error for error in errors if error is not None), None)
 

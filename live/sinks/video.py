@@ -80,6 +80,7 @@ class VideoSink:
         self._newest_ticks = -1
         self._keyframe_ticks = 0
         self._closed = False
+        self._told = False
         self._is_new = not path.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +103,13 @@ class VideoSink:
         if composite.repeats:
             return
         feed = composite.feed_bgr
+        if composite.alpha is not None and not self._told:
+            self._told = True
+            _log.warning(
+                "%s: an mp4 has no transparency: effect.transparent.color stands around the "
+                "object; expected the effect chroma, or another output",
+                self.name,
+            )
         with self._errors_named():
             stream = self._stream or self._open(feed, composite.time_ns)
             ticks = round((composite.time_ns - self._start_ns) * _TICKS_PER_S / NS_PER_S)
