@@ -146,7 +146,7 @@ class EffectSettings:
         True, "Draw the border to the edges of the picture near by, for all but highlight."
     )
     smoothing: float = setting(
-        0.5,
+        0.6,
         "Steadier borders: share of the last mask, moved along, that is kept over 1/30 s; 0: off.",
         low=0.0,
         high=0.9,

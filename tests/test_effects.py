@@ -182,10 +182,14 @@ def test_a_replacing_picture_covers_and_keeps_its_middle() -> None:
 
 @pytest.mark.parametrize("name", EFFECT_NAMES)
 @pytest.mark.parametrize("invert", [False, True])
-def test_what_makes_unrecognisable_hides_all_without_a_mask(name: str, invert: bool) -> None:
+def test_what_acts_on_the_background_or_covers_hides_all_without_a_mask(
+    name: str, invert: bool
+) -> None:
     image = textured((320, 180))
     effect = Effect(name, edge=EdgeOptions(invert=invert))
-    hides = name in ("blur", "pixelate", "replace", "chroma", "censor")
+    covers = name in ("blur", "pixelate", "replace", "chroma", "transparent")
+    # what is on the background, and upon an object what covers it
+    hides = name == "censor" or (name != "highlight" and (covers or not invert))
     assert compose(result_of(image), effect).hidden == hides
     assert compose(result_of(image, (tracked(1, None),)), effect).hidden == hides
 

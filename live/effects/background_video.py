@@ -39,6 +39,7 @@ class BackgroundVideo:
         self._now = self._next = first
         self._interval_ns = round(1e9 / self._reader.info.fps)
         self._origin_ns: int | None = None  # media time at which this turn began
+        self._asked_ns = 0
         self._shown: tuple[object, tuple[int, int], U8] | None = None
 
     def picture(self, time_ns: int, size_wh: tuple[int, int]) -> U8:
@@ -48,10 +49,9 @@ class BackgroundVideo:
             time_ns: Media time; where it steps back, the video begins anew.
             size_wh: Width and height in pixels.
         """
-        if self._origin_ns is None or (
-            time_ns < self._origin_ns + self._now.time_ns and self._rewind()
-        ):
+        if self._origin_ns is None or (time_ns < self._asked_ns and self._rewind()):
             self._origin_ns = time_ns
+        self._asked_ns = time_ns
         for _ in range(_MOST_FRAMES_AT_ONCE):
             if self._origin_ns + self._next.time_ns > time_ns or not self._advance():
                 break

@@ -17,7 +17,7 @@ from live.frames import F32, NS_PER_S, ObjectResult
 
 _STEP_S = 1 / 30  # the setting is the share that is kept over this time
 _LONGEST_GAP_S = 0.5
-_TREMBLE = 1 / 180  # of the picture's side, 4 px at 720: differences up to this are smoothed
+_TREMBLE = 1 / 240  # of the side, 3 px at 720: differences up to this are smoothed
 _FLATTEST = 1e-6
 _SMALLEST_SHARE = 0.02  # below this the mix makes no difference that can be seen
 

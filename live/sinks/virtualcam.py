@@ -28,6 +28,10 @@ INSTALL: Final = "pip install 'samcam[virtualcam]'"
 _MODULE: Final = "v4l2loopback"
 _MAX_FPS: Final = 60.0  # of a source's own rate; no program asks a webcam for more
 _JOIN_S: Final = 2.0
+_NO_ALPHA: Final = (
+    "sends no transparency, effect.transparent.color stands around the object: the camera takes no "
+    "RGBA (Unity Capture does), or the program was not started with the effect transparent"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -138,24 +142,18 @@ class VirtualCameraSink:
         """
         if self._error is not None:
             raise self._error
-        picture = composite.feed_bgr
-        if self._takes_alpha:
-            alpha = composite.alpha
-            if alpha is None:
-                picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), np.uint8)
-            else:
-                picture = to_rgba(picture, alpha, composite.backdrop_rgb)
-        elif composite.alpha is not None and not self._told:
-            self._told = True
-            _log.warning(
-                "%s: %s; around the object stands effect.transparent.color",
-                *(
-                    self._name,
-                    "sends no transparency: the camera takes none, or the program was "
-                    "not started with the effect transparent",
-                ),
-            )
-        self._picture = fit_picture(picture, self._size_wh)
+        picture = fit_picture(composite.feed_bgr, self._size_wh)
+        alpha = composite.alpha
+        if not self._takes_alpha:
+            if alpha is not None and not self._told:
+                self._told = True
+                _log.warning("%s: %s", self._name, _NO_ALPHA)
+            self._picture = picture
+        elif alpha is None:
+            self._picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), np.uint8)
+        else:  # fitted while mixed: scaling colours that stand beside nothing would darken borders
+            fitted = fit_picture(np.asarray(cv2.merge((alpha,) * 3), np.uint8), self._size_wh)
+            self._picture = to_rgba(picture, fitted[..., 0], composite.backdrop_rgb)
 
     def close(self) -> None:
         """Stop sending and give the camera back. Idempotent.
@@ -201,7 +199,7 @@ def fit_picture(picture: U8, size_wh: tuple[int, int]) -> U8:
     """Return a picture of this size: the same one where it fits, else letterboxed.
 
     Args:
-        picture: (H, W, 3) uint8 BGR, or (H, W, 4) RGBA; never written to.
+        picture: (H, W, 3) uint8 BGR; never written to.
         size_wh: Even width and height in pixels.
     """
     width, height = size_wh
@@ -215,7 +213,7 @@ def fit_picture(picture: U8, size_wh: tuple[int, int]) -> U8:
     inner = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    canvas: U8 = np.zeros((height, width, picture.shape[2]), np.uint8)
+    canvas: U8 = np.zeros((height, width, 3), np.uint8)
     canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
         picture, inner, interpolation=how
     )
