@@ -243,7 +243,9 @@ class Compositor:
         if any(effect is not None and effect.covers for effect in upon):
             whole = {layer.object_id: layer for layer in found}
             cover = tuple(
-                grown_to(layer, whole[layer.object_id]) if layer.object_id in whole else layer
+                layer
+                if (own := whole.get(layer.object_id)) is None or own is layer
+                else grown_to(layer, own)
                 for layer in soft
             )
         return Layers(soft, cover, separate_layers(shown))

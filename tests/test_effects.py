@@ -24,6 +24,7 @@ from live.effects import (
     PixelateOptions,
     ReplaceOptions,
 )
+from live.effects.pictures import censored
 from live.frames import F32, U8
 from live.request import build_effect
 from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
@@ -147,6 +148,20 @@ def test_censor_hides_the_object_and_nothing_else(depth_px: F32) -> None:
         np.testing.assert_array_equal(out[depth_px < -4], image[depth_px < -4])
         # 32-pixel squares or a sigma of 32 leave a thirtieth of noise's contrast
         assert out[depth_px > 1].std() < 0.15 * image[depth_px > 1].std()
+
+
+@pytest.mark.parametrize("size_wh", [(1280, 720), (331, 187), (40, 33), (9, 200)])
+@pytest.mark.parametrize("place", [(0.1, 0.1), (0.5, 0.5), (0.98, 0.97)])
+def test_squares_upon_an_object_are_those_of_the_whole_picture(
+    size_wh: tuple[int, int], place: tuple[float, float]
+) -> None:
+    """Only their surroundings are worked out, on the same grid."""
+    image = textured(size_wh)
+    logits = disc_logits(64, place[0] * 64, place[1] * 64, 9)
+    out = compose(result_of(image, (tracked(1, logits),)), Effect("censor")).feed_bgr
+    inside = cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 6
+    assert inside.any()
+    np.testing.assert_array_equal(out[inside], censored(image, (), CensorOptions())[inside])
 
 
 @pytest.mark.parametrize("name", [n for n in CHANGING if n != "spotlight"])

@@ -18,7 +18,12 @@ from live.effects.alpha import object_alpha
 from live.effects.blend import mix_object
 from live.effects.edges import object_edge
 from live.effects.highlight import HighlightOptions, highlight
-from live.effects.pictures import TransparentOptions
+from live.effects.pictures import (
+    CensorOptions,
+    PixelateOptions,
+    TransparentOptions,
+    pixelated_part,
+)
 from live.frames import U8
 from live.masks import MaskLayer
 
@@ -151,6 +156,13 @@ class EffectSet:
         return Picture(out, alpha, backdrop)
 
 
+def _squares(effect: Effect) -> PixelateOptions | None:
+    """Return the squares that the effect consists of, None where it is something else."""
+    if isinstance(effect.options, CensorOptions) and effect.options.style == "pixelate":
+        return PixelateOptions(effect.options.size_px)
+    return effect.options if isinstance(effect.options, PixelateOptions) else None
+
+
 def _changed_objects(
     below: Picture, image_bgr: U8, effect: Effect, layers: Sequence[MaskLayer], time_ns: int
 ) -> Picture:
@@ -158,11 +170,16 @@ def _changed_objects(
     height, width = image_bgr.shape[:2]
     out = image_bgr.copy() if below.feed_bgr is image_bgr else below.feed_bgr
     alpha, backdrop = below.alpha, below.backdrop_rgb
-    changed = effect.changed(image_bgr, (), time_ns)
+    squares = _squares(effect)
+    changed = None if squares is not None else effect.changed(image_bgr, (), time_ns)
     for layer in layers:
         distance, edge = object_edge(layer, effect.edge, height)
         part = layer.box.slices
-        mix_object(out[part], changed[part], distance, edge)
+        if squares is not None:  # whole pictures cost more than all the rest
+            box, some = pixelated_part(image_bgr, layer.box, squares)
+            mix_object(out[part], some[layer.box.slices_in(box)], distance, edge)
+        elif changed is not None:
+            mix_object(out[part], changed[part], distance, edge)
     if isinstance(effect.options, TransparentOptions):
         backdrop = effect.options.color
         holes = 255 - object_alpha(layers, effect.edge, (height, width))

@@ -19,7 +19,7 @@ from live.effects.blur import BlurOptions, blurred
 from live.effects.cells import enlarge_cells, flat_cells
 from live.effects.edges import layer_mask
 from live.frames import U8
-from live.masks import MaskLayer, mask_box
+from live.masks import MaskLayer, PixelBox, mask_box
 
 _PARTS = 4  # a square's pieces along each side, to tell object from surroundings
 _LIGHT_CELL_PX = 8  # the spotlight's soft edge needs no more detail
@@ -96,14 +96,34 @@ class TransparentOptions:
     color: tuple[int, int, int] = (0, 0, 0)
 
 
+def square_px(options: PixelateOptions, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the side of a square in a picture of this height and width, and its pieces a side."""
+    wanted_px = min(max(1, round(length_px(options.cell_px, shape[0]))), *shape)
+    parts = _PARTS if wanted_px >= _PARTS else 1
+    return wanted_px // parts * parts, parts
+
+
 def pixelated(image_bgr: U8, without: Sequence[MaskLayer], options: PixelateOptions) -> U8:
     """Return the picture in flat squares, which take no colour from the objects in `without`."""
     height, width = image_bgr.shape[:2]
-    wanted_px = min(max(1, round(length_px(options.cell_px, height))), height, width)
-    parts = _PARTS if wanted_px >= _PARTS else 1
-    cell_px = wanted_px // parts * parts
+    cell_px, parts = square_px(options, (height, width))
     cells = flat_cells(image_bgr, without, cell_px, parts)
     return enlarge_cells(cells, cell_px, (width, height), cv2.INTER_NEAREST)
+
+
+def pixelated_part(image_bgr: U8, box: PixelBox, options: PixelateOptions) -> tuple[PixelBox, U8]:
+    """Return what `pixelated` gives around a box, and where that lies: whole squares."""
+    height, width = image_bgr.shape[:2]
+    cell_px, parts = square_px(options, (height, width))
+    # One square more before it: the last ones of a picture may be incomplete.
+    x1 = max(0, box.x1 // cell_px - 1) * cell_px
+    y1 = max(0, box.y1 // cell_px - 1) * cell_px
+    x2 = min(width, -(-box.x2 // cell_px) * cell_px)
+    y2 = min(height, -(-box.y2 // cell_px) * cell_px)
+    part = image_bgr[y1:y2, x1:x2]
+    cells = flat_cells(part, (), cell_px, parts)
+    whole = enlarge_cells(cells, cell_px, (x2 - x1, y2 - y1), cv2.INTER_NEAREST)
+    return PixelBox(x1, y1, x2, y2), whole
 
 
 def dimmed(image_bgr: U8, options: DimOptions) -> U8:
