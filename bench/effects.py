@@ -69,10 +69,12 @@ def measure(size_wh: tuple[int, int], rounds: int) -> dict[str, float]:
     items = [tracked_item(made_up_logits(shift), size_wh) for shift in (0.0, 0.01)]
     times_ns = itertools.count(step=NS_PER_S // 30)
 
+    slope = object_layers(items[:1], size_wh)[0].logits_per_px
+
     def smoothed(smoother: MaskSmoother, margin: int) -> tuple[MaskLayer, ...]:
         time_ns = next(times_ns)
         item = items[time_ns % 2]
-        layer = mask_layer(1, smoother.smooth((item,), time_ns)[1], size_wh, margin)
+        layer = mask_layer(1, smoother.smooth((item,), time_ns)[1], size_wh, margin, slope)
         assert layer is not None
         return (layer,)
 

@@ -223,7 +223,10 @@ class Compositor:
         for layer in found:
             logits = smooth[layer.object_id]
             if logits is not given[layer.object_id]:
-                layer = mask_layer(layer.object_id, logits, result.frame.size_wh, margin) or layer
+                made = mask_layer(
+                    layer.object_id, logits, result.frame.size_wh, margin, layer.logits_per_px
+                )
+                layer = made or layer
             layers.append(layer)
         return tuple(layers)
 

@@ -76,7 +76,11 @@ def upsample_logits(logits: F32, size_wh: tuple[int, int]) -> F32:
 
 
 def mask_layer(
-    object_id: int, logits: F32, size_wh: tuple[int, int], margin_px: int = 0
+    object_id: int,
+    logits: F32,
+    size_wh: tuple[int, int],
+    margin_px: int = 0,
+    logits_per_px: float | None = None,
 ) -> MaskLayer | None:
     """Stretch one object's logits and cut out the part that matters.
 
@@ -85,6 +89,7 @@ def mask_layer(
         logits: (L, L) float32.
         size_wh: Source picture size in pixels.
         margin_px: Pixels to keep around the mask, for soft borders.
+        logits_per_px: Slope across the border where it is known; None: worked out.
 
     Returns:
         None when no low-resolution logit is above 0: the mask is empty, for interpolation never
@@ -97,7 +102,7 @@ def mask_layer(
         object_id,
         box,
         _upsample_part(logits, size_wh, box),
-        _border_slope(logits, size_wh),
+        logits_per_px or _border_slope(logits, size_wh),
         grid_px=math.sqrt(size_wh[0] * size_wh[1] / logits.size),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from live.effects.edges import EdgeOptions, object_edge
+from live.effects.blend import SoftEdge
 from live.frames import U8
 from live.masks import MaskLayer
 
@@ -15,17 +15,18 @@ _SQUARE_PX = 12  # of the checkerboard
 _LIGHT, _DARK = 150, 105
 
 
-def object_alpha(layers: Sequence[MaskLayer], edge: EdgeOptions, shape: tuple[int, int]) -> U8:
+def object_alpha(
+    layers: Sequence[MaskLayer], edges: Sequence[tuple[U8, SoftEdge]], shape: tuple[int, int]
+) -> U8:
     """Return (H, W) uint8: 255 on the objects, 0 around them, between on their soft borders.
 
     Args:
         layers: The objects, which may overlap.
-        edge: How soft.
+        edges: Of each, as `object_edge` gives it.
         shape: Height and width in pixels.
     """
     alpha = np.zeros(shape, np.uint8)
-    for layer in layers:
-        distance, border = object_edge(layer, edge, shape[0])
+    for layer, (distance, border) in zip(layers, edges, strict=True):
         weights = cv2.LUT(distance, np.rint(border.weights * 255).astype(np.uint8))
         target = alpha[layer.box.slices]
         np.maximum(target, weights, out=target)

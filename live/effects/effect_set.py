@@ -146,13 +146,15 @@ class EffectSet:
         effects = self.around(known)
         for effect in effects:
             out = effect.changed(out, layers, time_ns)
-        for layer in layers if effects else ():
-            distance, edge = object_edge(layer, effects[-1].edge, height)
+        if not effects:
+            return Picture(out)
+        edges = [object_edge(layer, effects[-1].edge, height) for layer in layers]
+        for layer, (distance, edge) in zip(layers, edges, strict=True):
             part = layer.box.slices
             mix_object(out[part], image_bgr[part], distance, edge)
-        if effects and isinstance(effects[-1].options, TransparentOptions):
+        if isinstance(effects[-1].options, TransparentOptions):
             backdrop = effects[-1].options.color
-            alpha = object_alpha(layers, effects[-1].edge, (height, width))
+            alpha = object_alpha(layers, edges, (height, width))
         return Picture(out, alpha, backdrop)
 
 
@@ -172,8 +174,8 @@ def _changed_objects(
     alpha, backdrop = below.alpha, below.backdrop_rgb
     squares = _squares(effect)
     changed = None if squares is not None else effect.changed(image_bgr, (), time_ns)
-    for layer in layers:
-        distance, edge = object_edge(layer, effect.edge, height)
+    edges = [object_edge(layer, effect.edge, height) for layer in layers]
+    for layer, (distance, edge) in zip(layers, edges, strict=True):
         part = layer.box.slices
         if squares is not None:  # whole pictures cost more than all the rest
             box, some = pixelated_part(image_bgr, layer.box, squares)
@@ -182,6 +184,6 @@ def _changed_objects(
             mix_object(out[part], changed[part], distance, edge)
     if isinstance(effect.options, TransparentOptions):
         backdrop = effect.options.color
-        holes = 255 - object_alpha(layers, effect.edge, (height, width))
+        holes = 255 - object_alpha(layers, edges, (height, width))
         alpha = holes if alpha is None else np.minimum(alpha, holes)
     return Picture(out, alpha, backdrop)

@@ -45,7 +45,8 @@ def refine_layer(layer: MaskLayer, image_bgr: U8) -> MaskLayer:
     drift = guided_drift(guide, near, max(1, round(reach_px / _REDUCTION)), _EPSILON)
     np.clip(drift, -limit, limit, out=drift)
     full = cv2.resize(drift, (width, height), interpolation=cv2.INTER_LINEAR)
-    return replace(layer, logits=np.asarray(cv2.add(layer.logits, full), np.float32))
+    full = cv2.add(layer.logits, full, dst=full)  # a new map costs more than the sum
+    return replace(layer, logits=np.asarray(full, np.float32))
 
 
 def guided_drift(guide: F32, values: F32, radius: int, epsilon: float) -> F32:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from live.frames import F32, NS_PER_S, ObjectResult
+from live.masks import mask_box
 
 _STEP_S = 1 / 30  # the setting is the share that is kept over this time
 _LONGEST_GAP_S = 0.5
@@ -96,18 +97,21 @@ class MaskSmoother:
 
 def _centre_and_slope(logits: F32) -> tuple[tuple[float, float], float]:
     """Return the mask's centre in pixels and the logits' change per pixel along its border."""
-    inside = logits > 0
-    across = np.abs(np.diff(logits, axis=1))[inside[:, 1:] != inside[:, :-1]]
-    down = np.abs(np.diff(logits, axis=0))[inside[1:] != inside[:-1]]
+    box = mask_box(logits > 0)
+    if box is None:
+        return (0.0, 0.0), 1.0
+    x1, y1 = max(0, box.x1 - 1), max(0, box.y1 - 1)
+    part = logits[y1 : box.y2 + 1, x1 : box.x2 + 1]
+    inside = part > 0
+    across = np.abs(np.diff(part, axis=1))[inside[:, 1:] != inside[:, :-1]]
+    down = np.abs(np.diff(part, axis=0))[inside[1:] != inside[:-1]]
     slopes = np.concatenate((across, down))
     slope = max(float(np.median(slopes)), _FLATTEST) if len(slopes) else 1.0
     # Pixels on the border count in part, which makes the centre steady to a fraction of a pixel.
-    weights = np.clip(logits / np.float32(slope) + np.float32(0.5), 0.0, 1.0)
+    weights = np.clip(part / np.float32(slope) + np.float32(0.5), 0.0, 1.0)
     moments = cv2.moments(weights.astype(np.float32, copy=False))
     area = moments["m00"]
-    if area <= 0:
-        return (0.0, 0.0), slope
-    return (moments["m10"] / area, moments["m01"] / area), slope
+    return (x1 + moments["m10"] / area, y1 + moments["m01"] / area), slope
 
 
 def _shifted(logits: F32, x: float, y: float) -> F32:
