@@ -178,7 +178,7 @@ class Compositor:
         if hidden:
             made = self._hiding(frame.image_bgr, known)
         elif shown:
-            layers = self._layers(frame.image_bgr, found, shown)
+            layers = self._layers(frame.image_bgr, known, found, shown)
             made = self._effects.apply(frame.image_bgr, layers, known, frame.time_ns)
         else:
             made = Picture(frame.image_bgr)
@@ -231,12 +231,15 @@ class Compositor:
         return tuple(layers)
 
     def _layers(
-        self, image_bgr: U8, found: tuple[MaskLayer, ...], shown: tuple[MaskLayer, ...]
+        self,
+        image_bgr: U8,
+        known: Sequence[int],
+        found: tuple[MaskLayer, ...],
+        shown: tuple[MaskLayer, ...],
     ) -> Layers:
         """Return the masks as the effects in force want them."""
-        ids = [layer.object_id for layer in shown]
-        upon = [self._effects.upon(object_id) for object_id in ids]
-        only_marked = not self._effects.around(ids) and all(
+        upon = [self._effects.upon(layer.object_id) for layer in shown]
+        only_marked = not self._effects.around(known) and all(
             effect is None or effect.name == "highlight" for effect in upon
         )
         soft = shown
