@@ -1,7 +1,9 @@
 """`python -m bench.effects`: what each effect costs, beside one `cv2.blendLinear` of that size.
 
 One object of a fifth of the picture, as a network of 256 x 256 logits gives it. Timed is the
-effect itself; stretching the logits, which all share, stands in a row of its own. Each ratio
+effect with what users get by default: smoothed masks, and for all but highlight borders drawn to
+the picture's edges. Stretching the tracker's own logits, which all share, stands in a row of its
+own, as does what smoothing and the edges take of each effect. Each ratio
 compares medians taken in turn in the same run, so that whatever else the machine does meets both.
 Figures to look at, never a test.
 """
@@ -9,6 +11,7 @@ Figures to look at, never a test.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 import time
@@ -20,9 +23,13 @@ import numpy as np
 
 from bench.environment import describe_environment
 from bench.report import ReportError, Table, table, write_block
+from live.config_effects import EffectSettings
 from live.effects import EFFECT_NAMES, Effect
-from live.frames import F32, ObjectResult, ObjectState
-from live.masks import MaskLayer, object_layers, separate_layers
+from live.effects.effect_set import EffectSet, Layers
+from live.effects.refine import refine_layer
+from live.effects.smoothing import MaskSmoother
+from live.frames import F32, NS_PER_S, ObjectResult, ObjectState
+from live.masks import MaskLayer, grown_to, mask_layer, object_layers
 from live.metrics import NS_PER_MS
 from live.sources.demo_scene import DemoScene
 
@@ -30,23 +37,27 @@ SIZES_WH = ((1280, 720), (1920, 1080))
 MASK_SIZE = 256
 WARM_UP = 3
 BLOCK = "effects"
+SHARE = EffectSettings().smoothing
 AIMS = {"highlight": 1.0}  # times a blendLinear
 DEAREST_AIM = 2.0
 
 
-def made_up_logits() -> F32:
+def made_up_logits(shift: float = 0.0) -> F32:
     """Return logits of an ellipse of a fifth of the picture, falling off as a network's do."""
     rows, columns = np.mgrid[:MASK_SIZE, :MASK_SIZE] / MASK_SIZE
-    radius = np.hypot((columns - 0.5) / 0.2, (rows - 0.55) / 0.32)
+    radius = np.hypot((columns - 0.5 - shift) / 0.2, (rows - 0.55) / 0.32)
     return np.asarray(np.clip(60 * (1 - radius), -12, 12), np.float32)
 
 
-def layers_of(logits: F32, size_wh: tuple[int, int], effect: Effect) -> tuple[MaskLayer, ...]:
-    """Return what the compositor hands to the effect."""
+def tracked_item(logits: F32, size_wh: tuple[int, int]) -> ObjectResult:
+    """Return what the tracker says of an object with this mask."""
     box = (0.0, 0.0, float(size_wh[0]), float(size_wh[1]))
-    item = ObjectResult(1, ObjectState.TRACKING, "made up", logits, 0.9, 4.0, None, box, True, (0,))
-    margin = max(size_wh[1] // 60, math.ceil(effect.reach_px(size_wh[1])))
-    return object_layers((item,), size_wh, margin)
+    return ObjectResult(1, ObjectState.TRACKING, "made up", logits, 0.9, 4.0, None, box, True, (0,))
+
+
+def margin_px(size_wh: tuple[int, int], effect: Effect) -> int:
+    """Return the room around a mask that the compositor leaves."""
+    return max(size_wh[1] // 60, math.ceil(effect.reach_px(size_wh[1])))
 
 
 def measure(size_wh: tuple[int, int], rounds: int) -> dict[str, float]:
@@ -55,16 +66,40 @@ def measure(size_wh: tuple[int, int], rounds: int) -> dict[str, float]:
     image = DemoScene(size_wh).render(0)[0]
     other = image[::-1].copy()
     weight = np.full((height, width), 0.5, np.float32)
-    logits = made_up_logits()
+    items = [tracked_item(made_up_logits(shift), size_wh) for shift in (0.0, 0.01)]
+    times_ns = itertools.count(step=NS_PER_S // 30)
+
+    slope = object_layers(items[:1], size_wh)[0].logits_per_px
+
+    def smoothed(smoother: MaskSmoother, margin: int) -> tuple[MaskLayer, ...]:
+        time_ns = next(times_ns)
+        item = items[time_ns % 2]
+        layer = mask_layer(1, smoother.smooth((item,), time_ns)[1], size_wh, margin, slope)
+        assert layer is not None
+        return (layer,)
 
     def of_effect(effect: Effect) -> Callable[[], object]:
-        layers = layers_of(logits, size_wh, effect)
-        separated = separate_layers(layers)
-        return lambda: effect.apply(image, layers, separated)
+        smoother, margin = MaskSmoother(SHARE), margin_px(size_wh, effect)
+        effects = EffectSet(effect)
 
+        def run() -> object:
+            layers = soft = smoothed(smoother, margin)
+            if effect.name != "highlight":
+                soft = tuple(refine_layer(layer, image) for layer in layers)
+            cover = layers if effect.covers else soft
+            if effect.covers:
+                cover = tuple(grown_to(a, b) for a, b in zip(soft, layers, strict=True))
+            return effects.apply(image, Layers(soft, cover, layers), (1,))
+
+        return run
+
+    alone = MaskSmoother(SHARE)
+    plain = object_layers(items[:1], size_wh, margin_px(size_wh, Effect("blur")))
     work: dict[str, Callable[[], object]] = {
         "": lambda: cv2.blendLinear(image, other, weight, weight),
-        "the mask": lambda: layers_of(logits, size_wh, Effect()),
+        "the mask": lambda: object_layers(items[:1], size_wh, margin_px(size_wh, Effect())),
+        "smoothing": lambda: smoothed(alone, margin_px(size_wh, Effect("blur"))),
+        "edges": lambda: [refine_layer(layer, image) for layer in plain],
         **{name: of_effect(Effect(name)) for name in EFFECT_NAMES},
     }
     taken: dict[str, list[float]] = {name: [] for name in work}

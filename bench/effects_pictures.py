@@ -13,24 +13,36 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from live.compositor import compose
+from live.compositor import BorderOptions, Compositor
 from live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions
+from live.effects.alpha import over_checkerboard, to_rgba
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
-from live.sources.demo_scene import GEAR_ID, DemoScene
+from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
 
 SIZE_WH = (640, 360)
 FRAME = 20
 MASK_SIZE = 256
+COARSE_SIZE = 64  # as nano's masks
+CLOSE_UP_YX = (160, 70)
+AREA = cv2.INTER_AREA
 JPEG_QUALITY = 85
 
 
-def true_logits(ids: U8) -> F32:
-    """Return (256, 256) logits of the object: the distance to its border, in their pixels."""
-    share = cv2.resize((ids == GEAR_ID).astype(np.float32), (MASK_SIZE, MASK_SIZE))
+def true_logits(ids: U8, object_id: int = GEAR_ID, size: int = MASK_SIZE) -> F32:
+    """Return (size, size) logits of the object: the distance to its border, in their pixels."""
+    share = cv2.resize((ids == object_id).astype(np.float32), (size, size), interpolation=AREA)
     mask = (share > 0.5).astype(np.uint8)
     inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     return np.asarray(inside - outside, np.float32)
+
+
+def tracked_item(logits: F32, object_id: int = GEAR_ID) -> ObjectResult:
+    """Return what the tracker says of an object with this mask."""
+    box = (0.0, 0.0, float(SIZE_WH[0]), float(SIZE_WH[1]))
+    return ObjectResult(
+        object_id, ObjectState.TRACKING, "truth", logits, 1.0, 9.0, None, box, True, (0,)
+    )
 
 
 def sunset(size_wh: tuple[int, int]) -> U8:
@@ -50,26 +62,49 @@ def effects() -> dict[str, Effect]:
     return shown
 
 
+def pictures() -> dict[str, U8]:
+    """Return every picture by the name of its file; what is transparent as the window shows it."""
+    image, ids = DemoScene(SIZE_WH).render(FRAME)
+    frame = Frame(FRAME, 0, 0, image)
+    borders = BorderOptions(refine=True)
+
+    def shown(compositor: Compositor, *items: ObjectResult) -> U8:
+        made = compositor.compose(FrameResult(frame, 0, items))
+        if made.alpha is None:
+            return made.feed_bgr
+        return over_checkerboard(to_rgba(made.feed_bgr, made.alpha, made.backdrop_rgb))
+
+    wheel = tracked_item(true_logits(ids))
+    made = {
+        name: shown(Compositor(effect, borders=borders), wheel)
+        for name, effect in effects().items()
+    }
+    card = tracked_item(true_logits(ids, CARD_ID), CARD_ID)
+    own: dict[int, Effect | None] = {CARD_ID: Effect("censor")}
+    made["per_object"] = shown(Compositor(Effect("blur"), own=own, borders=borders), wheel, card)
+    coarse = tracked_item(true_logits(ids, size=COARSE_SIZE))
+    black = Effect("replace", ReplaceOptions((0, 0, 0)))
+    for name, options in (("refine_off", BorderOptions()), ("refine_on", borders)):
+        whole = shown(Compositor(black, borders=options), coarse)
+        part = whole[CLOSE_UP_YX[0] : CLOSE_UP_YX[0] + 180, CLOSE_UP_YX[1] : CLOSE_UP_YX[1] + 180]
+        made[name] = np.asarray(cv2.resize(part, None, fx=2, fy=2), np.uint8)
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the pictures; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.effects_pictures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images/effects"), metavar="DIR")
     out = parser.parse_args(arguments).out
     out.mkdir(parents=True, exist_ok=True)
-    image, ids = DemoScene(SIZE_WH).render(FRAME)
-    box = (0.0, 0.0, float(SIZE_WH[0]), float(SIZE_WH[1]))
-    item = ObjectResult(
-        GEAR_ID, ObjectState.TRACKING, "truth", true_logits(ids), 1.0, 9.0, None, box, True, (0,)
-    )
-    result = FrameResult(Frame(FRAME, 0, 0, image), 0, (item,))
-    for name, effect in effects().items():
-        feed = compose(result, effect).feed_bgr
-        done, data = cv2.imencode(".jpg", feed, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
+    made = pictures()
+    for name, picture in made.items():
+        done, data = cv2.imencode(".jpg", picture, (cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY))
         if not done:
             print(f"error: {name}: no JPEG could be made", file=sys.stderr)
             return 5
         (out / f"{name}.jpg").write_bytes(data.tobytes())
-    print(f"{len(effects())} pictures in {out}")
+    print(f"{len(made)} pictures in {out}")
     return 0
 
 

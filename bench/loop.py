@@ -21,7 +21,8 @@ import numpy as np
 from bench.environment import describe_environment
 from bench.report import ReportError, Table, table, write_block
 from engines.fake_backend import fake_networks
-from live.compositor import Compositor
+from live.compositor import BorderOptions, Compositor
+from live.config_effects import EffectSettings
 from live.effects import Effect
 from live.frames import NS_PER_S, U8, Frame, FrameResult, Prompt
 from live.metrics import NS_PER_MS, Metrics
@@ -170,7 +171,7 @@ def run_once(case: Case, pictures: Sequence[U8], seconds: float) -> Run:
     sink, observer = LatencySink(), AgeObserver()
     renderer = RenderLoop(
         wiring,
-        Compositor(Effect("highlight")),
+        Compositor(Effect("highlight"), borders=BorderOptions(EffectSettings().smoothing)),
         Outputs((SinkWorker(sink, "newest", "sink-bench"),)),
         RenderOptions(live_source=True),
         Metrics(),

@@ -15,7 +15,7 @@ from typing import Final
 from engines.model_folder import EngineOptions, load_model
 from engines.options import TorchOptions
 from engines.sam2_graphs import Sam2Networks
-from live.compositor import Compositor, Fallback, FeedPolicy
+from live.compositor import BorderOptions, Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
 from live.config_suggest import suggest_rules
@@ -116,6 +116,11 @@ class _Run:
         self._recorder: Recorder | None = None
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
         metrics.watch_drops("results", lambda: wiring.results.dropped)
+
+    @property
+    def records(self) -> bool:
+        """Whether the run is being recorded."""
+        return self._recorder is not None
 
     def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:
         """Have this run recorded; return the source to run on."""
@@ -342,6 +347,10 @@ def open_outputs(
             size_wh=settings.output.virtual_camera_size,
             fps=settings.output.virtual_camera_fps,
             required=settings.output.require_virtual_camera,
+            alpha=any(
+                effect is not None and effect.name == "transparent"
+                for effect in (plan.effect, *plan.own_effects.values())
+            ),
         ),
     )
     opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
@@ -349,8 +358,9 @@ def open_outputs(
     policy = FeedPolicy(
         _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
     )
-    compositor = Compositor(plan.effect, policy)
-    render = RenderOptions(info.live, age_ms, profiles)
+    borders = BorderOptions(settings.effect.smoothing, settings.effect.refine)
+    compositor = Compositor(plan.effect, policy, plan.own_effects, borders)
+    render = RenderOptions(info.live, age_ms, profiles, run.records)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 

@@ -53,8 +53,9 @@ class SetEffect:
     """Change the effect.
 
     Attributes:
-        name: None: the next one in order.
-        object_id: For this object only; None: for all that have none of their own.
+        name: None: the next one in order. For an object also `none`: it is left as it is.
+        object_id: For this object only, until it is given the effect of all again; None: for all
+            that have none of their own.
     """
 
     name: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -10,8 +11,20 @@ import cv2
 import numpy as np
 
 from live.effects import Effect, hide_picture
+from live.effects.effect_set import NO_EFFECT, EffectSet, Layers, Picture
+from live.effects.pictures import TransparentOptions, flat
+from live.effects.refine import refine_layer
+from live.effects.smoothing import MaskSmoother
 from live.frames import NS_PER_S, U8, FrameResult
-from live.masks import MaskLayer, mask_area, merge_object_ids, object_layers, separate_layers
+from live.masks import (
+    MaskLayer,
+    grown_to,
+    mask_area,
+    mask_layer,
+    merge_object_ids,
+    object_layers,
+    separate_layers,
+)
 from live.sinks.base import Composite
 
 _MARGIN_SHARE = 1 / 60  # of the picture's height: room for contours and feathers
@@ -37,10 +50,11 @@ class FeedPolicy:
     """Privacy rules of the feed.
 
     Attributes:
-        on_lost: While objects are known and none is visible; for an effect that hides the objects
-            themselves while any is not. None: `hide_all` for effects that hide something, else
+        on_lost: While objects are known and none is visible, or one is not that an effect is there
+            to cover. None: `hide_all` where any effect in force has privacy as its default, else
             `passthrough`.
-        on_idle: While there is no object, as before the first prompt. None: as for `on_lost`.
+        on_idle: While there is no object, as before the first prompt. None: as for `on_lost`, with
+            every object's own effect in force.
         max_mask_age_ms: `hold` shows an object's last mask this long in media time, then it
             becomes `hide_all`.
     """
@@ -51,6 +65,22 @@ class FeedPolicy:
 
 
 DEFAULT_POLICY = FeedPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class BorderOptions:
+    """What is made of the masks' borders before effects see them.
+
+    Attributes:
+        smoothing: Share of the last mask that is kept over a thirtieth of a second; 0: off.
+        refine: Whether borders follow the picture's edges, for all but contours.
+    """
+
+    smoothing: float = 0.0
+    refine: bool = False
+
+
+DEFAULT_BORDERS = BorderOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,30 +94,70 @@ class _SeenMask:
 class Compositor:
     """Composes frame after frame; one thread only.
 
-    It remembers one mask per known object, and only for `hold`.
+    It remembers two masks per known object at most: for smoothing, and for `hold`.
 
     Attributes:
         panic: Show nothing but grey, whatever the masks say.
     """
 
-    def __init__(self, effect: Effect, policy: FeedPolicy = DEFAULT_POLICY) -> None:
+    def __init__(
+        self,
+        effect: Effect,
+        policy: FeedPolicy = DEFAULT_POLICY,
+        own: Mapping[int, Effect | None] | None = None,
+        borders: BorderOptions = DEFAULT_BORDERS,
+    ) -> None:
+        """Start without a past.
+
+        Args:
+            effect: Of all objects that have none of their own.
+            policy: What leaves while there is no mask.
+            own: Objects' own effects; None for an object: it is left as it is.
+            borders: What is made of the masks' borders.
+        """
         self.panic = False
         self._policy = policy
-        self.use(effect)
+        self._effects = EffectSet(effect, dict(own or {}))
+        self._refine = borders.refine
+        self._smoother = MaskSmoother(borders.smoothing)
         self._max_age_ns = int(policy.max_mask_age_ms * _NS_PER_MS)
         self._seen: dict[int, _SeenMask] = {}
 
     @property
     def effect(self) -> Effect:
-        """The effect in force."""
-        return self._effect
+        """The effect of all objects that have none of their own."""
+        return self._effects.common
+
+    @property
+    def own_effects(self) -> Mapping[int, str]:
+        """Names of the objects' own effects, by object id."""
+        return {
+            object_id: NO_EFFECT if effect is None else effect.name
+            for object_id, effect in self._effects.own.items()
+        }
 
     def use(self, effect: Effect) -> None:
-        """Change the effect, and with it the fallbacks that the policy leaves to it."""
-        self._effect = effect
-        default = Fallback.HIDE_ALL if effect.hides else Fallback.PASSTHROUGH
-        self._on_lost = self._policy.on_lost or default
-        self._on_idle = self._policy.on_idle or default
+        """Change the effect of all objects that have none of their own."""
+        self._effects.common.close()
+        self._effects = EffectSet(effect, self._effects.own)
+
+    def use_for(self, object_id: int, effect: Effect | None) -> None:
+        """Give an object an effect of its own; None: it is left as it is."""
+        own = dict(self._effects.own)
+        _close(own.pop(object_id, None))
+        self._effects = EffectSet(self._effects.common, {**own, object_id: effect})
+
+    def use_common(self, object_id: int) -> None:
+        """Take an object's own effect away."""
+        own = dict(self._effects.own)
+        _close(own.pop(object_id, None))
+        self._effects = EffectSet(self._effects.common, own)
+
+    def close(self) -> None:
+        """Release what the effects read from. Idempotent."""
+        self._effects.common.close()
+        for effect in self._effects.own.values():
+            _close(effect)
 
     def compose(self, result: FrameResult) -> Composite:
         """Return the finished picture of one frame; the source frame is left as it is."""
@@ -96,39 +166,99 @@ class Compositor:
         margin = max(
             _MIN_MARGIN_PX,
             round(size_wh[1] * _MARGIN_SHARE),
-            math.ceil(self._effect.reach_px(size_wh[1])),
+            math.ceil(self._effects.reach_px(size_wh[1])),
         )
-        live = object_layers(result.objects, size_wh, margin)
+        found = object_layers(result.objects, size_wh, margin)
+        live = self._smoothed(result, found, margin)
         shown = live + self._held(result, live)
-        separated = separate_layers(shown)
-        visible = [layer for layer in separated if not layer.held]
-        areas = {layer.object_id: mask_area(layer) for layer in visible}
-        exposed = not shown or (
-            self._effect.needs_every_object and len(shown) < len(result.objects)
-        )
-        hidden = self.panic or (exposed and self._fallback(result) is not Fallback.PASSTHROUGH)
-        if self.panic:
-            feed = np.full_like(frame.image_bgr, _COVER_GREY)
-        elif hidden:
-            feed = hide_picture(frame.image_bgr)
+        separated = separate_layers(found)
+        areas = {layer.object_id: mask_area(layer) for layer in separated}
+        known = [item.object_id for item in result.objects]
+        hidden = self.panic or self._must_hide(known, [layer.object_id for layer in shown])
+        if hidden:
+            made = self._hiding(frame.image_bgr, known)
         elif shown:
-            feed = self._effect.apply(frame.image_bgr, shown, separated)
+            layers = self._layers(frame.image_bgr, known, found, shown)
+            made = self._effects.apply(frame.image_bgr, layers, known, frame.time_ns)
         else:
-            feed = frame.image_bgr
+            made = Picture(frame.image_bgr)
         return Composite(
             result=result,
-            feed_bgr=_read_only(feed),
-            object_ids=_read_only(merge_object_ids(visible, size_wh)),
+            feed_bgr=_read_only(made.feed_bgr),
+            object_ids=_read_only(merge_object_ids(separated, size_wh)),
             areas_px=tuple(areas.get(item.object_id, 0) for item in result.objects),
             hidden=hidden,
+            alpha=None if made.alpha is None else _read_only(made.alpha),
+            backdrop_rgb=made.backdrop_rgb,
         )
 
-    def _fallback(self, result: FrameResult) -> Fallback:
-        return self._on_lost if result.objects else self._on_idle
+    def _must_hide(self, known: Sequence[int], shown: Sequence[int]) -> bool:
+        """Whether something would be seen that an effect in force is there to hide."""
+        uncovered = (self._effects.upon(object_id) for object_id in set(known) - set(shown))
+        if shown and not any(effect is not None and effect.covers for effect in uncovered):
+            return False
+        chosen = self._policy.on_lost if known else self._policy.on_idle
+        if chosen is not None:
+            return chosen is not Fallback.PASSTHROUGH
+        return any(effect.hides for effect in self._effects.in_force(known))
+
+    def _hiding(self, image_bgr: U8, known: Sequence[int]) -> Picture:
+        """Return what stands in for a picture that must not be seen."""
+        if self.panic:
+            return Picture(np.full_like(image_bgr, _COVER_GREY))
+        for effect in self._effects.in_force(known):
+            if isinstance(effect.options, TransparentOptions):
+                nothing = np.zeros(image_bgr.shape[:2], np.uint8)
+                colour = effect.options.color
+                return Picture(flat(image_bgr, effect.options), nothing, colour)
+        return Picture(hide_picture(image_bgr))
+
+    def _smoothed(
+        self, result: FrameResult, found: tuple[MaskLayer, ...], margin: int
+    ) -> tuple[MaskLayer, ...]:
+        """Return the layers of the smoothed masks; what smoothing leaves nothing of stays."""
+        smooth = self._smoother.smooth(result.objects, result.frame.time_ns)
+        given = {item.object_id: item.mask_logits for item in result.objects}
+        layers = []
+        for layer in found:
+            logits = smooth[layer.object_id]
+            if logits is not given[layer.object_id]:
+                made = mask_layer(
+                    layer.object_id, logits, result.frame.size_wh, margin, layer.logits_per_px
+                )
+                layer = made or layer
+            layers.append(layer)
+        return tuple(layers)
+
+    def _layers(
+        self,
+        image_bgr: U8,
+        known: Sequence[int],
+        found: tuple[MaskLayer, ...],
+        shown: tuple[MaskLayer, ...],
+    ) -> Layers:
+        """Return the masks as the effects in force want them."""
+        upon = [self._effects.upon(layer.object_id) for layer in shown]
+        only_marked = not self._effects.around(known) and all(
+            effect is None or effect.name == "highlight" for effect in upon
+        )
+        soft = shown
+        if self._refine and not only_marked:
+            soft = tuple(refine_layer(layer, image_bgr) for layer in shown)
+        cover = soft
+        if any(effect is not None and effect.covers for effect in upon):
+            whole = {layer.object_id: layer for layer in found}
+            cover = tuple(
+                layer
+                if (own := whole.get(layer.object_id)) is None or own is layer
+                else grown_to(layer, own)
+                for layer in soft
+            )
+        return Layers(soft, cover, separate_layers(shown))
 
     def _held(self, result: FrameResult, live: tuple[MaskLayer, ...]) -> tuple[MaskLayer, ...]:
         """Remember the masks of this frame; return the last ones of objects that have none."""
-        if self._on_lost is not Fallback.HOLD:
+        if self._policy.on_lost is not Fallback.HOLD:
             return ()
         now_ns = result.frame.time_ns
         known = {item.object_id for item in result.objects}
@@ -178,7 +308,13 @@ def no_signal(last: Composite, time_ns: int) -> Composite:
         areas_px=tuple(0 for _ in last.areas_px),
         hidden=True,
         stand_in_time_ns=time_ns,
+        alpha=None,
     )
+
+
+def _close(effect: Effect | None) -> None:
+    if effect is not None:
+        effect.close()
 
 
 def _read_only(array: U8) -> U8:

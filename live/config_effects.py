@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from live.config_fields import setting
 
 _LENGTH = "px at 720 px height"
 _RGB = "red, green, blue"
+OBJECT_EFFECTS = (
+    "highlight",
+    "blur",
+    "pixelate",
+    "replace",
+    "chroma",
+    "transparent",
+    "dim",
+    "spotlight",
+    "grayscale",
+    "censor",
+    "none",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,9 @@ class ReplaceSettings:
     picture: str | None = setting(
         None, "A picture file instead of the colour, scaled to cover; null: the colour."
     )
+    video: str | None = setting(
+        None, "A video file instead of both, shown over and over; null: none."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,19 @@ class ChromaSettings:
 
     color: tuple[int, int, int] = setting(
         (0, 255, 0), "Key colour around the object.", unit=_RGB, low=0, high=255
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TransparentSettings:
+    """The effect `transparent`."""
+
+    color: tuple[int, int, int] = setting(
+        (0, 0, 0),
+        "What an output that knows no transparency shows around the object.",
+        unit=_RGB,
+        low=0,
+        high=255,
     )
 
 
@@ -112,11 +142,28 @@ class EffectSettings:
         high=100.0,
     )
     invert: bool = setting(False, "Swap the object and its surroundings, for all but highlight.")
+    refine: bool = setting(
+        True, "Draw the border to the edges of the picture near by, for all but highlight."
+    )
+    smoothing: float = setting(
+        0.6,
+        "Steadier borders: share of the last mask, moved along, that is kept over 1/30 s; 0: off.",
+        low=0.0,
+        high=0.9,
+    )
+    per_object: Mapping[int, str] | None = setting(
+        None,
+        "Own effects of objects by id, such as {2: censor}; none leaves the object as it is.",
+        low=1,
+        high=254,
+        choices=OBJECT_EFFECTS,
+    )
     highlight: HighlightSettings = field(default_factory=HighlightSettings)
     blur: BlurSettings = field(default_factory=BlurSettings)
     pixelate: PixelateSettings = field(default_factory=PixelateSettings)
     replace: ReplaceSettings = field(default_factory=ReplaceSettings)
     chroma: ChromaSettings = field(default_factory=ChromaSettings)
+    transparent: TransparentSettings = field(default_factory=TransparentSettings)
     dim: DimSettings = field(default_factory=DimSettings)
     spotlight: SpotlightSettings = field(default_factory=SpotlightSettings)
     grayscale: GrayscaleSettings = field(default_factory=GrayscaleSettings)

@@ -69,18 +69,21 @@ class ValueKind:
         optional: Whether null is allowed.
         length: Number of elements of a list, 0 for a list of one or more, None for a single value.
         mapping: Whether it is a mapping of texts to texts; may be empty.
+        mapped: Whether it is a mapping from whole numbers to `base`; range is then the keys'.
     """
 
     base: type
     optional: bool
     length: int | None = None
     mapping: bool = False
+    mapped: bool = False
 
     @classmethod
     def from_hint(cls, hint: Any) -> ValueKind:
-        """Take apart `bool | int | float | str`, `X | None`, tuples and `Mapping[str, str]`.
+        """Take apart `bool | int | float | str`, `X | None`, tuples and mappings.
 
-        A tuple is `tuple[X, X]`, or `tuple[X, ...]` for one or more.
+        A tuple is `tuple[X, X]`, or `tuple[X, ...]` for one or more; a mapping `Mapping[str, str]`
+        or `Mapping[int, X]`.
 
         Raises:
             TypeError: The annotation is of another form: a bug in the settings' classes.
@@ -101,6 +104,8 @@ class ValueKind:
             return cls(elements[0], optional, len(elements))
         if typing.get_origin(hint) is Mapping and typing.get_args(hint) == (str, str):
             return cls(str, optional, mapping=True)
+        if typing.get_origin(hint) is Mapping and typing.get_args(hint)[0] is int:
+            return cls(typing.get_args(hint)[1], optional, mapped=True)
         if hint not in (bool, int, float, str):
             raise TypeError(f"settings: cannot check a value of type {hint}")
         return cls(hint, optional)
@@ -112,6 +117,10 @@ _PLURALS = {bool: "truth values", int: "whole numbers", float: "numbers", str: "
 
 def describe(kind: ValueKind, spec: FieldSpec) -> str:
     """Say what a key may hold, such as "a number 0..1" or "one of a | b, or null"."""
+    if kind.mapped:
+        words = " | ".join(map(str, spec.choices)) or _WORDS[kind.base]
+        text = f"{{NUMBER: WORD}} with numbers {spec.low:.10g}..{spec.high:.10g} and {words}"
+        return text + (", or null" if kind.optional else "")
     if spec.choices:
         text = "one of " + " | ".join(map(str, spec.choices))
     elif kind.mapping:
@@ -150,11 +159,30 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
         if not isinstance(value, dict):
             raise ValueError(describe(kind, spec))
         return {_check_one(k, kind, spec): _check_one(v, kind, spec) for k, v in value.items()}
+    if kind.mapped:
+        return _check_mapping(value, kind, spec)
     if kind.length is not None:
         if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
             raise ValueError(describe(kind, spec))
         return tuple(_check_one(element, kind, spec) for element in value)
     return _check_one(value, kind, spec)
+
+
+def _check_mapping(value: object, kind: ValueKind, spec: FieldSpec) -> dict[int, Any]:
+    """Return a mapping with whole numbers as keys, also where JSON made text of them."""
+    if not isinstance(value, dict):
+        raise ValueError(describe(kind, spec))
+    checked: dict[int, Any] = {}
+    for key, element in value.items():
+        number = int(key) if isinstance(key, str) and key.isdecimal() else key
+        word = _convert(element, kind.base)
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        if not whole or not (spec.low or 0) <= number <= (spec.high or math.inf):
+            raise ValueError(describe(kind, spec))
+        if word is None or (spec.choices and word not in spec.choices):
+            raise ValueError(describe(kind, spec))
+        checked[number] = word
+    return checked
 
 
 def _check_one(value: object, kind: ValueKind, spec: FieldSpec) -> Any:

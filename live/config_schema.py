@@ -121,7 +121,7 @@ class OutputSettings:
     on_lost: str | None = setting(
         None,
         "What leaves while no object is visible (with censor: not every one); null: hide_all for "
-        "blur, pixelate, replace, chroma and censor, else passthrough.",
+        "effects on the background and censor, else passthrough.",
         choices=FALLBACKS,
     )
     on_idle: str | None = setting(

@@ -11,7 +11,8 @@ from live.compositor import Compositor
 from live.config import ConfigError
 from live.controls import Controls
 from live.effects import EFFECT_NAMES, Effect
-from live.frames import FrameResult
+from live.effects.effect_set import NO_EFFECT, OBJECT_EFFECTS
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, FrameResult
 
 _HIDDEN: Final = "hidden: nothing leaves until you show it again"
 _SHOWN: Final = "shown again"
@@ -74,7 +75,9 @@ class FeedControl:
             case HideFeed(on):
                 self._compositor.panic = not self._compositor.panic if on is None else on
                 return _HIDDEN if self._compositor.panic else _SHOWN
-            case SetEffect(name, None):
+            case SetEffect(name, object_id):
+                if object_id is not None:
+                    return self._set_own(object_id, name)
                 name = _next_effect(self._compositor.effect.name) if name is None else name
                 if name not in EFFECT_NAMES:
                     raise ValueError(f"effect {name}: expected {' | '.join(EFFECT_NAMES)}")
@@ -84,9 +87,27 @@ class FeedControl:
                 if self._save_profile is None:
                     raise ValueError(f"profile {name}: this run cannot save profiles")
                 return self._save_profile(name)
-            case SetEffect(_, object_id):
-                raise ValueError(f"object {object_id}: expected an effect for all objects")
+
+    def _set_own(self, object_id: int, name: str | None) -> str:
+        """Give an object its own effect; the common one's name takes the own one away again."""
+        if not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID:
+            raise ValueError(f"object {object_id}: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}")
+        common = self._compositor.effect.name
+        if name is None:
+            name = _next_own_effect(self._compositor.own_effects.get(object_id, common))
+        if name not in OBJECT_EFFECTS:
+            raise ValueError(f"effect {name}: expected {' | '.join(OBJECT_EFFECTS)}")
+        if name == common:
+            self._compositor.use_common(object_id)
+            return f"object {object_id}: effect {name}, as all"
+        effect = None if name == NO_EFFECT else self._build(name)
+        self._compositor.use_for(object_id, effect)
+        return f"object {object_id}: effect {name}"
 
 
 def _next_effect(name: str) -> str:
     return EFFECT_NAMES[(EFFECT_NAMES.index(name) + 1) % len(EFFECT_NAMES)]
+
+
+def _next_own_effect(name: str) -> str:
+    return OBJECT_EFFECTS[(OBJECT_EFFECTS.index(name) + 1) % len(OBJECT_EFFECTS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,7 @@ class MaskLayer:
         logits_per_px: Slope of the logits across the mask's border, per source pixel, the median
             over the border: `logits / logits_per_px` is about the signed distance to the border.
         held: True for a mask of an earlier frame that is shown for want of a new one.
+        grid_px: Side of a pixel of the network's mask in source pixels: how exact it can be.
     """
 
     object_id: int
@@ -54,6 +56,7 @@ class MaskLayer:
     logits: F32
     logits_per_px: float
     held: bool = False
+    grid_px: float = 1.0
 
 
 def upsample_logits(logits: F32, size_wh: tuple[int, int]) -> F32:
@@ -73,7 +76,11 @@ def upsample_logits(logits: F32, size_wh: tuple[int, int]) -> F32:
 
 
 def mask_layer(
-    object_id: int, logits: F32, size_wh: tuple[int, int], margin_px: int = 0
+    object_id: int,
+    logits: F32,
+    size_wh: tuple[int, int],
+    margin_px: int = 0,
+    logits_per_px: float | None = None,
 ) -> MaskLayer | None:
     """Stretch one object's logits and cut out the part that matters.
 
@@ -82,6 +89,7 @@ def mask_layer(
         logits: (L, L) float32.
         size_wh: Source picture size in pixels.
         margin_px: Pixels to keep around the mask, for soft borders.
+        logits_per_px: Slope across the border where it is known; None: worked out.
 
     Returns:
         None when no low-resolution logit is above 0: the mask is empty, for interpolation never
@@ -91,7 +99,11 @@ def mask_layer(
     if box is None:
         return None
     return MaskLayer(
-        object_id, box, _upsample_part(logits, size_wh, box), _border_slope(logits, size_wh)
+        object_id,
+        box,
+        _upsample_part(logits, size_wh, box),
+        logits_per_px or _border_slope(logits, size_wh),
+        grid_px=math.sqrt(size_wh[0] * size_wh[1] / logits.size),
     )
 
 
@@ -106,6 +118,24 @@ def object_layers(
             if layer is not None:
                 layers.append(layer)
     return tuple(layers)
+
+
+def grown_to(layer: MaskLayer, other: MaskLayer) -> MaskLayer:
+    """Return the first layer grown to contain the second one's mask.
+
+    Args:
+        layer: Of any object.
+        other: Another mask of the same object on the same picture.
+    """
+    a, b = layer.box, other.box
+    box = PixelBox(min(a.x1, b.x1), min(a.y1, b.y1), max(a.x2, b.x2), max(a.y2, b.y2))
+    rival = other.logits * np.float32(layer.logits_per_px / other.logits_per_px)
+    outside = min(float(layer.logits.min()), float(rival.min()), 0.0)
+    logits = np.full((box.y2 - box.y1, box.x2 - box.x1), outside, np.float32)
+    logits[a.slices_in(box)] = layer.logits
+    target = logits[b.slices_in(box)]
+    np.maximum(target, rival, out=target)
+    return replace(layer, box=box, logits=logits)
 
 
 def separate_layers(layers: Sequence[MaskLayer]) -> tuple[MaskLayer, ...]:

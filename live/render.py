@@ -18,7 +18,7 @@ from live.sinks import Outputs
 from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
-from live.status_meter import StatusMeter
+from live.status_meter import FeedStatus, StatusMeter
 
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
 
@@ -122,6 +122,7 @@ class RenderLoop:
             worker.end_input()
         if self._window is not None:
             self._window.close()
+        self._compositor.close()
         errors = [worker.finish(None if drain else deadline_s) for worker in self._workers]
         return next((error for error in errors if error is not None), None)
 
@@ -192,9 +193,13 @@ class RenderLoop:
         """Let everybody see the state of the run; there is none before the first picture."""
         if self._last is None:
             return
-        panic, effect = self._compositor.panic, self._compositor.effect.name
-        recording = self._options.recording
-        status = self._meter.take(self._last.result, effect, panic, recording)
+        feed = FeedStatus(
+            self._compositor.effect.name,
+            self._compositor.own_effects,
+            self._compositor.panic,
+            self._options.recording,
+        )
+        status = self._meter.take(self._last.result, feed)
         self._wiring.controls.publish(status)
 
     def _note(self) -> str:

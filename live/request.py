@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 from engines.model_folder import BACKENDS
 from live.config import ConfigError, load_settings
-from live.config_effects import EffectSettings
+from live.config_effects import EffectSettings, ReplaceSettings
 from live.config_schema import Settings
 from live.config_tracker import apply_overrides
 from live.effects import EFFECT_NAMES, OPTIONS, EdgeOptions, Effect, ReplaceOptions
+from live.effects.background_video import BackgroundVideo
+from live.effects.effect_set import NO_EFFECT
 from live.frames import U8
 from live.hotkey_names import parse_bindings
 from live.pipeline import PipelinePace
@@ -26,7 +28,6 @@ from live.sources.base import CaptureError, SourceInfo
 from live.sources.images import PICTURE_SUFFIXES, read_picture
 from live.suggest_run import suggest_problems
 
-_LATER_EFFECTS: Final = ("transparent",)
 _LONGEST_ROW: Final = 1 << 16
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
@@ -64,6 +65,7 @@ class Plan:
     settings: Settings
     tracker: TrackerSettings
     effect: Effect
+    own_effects: Mapping[int, Effect | None] = field(default_factory=dict)
 
 
 def plan_request(request: Request, path: Path | None) -> Plan:
@@ -93,20 +95,33 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         problems += suggest_problems(request.outputs, request.prompts)
     if request.save_profile is not None:
         problems += name_problems(request.save_profile)
-    effect = Effect()
+    effect, own = Effect(), {}
     if request.effect in EFFECT_NAMES:
         try:
             effect = build_effect(request.effect, settings.effect)
+            own = build_own_effects(settings.effect)
         except ConfigError as error:
             problems += error.problems
+        problems += _alpha_problems(request, (effect, *own.values()))
     if problems:
         raise ConfigError(problems)
-    return Plan(settings, tracker, effect)
+    return Plan(settings, tracker, effect, own)
+
+
+def _alpha_problems(request: Request, effects: Sequence[Effect | None]) -> Iterator[str]:
+    """Give the outputs that cannot hold what the effects leave transparent."""
+    if any(effect is not None and effect.name == "transparent" for effect in effects):
+        for text in request.outputs:
+            if text.startswith("video:"):
+                yield (
+                    f"--output {text} with the effect transparent: an mp4 has no transparency; "
+                    "expected another output, or --effect chroma for a key colour"
+                )
 
 
 def _word_problems(request: Request) -> list[str]:
     problems: list[str] = []
-    problems += _check_word("--effect", request.effect, EFFECT_NAMES, _LATER_EFFECTS)
+    problems += _check_word("--effect", request.effect, EFFECT_NAMES, ())
     if request.pace is not None:
         problems += _check_word("--pace", request.pace, ("live", "all", "recorded"), ())
     problems += _check_word("--backend", request.backend, BACKENDS, ())
@@ -158,15 +173,42 @@ def build_effect(name: str, settings: EffectSettings) -> Effect:
     """Return the effect of this name as the settings want it to look.
 
     Raises:
-        ConfigError: The picture for `replace` cannot be read.
+        ConfigError: The picture or video for `replace` cannot be read.
     """
     edge = EdgeOptions(settings.feather_px, settings.grow_px, settings.invert)
     if name == "replace":
         chosen = settings.replace
         picture = None if chosen.picture is None else _read_background(chosen.picture)
-        return Effect(name, ReplaceOptions(chosen.color, picture), edge)
+        video = None if chosen.video is None else _open_background(chosen)
+        return Effect(name, ReplaceOptions(chosen.color, picture, video), edge)
     section = getattr(settings, name)
     return Effect(name, OPTIONS[name](**asdict(section)), edge)
+
+
+def build_own_effects(settings: EffectSettings) -> dict[int, Effect | None]:
+    """Return the objects' own effects by id; None: the object is left as it is.
+
+    Raises:
+        ConfigError: See `build_effect`.
+    """
+    return {
+        object_id: None if name == NO_EFFECT else build_effect(name, settings)
+        for object_id, name in (settings.per_object or {}).items()
+    }
+
+
+def _open_background(chosen: ReplaceSettings) -> BackgroundVideo:
+    name = chosen.video or ""
+    if chosen.picture is not None:
+        raise ConfigError(
+            f"effect.replace.video: {name} with effect.replace.picture: {chosen.picture}: "
+            "expected one of them"
+        )
+    try:
+        return BackgroundVideo(Path(name).expanduser(), name)
+    except CaptureError as error:
+        reason = str(error).removeprefix(f"source {name!r}: ")
+        raise ConfigError(f"effect.replace.video: {name}: {reason}") from error
 
 
 def _read_background(name: str) -> U8:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from live.capture import CaptureMonitor
@@ -45,6 +46,23 @@ class RateMeter:
         return (last - first) / (end_s - first_s)
 
 
+@dataclass(frozen=True, slots=True)
+class FeedStatus:
+    """What is done with the picture on its way out.
+
+    Attributes:
+        effect: Of objects without one of their own.
+        own_effects: By object id.
+        hidden: Whether the panic key hides everything.
+        recording: Whether the run is being recorded.
+    """
+
+    effect: str = "highlight"
+    own_effects: Mapping[int, str] = field(default_factory=dict)
+    hidden: bool = False
+    recording: bool = False
+
+
 class StatusMeter:
     """Takes the state again and again; render loop only."""
 
@@ -76,14 +94,12 @@ class StatusMeter:
         """Whether the last state is old enough to take another one without a new picture."""
         return self._clock() - self._taken_s >= STILL_EVERY_S
 
-    def take(self, result: FrameResult, effect: str, hidden: bool, recording: bool) -> LiveStatus:
+    def take(self, result: FrameResult, feed: FeedStatus) -> LiveStatus:
         """Return the state as of now.
 
         Args:
             result: The newest one; its step may be one seen before.
-            effect: In force.
-            hidden: Whether the panic key hides everything.
-            recording: Whether the run is being recorded.
+            feed: What is done with it.
         """
         now_s = self._taken_s = self._clock()
         stats = self._monitor.stats
@@ -101,11 +117,17 @@ class StatusMeter:
             source_age_ms=self._metrics.lately(SOURCE_AGE, _AGE_VALUES),
             dropped=self._dropped(),
             cpu_percent=100.0 * self._cpu.per_second(now_s),
-            effect=effect,
-            hidden=hidden,
+            effect=feed.effect,
+            hidden=feed.hidden,
             objects=tuple(
-                ObjectStatus(item.object_id, str(item.state), item.reason, item.visible)
+                ObjectStatus(
+                    item.object_id,
+                    str(item.state),
+                    item.reason,
+                    item.visible,
+                    feed.own_effects.get(item.object_id),
+                )
                 for item in result.objects
             ),
-            recording=recording,
+            recording=feed.recording,
         )

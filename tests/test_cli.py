@@ -61,11 +61,11 @@ def test_a_value_that_looks_like_a_date(run_cli: RunCli) -> None:
 
 
 def test_settings_and_options_are_checked_together(run_cli: RunCli) -> None:
-    result = run_cli(*DEMO, "--set", "source.fps=-1", "--effect", "transparent", "--pace", "slow")
+    result = run_cli(*DEMO, "--set", "source.fps=-1", "--effect", "sepia", "--pace", "slow")
     assert result.returncode == 2
     lines = errors(result)
     assert len(lines) == 3
-    for part in ("source.fps: -1", "--effect transparent", "--pace slow"):
+    for part in ("source.fps: -1", "--effect sepia", "--pace slow"):
         assert any(part in line for line in lines), part
 
 
@@ -117,8 +117,11 @@ def test_check_config(
         (["--prompt", "pint=5,10"], ["pint", "unknown key"]),
         (["--prompt", "point=5,10 frame=3"], ["frame=3", "0..2"]),
         (["--effect", "sepia"], ["--effect sepia", "highlight | blur"]),
-        (["--effect", "transparent"], ["transparent", "not in this release"]),
         (["--pace", "recorded"], ["--pace recorded", "--replay DIR"]),
+        (["--effect", "transparent", "--output", "video:x.mp4"], ["video:x.mp4", "chroma"]),
+        (["--set", "effect.per_object={300: blur}"], ["effect.per_object", "1..254"]),
+        (["--set", "effect.per_object={2: sepia}"], ["{2: sepia}", "highlight | blur"]),
+        (["--set", "effect.per_object=[blur]"], ["effect.per_object", "{NUMBER: WORD}"]),
         (["--pace", "fast"], ["--pace fast", "live | all"]),
         (["--backend", "openvino"], ["openvino", "auto | tensorrt | onnxruntime | torch"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
@@ -202,7 +205,6 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
     for absent in (
         "--smooth",
         "web",
-        "transparent",
     ):
         assert absent not in result.stdout
 

@@ -24,6 +24,7 @@ from live.effects import (
     PixelateOptions,
     ReplaceOptions,
 )
+from live.effects.pictures import censored
 from live.frames import F32, U8
 from live.request import build_effect
 from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
@@ -149,6 +150,20 @@ def test_censor_hides_the_object_and_nothing_else(depth_px: F32) -> None:
         assert out[depth_px > 1].std() < 0.15 * image[depth_px > 1].std()
 
 
+@pytest.mark.parametrize("size_wh", [(1280, 720), (331, 187), (40, 33), (9, 200)])
+@pytest.mark.parametrize("place", [(0.1, 0.1), (0.5, 0.5), (0.98, 0.97)])
+def test_squares_upon_an_object_are_those_of_the_whole_picture(
+    size_wh: tuple[int, int], place: tuple[float, float]
+) -> None:
+    """Only their surroundings are worked out, on the same grid."""
+    image = textured(size_wh)
+    logits = disc_logits(64, place[0] * 64, place[1] * 64, 9)
+    out = compose(result_of(image, (tracked(1, logits),)), Effect("censor")).feed_bgr
+    inside = cv2.resize(logits, size_wh, interpolation=cv2.INTER_LINEAR) > 6
+    assert inside.any()
+    np.testing.assert_array_equal(out[inside], censored(image, (), CensorOptions())[inside])
+
+
 @pytest.mark.parametrize("name", [n for n in CHANGING if n != "spotlight"])
 def test_inverting_swaps_object_and_surroundings(depth_px: F32, name: str) -> None:
     image = textured(SIZE)
@@ -182,10 +197,14 @@ def test_a_replacing_picture_covers_and_keeps_its_middle() -> None:
 
 @pytest.mark.parametrize("name", EFFECT_NAMES)
 @pytest.mark.parametrize("invert", [False, True])
-def test_what_makes_unrecognisable_hides_all_without_a_mask(name: str, invert: bool) -> None:
+def test_what_acts_on_the_background_or_covers_hides_all_without_a_mask(
+    name: str, invert: bool
+) -> None:
     image = textured((320, 180))
     effect = Effect(name, edge=EdgeOptions(invert=invert))
-    hides = name in ("blur", "pixelate", "replace", "chroma", "censor")
+    covers = name in ("blur", "pixelate", "replace", "chroma", "transparent")
+    # what is on the background, and upon an object what covers it
+    hides = name == "censor" or (name != "highlight" and (covers or not invert))
     assert compose(result_of(image), effect).hidden == hides
     assert compose(result_of(image, (tracked(1, None),)), effect).hidden == hides
 

@@ -10,7 +10,7 @@ import pytest
 
 from live.capture import CaptureMonitor, CaptureStats
 from live.metrics import SOURCE_AGE, WINDOW, Metrics
-from live.status_meter import WINDOW_S, RateMeter, StatusMeter
+from live.status_meter import WINDOW_S, RateMeter, FeedStatus, StatusMeter
 from tests.helpers.results import disc_logits, result_of, tracked
 
 
@@ -55,7 +55,7 @@ def test_the_state_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         result = replace(result_of(image, objects, time_ns=10**9), step=step)
         grabbed_ns = round(now_s[0] * 1e9) - 10**7
         monitor.publish(CaptureStats(2 * step, 0, None, grabbed_ns, ended=False))
-        status = meter.take(result, "blur", hidden=True, recording=True)
+        status = meter.take(result, FeedStatus("blur", {2: "none"}, hidden=True, recording=True))
         now_s[0] += 0.1
         cpu_s[0] += 0.13
     assert (status.step, status.frame, status.time_s, status.dropped) == (40, 0, 1.0, 5)
@@ -64,9 +64,9 @@ def test_the_state_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert status.inference_fps == pytest.approx(10)
     assert status.source_age_ms == pytest.approx(40)
     assert status.cpu_percent == pytest.approx(130)
-    assert [(item.object_id, item.state, item.visible) for item in status.objects] == [
-        (1, "tracking", True),
-        (2, "lost", False),
+    assert [(o.object_id, o.state, o.visible, o.effect) for o in status.objects] == [
+        (1, "tracking", True, None),
+        (2, "lost", False, "none"),
     ]
     now_s[0] += 1.0
     assert meter.is_due()

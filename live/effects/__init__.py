@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 from live.effects import pictures
-from live.effects.blend import mix_object
 from live.effects.blur import BlurOptions, blurred, hide_picture
-from live.effects.edges import EdgeOptions, object_edge
-from live.effects.highlight import HighlightOptions, highlight
+from live.effects.edges import EdgeOptions
+from live.effects.highlight import HighlightOptions
 from live.effects.pictures import (
     CensorOptions,
     ChromaOptions,
@@ -18,6 +17,7 @@ from live.effects.pictures import (
     PixelateOptions,
     ReplaceOptions,
     SpotlightOptions,
+    TransparentOptions,
 )
 from live.frames import U8
 from live.masks import MaskLayer
@@ -28,6 +28,7 @@ EffectOptions: TypeAlias = (
     | PixelateOptions
     | ReplaceOptions
     | ChromaOptions
+    | TransparentOptions
     | DimOptions
     | SpotlightOptions
     | GrayscaleOptions
@@ -40,15 +41,16 @@ OPTIONS: Final[dict[str, type[EffectOptions]]] = {
     "pixelate": PixelateOptions,
     "replace": ReplaceOptions,
     "chroma": ChromaOptions,
+    "transparent": TransparentOptions,
     "dim": DimOptions,
     "spotlight": SpotlightOptions,
     "grayscale": GrayscaleOptions,
     "censor": CensorOptions,
 }
 EFFECT_NAMES: Final = tuple(OPTIONS)
-# What these cover cannot be made out any more, so people rely on them: privacy is their default.
-# The others leave it recognisable.
-HIDING_EFFECTS: Final = ("blur", "pixelate", "replace", "chroma", "censor")
+# What these cover cannot be made out any more. Upon an object they are there to keep it from being
+# seen; the others leave it recognisable.
+HIDING_EFFECTS: Final = ("blur", "pixelate", "replace", "chroma", "transparent", "censor")
 
 __all__ = [
     "EFFECT_NAMES",
@@ -66,6 +68,7 @@ __all__ = [
     "PixelateOptions",
     "ReplaceOptions",
     "SpotlightOptions",
+    "TransparentOptions",
     "hide_picture",
 ]
 
@@ -94,46 +97,32 @@ class Effect:
             raise ValueError(f"effect {self.name}: expected {expected.__name__}")
 
     @property
-    def hides(self) -> bool:
-        """Whether people rely on it to make something unrecognisable."""
-        return self.name in HIDING_EFFECTS
-
-    @property
     def on_object(self) -> bool:
         """Whether it changes the objects and leaves their surroundings."""
         return self.name == "highlight" or (self.name == "censor") != self.edge.invert
 
     @property
-    def needs_every_object(self) -> bool:
-        """Whether one object without a mask lets out what the effect is there to hide."""
-        return self.hides and self.on_object
+    def hides(self) -> bool:
+        """Whether privacy is its default: an effect on the background, or one that covers."""
+        return not self.on_object or self.covers
+
+    @property
+    def covers(self) -> bool:
+        """Whether it makes the objects unrecognisable: one that has no mask is then in the open."""
+        return self.on_object and self.name in HIDING_EFFECTS
 
     def reach_px(self, height: int) -> float:
         """Return how far outside the masks it looks, for a picture `height` pixels high."""
         return 0.0 if self.name == "highlight" else self.edge.reach_px(height)
 
-    def apply(
-        self, image_bgr: U8, layers: tuple[MaskLayer, ...], separated: tuple[MaskLayer, ...]
-    ) -> U8:
-        """Return a new picture.
+    def changed(self, image_bgr: U8, layers: tuple[MaskLayer, ...], time_ns: int = 0) -> U8:
+        """Return the whole picture as it looks where the effect is; not for `highlight`.
 
         Args:
             image_bgr: (H, W, 3) uint8; left as it is.
-            layers: The masks, which may overlap.
-            separated: The same after `separate_layers`.
+            layers: The objects; an effect on their surroundings takes no colour from them.
+            time_ns: Media time.
         """
-        if self.name == "highlight":
-            return highlight(image_bgr, separated, cast(HighlightOptions, self.options))
-        changed = self._changed(image_bgr, layers)
-        out, over = (image_bgr.copy(), changed) if self.on_object else (changed, image_bgr)
-        for layer in layers:
-            distance, edge = object_edge(layer, self.edge, image_bgr.shape[0])
-            part = layer.box.slices
-            mix_object(out[part], over[part], distance, edge)
-        return out
-
-    def _changed(self, image_bgr: U8, layers: tuple[MaskLayer, ...]) -> U8:
-        """Return the whole picture as it looks where the effect is."""
         without = () if self.on_object else layers
         match self.options:
             case BlurOptions() as options:
@@ -150,8 +139,13 @@ class Effect:
                 return pictures.spotlit(image_bgr, layers, options)
             case GrayscaleOptions() as options:
                 return pictures.grayed(image_bgr, options)
-            case ChromaOptions() as options:
+            case ChromaOptions() | TransparentOptions() as options:
                 return pictures.flat(image_bgr, options)
             case ReplaceOptions() as options:
-                return pictures.replaced(image_bgr, options)
+                return pictures.replaced(image_bgr, options, time_ns)
         raise AssertionError(self.name)
+
+    def close(self) -> None:
+        """Release what it reads from; it must not be used afterwards. Idempotent."""
+        if isinstance(self.options, ReplaceOptions) and self.options.video is not None:
+            self.options.video.close()

@@ -41,6 +41,18 @@ def length_px(length_at_720: float, height: int) -> float:
     return length_at_720 * height / SIZE_UNIT_PX
 
 
+def scaled_to_cover(picture_bgr: U8, size_wh: tuple[int, int]) -> U8:
+    """Return a picture scaled to cover `size_wh` pixels, its middle kept."""
+    width, height = size_wh
+    high, wide = picture_bgr.shape[:2]
+    scale = max(width / wide, height / high)
+    full_wh = max(width, round(wide * scale)), max(height, round(high * scale))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    scaled = np.asarray(cv2.resize(picture_bgr, full_wh, interpolation=way), np.uint8)
+    x, y = (full_wh[0] - width) // 2, (full_wh[1] - height) // 2
+    return np.ascontiguousarray(scaled[y : y + height, x : x + width])
+
+
 def mix_object(target: U8, over: U8, distance: U8, edge: SoftEdge) -> None:
     """Mix `over` into `target` where the object is, its border included, in place.
 

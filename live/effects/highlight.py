@@ -87,10 +87,11 @@ def _tinted(image_bgr: U8, colour: Bgr, tint: float) -> U8:
 
 def _draw_label(out: U8, layer: MaskLayer) -> None:
     """Put the object's id on top of its mask, inside the picture."""
-    rows, columns = np.nonzero(layer.logits > 0)
+    inside = layer.logits > 0
+    rows = np.flatnonzero(inside.any(axis=1))
     if not len(rows):
         return
-    first_row = columns[: np.searchsorted(rows, rows[0], side="right")]  # rows come sorted
+    first_row = np.flatnonzero(inside[rows[0]])
     height, width = out.shape[:2]
     text = f"{layer.object_id} held" if layer.held else str(layer.object_id)
     sprite = _label_sprite(text, object_colour(layer.object_id), max(0.4, height / 900))

@@ -13,12 +13,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from live.effects.blend import length_px
+from live.effects.background_video import BackgroundVideo
+from live.effects.blend import length_px, scaled_to_cover
 from live.effects.blur import BlurOptions, blurred
 from live.effects.cells import enlarge_cells, flat_cells
 from live.effects.edges import layer_mask
 from live.frames import U8
-from live.masks import MaskLayer, mask_box
+from live.masks import MaskLayer, PixelBox, mask_box
 
 _PARTS = 4  # a square's pieces along each side, to tell object from surroundings
 _LIGHT_CELL_PX = 8  # the spotlight's soft edge needs no more detail
@@ -80,20 +81,49 @@ class ReplaceOptions:
     Attributes:
         color: Red, green, blue, 0..255 each.
         image_bgr: (H, W, 3) uint8, shown instead of the colour: scaled to cover, middle kept.
+        video: Shown instead of both, likewise scaled, over and over by media time.
     """
 
     color: tuple[int, int, int] = (32, 32, 32)
     image_bgr: U8 | None = None
+    video: BackgroundVideo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransparentOptions:
+    """`color`: red, green, blue of what an output without transparency shows, 0..255 each."""
+
+    color: tuple[int, int, int] = (0, 0, 0)
+
+
+def square_px(options: PixelateOptions, shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the side of a square in a picture of this height and width, and its pieces a side."""
+    wanted_px = min(max(1, round(length_px(options.cell_px, shape[0]))), *shape)
+    parts = _PARTS if wanted_px >= _PARTS else 1
+    return wanted_px // parts * parts, parts
 
 
 def pixelated(image_bgr: U8, without: Sequence[MaskLayer], options: PixelateOptions) -> U8:
     """Return the picture in flat squares, which take no colour from the objects in `without`."""
     height, width = image_bgr.shape[:2]
-    wanted_px = min(max(1, round(length_px(options.cell_px, height))), height, width)
-    parts = _PARTS if wanted_px >= _PARTS else 1
-    cell_px = wanted_px // parts * parts
+    cell_px, parts = square_px(options, (height, width))
     cells = flat_cells(image_bgr, without, cell_px, parts)
     return enlarge_cells(cells, cell_px, (width, height), cv2.INTER_NEAREST)
+
+
+def pixelated_part(image_bgr: U8, box: PixelBox, options: PixelateOptions) -> tuple[PixelBox, U8]:
+    """Return what `pixelated` gives around a box, and where that lies: whole squares."""
+    height, width = image_bgr.shape[:2]
+    cell_px, parts = square_px(options, (height, width))
+    # One square more before it: the last ones of a picture may be incomplete.
+    x1 = max(0, box.x1 // cell_px - 1) * cell_px
+    y1 = max(0, box.y1 // cell_px - 1) * cell_px
+    x2 = min(width, -(-box.x2 // cell_px) * cell_px)
+    y2 = min(height, -(-box.y2 // cell_px) * cell_px)
+    part = image_bgr[y1:y2, x1:x2]
+    cells = flat_cells(part, (), cell_px, parts)
+    whole = enlarge_cells(cells, cell_px, (x2 - x1, y2 - y1), cv2.INTER_NEAREST)
+    return PixelBox(x1, y1, x2, y2), whole
 
 
 def dimmed(image_bgr: U8, options: DimOptions) -> U8:
@@ -144,7 +174,7 @@ def censored(image_bgr: U8, without: Sequence[MaskLayer], options: CensorOptions
     return pixelated(image_bgr, without, PixelateOptions(options.size_px))
 
 
-def flat(image_bgr: U8, options: ChromaOptions | ReplaceOptions) -> U8:
+def flat(image_bgr: U8, options: ChromaOptions | ReplaceOptions | TransparentOptions) -> U8:
     """Return a picture of one colour."""
     out = np.empty(image_bgr.shape, np.uint8)
     # cv2.rectangle fills 50 times faster than assigning a 3-vector.
@@ -153,21 +183,17 @@ def flat(image_bgr: U8, options: ChromaOptions | ReplaceOptions) -> U8:
     return out
 
 
-def replaced(image_bgr: U8, options: ReplaceOptions) -> U8:
-    """Return the other background in the picture's size."""
+def replaced(image_bgr: U8, options: ReplaceOptions, time_ns: int = 0) -> U8:
+    """Return the other background in the picture's size; `time_ns` is the media time."""
+    height, width = image_bgr.shape[:2]
+    if options.video is not None:
+        return options.video.picture(time_ns, (width, height)).copy()
     if options.image_bgr is None:
         return flat(image_bgr, options)
-    return _covering(options, image_bgr.shape[1], image_bgr.shape[0]).copy()
+    return _covering(options, width, height).copy()
 
 
 @lru_cache(maxsize=2)
 def _covering(options: ReplaceOptions, width: int, height: int) -> U8:
-    """Return the options' picture scaled to cover `width` x `height`, its middle kept."""
     assert options.image_bgr is not None
-    high, wide = options.image_bgr.shape[:2]
-    scale = max(width / wide, height / high)
-    size_wh = max(width, round(wide * scale)), max(height, round(high * scale))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    scaled = np.asarray(cv2.resize(options.image_bgr, size_wh, interpolation=way), np.uint8)
-    x, y = (size_wh[0] - width) // 2, (size_wh[1] - height) // 2
-    return np.ascontiguousarray(scaled[y : y + height, x : x + width])
+    return scaled_to_cover(options.image_bgr, (width, height))

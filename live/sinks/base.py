@@ -27,6 +27,9 @@ class Composite:
             last one there was, and only `feed_bgr` is to be shown or written.
         repeats: True where this step was sent before and only `feed_bgr` is another one, such as
             after the panic key: files have that frame already.
+        alpha: (H, W) uint8, 0 where the picture is transparent; None: nowhere. `feed_bgr` is
+            mixed over `backdrop_rgb` by it, for outputs without transparency.
+        backdrop_rgb: Red, green, blue, 0..255 each.
     """
 
     result: FrameResult
@@ -36,6 +39,8 @@ class Composite:
     hidden: bool = False
     stand_in_time_ns: int | None = None
     repeats: bool = False
+    alpha: U8 | None = None
+    backdrop_rgb: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def time_ns(self) -> int:

@@ -57,6 +57,7 @@ class VideoSink:
         self._fps = fps
         self._video: FragmentedMp4 | None = None
         self._closed = False
+        self._told = False
         self._is_new = not path.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -79,6 +80,13 @@ class VideoSink:
         if composite.repeats:
             return
         feed = composite.feed_bgr
+        if composite.alpha is not None and not self._told:
+            self._told = True
+            _log.warning(
+                "%s: an mp4 has no transparency: effect.transparent.color stands around the "
+                "object; expected the effect chroma, or another output",
+                self.name,
+            )
         with self._errors_named():
             if self._video is None:
                 height, width = feed.shape[:2]

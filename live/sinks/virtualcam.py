@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import cv2
 import numpy as np
 
+from live.effects.alpha import to_rgba
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
 
@@ -27,6 +28,10 @@ INSTALL: Final = "pip install 'samcam[virtualcam]'"
 _MODULE: Final = "v4l2loopback"
 _MAX_FPS: Final = 60.0  # of a source's own rate; no program asks a webcam for more
 _JOIN_S: Final = 2.0
+_NO_ALPHA: Final = (
+    "sends no transparency, effect.transparent.color stands around the object: the camera takes no "
+    "RGBA (Unity Capture does), or the program was not started with the effect transparent"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -60,11 +65,13 @@ class VirtualCameraOptions:
         size_wh: Width and height in pixels, made even by rounding up; None: the source's.
         fps: Pictures per second; None: the source's rate, at most 60.
         required: Whether the run fails where there is no virtual camera, even with other outputs.
+        alpha: Whether to send transparency, where the camera takes it.
     """
 
     size_wh: tuple[int, int] | None = None
     fps: float | None = None
     required: bool = False
+    alpha: bool = False
 
 
 class Camera(Protocol):
@@ -106,8 +113,12 @@ class VirtualCameraSink:
         self._name = "virtualcam" if device is None else f"virtualcam:{device}"
         self._size_wh = even_size(options.size_wh or source_size_wh)
         fps = options.fps or min(source_fps, _MAX_FPS)
-        self._camera = open_virtual_camera(device, self._size_wh, fps)
-        self._picture: U8 = np.zeros((self._size_wh[1], self._size_wh[0], 3), np.uint8)
+        rgba = open_rgba_camera(device, self._size_wh, fps) if options.alpha else None
+        self._takes_alpha = rgba is not None
+        self._camera = rgba or open_virtual_camera(device, self._size_wh, fps)
+        self._told = False
+        channels = 4 if self._takes_alpha else 3
+        self._picture: U8 = np.zeros((self._size_wh[1], self._size_wh[0], channels), np.uint8)
         self._period_s = 1.0 / fps
         self._stop = threading.Event()
         self._error: SinkError | None = None
@@ -131,7 +142,18 @@ class VirtualCameraSink:
         """
         if self._error is not None:
             raise self._error
-        self._picture = fit_picture(composite.feed_bgr, self._size_wh)
+        picture = fit_picture(composite.feed_bgr, self._size_wh)
+        alpha = composite.alpha
+        if not self._takes_alpha:
+            if alpha is not None and not self._told:
+                self._told = True
+                _log.warning("%s: %s", self._name, _NO_ALPHA)
+            self._picture = picture
+        elif alpha is None:
+            self._picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA), np.uint8)
+        else:  # fitted while mixed: scaling colours that stand beside nothing would darken borders
+            fitted = fit_picture(np.asarray(cv2.merge((alpha,) * 3), np.uint8), self._size_wh)
+            self._picture = to_rgba(picture, fitted[..., 0], composite.backdrop_rgb)
 
     def close(self) -> None:
         """Stop sending and give the camera back. Idempotent.
@@ -220,6 +242,27 @@ def open_virtual_camera(device: str | None, size_wh: tuple[int, int], fps: float
     except Exception as error:  # backends raise what they like, such as KeyError and OSError
         reason = f"no virtual camera takes pictures ({_one_line(error)})"
         raise NoVirtualCameraError(name, reason, mend_command()) from error
+    return opened
+
+
+def open_rgba_camera(device: str | None, size_wh: tuple[int, int], fps: float) -> Camera | None:
+    """Open a virtual camera for RGBA pictures, as Unity Capture takes them; None: there is none.
+
+    Args:
+        device, size_wh, fps: As for `open_virtual_camera`.
+
+    Raises:
+        NoVirtualCameraError: pyvirtualcam is not installed.
+    """
+    pyvirtualcam = _import_pyvirtualcam("virtualcam" if device is None else f"virtualcam:{device}")
+    wanted = device if device is None or sys.platform != "linux" else linux_device(device)
+    try:
+        opened: Camera = pyvirtualcam.Camera(
+            *size_wh, fps, fmt=pyvirtualcam.PixelFormat.RGBA, device=wanted
+        )
+    except Exception as error:  # as above
+        _log.info("virtual camera: no RGBA (%s)", _one_line(error))
+        return None
     return opened
 
 

@@ -1,12 +1,14 @@
 """The program with a virtual camera in memory, registered through pyvirtualcam's own door.
 
 Run as `python -m tests.helpers.virtualcam_program REPORT BREAK_AFTER ARGUMENT...`: everything
-after BREAK_AFTER goes to `run_live.main`. The camera refuses pictures after BREAK_AFTER (0: never)
+after BREAK_AFTER goes to `run_live.main`. With MEMORY_CAMERA_RGBA=1 the camera takes RGBA too. It
+refuses pictures after BREAK_AFTER (0: never)
 and leaves `REPORT` (.npz) when it is closed: when which picture came, and every different picture.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +21,7 @@ import run_live
 from live.frames import U8
 
 BGR = pyvirtualcam.util.encode_fourcc(pyvirtualcam.PixelFormat.BGR.value)
+RGBA = pyvirtualcam.util.encode_fourcc(pyvirtualcam.PixelFormat.RGBA.value)
 
 
 class MemoryCamera:
@@ -30,7 +33,8 @@ class MemoryCamera:
     def __init__(
         self, *, width: int, height: int, fps: float, fourcc: int, device: str | None
     ) -> None:
-        if fourcc != BGR:
+        self._fourcc = fourcc
+        if fourcc != BGR and (fourcc != RGBA or not os.environ.get("MEMORY_CAMERA_RGBA")):
             raise RuntimeError("memory camera: expected BGR")
         if device not in (None, "memory"):
             raise RuntimeError(f"memory camera: no device {device}")
@@ -58,7 +62,9 @@ class MemoryCamera:
             times_s=self._times_s,
             order=self._order,
             fps=self._fps,
-            pictures=np.array(pictures, np.uint8).reshape(-1, height, width, 3),
+            pictures=np.array(pictures, np.uint8).reshape(
+                -1, height, width, 4 if self._fourcc == RGBA else 3
+            ),
         )
 
     def device(self) -> str:
@@ -67,7 +73,7 @@ class MemoryCamera:
 
     def native_fourcc(self) -> int | None:
         """No conversion is made."""
-        return BGR
+        return self._fourcc
 
 
 def main() -> int:

@@ -1,0 +1,71 @@
+"""Transparency: how much of each pixel is there, and what is made of it where it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from live.effects.blend import SoftEdge
+from live.frames import U8
+from live.masks import MaskLayer
+
+_SQUARE_PX = 12  # of the checkerboard
+_LIGHT, _DARK = 150, 105
+
+
+def object_alpha(
+    layers: Sequence[MaskLayer], edges: Sequence[tuple[U8, SoftEdge]], shape: tuple[int, int]
+) -> U8:
+    """Return (H, W) uint8: 255 on the objects, 0 around them, between on their soft borders.
+
+    Args:
+        layers: The objects, which may overlap.
+        edges: Of each, as `object_edge` gives it.
+        shape: Height and width in pixels.
+    """
+    alpha = np.zeros(shape, np.uint8)
+    for layer, (distance, border) in zip(layers, edges, strict=True):
+        weights = cv2.LUT(distance, np.rint(border.weights * 255).astype(np.uint8))
+        target = alpha[layer.box.slices]
+        np.maximum(target, weights, out=target)
+    return alpha
+
+
+def to_rgba(feed_bgr: U8, alpha: U8, backdrop_rgb: tuple[int, int, int]) -> U8:
+    """Return the picture with its own colours, not mixed with what stands behind it.
+
+    Args:
+        feed_bgr: (H, W, 3) uint8, mixed over the backdrop by `alpha`.
+        alpha: (H, W) uint8.
+        backdrop_rgb: 0..255 each.
+
+    Returns:
+        (H, W, 4) uint8, red, green, blue and alpha, not premultiplied; black where alpha is 0:
+        nothing is to be found under what cannot be seen.
+    """
+    rgba = cv2.cvtColor(feed_bgr, cv2.COLOR_BGR2RGBA)
+    rgba[..., 3] = alpha
+    rgba[alpha == 0] = 0
+    found = cv2.findNonZero(cv2.inRange(alpha, 1, 254))
+    if found is not None:
+        columns, rows = np.asarray(found).reshape(-1, 2).T
+        share = (alpha[rows, columns].astype(np.float32) / np.float32(255))[:, None]
+        mixed = rgba[rows, columns, :3].astype(np.float32)
+        own = (mixed - np.array(backdrop_rgb, np.float32) * (1 - share)) / share
+        rgba[rows, columns, :3] = np.clip(np.rint(own), 0, 255).astype(np.uint8)
+    return np.asarray(rgba, np.uint8)
+
+
+def over_checkerboard(rgba: U8) -> U8:
+    """Return (H, W, 3) uint8 BGR: the picture over the squares that stand for transparency."""
+    height, width = rgba.shape[:2]
+    squares = np.indices((height, width), np.int32) // _SQUARE_PX
+    board = np.where(squares.sum(axis=0) % 2, _DARK, _LIGHT).astype(np.float32)
+    share = rgba[..., 3].astype(np.float32) / np.float32(255)
+    colours = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR)
+    return np.asarray(
+        cv2.blendLinear(colours, cv2.merge((board,) * 3).astype(np.uint8), share, 1 - share),
+        np.uint8,
+    )

@@ -1,0 +1,114 @@
+"""`replace` with a video: the right picture for each media time, over and over."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live.compositor import Compositor, compose
+from live.config import ConfigError
+from live.config_effects import EffectSettings, ReplaceSettings
+from live.effects import Effect, ReplaceOptions
+from live.effects.background_video import BackgroundVideo
+from live.request import build_effect
+from live.sinks.video import VideoOptions, VideoSink
+from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
+from tests.helpers.synthetic_video import numbered_picture, read_number
+
+FRAMES, STEP_MS = 10, 40
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten numbered pictures at 25 a second."""
+    path = tmp_path_factory.mktemp("video") / "beach.mp4"
+    sink = VideoSink(path, 25.0, VideoOptions(crf=5))
+    for index in range(FRAMES):
+        result = result_of(numbered_picture(index), (), index, index * STEP_MS * MS)
+        sink.put(compose(result, Effect()))
+    sink.close()
+    return path
+
+
+def numbers(video: BackgroundVideo, times_ms: list[int]) -> list[int]:
+    return [read_number(video.picture(t * MS, (96, 64))) for t in times_ms]
+
+
+def test_media_time_chooses_the_picture_over_and_over(clip: Path) -> None:
+    video = BackgroundVideo(clip, "beach.mp4")
+    assert numbers(video, [0, 39, 40, 79, 200, 360, 399]) == [0, 0, 1, 1, 5, 9, 9]
+    assert numbers(video, [400, 440, 799, 800, 1000]) == [0, 1, 9, 0, 5]
+    assert numbers(video, [3040, 3080, 3080]) == [6, 7, 7], "many turns at once"
+    video.close()
+
+
+def test_it_begins_with_the_first_picture_asked_for_and_after_a_step_back(clip: Path) -> None:
+    video = BackgroundVideo(clip, "beach.mp4")
+    assert numbers(video, [10_000, 10_080, 20, 100]) == [0, 2, 0, 2]
+    video.close()
+    video.close()
+    assert numbers(video, [100, 10_000]) == [2, 2], "closed: the last one stays"
+
+
+def test_it_covers_the_picture(clip: Path) -> None:
+    video = BackgroundVideo(clip, "beach.mp4")
+    assert video.picture(0, (50, 120)).shape == (120, 50, 3)
+    assert video.picture(0, (640, 360)).shape == (360, 640, 3)
+    assert video.picture(0, (640, 360)) is video.picture(10 * MS, (640, 360)), "scaled once"
+    video.close()
+
+
+def test_a_video_that_breaks_leaves_its_last_picture(
+    clip: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "gone.mp4"
+    copy.write_bytes(clip.read_bytes())
+    video = BackgroundVideo(copy, "gone.mp4")
+    copy.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert numbers(video, [0, 200, 2000, 4000]) == [0, 5, 9, 9]
+    assert caplog.text.count("effect.replace.video: source 'gone.mp4'") == 1
+
+
+def test_the_effect_shows_it_and_the_compositor_closes_it(clip: Path) -> None:
+    settings = EffectSettings(replace=ReplaceSettings(video=str(clip)))
+    effect = build_effect("replace", settings)
+    compositor = Compositor(effect)
+    objects = (tracked(1, disc_logits(64, 60, 60, 3)),)
+    for index in (0, 3, 12):
+        result = result_of(textured((96, 64)), objects, index, index * STEP_MS * MS)
+        assert read_number(compositor.compose(result).feed_bgr) == index % FRAMES
+    assert isinstance(effect.options, ReplaceOptions)
+    assert effect.options.video is not None
+    compositor.use(Effect())
+    assert effect.options.video._reader is None
+    own = build_effect("replace", settings)
+    compositor.use_for(2, own)
+    compositor.use_common(2)
+    assert isinstance(own.options, ReplaceOptions)
+    assert own.options.video is not None
+    assert own.options.video._reader is None
+
+
+@pytest.mark.parametrize(
+    ("replace", "parts"),
+    [
+        (ReplaceSettings(video="no/such.mp4"), ["no/such.mp4", "No such file", "expected a video"]),
+        (ReplaceSettings(video="pyproject.toml"), ["pyproject.toml", "expected a video"]),
+        (ReplaceSettings(picture="a.png", video="b.mp4"), ["a.png", "b.mp4", "one of them"]),
+    ],
+)
+def test_what_is_no_video_is_one_clear_line(
+    replace: ReplaceSettings, parts: list[str], monkeypatch: pytest.MonkeyPatch, repo_root: Path
+) -> None:
+    monkeypatch.chdir(repo_root)
+    monkeypatch.setattr("live.request._read_background", lambda _: np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(ConfigError) as caught:
+        build_effect("replace", EffectSettings(replace=replace))
+    (line,) = caught.value.problems
+    assert line.startswith("effect.replace.video: ")
+    for part in parts:
+        assert part in line
