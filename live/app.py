@@ -13,9 +13,11 @@ from typing import Final
 
 from engines.model_folder import EngineOptions, load_model
 from engines.options import TorchOptions
+from live.carry import Carrier
 from live.compositor import Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
+from live.delay import DelayOptions, plan_delay
 from live.doctor import examine
 from live.frames import Prompt
 from live.interrupts import Interrupted, Interrupts
@@ -29,6 +31,7 @@ from live.request import (
     Plan,
     Request,
     build_effect,
+    check_smooth,
     choose_outputs,
     choose_pace,
     is_watched,
@@ -90,6 +93,10 @@ class _Run:
         self._writer = writer
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
         metrics.watch_drops("results", lambda: wiring.results.dropped)
+        display = wiring.display
+        if display is not None:
+            metrics.watch_drops("display", lambda: display.dropped)
+            metrics.watch_drops("shown", lambda: wiring.shown.dropped)
 
     def execute(
         self,
@@ -251,9 +258,20 @@ def open_outputs(plan: Plan, outputs: Sequence[str], info: SourceInfo, run: _Run
         _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
     )
     compositor = Compositor(plan.effect, policy)
-    render = RenderOptions(live_source=info.live, max_mask_age_ms=age_ms)
+    render = RenderOptions(info.live, age_ms, _delay(plan, run.wiring.pace, info))
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
+
+
+def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:
+    """Return how long pictures wait; only in live pace does a camera's sound go beside them."""
+    setting = plan.settings.output.delay_ms
+    if setting != 0 and pace == "all":
+        log.warning(
+            "output.delay_ms: %s has no effect in --pace all; expected --pace live", setting
+        )
+        return None
+    return plan_delay(setting, info)
 
 
 def _fallback(word: str | None) -> Fallback | None:
@@ -270,12 +288,16 @@ def _open_and_run(
         opened.callback(source.close)
         info = source.info
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
+        pace, carrier = choose_pace(request.pace, info, outputs), None
+        if request.smooth:
+            check_smooth(pace, request.source)
+            carrier = Carrier(settings.pipeline.max_mask_age_ms)
         prompts = parse_prompts(request.prompts, info.size_wh, info.frame_count)
         tracker = open_tracker(request, plan)
         opened.callback(tracker.close)
         add_prompts(tracker, prompts)
         run = _Run(
-            Wiring.build(choose_pace(request.pace, info, outputs), settings.pipeline.command_queue),
+            Wiring.build(pace, settings.pipeline.command_queue, carrier),
             Metrics(),
             Progress(info.frame_count, settings.metrics.period_s),
             MetricsWriter(request.metrics) if request.metrics is not None else None,

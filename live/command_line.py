@@ -37,7 +37,7 @@ OUTPUT_HELP = (
     "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
     "there is a display)"
 )
-NOT_IN_THIS_RELEASE = ("--smooth", "--record", "--replay", "--suggest")
+NOT_IN_THIS_RELEASE = ("--record", "--replay", "--suggest")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
     add("--effect", default="highlight", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)}")
     add("--pace", metavar="NAME", help="live: newest frame wins; all: every frame, in order")
+    add("--smooth", action="store_true", help="show every frame, masks carried by motion (live)")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
@@ -94,6 +95,7 @@ def parse(argv: Sequence[str]) -> Request:
         outputs=tuple(given.output),
         effect=given.effect,
         pace=given.pace,
+        smooth=given.smooth,
         metrics=given.metrics,
         config=given.config,
         overrides=tuple(given.set),

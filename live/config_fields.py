@@ -25,6 +25,7 @@ class FieldSpec:
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number (of each number of a list); None: no limit.
         choices: Allowed words or numbers; empty: anything.
+        word: A word that may stand instead of a number, "" where there is none.
     """
 
     doc: str
@@ -32,6 +33,7 @@ class FieldSpec:
     low: float | None = None
     high: float | None = None
     choices: tuple[str | int, ...] = ()
+    word: str = ""
 
 
 def setting(
@@ -42,9 +44,10 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str | int, ...] = (),
+    word: str = "",
 ) -> T:
     """Make a dataclass field with its `FieldSpec`; the return type is for the type checker."""
-    spec = FieldSpec(doc, unit, low, high, choices)
+    spec = FieldSpec(doc, unit, low, high, choices, word)
     made: Any = field(default=default, metadata={SPEC_KEY: spec})
     return typing.cast(T, made)
 
@@ -73,6 +76,8 @@ class ValueKind:
     def from_hint(cls, hint: Any) -> ValueKind:
         """Take apart `bool | int | float | str`, `X | None` and `tuple[X, X, ...]`.
 
+        `float | str` is a number or the one word that its `FieldSpec` allows.
+
         Raises:
             TypeError: The annotation is of another form: a bug in the settings' classes.
         """
@@ -80,6 +85,8 @@ class ValueKind:
         if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
             members = [arg for arg in typing.get_args(hint) if arg is not type(None)]
             optional = len(members) < len(typing.get_args(hint))
+            if set(members) == {float, str}:
+                members = [float]
             if len(members) != 1:
                 raise TypeError(f"settings: cannot check a value of type {hint}")
             hint = members[0]
@@ -117,6 +124,8 @@ def describe(kind: ValueKind, spec: FieldSpec) -> str:
         text += f" of at most {spec.high:.10g}"
     if spec.unit:
         text += f" ({spec.unit})"
+    if spec.word:
+        text = f"{spec.word} or {text}"
     return text + (", or null" if kind.optional else "")
 
 
@@ -133,6 +142,8 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     """
     if value is None and kind.optional:
         return None
+    if spec.word and value == spec.word:
+        return value
     if kind.length is not None:
         if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
             raise ValueError(describe(kind, spec))

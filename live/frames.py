@@ -165,7 +165,8 @@ class FrameResult:
 
     Attributes:
         frame: The frame the masks belong to.
-        step: Tracker step, +1 per processed frame.
+        step: Tracker step, +1 per processed frame. A result whose masks were carried to a later
+            frame (`predicted`) keeps the step of the answer that they come from.
         objects: By ascending object id.
         stage_ms: Wall time of each stage in milliseconds.
     """

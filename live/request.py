@@ -25,6 +25,9 @@ from live.sources.images import PICTURE_SUFFIXES, read_picture
 
 _LATER_EFFECTS: Final = ("transparent",)
 _LONGEST_ROW: Final = 1 << 16
+SMOOTH_NEEDS_LIVE: Final = (
+    "with --pace all every frame is inferred, so there is nothing to predict; expected --pace live"
+)
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 
@@ -43,6 +46,7 @@ class Request:
     metrics: Path | None = None
     config: Path | None = None
     overrides: tuple[str, ...] = ()
+    smooth: bool = False
     check_config: bool = False
     list_cameras: bool = False
     doctor: bool = False
@@ -95,6 +99,8 @@ def _word_problems(request: Request) -> list[str]:
     problems += _check_word("--effect", request.effect, EFFECT_NAMES, _LATER_EFFECTS)
     if request.pace is not None:
         problems += _check_word("--pace", request.pace, ("live", "all"), ("recorded",))
+    if request.smooth and request.pace == "all":
+        problems.append(f"--smooth: {SMOOTH_NEEDS_LIVE}")
     problems += _check_word("--backend", request.backend, BACKENDS, ())
     problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
     try:
@@ -213,3 +219,13 @@ def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> P
     if pace is not None:
         return "all" if pace == "all" else "live"
     return "live" if info.live or is_watched(outputs) else "all"
+
+
+def check_smooth(pace: PipelinePace, source: str) -> None:
+    """Refuse `--smooth` where the pace that was chosen makes it meaningless.
+
+    Raises:
+        ConfigError: Every frame is inferred.
+    """
+    if pace == "all":
+        raise ConfigError(f"--smooth: {SMOOTH_NEEDS_LIVE} (--source {source} takes all by default)")

@@ -131,7 +131,6 @@ def test_check_config(
         (["--output", "none"], ["none", "twice"]),
         (["--record", "out"], ["--record", "not in this release"]),
         (["--replay=out"], ["--replay", "not in this release"]),
-        (["--smooth"], ["--smooth", "not in this release"]),
         (["--suggest", "a.json"], ["--suggest", "not in this release"]),
         (["--surce", "demo"], ["--surce", "--help"]),
         (["--model"], ["--model", "expected one argument"]),
