@@ -43,6 +43,7 @@ bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/perf
 accuracy: .venv/.base  ## Accuracy of nano on DATA (../shared/data); writes the pages' figures
 	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --out out/accuracy \
 	  --markdown docs/accuracy.md --summary README.md
+	@$(BIN)/python -m bench.smooth $(DATA) --markdown docs/accuracy.md
 
 picture: demo  ## README's picture, from the demo's contact sheet
 	@mkdir -p docs/images

@@ -24,8 +24,8 @@ class FieldSpec:
         doc: One plain sentence.
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number (of each number of a list); None: no limit.
-        choices: Allowed words or numbers; empty: anything.
-        word: A word that may stand instead of a number, "" where there is none.
+        choices: Allowed words or numbers; empty: anything. Of a `float | str`: words that may
+            stand instead of a number.
     """
 
     doc: str
@@ -33,7 +33,6 @@ class FieldSpec:
     low: float | None = None
     high: float | None = None
     choices: tuple[str | int, ...] = ()
-    word: str = ""
 
 
 def setting(
@@ -44,10 +43,9 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str | int, ...] = (),
-    word: str = "",
 ) -> T:
     """Make a dataclass field with its `FieldSpec`; the return type is for the type checker."""
-    spec = FieldSpec(doc, unit, low, high, choices, word)
+    spec = FieldSpec(doc, unit, low, high, choices)
     made: Any = field(default=default, metadata={SPEC_KEY: spec})
     return typing.cast(T, made)
 
@@ -66,17 +64,19 @@ class ValueKind:
         base: bool, int, float or str; the element type where `length` is set.
         optional: Whether null is allowed.
         length: Number of elements of a list, 0 for a list of one or more, None for a single value.
+        or_word: Whether one of the choices may stand instead of a number.
     """
 
     base: type
     optional: bool
     length: int | None = None
+    or_word: bool = False
 
     @classmethod
     def from_hint(cls, hint: Any) -> ValueKind:
         """Take apart `bool | int | float | str`, `X | None` and `tuple[X, X, ...]`.
 
-        `float | str` is a number or the one word that its `FieldSpec` allows.
+        `float | str` is a number, or a word among the choices.
 
         Raises:
             TypeError: The annotation is of another form: a bug in the settings' classes.
@@ -86,7 +86,7 @@ class ValueKind:
             members = [arg for arg in typing.get_args(hint) if arg is not type(None)]
             optional = len(members) < len(typing.get_args(hint))
             if set(members) == {float, str}:
-                members = [float]
+                return cls(float, optional, or_word=True)
             if len(members) != 1:
                 raise TypeError(f"settings: cannot check a value of type {hint}")
             hint = members[0]
@@ -108,7 +108,9 @@ _PLURALS = {bool: "truth values", int: "whole numbers", float: "numbers", str: "
 
 def describe(kind: ValueKind, spec: FieldSpec) -> str:
     """Say what a key may hold, such as "a number 0..1" or "one of a | b, or null"."""
-    if spec.choices:
+    if kind.or_word:
+        text = " or ".join([*map(str, spec.choices), _WORDS[kind.base]])
+    elif spec.choices:
         text = "one of " + " | ".join(map(str, spec.choices))
     elif kind.length == 0:
         text = f"a list of {_PLURALS[kind.base]}"
@@ -124,8 +126,6 @@ def describe(kind: ValueKind, spec: FieldSpec) -> str:
         text += f" of at most {spec.high:.10g}"
     if spec.unit:
         text += f" ({spec.unit})"
-    if spec.word:
-        text = f"{spec.word} or {text}"
     return text + (", or null" if kind.optional else "")
 
 
@@ -142,7 +142,7 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     """
     if value is None and kind.optional:
         return None
-    if spec.word and value == spec.word:
+    if kind.or_word and value in spec.choices:
         return value
     if kind.length is not None:
         if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
@@ -155,7 +155,7 @@ def _check_one(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     converted = _convert(value, kind.base)
     if converted is None:
         raise ValueError(describe(kind, spec))
-    if spec.choices and converted not in spec.choices:
+    if spec.choices and not kind.or_word and converted not in spec.choices:
         raise ValueError(describe(kind, spec))
     if isinstance(converted, int | float) and not isinstance(converted, bool):
         below = spec.low is not None and converted < spec.low

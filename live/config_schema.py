@@ -148,7 +148,7 @@ class OutputSettings:
         unit="ms",
         low=0.0,
         high=2000.0,
-        word="auto",
+        choices=("auto",),
     )
 
 

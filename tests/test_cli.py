@@ -195,6 +195,7 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
         "--list-cameras",
         "--doctor",
         "virtualcam[:DEVICE]",
+        "--smooth",
         "--version",
     ):
         assert option in result.stdout
@@ -202,7 +203,6 @@ def test_help_lists_what_works_and_nothing_else(run_cli: RunCli) -> None:
         "--record",
         "--replay",
         "--suggest",
-        "--smooth",
         "web",
         "transparent",
         "recorded",

@@ -166,7 +166,7 @@ def test_memory_limits_the_delay() -> None:
     assert (auto.places * 1920 * 1080 * 7) < 600e6
 
 
-@pytest.mark.parametrize("value", ["-1", "2001", "automatic", "true", "null", "[1]"])
+@pytest.mark.parametrize("value", ["-1", "2001", "automatic", "true", "null", "[1]", "[auto]"])
 def test_wrong_values(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--check-config", "--set", f"output.delay_ms={value}"]) == 2
     assert "output.delay_ms" in (line := capsys.readouterr().err)
@@ -224,8 +224,9 @@ def result(index: int) -> FrameResult:
 
 def test_files_get_pictures_at_once_and_the_camera_when_they_are_due() -> None:
     with running(600_000) as (wiring, file, camera, _):
-        wiring.results.put(result(0))
-        file.await_count(1)
+        for index in range(3):
+            wiring.results.put(result(index))
+            file.await_count(index + 1)
         assert camera.got == []
 
 
