@@ -60,7 +60,7 @@ def plan_delay(setting: float | str, info: SourceInfo) -> DelayOptions | None:
         return None
     fps = max(1.0, info.fps)
     picture = info.size_wh[0] * info.size_wh[1] * _BYTES_PER_PX
-    # one more is composed and one is on its way to the sinks
+    # One more is being composed and one is on its way to the sinks.
     affordable = _MEMORY_LIMIT // picture - 2
     limit_ms = min(LONGEST_MS, affordable / fps * 1000)
     if isinstance(setting, str):
