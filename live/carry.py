@@ -70,6 +70,11 @@ class _Trail:
                     cv2.resize(item.mask_logits, shape[::-1]), np.float32
                 )
 
+    @property
+    def scene(self) -> F32:
+        """(h, w, 2) displacement from the frame reached back to the answer's."""
+        return self._scene
+
     def follow(self, motion: _Motion) -> None:
         """Go on to the next frame."""
         self._scene = chain(motion.backward, self._scene)
@@ -140,7 +145,8 @@ class Carrier:
             return self._from
         objects = tuple(self._carry(item, frame) for item in self._from.objects)
         passed_ms = (time.perf_counter_ns() - begun_ns) / NS_PER_MS
-        return FrameResult(frame, self._from.step, objects, {CARRY: passed_ms})
+        scene = None if self._trail is None else self._trail.scene
+        return FrameResult(frame, self._from.step, objects, {CARRY: passed_ms}, scene)
 
     def _append(self, frame: Frame) -> None:
         """Measure the motion since the last shown frame and keep it."""

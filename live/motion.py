@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from live.frames import F32, U8, Mask
 
 Grey: TypeAlias = NDArray[np.uint8]
+Point: TypeAlias = tuple[float, float]
 
 LONGEST_SIDE_PX: Final = 320  # a quarter of 720p
 
@@ -139,6 +140,32 @@ def warp_logits(logits: F32, displacement: F32) -> F32:
     height, width = displacement.shape[:2]
     moved = np.asarray(cv2.resize(displacement, (columns, rows)), np.float32)
     return sample(logits, moved * np.array((columns / width, rows / height), np.float32))
+
+
+def where_it_was(motion: F32 | None, x: float, y: float, size_wh: tuple[int, int]) -> Point:
+    """Return where that which is at (x, y) was on the picture that a result's step answered.
+
+    A click on a predicted picture is meant for what the user saw there; the step that it belongs
+    to saw the same thing elsewhere.
+
+    Args:
+        motion: `FrameResult.motion`.
+        x, y: Position on the shown picture, in source pixels.
+        size_wh: Width and height of that picture.
+
+    Returns:
+        x and y in source pixels, inside the picture.
+    """
+    if motion is None:
+        return x, y
+    (width, height), (rows, columns) = size_wh, motion.shape[:2]
+    row = min(rows - 1, max(0, int(y * rows / height)))
+    column = min(columns - 1, max(0, int(x * columns / width)))
+    dx, dy = (float(value) for value in motion[row, column])
+    return (
+        min(width - 1.0, max(0.0, x + dx * width / columns)),
+        min(height - 1.0, max(0.0, y + dy * height / rows)),
+    )
 
 
 def _grid(width: int, height: int) -> tuple[F32, F32]:

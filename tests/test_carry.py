@@ -11,7 +11,7 @@ import pytest
 from live.carry import CARRY, Carrier
 from live.frames import F32, U8, Frame, FrameResult, Mask, ObjectState
 from live.masks import upsample_logits
-from live.motion import LONGEST_SIDE_PX, FlowEngine, chain, shrink, warp_logits
+from live.motion import LONGEST_SIDE_PX, FlowEngine, chain, shrink, warp_logits, where_it_was
 from tests.helpers.results import tracked
 
 SIZE_WH = (1280, 720)
@@ -110,6 +110,26 @@ def test_what_a_carried_result_says(scene: Scene) -> None:
     assert (item.admitted, item.memory_steps, item.motion_iou) == (False, (), None)
     assert item.box_xyxy_px == pytest.approx((70, 230, 470, 490), abs=12)
     assert result.stage_ms[CARRY] > 0
+
+
+def test_a_click_on_a_predicted_picture_finds_its_place_on_the_answered_one(scene: Scene) -> None:
+    """The step that a prompt belongs to saw the object 100 px further left."""
+    carrier = Carrier(500.0)
+    carrier.answer(scene.answer(0))
+    for index in range(6):
+        result = carrier.show(scene.frame(index))
+    assert result is not None
+    assert result.motion is not None
+    x, y = where_it_was(result.motion, 350, 360, SIZE_WH)
+    assert (x, y) == pytest.approx((250, 360), abs=12)
+    assert where_it_was(result.motion, 1100, 600, SIZE_WH) == pytest.approx((1100, 600), abs=4)
+    carrier.answer(scene.answer(6))
+    own = carrier.show(scene.frame(6))
+    assert own is not None
+    assert own.motion is None
+    assert where_it_was(None, 3.5, 4.5, SIZE_WH) == (3.5, 4.5)
+    far = np.full((18, 32, 2), 1e6, np.float32)
+    assert where_it_was(far, 1e4, -5.0, SIZE_WH) == (1279.0, 719.0)
 
 
 def test_an_answer_for_a_frame_that_was_never_shown(scene: Scene) -> None:
