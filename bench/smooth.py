@@ -231,7 +231,7 @@ def report(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[tuple[str,
         body = table(headers, [[name, *map(number, cells)] for name, cells in rows.items()])
         parts.append((title, body.plain(), body.markdown()))
     p50, p95 = np.percentile(costs_ms, (50, 95))
-    cost = f"CPU time of one frame carried: p50 {p50:.1f} ms, p95 {p95:.1f} ms (answers come then)."
+    cost = f"CPU time of one frame carried: p50 {p50:.1f} ms, p95 {p95:.1f} ms."
     parts.append(("Cost", cost, cost))
     return parts
 

@@ -223,6 +223,7 @@ def test_smooth_with_every_frame_inferred_is_refused(
     assert all(part in lines[-1] for part in parts)
 
 
+@pytest.mark.slow
 def test_a_slow_model_and_a_moving_object(tmp_path: Path, nano_dir: Path) -> None:
     """The whole program, 4 inferences a second: between two answers the mask moves on."""
     pictures = tmp_path / "clip"
