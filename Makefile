@@ -45,6 +45,7 @@ accuracy: .venv/.base  ## Accuracy of nano on DATA (../shared/data); writes the 
 	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --out out/accuracy \
 	  --markdown docs/accuracy.md --summary README.md
 	@$(BIN)/python -m bench.suggest $(DATA) --markdown docs/accuracy.md
+	@$(BIN)/python -m bench.smooth $(DATA) --markdown docs/accuracy.md
 
 picture: demo  ## README's picture, from the demo's contact sheet
 	@mkdir -p docs/images

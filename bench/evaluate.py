@@ -134,7 +134,7 @@ def evaluate_mask_clip(
     for frame in read_frames(clip.frame_paths):
         index = frame.index
         truth = read_object_ids(clip.mask_paths[index]) if index in clip.mask_paths else None
-        new = [] if truth is None else sorted(_ids(truth) - prompted.keys())
+        new = [] if truth is None else sorted(object_ids_of(truth) - prompted.keys())
         prompts = []
         for object_id in new:
             assert truth is not None
@@ -154,7 +154,8 @@ def evaluate_mask_clip(
     return _mask_score(clip, run, prompted, rows), run.tiles
 
 
-def _ids(truth: U8) -> set[int]:
+def object_ids_of(truth: U8) -> set[int]:
+    """Return the ids in an (H, W) annotation, without background and void."""
     return {int(value) for value in np.unique(truth)} - {0, VOID_OR_BINARY}
 
 

@@ -15,10 +15,12 @@ from typing import Final
 from engines.model_folder import EngineOptions, load_model
 from engines.options import TorchOptions
 from engines.sam2_graphs import Sam2Networks
+from live.carry import Carrier
 from live.compositor import BorderOptions, Compositor, Fallback, FeedPolicy
 from live.config import ConfigError, default_config_path
 from live.config_schema import SourceSettings
 from live.config_suggest import suggest_rules
+from live.delay import DelayOptions, plan_delay
 from live.doctor import examine
 from live.frames import Prompt
 from live.independent import IndependentPictures, Promptable, check_independent
@@ -42,6 +44,7 @@ from live.request import (
     Plan,
     Request,
     build_effect,
+    check_smooth,
     choose_outputs,
     choose_pace,
     is_watched,
@@ -116,6 +119,10 @@ class _Run:
         self._recorder: Recorder | None = None
         metrics.watch_drops("frames", lambda: wiring.frames.dropped)
         metrics.watch_drops("results", lambda: wiring.results.dropped)
+        display = wiring.display
+        if display is not None:
+            metrics.watch_drops("display", lambda: display.dropped)
+            metrics.watch_drops("shown", lambda: wiring.shown.dropped)
 
     @property
     def records(self) -> bool:
@@ -360,9 +367,21 @@ def open_outputs(
     )
     borders = BorderOptions(settings.effect.smoothing, settings.effect.refine)
     compositor = Compositor(plan.effect, policy, plan.own_effects, borders)
-    render = RenderOptions(info.live, age_ms, profiles, run.records)
+    delay = _delay(plan, run.wiring.pace, info)
+    render = RenderOptions(info.live, age_ms, delay, profiles, run.records)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
+
+
+def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:
+    """Return how long pictures wait; only in live pace does a camera's sound go beside them."""
+    setting = plan.settings.output.delay_ms
+    if setting != 0 and pace == "all":
+        log.warning(
+            "output.delay_ms: %s has no effect in --pace all; expected --pace live", setting
+        )
+        return None
+    return plan_delay(setting, info)
 
 
 def _fallback(word: str | None) -> Fallback | None:
@@ -400,15 +419,17 @@ def _open_and_run(
         if settings.source.independent:
             check_independent(info)
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
+        pace, carrier = choose_pace(request.pace, info, outputs), None
+        if request.smooth:
+            check_smooth(pace, request.source)
+            carrier = Carrier(settings.pipeline.max_mask_age_ms)
         prompts: Sequence[Prompt] = (
             parse_prompts(request.prompts, info.size_wh, info.frame_count)
             if recording is None
             else recording.prompts
         )
         bindings = read_bindings(settings, info)
-        wiring = Wiring.build(
-            choose_pace(request.pace, info, outputs), settings.pipeline.command_queue
-        )
+        wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)
         stepper = open_stepper(request, plan, prompts, wiring.stop.is_set)
         opened.callback(stepper.close)
         run = _Run(

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from live.frame_queue import FrameQueue
 from live.frames import NS_PER_S, Frame
 from live.slot import Closed, Slot
 from live.sources.base import NoSignal, VideoSource, broken_frames
@@ -64,6 +65,7 @@ def run_capture(
     stop: threading.Event,
     pace: Pace,
     monitor: CaptureMonitor | None = None,
+    display: FrameQueue | None = None,
 ) -> None:
     """Read until the end, `stop` or an error; then close the slot, and the source last.
 
@@ -75,9 +77,10 @@ def run_capture(
         frames: Newest-wins for `live`, blocking for `all` and `recorded`.
         stop: Ends the loop within a quarter of a second, unless the source itself is stuck.
         pace: In `live` a source that is not live plays in real time by its frames' times.
+        display: Gets every frame too, without waiting, and is closed with the slot.
     """
     error: BaseException | None = None
-    loop = _CaptureLoop(source, frames, stop, monitor or CaptureMonitor())
+    loop = _CaptureLoop(source, frames, stop, monitor or CaptureMonitor(), display)
     try:
         loop.run(real_time=pace == "live" and not source.info.live)
     except Closed:
@@ -87,6 +90,8 @@ def run_capture(
     finally:
         loop.publish(ended=True)
         frames.close(error)
+        if display is not None:
+            display.close()
         try:
             source.close()
         except Exception:
@@ -102,11 +107,13 @@ class _CaptureLoop:
         frames: Slot[Frame],
         stop: threading.Event,
         monitor: CaptureMonitor,
+        display: FrameQueue | None,
     ) -> None:
         self._source = source
         self._frames = frames
         self._stop = stop
         self._monitor = monitor
+        self._display = display
         self._frames_read = 0
         self._no_signal: str | None = None
         self._last_captured_ns: int | None = None
@@ -130,6 +137,8 @@ class _CaptureLoop:
             self._frames_read += 1
             self._last_captured_ns = frame.captured_ns
             self.publish()
+            if self._display is not None:
+                self._display.put(frame)
             while not self._stop.is_set() and not self._frames.put(frame, _WAIT_S):
                 pass
 

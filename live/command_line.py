@@ -39,7 +39,6 @@ OUTPUT_HELP = (
     "there is a display)"
 )
 SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
-NOT_IN_THIS_RELEASE = ("--smooth",)
 PACE_HELP = (
     "live: newest frame wins; all: every frame, in order; recorded: with --replay, exactly the "
     "frames that were processed"
@@ -71,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
     add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
     add("--pace", metavar="NAME", help=PACE_HELP)
+    add("--smooth", action="store_true", help="show every frame, masks carried by motion (live)")
     add("--record", type=Path, metavar="DIR", help="record the run, in a new or empty folder")
     add("--replay", type=Path, metavar="DIR", help="run a recording again")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
@@ -90,11 +90,8 @@ def parse(argv: Sequence[str]) -> Request:
     """Parse the command line.
 
     Raises:
-        ConfigError: An unknown option, a missing value, or one of a later release.
+        ConfigError: An unknown option or a missing value.
     """
-    for word in argv:
-        if word.partition("=")[0] in NOT_IN_THIS_RELEASE:
-            raise ConfigError(f"{word.partition('=')[0]}: not in this release; see --help")
     given = build_parser().parse_args(argv)
     saved = None if given.profile is None else load_profile(given.profile)
     # What is given wins over the profile, and that over the defaults.
@@ -107,6 +104,7 @@ def parse(argv: Sequence[str]) -> Request:
         prompts=(*objects, *given.prompt),
         outputs=tuple(given.output),
         pace=given.pace,
+        smooth=given.smooth,
         metrics=given.metrics,
         config=given.config,
         overrides=tuple(given.set),

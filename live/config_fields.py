@@ -25,7 +25,8 @@ class FieldSpec:
         doc: One plain sentence.
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number (of each number of a list); None: no limit.
-        choices: Allowed words or numbers; empty: anything.
+        choices: Allowed words or numbers; empty: anything. Of a `float | str`: words that may
+            stand instead of a number.
     """
 
     doc: str
@@ -70,6 +71,7 @@ class ValueKind:
         length: Number of elements of a list, 0 for a list of one or more, None for a single value.
         mapping: Whether it is a mapping of texts to texts; may be empty.
         mapped: Whether it is a mapping from whole numbers to `base`; range is then the keys'.
+        or_word: Whether one of the choices may stand instead of a number.
     """
 
     base: type
@@ -77,6 +79,7 @@ class ValueKind:
     length: int | None = None
     mapping: bool = False
     mapped: bool = False
+    or_word: bool = False
 
     @classmethod
     def from_hint(cls, hint: Any) -> ValueKind:
@@ -85,6 +88,8 @@ class ValueKind:
         A tuple is `tuple[X, X]`, or `tuple[X, ...]` for one or more; a mapping `Mapping[str, str]`
         or `Mapping[int, X]`.
 
+        `float | str` is a number, or a word among the choices.
+
         Raises:
             TypeError: The annotation is of another form: a bug in the settings' classes.
         """
@@ -92,6 +97,8 @@ class ValueKind:
         if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
             members = [arg for arg in typing.get_args(hint) if arg is not type(None)]
             optional = len(members) < len(typing.get_args(hint))
+            if set(members) == {float, str}:
+                return cls(float, optional, or_word=True)
             if len(members) != 1:
                 raise TypeError(f"settings: cannot check a value of type {hint}")
             hint = members[0]
@@ -121,7 +128,9 @@ def describe(kind: ValueKind, spec: FieldSpec) -> str:
         words = " | ".join(map(str, spec.choices)) or _WORDS[kind.base]
         text = f"{{NUMBER: WORD}} with numbers {spec.low:.10g}..{spec.high:.10g} and {words}"
         return text + (", or null" if kind.optional else "")
-    if spec.choices:
+    if kind.or_word:
+        text = " or ".join([*map(str, spec.choices), _WORDS[kind.base]])
+    elif spec.choices:
         text = "one of " + " | ".join(map(str, spec.choices))
     elif kind.mapping:
         text = "a mapping of texts to texts"
@@ -161,6 +170,8 @@ def check_value(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
         return {_check_one(k, kind, spec): _check_one(v, kind, spec) for k, v in value.items()}
     if kind.mapped:
         return _check_mapping(value, kind, spec)
+    if kind.or_word and value in spec.choices:
+        return value
     if kind.length is not None:
         if not isinstance(value, list | tuple) or not value or 0 < kind.length != len(value):
             raise ValueError(describe(kind, spec))
@@ -191,7 +202,7 @@ def _check_one(value: object, kind: ValueKind, spec: FieldSpec) -> Any:
     converted = _convert(value, kind.base)
     if converted is None:
         raise ValueError(describe(kind, spec))
-    if spec.choices and converted not in spec.choices:
+    if spec.choices and not kind.or_word and converted not in spec.choices:
         raise ValueError(describe(kind, spec))
     if isinstance(converted, int | float) and not isinstance(converted, bool):
         below = spec.low is not None and converted < spec.low

@@ -146,6 +146,15 @@ class OutputSettings:
         low=1.0,
         high=240.0,
     )
+    delay_ms: float | str = setting(
+        0.0,
+        "When a picture leaves to window and virtualcam, counted from its grab; 0: at once; auto: "
+        "measured in the first seconds with an object, then constant.",
+        unit="ms",
+        low=0.0,
+        high=2000.0,
+        choices=("auto",),
+    )
 
 
 @dataclass(frozen=True, slots=True)

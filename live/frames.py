@@ -168,12 +168,16 @@ class FrameResult:
 
     Attributes:
         frame: The frame the masks belong to.
-        step: Tracker step, +1 per processed frame.
+        step: Tracker step, +1 per processed frame. A result whose masks were carried to a later
+            frame (`predicted`) keeps the step of the answer that they come from.
         objects: By ascending object id.
         stage_ms: Wall time of each stage in milliseconds.
+        motion: (h, w, 2) displacement dx, dy from this picture back to the one that `step`
+            answered, in pixels of its own small size; None where that is this picture itself.
     """
 
     frame: Frame
     step: int
     objects: tuple[ObjectResult, ...]
     stage_ms: Mapping[str, float] = field(default_factory=dict)
+    motion: F32 | None = None

@@ -2,6 +2,9 @@
 
     capture thread --frames--> inference thread --results--> render loop (main) --> sinks
 
+With `--smooth` a carry thread stands between inference and the render loop and gets every frame
+from capture too (`live.carry_stage`).
+
 Whatever ends the run (end of the source, quit, a signal, an error anywhere) takes the same way
 out: `stop` is set, the slots are closed, the threads are joined with one shared time budget, the
 sinks are finished, and the first error is raised again with its own traceback.
@@ -17,7 +20,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from live.capture import CaptureMonitor, run_capture
+from live.carry import Carrier
+from live.carry_stage import run_carry
 from live.controls import Controls
+from live.frame_queue import FrameQueue
 from live.frames import Frame, FrameResult
 from live.inference import StepObserver, Stepper, run_inference
 from live.slot import Slot, SlotMode
@@ -34,32 +40,58 @@ class Wiring:
 
     Attributes:
         pace: live or all; says how the slots treat an unread item.
-        frames, results: From capture to inference, from inference to the render loop.
+        frames, results: From capture to inference, and its answers.
+        shown: To the render loop: `results` itself, or with `--smooth` one result per frame.
         controls: Commands on their way in, the state of the run on its way out.
         monitor: Where capture stands.
         stop: Set once, by whoever ends the run.
+        display: Every frame for the carry thread; None without one.
+        carrier: Of the carry thread; None without one.
     """
 
     pace: PipelinePace
     frames: Slot[Frame]
     results: Slot[FrameResult]
+    shown: Slot[FrameResult]
     controls: Controls
     monitor: CaptureMonitor
     stop: threading.Event
+    display: FrameQueue | None = None
+    carrier: Carrier | None = None
 
     @classmethod
-    def build(cls, pace: PipelinePace, command_queue: int) -> Wiring:
-        """Make fresh slots and queues; `command_queue` commands may wait."""
+    def build(
+        cls, pace: PipelinePace, command_queue: int, carrier: Carrier | None = None
+    ) -> Wiring:
+        """Make fresh slots and queues.
+
+        Args:
+            pace: See `Wiring`.
+            command_queue: How many commands may wait.
+            carrier: Given where every frame is to be shown, inferred or not; live pace only.
+        """
         controls = Controls(command_queue)
         mode: SlotMode = "newest" if pace == "live" else "blocking"
+        results: Slot[FrameResult] = Slot(mode)
         return cls(
             pace,
             Slot(mode),
-            Slot(mode),
+            results,
+            results if carrier is None else Slot(mode),
             controls,
             CaptureMonitor(),
             controls.stop,
+            None if carrier is None else FrameQueue(),
+            carrier,
         )
+
+    def close(self) -> None:
+        """Wake everybody who waits at a slot; nothing more passes."""
+        self.frames.close()
+        self.results.close()
+        self.shown.close()
+        if self.display is not None:
+            self.display.close()
 
 
 class Renderer(Protocol):
@@ -114,8 +146,7 @@ def run_pipeline(
     complete = ended or isinstance(error, CaptureError)
     wiring.stop.set()
     deadline_s = time.monotonic() + shutdown_s
-    wiring.frames.close()
-    wiring.results.close()
+    wiring.close()
     failed: BaseException | None = None
     try:
         _join_all(threads, deadline_s)
@@ -132,13 +163,13 @@ def run_pipeline(
 def _make_threads(
     wiring: Wiring, source: VideoSource, tracker: Stepper, observe: StepObserver
 ) -> list[threading.Thread]:
-    """Return the capture and the inference thread, not started.
+    """Return the capture, the inference and, if wanted, the carry thread, not started.
 
-    Both are daemons: a camera that hangs in `read` must not keep the process alive.
+    All are daemons: a camera that hangs in `read` must not keep the process alive.
     """
     capture = threading.Thread(
         target=run_capture,
-        args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor),
+        args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor, wiring.display),
         name="capture",
         daemon=True,
     )
@@ -148,7 +179,15 @@ def _make_threads(
         name="inference",
         daemon=True,
     )
-    return [capture, inference]
+    if wiring.carrier is None or wiring.display is None:
+        return [capture, inference]
+    carry = threading.Thread(
+        target=run_carry,
+        args=(wiring.display, wiring.results, wiring.shown, wiring.carrier, wiring.stop),
+        name="carry",
+        daemon=True,
+    )
+    return [capture, inference, carry]
 
 
 def _join_all(threads: Sequence[threading.Thread], deadline_s: float) -> None:

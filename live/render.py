@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from live.carry import CARRY
 from live.compositor import Compositor, no_signal
+from live.delay import DELAYED_SINKS, DelayLine, DelayOptions
 from live.effects import Effect
 from live.feed_control import FeedControl
 from live.frames import FrameResult
@@ -32,12 +34,14 @@ class RenderOptions:
             signal be lost.
         max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
             window says so, and the outputs of a live source without signal show that instead.
+        delay: How long pictures wait for window and virtual camera; None: not at all.
         profiles: Told of every result; saves profiles on command.
         recording: Whether the run is being recorded, for the status line.
     """
 
     live_source: bool = False
     max_mask_age_ms: float = 500.0
+    delay: DelayOptions | None = None
     profiles: ProfileSaver | None = None
     recording: bool = False
 
@@ -84,6 +88,12 @@ class RenderLoop:
         )
         for worker in self._workers:
             metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
+        self._delay: DelayLine | None = None
+        self._delayed: tuple[SinkWorker, ...] = ()
+        if options.delay is not None:
+            delay = self._delay = DelayLine(options.delay, wiring.controls.say)
+            self._delayed = tuple(w for w in self._workers if w.kind in DELAYED_SINKS)
+            metrics.watch_drops("delay", lambda: delay.dropped)
 
     def run(self) -> None:
         """Show results until they end, the user quits or `stop` is set.
@@ -98,8 +108,9 @@ class RenderLoop:
             self._refresh_window()
         while not self._wiring.stop.is_set():
             try:
-                result = self._wiring.results.get(_POLL_S)
+                result = self._wiring.shown.get(self._longest_wait_s())
             except Closed:
+                self._let_leave()
                 return
             for worker in self._workers:
                 worker.check()
@@ -114,6 +125,7 @@ class RenderLoop:
                 self._stand_in()
             if result is not None or changed or self._meter.is_due():
                 self._publish()
+            self._leave_due()
             self._refresh_window()
 
     def close(self, drain: bool, deadline_s: float) -> BaseException | None:
@@ -123,6 +135,8 @@ class RenderLoop:
         if self._window is not None:
             self._window.close()
         self._compositor.close()
+        if self._delay is not None and self._delay.delay_ms is not None:
+            self._metrics.count("output delay ms", round(self._delay.delay_ms))
         errors = [worker.finish(None if drain else deadline_s) for worker in self._workers]
         return next((error for error in errors if error is not None), None)
 
@@ -132,12 +146,16 @@ class RenderLoop:
         if self._options.profiles is not None:
             self._options.profiles.see(result, self._compositor.effect.name)
         self._last, self._last_ns = composite, time.perf_counter_ns()
-        if self._window is not None:
-            self._window.show(composite)
-            if not self._workers:
-                total_ns = time.perf_counter_ns() - result.frame.captured_ns
-                self._metrics.record(f"{TOTAL} window", total_ns / NS_PER_MS)
-        self._send(composite)
+        if self._wiring.carrier is not None:
+            self._count_carried(result)
+        self._present(composite)
+
+    def _count_carried(self, result: FrameResult) -> None:
+        self._metrics.count("shown frames")
+        predicted_ms = result.stage_ms.get(CARRY)
+        if predicted_ms is not None:
+            self._metrics.count("predicted frames")
+            self._metrics.record(CARRY, predicted_ms)
 
     def _step_shown(self) -> int:
         return -1 if self._last is None else self._last.result.step
@@ -147,13 +165,52 @@ class RenderLoop:
         if self._last is None:
             return
         self._last = replace(self._compositor.compose(self._last.result), repeats=True)
-        if self._window is not None:
-            self._window.show(self._last)
-        self._send(self._last)
+        self._present(self._last)
 
-    def _send(self, composite: Composite) -> None:
-        """Hand a picture to every sink; the window stays awake while a sink has no room."""
-        for worker in self._workers:
+    def _present(self, composite: Composite) -> None:
+        """Hand over a picture, to those that show it with a delay when it is due."""
+        if self._delay is None:
+            self._show(composite)
+            self._send(composite, self._workers)
+            return
+        self._send(composite, [w for w in self._workers if w not in self._delayed])
+        if self._compositor.panic:  # at once, and before anything that waits
+            self._delay.clear()
+            self._show(composite)
+            self._send(composite, self._delayed)
+        elif self._delay.put(composite):
+            self._metrics.count("late pictures")
+
+    def _leave_due(self) -> None:
+        """Hand over the pictures whose time has come."""
+        if self._delay is not None:
+            for composite in self._delay.take_due():
+                self._show(composite)
+                self._send(composite, self._delayed)
+
+    def _let_leave(self) -> None:
+        """Wait for the pictures that are still to leave, at the end of a source."""
+        while self._delay is not None and self._delay.next_due_s() is not None:
+            if self._wiring.stop.wait(self._longest_wait_s()):
+                return
+            self._leave_due()
+            self._refresh_window()
+
+    def _longest_wait_s(self) -> float:
+        next_due_s = None if self._delay is None else self._delay.next_due_s()
+        return _POLL_S if next_due_s is None else min(_POLL_S, next_due_s)
+
+    def _show(self, composite: Composite) -> None:
+        if self._window is None:
+            return
+        self._window.show(composite)
+        if not self._workers and not composite.repeats and composite.stand_in_time_ns is None:
+            total_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
+            self._metrics.record(f"{TOTAL} window", total_ns / NS_PER_MS)
+
+    def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
+        """Hand a picture to sinks; the window stays awake while a sink has no room."""
+        for worker in workers:
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
                 self._refresh_window()
 
@@ -178,9 +235,7 @@ class RenderLoop:
             return
         passed_ns = time.perf_counter_ns() - self._last_ns
         self._last = no_signal(last, last.result.frame.time_ns + passed_ns)
-        if self._window is not None:
-            self._window.show(self._last)
-        self._send(self._last)
+        self._present(self._last)
 
     def _refresh_window(self) -> None:
         if self._window is None:

@@ -29,6 +29,9 @@ from live.sources.images import PICTURE_SUFFIXES, read_picture
 from live.suggest_run import suggest_problems
 
 _LONGEST_ROW: Final = 1 << 16
+SMOOTH_NEEDS_LIVE: Final = (
+    "with --pace all every frame is inferred, so there is nothing to predict; expected --pace live"
+)
 _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 
@@ -47,6 +50,7 @@ class Request:
     metrics: Path | None = None
     config: Path | None = None
     overrides: tuple[str, ...] = ()
+    smooth: bool = False
     check_config: bool = False
     list_cameras: bool = False
     doctor: bool = False
@@ -124,6 +128,8 @@ def _word_problems(request: Request) -> list[str]:
     problems += _check_word("--effect", request.effect, EFFECT_NAMES, ())
     if request.pace is not None:
         problems += _check_word("--pace", request.pace, ("live", "all", "recorded"), ())
+    if request.smooth and request.pace in ("all", "recorded"):
+        problems.append(f"--smooth: {SMOOTH_NEEDS_LIVE}")
     problems += _check_word("--backend", request.backend, BACKENDS, ())
     problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
     try:
@@ -272,3 +278,13 @@ def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> P
     if pace is not None:
         return "live" if pace == "live" else "all"
     return "live" if info.live or is_watched(outputs) else "all"
+
+
+def check_smooth(pace: PipelinePace, source: str) -> None:
+    """Refuse `--smooth` where the pace that was chosen makes it meaningless.
+
+    Raises:
+        ConfigError: Every frame is inferred.
+    """
+    if pace == "all":
+        raise ConfigError(f"--smooth: {SMOOTH_NEEDS_LIVE} (--source {source} takes all by default)")

@@ -10,7 +10,7 @@ import pytest
 
 from live.capture import CaptureMonitor, CaptureStats
 from live.metrics import SOURCE_AGE, WINDOW, Metrics
-from live.status_meter import WINDOW_S, RateMeter, FeedStatus, StatusMeter
+from live.status_meter import WINDOW_S, FeedStatus, RateMeter, StatusMeter
 from tests.helpers.results import disc_logits, result_of, tracked
 
 

@@ -36,6 +36,11 @@ class SinkWorker:
         return self._sink.name
 
     @property
+    def kind(self) -> str:
+        """The kind of sink, such as `video`."""
+        return self.name.partition(":")[0]
+
+    @property
     def thread_name(self) -> str:
         """Name of the thread in the log, and of the slot among the figures."""
         return self._thread.name
