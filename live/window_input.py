@@ -20,8 +20,9 @@ from live.commands import (
     UndoPrompt,
 )
 from live.controls import Controls
-from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
+from live.frames import F32, MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
 from live.letterbox import Letterbox, Point
+from live.motion import where_it_was
 from live.status import object_name
 from live.window_hover import HoverPointer
 from live.window_keys import Key, key_of
@@ -101,12 +102,14 @@ class WindowInput:
         self._clicked: int | None = None
         self._step: int | None = None
         self._object_ids: U8 | None = None
+        self._motion: F32 | None = None
         self._hidden = False
         self._panic_s = -PANIC_GUARD_S
         self._frozen = False
         self._marks: tuple[Mark, ...] = ()
         self._pressed: Point | None = None
         self._pressed_step: int | None = None
+        self._pressed_motion: F32 | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover = HoverPointer()
         self._message = ""
@@ -132,20 +135,23 @@ class WindowInput:
         """Tell whether the panic key's work is on screen."""
         self._hidden = hidden
 
-    def set_picture(self, step: int | None, object_ids: U8 | None) -> None:
+    def set_picture(
+        self, step: int | None, object_ids: U8 | None, motion: F32 | None = None
+    ) -> None:
         """Tell what is on screen.
 
         Args:
             step: Tracker step of the picture; None where there is none to point at.
             object_ids: (H, W) uint8, which object each source pixel belongs to, 0 for none.
+            motion: `FrameResult.motion`, where the picture is newer than the step's own.
         """
-        self._step, self._object_ids = step, object_ids
+        self._step, self._object_ids, self._motion = step, object_ids, motion
 
     def press_left(self, x: float, y: float) -> None:
         """Begin a click or a box, at a canvas position; it counts for the picture of now."""
         if self._points_at(x, y) is not None:
             self._pressed = self._cursor = Point(x, y)
-            self._pressed_step = self._step
+            self._pressed_step, self._pressed_motion = self._step, self._motion
 
     def move(self, x: float, y: float) -> None:
         """Follow the pointer."""
@@ -157,9 +163,12 @@ class WindowInput:
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
-        first = self.letterbox.to_source(start.x, start.y)
+        first, last = (
+            self._meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion)
+            for at in (start, Point(x, y))
+        )
         if self._is_drag(start, Point(x, y)):
-            self._send_box(first, self.letterbox.to_source(x, y))
+            self._send_box(first, last)
         else:
             self._send_point(first, 1, self._pressed_step)
 
@@ -171,7 +180,7 @@ class WindowInput:
         if self._object_id not in self._known | self._awaited:
             self._say(f"{self._name(self._object_id)}: click it with the left button first")
             return
-        self._send_point(point, 0, self._step)
+        self._send_point(self._meant(point, self._motion), 0, self._step)
 
     def press_middle(self, x: float, y: float) -> None:
         """Remove the object under the pointer."""
@@ -202,7 +211,7 @@ class WindowInput:
             self._hover.forget()
             self._controls.hover.put(None)
         elif self._hover.due(self._object_id, step, now_s):
-            at = box.to_source(self._cursor.x, self._cursor.y)
+            at = self._meant(box.to_source(self._cursor.x, self._cursor.y), self._motion)
             self._controls.hover.put(HoverRequest(self._object_id, step, at.x, at.y))
 
     def hover_fits(self, request: HoverRequest) -> bool:
@@ -261,6 +270,12 @@ class WindowInput:
             self._say("no picture to click in just now")
             return None
         return self.letterbox.to_source(x, y)
+
+    def _meant(self, point: Point, motion: F32 | None) -> Point:
+        """Return where that which the user sees at a source position was on the step's picture."""
+        if self.letterbox is None or motion is None:
+            return point
+        return Point(*where_it_was(motion, point.x, point.y, self.letterbox.source_wh))
 
     def _choose(self, object_id: int) -> None:
         self._object_id = object_id

@@ -194,3 +194,23 @@ def test_the_operator_sees_what_the_output_hides() -> None:
     made, _, _ = make()
     canvas = draw_canvas(View(hidden, made.state), (640, 360))
     np.testing.assert_array_equal(canvas[100:200, 300:400], image[100:200, 300:400])
+
+
+def test_on_a_carried_picture_a_click_means_what_was_there_on_the_steps_own() -> None:
+    """Everything moved 30 px right and 10 down since that step, as --smooth shows it."""
+    made, commands, _ = make()
+    motion = np.empty((36, 64, 2), np.float32)
+    motion[:] = (-3.0, -1.0)  # in its own pixels, a tenth of the source's
+    made.set_picture(STEP, np.zeros((360, 640), np.uint8), motion)
+    made.press_left(200, 100)
+    made.set_picture(STEP + 1, None)  # the stream goes on while the button is down
+    made.release_left(200, 100)
+    assert taken(commands).points_xy_px.tolist() == [[170, 90]]
+    made.set_picture(STEP, None, motion)
+    made.press_left(200, 100)
+    made.release_left(300, 180)
+    box = taken(commands).box_xyxy_px
+    assert box is not None
+    assert box.tolist() == [170, 90, 270, 170]
+    made.press_right(100, 50)
+    assert taken(commands).points_xy_px.tolist() == [[70, 40]]

@@ -149,7 +149,8 @@ class PreviewWindow:
         if composite is not None:
             user.letterbox = letterbox_of(composite, self._size_wh)
             stand_in = composite.stand_in_time_ns is not None
-            user.set_picture(None if stand_in else composite.result.step, composite.object_ids)
+            step = None if stand_in else composite.result.step
+            user.set_picture(step, composite.object_ids, composite.result.motion)
         return draw_canvas(view, self._size_wh)
 
     def _imshow(self, canvas: U8) -> None:
