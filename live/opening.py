@@ -1,0 +1,204 @@
+"""Makes the parts of a run from the checked command line: source options, tracker, outputs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from engines.model_folder import EngineOptions, load_model
+from engines.options import TorchOptions
+from engines.sam2_graphs import Sam2Networks
+from live.compositor import BorderOptions, Compositor, Fallback, FeedPolicy
+from live.config import ConfigError
+from live.config_schema import SourceSettings
+from live.config_suggest import suggest_rules
+from live.delay import DelayOptions, plan_delay
+from live.frames import Prompt
+from live.independent import IndependentPictures, Promptable
+from live.inference import Stepper
+from live.observer import ObservedSink
+from live.profile_saver import ProfileSaver
+from live.render import RenderLoop, RenderOptions
+from live.request import Plan, Request, build_effect
+from live.run import Run
+from live.sinks import SinkOptions, open_sinks
+from live.sinks.video import VideoOptions
+from live.sinks.virtualcam import VirtualCameraOptions
+from live.sinks.window import WindowOptions
+from live.sources import SourceInfo, SourceOptions
+from live.suggest_run import Suggester, SuggestionsFile
+from live.tracker import Tracker
+from live.tracker_prompts import merge_prompts
+
+log = logging.getLogger(__name__)
+
+
+def source_options(settings: SourceSettings, watched: bool) -> SourceOptions:
+    """Return the sources' options; a single picture stays on where somebody watches."""
+    return SourceOptions(
+        fps=settings.fps,
+        width=settings.width,
+        height=settings.height,
+        camera_fps=settings.camera_fps,
+        mjpg=settings.mjpg,
+        rotate=settings.rotate,
+        mirror=settings.mirror,
+        repeat_picture=watched,
+        demo_frames=settings.demo_frames,
+        demo_size_wh=settings.demo_size,
+        retry_first_s=settings.retry_first_s,
+        retry_max_s=settings.retry_max_s,
+        retry_limit_s=settings.retry_limit_s,
+        open_timeout_s=settings.open_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+    )
+
+
+def load_networks(request: Request, plan: Plan) -> Sam2Networks:
+    """Load the model.
+
+    Raises:
+        EngineError: It is missing or damaged, or cannot run.
+    """
+    engine = plan.settings.engine
+    chosen = engine.torch
+    options = EngineOptions(
+        providers=engine.providers,
+        threads=engine.threads,
+        torch=TorchOptions(chosen.device, chosen.precision, chosen.compile),
+    )
+    return load_model(request.model, request.backend, options)
+
+
+def open_tracker(request: Request, plan: Plan) -> Tracker:
+    """Load the model and return a tracker that owns it.
+
+    Raises:
+        ConfigError: The settings do not fit the model.
+        EngineError: The model is missing or damaged, or cannot run.
+    """
+    networks = load_networks(request, plan)
+    try:
+        return Tracker(networks, plan.tracker)
+    except ValueError as error:
+        networks.close()
+        raise ConfigError(f"tracker.bank.{error}") from error
+
+
+def open_suggester(
+    request: Request, plan: Plan, path: Path, stopped: Callable[[], bool]
+) -> Suggester:
+    """Load the model and open the file for proposals.
+
+    Raises:
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file cannot be written.
+    """
+    networks = load_networks(request, plan)
+    try:
+        report = SuggestionsFile(path, request.source, networks.manifest.name)
+    except BaseException:
+        networks.close()
+        raise
+    rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
+    return Suggester(networks, rules, report, stopped)
+
+
+def open_stepper(
+    request: Request, plan: Plan, prompts: Sequence[Prompt], stopped: Callable[[], bool]
+) -> Stepper:
+    """Return the tracker with its prompts, or what stands in its place.
+
+    Raises:
+        ConfigError: The settings do not fit the model, or a prompt cannot be right.
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file for proposals cannot be written.
+    """
+    if request.suggest is not None:
+        return open_suggester(request, plan, request.suggest, stopped)
+    tracker: Promptable = open_tracker(request, plan)
+    if plan.settings.source.independent:
+        tracker = IndependentPictures(tracker)
+    try:
+        add_prompts(tracker, prompts)
+    except BaseException:
+        tracker.close()
+        raise
+    return tracker
+
+
+def add_prompts(tracker: Promptable, prompts: Sequence[Prompt]) -> None:
+    """Give the command line's prompts to the tracker, those of a frame and object as one.
+
+    Raises:
+        ConfigError: All that it refuses, such as one that only says where the object is not.
+    """
+    problems = []
+    together: dict[tuple[int, int], list[Prompt]] = {}
+    for prompt in prompts:
+        together.setdefault((prompt.frame_index or 0, prompt.object_id), []).append(prompt)
+    for _, group in sorted(together.items()):
+        try:
+            tracker.prompt(merge_prompts(group))
+        except ValueError as error:
+            problems.append(f"--prompt: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def open_outputs(
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: Run, profiles: ProfileSaver
+) -> RenderLoop:
+    """Open the outputs and return the render loop that owns them.
+
+    Raises:
+        ConfigError: An output is the source itself.
+        SinkError: One cannot be opened.
+    """
+    settings = plan.settings
+    options = SinkOptions(
+        mode="newest" if run.wiring.pace == "live" else "blocking",
+        video=VideoOptions(settings.output.crf, settings.output.preset),
+        window=WindowOptions(
+            max_width=settings.window.max_width,
+            max_height=settings.window.max_height,
+            object_names=settings.window.object_names or (),
+        ),
+        virtual_camera=VirtualCameraOptions(
+            size_wh=settings.output.virtual_camera_size,
+            fps=settings.output.virtual_camera_fps,
+            required=settings.output.require_virtual_camera,
+            alpha=any(
+                effect is not None and effect.name == "transparent"
+                for effect in (plan.effect, *plan.own_effects.values())
+            ),
+        ),
+    )
+    opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
+    age_ms = settings.pipeline.max_mask_age_ms
+    policy = FeedPolicy(
+        _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
+    )
+    borders = BorderOptions(settings.effect.smoothing, settings.effect.refine)
+    compositor = Compositor(plan.effect, policy, plan.own_effects, borders)
+    delay = _delay(plan, run.wiring.pace, info)
+    render = RenderOptions(info.live, age_ms, delay, profiles, run.records)
+    build = partial(build_effect, settings=settings.effect)
+    return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
+
+
+def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:
+    """Return how long pictures wait; only in live pace does a camera's sound go beside them."""
+    setting = plan.settings.output.delay_ms
+    if setting != 0 and pace == "all":
+        log.warning(
+            "output.delay_ms: %s has no effect in --pace all; expected --pace live", setting
+        )
+        return None
+    return plan_delay(setting, info)
+
+
+def _fallback(word: str | None) -> Fallback | None:
+    return None if word is None else Fallback(word)

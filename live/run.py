@@ -1,0 +1,126 @@
+"""One run with its figures: recorder, remote controls and interrupts around the pipeline."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+from live.inference import StepObserver, Stepper
+from live.interrupts import Interrupted, Interrupts
+from live.metrics import Metrics, MetricsWriter
+from live.observer import ObservedSource, StepFigures
+from live.pipeline import Wiring, run_pipeline
+from live.progress import Progress
+from live.recording.recorder import Recorder
+from live.recording.sources import RecordedSource
+from live.render import RenderLoop
+from live.sources import VideoSource
+from live.summary import format_summary
+
+log = logging.getLogger(__name__)
+
+
+class Run:
+    """A run from its first frame to its summary.
+
+    Attributes:
+        wiring: Slots and events of the stages.
+        metrics: Figures.
+        remotes: `ctl` and hotkeys, running while the stages do.
+    """
+
+    def __init__(
+        self, wiring: Wiring, metrics: Metrics, progress: Progress, writer: MetricsWriter | None
+    ) -> None:
+        self.wiring = wiring
+        self.metrics = metrics
+        self.remotes: AbstractContextManager[object] = nullcontext()
+        self._progress = progress
+        self._writer = writer
+        self._recorder: Recorder | None = None
+        metrics.watch_drops("frames", lambda: wiring.frames.dropped)
+        metrics.watch_drops("results", lambda: wiring.results.dropped)
+        display = wiring.display
+        if display is not None:
+            metrics.watch_drops("display", lambda: display.dropped)
+            metrics.watch_drops("shown", lambda: wiring.shown.dropped)
+
+    @property
+    def records(self) -> bool:
+        """Whether the run is being recorded."""
+        return self._recorder is not None
+
+    def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:
+        """Have this run recorded; return the source to run on."""
+        self._recorder = recorder
+        self.wiring.controls.watch(recorder.command)
+        if not recorder.keeps_pictures:
+            return source
+        self.metrics.watch_drops("recording", lambda: recorder.dropped)
+        return RecordedSource(source, recorder, self.wiring.pace == "all", self.wiring.stop)
+
+    def execute(
+        self,
+        source: VideoSource,
+        tracker: Stepper,
+        renderer: RenderLoop,
+        interrupts: Interrupts,
+        shutdown_s: float,
+    ) -> int:
+        """Run to the end, whatever it is, print the summary, and return the exit code.
+
+        Raises:
+            BaseException: What stopped the run, unless it was the first signal.
+        """
+        observe: StepObserver = StepFigures(
+            self.metrics, self.wiring.frames, self._writer, self._progress
+        )
+        if self._recorder is not None:
+            observe = self._recorder.observing(observe)
+        ending = "stopped by an error"
+        try:
+            with (
+                interrupts.graceful(self.wiring.stop),
+                self._progress.log_above_bar(),
+                self.remotes,
+                self._recorder or nullcontext(),
+            ):
+                ended = run_pipeline(
+                    self.wiring,
+                    ObservedSource(source, self.metrics),
+                    tracker,
+                    renderer,
+                    observe,
+                    shutdown_s,
+                )
+            ending = "end of the source" if ended else "quit"
+        except Interrupted:
+            ending = "forced to end"
+            raise
+        finally:
+            if interrupts.received is not None:
+                ending = f"interrupted by {signal.Signals(interrupts.received).name}"
+            self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
+            self._progress.close()  # before the summary, so that the bar stays above it
+            _print_summary(format_summary(self.metrics.snapshot(), ending))
+            self.close()
+        return 0 if interrupts.received is None else 128 + interrupts.received
+
+    def close(self) -> None:
+        """Finish progress and metrics. Idempotent."""
+        self._progress.close()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _print_summary(text: str) -> None:
+    """Print, unless nobody reads: a closed pipe must not hide how the run ended."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        log.warning("the summary could not be printed: %s", error)
+        # else the interpreter fails on the same pipe when it flushes stdout at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
