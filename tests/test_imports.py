@@ -30,6 +30,7 @@ MAY_PRINT = (
     "live/command_line.py",
     "live/ctl.py",
     "live/app.py",
+    "live/run.py",
     "bench/",
     "training/",
     "export/",
