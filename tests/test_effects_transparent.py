@@ -97,7 +97,7 @@ def test_no_signal_is_seen() -> None:
 def test_the_window_shows_a_checkerboard() -> None:
     made = seen(Effect("transparent"))
     state = InputState(object_id=1, help_visible=False, drag=None, message="")
-    canvas = draw_canvas(View(made, state, 25.0), SIZE)
+    canvas = draw_canvas(View(made, state), SIZE)
     away, inside = DEPTH < -6, DEPTH > 2
     away[150:], inside[150:] = False, False  # the status line
     assert set(np.unique(canvas[away])) == {105, 150}
