@@ -141,10 +141,6 @@ def load_model(
     """
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend}: expected one of {', '.join(BACKENDS)}")
-    if backend != "auto" and backend not in _CLASSES:
-        raise EngineError(
-            f"backend {backend}: not available in this release: use --backend onnxruntime or auto"
-        )
     folder = find_model(name)
     settings = options or EngineOptions()
     title = _folder_name(name) or folder.name
