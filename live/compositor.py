@@ -308,6 +308,7 @@ def no_signal(last: Composite, time_ns: int) -> Composite:
         areas_px=tuple(0 for _ in last.areas_px),
         hidden=True,
         stand_in_time_ns=time_ns,
+        repeats=False,
         alpha=None,
     )
 

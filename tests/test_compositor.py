@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -211,3 +213,9 @@ def test_the_no_signal_picture_shows_nothing_of_the_last_one() -> None:
     np.testing.assert_array_equal(stand_in.feed_bgr, no_signal(other, 0).feed_bgr)
     assert len(np.unique(stand_in.feed_bgr)) > 2, "it says so in words"
     assert not stand_in.object_ids.any()
+
+
+def test_the_no_signal_picture_is_new_even_after_a_repeated_one() -> None:
+    """Files leave out what repeats: they would show the last picture for the whole outage."""
+    last = compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 32, 32, 9)),)), HIGHLIGHT)
+    assert not no_signal(replace(last, repeats=True), 77).repeats
