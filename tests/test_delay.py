@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from live.capture import CaptureStats
 from live.commands import HideFeed
 from live.compositor import Compositor, compose, no_signal
 from live.config import ConfigError, load_settings
@@ -200,12 +201,14 @@ class Collector:
 
 
 @contextmanager
-def running(delay_ms: float) -> Iterator[tuple[Wiring, Collector, Collector, Metrics]]:
+def running(
+    delay_ms: float, live_source: bool = False
+) -> Iterator[tuple[Wiring, Collector, Collector, Metrics]]:
     """Run a real render loop with a file and a virtual camera."""
     wiring, metrics = Wiring.build("live", 4), Metrics()
     file, camera = Collector("video:out.mp4"), Collector("virtualcam")
     workers = tuple(SinkWorker(sink, "newest", f"sink-{sink.name}") for sink in (file, camera))
-    options = RenderOptions(delay=DelayOptions(delay_ms, 8))
+    options = RenderOptions(live_source, 60.0, DelayOptions(delay_ms, 8))
     loop = RenderLoop(wiring, Compositor(Effect()), Outputs(workers), options, metrics)
     thread = threading.Thread(target=loop.run)
     thread.start()
@@ -241,6 +244,30 @@ def test_the_panic_key_does_not_wait() -> None:
         camera.await_count(2)
     assert [item.hidden for item in camera.got] == [True, True]
     assert [item.result.frame.index for item in camera.got] == [0, 1]
+
+
+def test_the_panic_key_does_not_wait_without_signal_either() -> None:
+    """The "no signal" picture waits behind the last ones, which must not leave any more."""
+    with running(600_000, live_source=True) as (wiring, file, camera, _):
+        wiring.results.put(result(0))
+        file.await_count(1)
+        wiring.monitor.publish(CaptureStats(1, 0, "unplugged", 1, ended=False))
+        file.await_count(2)
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(1)
+    assert [item.stand_in_time_ns is None for item in file.got] == [True, False, False]
+    assert [item.repeats for item in file.got] == [False, False, True]
+    assert [item.hidden for item in camera.got] == [True]
+
+
+def test_the_panic_key_does_not_wait_at_the_end_of_the_source_either() -> None:
+    with running(600_000) as (wiring, file, camera, _):
+        wiring.results.put(result(0))
+        file.await_count(1)
+        wiring.results.close()
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(1)
+    assert [item.hidden for item in camera.got] == [True]
 
 
 def test_at_the_end_of_the_source_everything_still_leaves() -> None:
