@@ -85,10 +85,11 @@ DEFAULT_BORDERS = BorderOptions()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _SeenMask:
-    """The newest mask of an object and when it was."""
+    """The newest mask of an object, when it was, and the size of its picture."""
 
     layer: MaskLayer
     time_ns: int
+    size_wh: tuple[int, int]
 
 
 class Compositor:
@@ -262,20 +263,19 @@ class Compositor:
             return ()
         now_ns = result.frame.time_ns
         known = {item.object_id for item in result.objects}
-        height, width = result.frame.image_bgr.shape[:2]
+        size_wh = result.frame.size_wh
         self._seen = {
             object_id: seen
             for object_id, seen in self._seen.items()
             if object_id in known
             and 0 <= now_ns - seen.time_ns <= self._max_age_ns
-            and seen.layer.box.x2 <= width
-            and seen.layer.box.y2 <= height
+            and seen.size_wh == size_wh
         }
         for layer in live:
             self._seen.pop(layer.object_id, None)
         held = tuple(seen.layer for seen in self._seen.values())
         for layer in live:
-            self._seen[layer.object_id] = _SeenMask(replace(layer, held=True), now_ns)
+            self._seen[layer.object_id] = _SeenMask(replace(layer, held=True), now_ns, size_wh)
         return held
 
 

@@ -185,6 +185,14 @@ def test_a_removed_object_is_not_held() -> None:
     assert compositor.compose(result_of(image, (tracked(1, None),), 2, 2 * MS)).hidden
 
 
+@pytest.mark.parametrize("size_wh", [(640, 360), (160, 90), (180, 320)])
+def test_nothing_is_held_on_a_picture_of_another_size(size_wh: tuple[int, int]) -> None:
+    """A camera may come back with another size: the mask would lie somewhere else."""
+    compositor = Compositor(BLUR, FeedPolicy(on_lost=Fallback.HOLD, max_mask_age_ms=1e4))
+    compositor.compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 16, 16, 9)),)))
+    assert compositor.compose(result_of(textured(size_wh), (tracked(1, None),), 1, MS)).hidden
+
+
 def test_a_held_highlight_does_not_look_live() -> None:
     """Only its outline and the word held: the tint belongs to masks of this very frame."""
     image = np.full((180, 320, 3), 100, np.uint8)
