@@ -140,6 +140,17 @@ def test_no_more_pictures_wait_than_there_is_room_for() -> None:
     assert line.next_due_s() is None
 
 
+def test_a_source_that_is_faster_than_it_says_is_thinned_out() -> None:
+    """Half as many places as pictures come in: every second one leaves, each when it is due."""
+    camera, _ = make(1000, places=15)
+    camera.run([10] * 300)
+    assert {after for _, after in camera.left} == {1000 * MS}
+    steps = np.diff([index for index, _ in camera.left])
+    assert len(camera.left) >= 130
+    assert steps.max() <= 4
+    assert camera.line.dropped == 300 - len(camera.left)
+
+
 def test_no_signal_leaves_behind_what_waits_and_without_more_delay() -> None:
     clock = Clock(now_ns=10 * MS)
     line = DelayLine(DelayOptions(100, 8), lambda _: None, clock)
@@ -164,7 +175,7 @@ def test_memory_limits_the_delay() -> None:
     assert auto is not None
     assert auto.delay_ms is None
     assert auto.limit_ms < 700
-    assert (auto.places * 1920 * 1080 * 7) < 600e6
+    assert (auto.places * 1920 * 1080 * 8) < 600e6
 
 
 @pytest.mark.parametrize("value", ["-1", "2001", "automatic", "true", "null", "[1]", "[auto]"])
