@@ -299,7 +299,7 @@ class WindowInput:
         )
 
     def _panic(self) -> None:
-        """Hide the feed at once; show it again by a key that was left alone for the guard's time."""
+        """Hide the feed at once; show it again where the key was left alone before."""
         now_s = self._clock()
         held = now_s - self._panic_s < PANIC_GUARD_S
         self._panic_s = now_s
