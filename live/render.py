@@ -114,8 +114,9 @@ class RenderLoop:
                 return
             for worker in self._workers:
                 worker.check()
-            step = result.step if result is not None else self._step_shown() + 1
-            changed = self._control.apply(step)
+            # A carried picture has the step of the answer before it, which has been shown.
+            step = self._step_shown() + 1
+            changed = self._control.apply(step if result is None else max(step, result.step))
             if result is not None:
                 self._control.follow_script(result)
                 self._take(result)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from live.render import RenderLoop, RenderOptions
 from live.sinks import Outputs
 from live.sinks.base import Composite, SinkError
 from live.sinks.worker import SinkWorker
+from live.slot import Closed
 
 WAIT_S = 10.0
 MAX_AGE_MS = 60.0
@@ -252,6 +253,30 @@ def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:
         assert made.wiring.controls.notice.text == "effect pixelate"
     # nothing is prompted: what hides keeps the picture in
     assert [item.hidden for item in made.sink.got] == [False, True, True]
+
+
+def test_a_command_upon_a_carried_picture_counts_from_the_next_step_on() -> None:
+    """A recording would else have it a step too early: the step itself was shown without it."""
+    made = make("live")
+    noted: list[int] = []
+    made.wiring.controls.watch(lambda command, step: noted.append(step))
+    carried = replace(result(8), step=7)
+    given = iter((result(7), carried, result(9), result(10)))
+
+    class Shown:
+        """Gives each result together with a command."""
+
+        def get(self, timeout: float) -> FrameResult:
+            made.wiring.controls.send(HideFeed())
+            try:
+                return next(given)
+            except StopIteration:
+                raise Closed("shown: ended") from None
+
+    object.__setattr__(made.wiring, "shown", Shown())
+    made.loop.run()
+    assert made.loop.close(True, 0.0) is None
+    assert noted == [7, 8, 9, 10]
 
 
 def test_an_effect_that_cannot_be_made_does_not_end_the_round() -> None:
