@@ -85,9 +85,10 @@ DEFAULT_BORDERS = BorderOptions()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _SeenMask:
-    """The newest mask of an object, when it was, and the size of its picture."""
+    """The newest mask of an object, when its step was first seen, and the size of its picture."""
 
     layer: MaskLayer
+    step: int
     time_ns: int
     size_wh: tuple[int, int]
 
@@ -271,11 +272,15 @@ class Compositor:
             and 0 <= now_ns - seen.time_ns <= self._max_age_ns
             and seen.size_wh == size_wh
         }
-        for layer in live:
-            self._seen.pop(layer.object_id, None)
+        before = {layer.object_id: self._seen.pop(layer.object_id, None) for layer in live}
         held = tuple(seen.layer for seen in self._seen.values())
         for layer in live:
-            self._seen[layer.object_id] = _SeenMask(replace(layer, held=True), now_ns, size_wh)
+            seen, since_ns = before[layer.object_id], now_ns
+            if seen is not None and seen.step == result.step:
+                since_ns = seen.time_ns  # carried to another picture it is as old as it was
+            self._seen[layer.object_id] = _SeenMask(
+                replace(layer, held=True), result.step, since_ns, size_wh
+            )
         return held
 
 

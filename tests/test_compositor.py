@@ -185,6 +185,18 @@ def test_a_removed_object_is_not_held() -> None:
     assert compositor.compose(result_of(image, (tracked(1, None),), 2, 2 * MS)).hidden
 
 
+def test_a_mask_that_was_carried_is_not_held_for_longer() -> None:
+    """`--smooth` shows one step on many pictures: its time counts from the first of them."""
+    image, item = textured(SIZE), tracked(1, disc_logits(64, 32, 32, 14))
+    compositor = Compositor(BLUR, FeedPolicy(on_lost=Fallback.HOLD, max_mask_age_ms=100))
+    shown = [(item, 0), (item, 60), (tracked(1, None), 99), (tracked(1, None), 101)]
+    made = [
+        compositor.compose(replace(result_of(image, (one,), at, at * MS), step=7))
+        for one, at in shown
+    ]
+    assert [composite.hidden for composite in made] == [False, False, False, True]
+
+
 @pytest.mark.parametrize("size_wh", [(640, 360), (160, 90), (180, 320)])
 def test_nothing_is_held_on_a_picture_of_another_size(size_wh: tuple[int, int]) -> None:
     """A camera may come back with another size: the mask would lie somewhere else."""
