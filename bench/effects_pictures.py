@@ -15,7 +15,7 @@ import numpy as np
 
 from live.compositor import BorderOptions, Compositor
 from live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions
-from live.effects.alpha import over_checkerboard, to_rgba
+from live.effects.alpha import over_checkerboard
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
 from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
 
@@ -72,7 +72,7 @@ def pictures() -> dict[str, U8]:
         made = compositor.compose(FrameResult(frame, 0, items))
         if made.alpha is None:
             return made.feed_bgr
-        return over_checkerboard(to_rgba(made.feed_bgr, made.alpha, made.backdrop_rgb))
+        return over_checkerboard(made.feed_bgr, made.alpha, made.backdrop_rgb)
 
     wheel = tracked_item(true_logits(ids))
     made = {

@@ -85,10 +85,12 @@ DEFAULT_BORDERS = BorderOptions()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _SeenMask:
-    """The newest mask of an object and when it was."""
+    """The newest mask of an object, when its step was first seen, and the size of its picture."""
 
     layer: MaskLayer
+    step: int
     time_ns: int
+    size_wh: tuple[int, int]
 
 
 class Compositor:
@@ -262,20 +264,23 @@ class Compositor:
             return ()
         now_ns = result.frame.time_ns
         known = {item.object_id for item in result.objects}
-        height, width = result.frame.image_bgr.shape[:2]
+        size_wh = result.frame.size_wh
         self._seen = {
             object_id: seen
             for object_id, seen in self._seen.items()
             if object_id in known
             and 0 <= now_ns - seen.time_ns <= self._max_age_ns
-            and seen.layer.box.x2 <= width
-            and seen.layer.box.y2 <= height
+            and seen.size_wh == size_wh
         }
-        for layer in live:
-            self._seen.pop(layer.object_id, None)
+        before = {layer.object_id: self._seen.pop(layer.object_id, None) for layer in live}
         held = tuple(seen.layer for seen in self._seen.values())
         for layer in live:
-            self._seen[layer.object_id] = _SeenMask(replace(layer, held=True), now_ns)
+            seen, since_ns = before[layer.object_id], now_ns
+            if seen is not None and seen.step == result.step:
+                since_ns = seen.time_ns  # carried to another picture it is as old as it was
+            self._seen[layer.object_id] = _SeenMask(
+                replace(layer, held=True), result.step, since_ns, size_wh
+            )
         return held
 
 
@@ -308,6 +313,7 @@ def no_signal(last: Composite, time_ns: int) -> Composite:
         areas_px=tuple(0 for _ in last.areas_px),
         hidden=True,
         stand_in_time_ns=time_ns,
+        repeats=False,
         alpha=None,
     )
 

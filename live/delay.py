@@ -25,7 +25,8 @@ DELAYED_SINKS: Final = ("virtualcam", "web")  # and the window; files have times
 LONGEST_MS: Final = 2000.0
 AUTO: Final = "auto"
 
-_BYTES_PER_PX: Final = 7  # of a waiting picture: camera and feed in 3 bytes each, ids in 1
+# Of a waiting picture: camera and feed in 3 bytes each, ids and transparency in 1.
+_BYTES_PER_PX: Final = 8
 _MEMORY_LIMIT: Final = 512 * 2**20
 _MEASURED_S: Final = 5.0
 _FEWEST_MEASURED: Final = 20
@@ -131,9 +132,19 @@ class DelayLine:
                 late = due_ns < now_ns
         self._waiting.append((due_ns, composite))
         if len(self._waiting) > self._options.places:
-            self._waiting.popleft()
+            del self._waiting[self._least_missed()]
             self._dropped += 1
         return late
+
+    def _least_missed(self) -> int:
+        """Return which waiting picture to drop: the one whose neighbours lie closest together.
+
+        A source may be faster than it says. Without its oldest picture each time, none would ever
+        be due. The newest stays: it may be one that hides what was there.
+        """
+        due_ns = [item[0] for item in self._waiting]
+        inner = range(1, len(due_ns) - 1)
+        return min(inner, key=lambda i: due_ns[i + 1] - due_ns[i - 1], default=0)
 
     def take_due(self) -> list[Composite]:
         """Return the pictures that leave now, in order; none overtakes another."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from live.commands import FeedCommand, HideFeed, SaveProfile, SetEffect
@@ -76,38 +77,54 @@ class FeedControl:
                 self._compositor.panic = not self._compositor.panic if on is None else on
                 return _HIDDEN if self._compositor.panic else _SHOWN
             case SetEffect(name, object_id):
-                if object_id is not None:
-                    return self._set_own(object_id, name)
-                name = _next_effect(self._compositor.effect.name) if name is None else name
-                if name not in EFFECT_NAMES:
-                    raise ValueError(f"effect {name}: expected {' | '.join(EFFECT_NAMES)}")
-                self._compositor.use(self._build(name))
-                return f"effect {name}"
+                return (
+                    self._set_common(name) if object_id is None else self._set_own(object_id, name)
+                )
             case SaveProfile(name):
                 if self._save_profile is None:
                     raise ValueError(f"profile {name}: this run cannot save profiles")
                 return self._save_profile(name)
 
+    def _set_common(self, name: str | None) -> str:
+        """Change the effect of all objects that have none of their own."""
+        if name is None:
+            return _use_next(EFFECT_NAMES, self._compositor.effect.name, self._use)
+        if name not in EFFECT_NAMES:
+            raise ValueError(f"effect {name}: expected {' | '.join(EFFECT_NAMES)}")
+        return self._use(name)
+
     def _set_own(self, object_id: int, name: str | None) -> str:
         """Give an object its own effect; the common one's name takes the own one away again."""
         if not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID:
             raise ValueError(f"object {object_id}: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}")
-        common = self._compositor.effect.name
+        use = partial(self._use_own, object_id)
         if name is None:
-            name = _next_own_effect(self._compositor.own_effects.get(object_id, common))
+            common = self._compositor.effect.name
+            now = self._compositor.own_effects.get(object_id, common)
+            return _use_next(OBJECT_EFFECTS, now, use)
         if name not in OBJECT_EFFECTS:
             raise ValueError(f"effect {name}: expected {' | '.join(OBJECT_EFFECTS)}")
-        if name == common:
+        return use(name)
+
+    def _use(self, name: str) -> str:
+        self._compositor.use(self._build(name))
+        return f"effect {name}"
+
+    def _use_own(self, object_id: int, name: str) -> str:
+        if name == self._compositor.effect.name:
             self._compositor.use_common(object_id)
             return f"object {object_id}: effect {name}, as all"
-        effect = None if name == NO_EFFECT else self._build(name)
-        self._compositor.use_for(object_id, effect)
+        self._compositor.use_for(object_id, None if name == NO_EFFECT else self._build(name))
         return f"object {object_id}: effect {name}"
 
 
-def _next_effect(name: str) -> str:
-    return EFFECT_NAMES[(EFFECT_NAMES.index(name) + 1) % len(EFFECT_NAMES)]
-
-
-def _next_own_effect(name: str) -> str:
-    return OBJECT_EFFECTS[(OBJECT_EFFECTS.index(name) + 1) % len(OBJECT_EFFECTS)]
+def _use_next(names: Sequence[str], now: str, use: Callable[[str], str]) -> str:
+    """Go on to the next effect; one that cannot be made must not end the round for good."""
+    at = names.index(now)
+    left_out = ""
+    for name in (*names[at + 1 :], *names[:at]):
+        try:
+            return use(name) + left_out
+        except ConfigError as error:
+            left_out += f"; {name} left out: {error}"
+    raise ValueError(left_out.removeprefix("; "))

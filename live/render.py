@@ -114,12 +114,13 @@ class RenderLoop:
                 return
             for worker in self._workers:
                 worker.check()
-            step = result.step if result is not None else self._step_shown() + 1
-            changed = self._control.apply(step)
+            # A carried picture has the step of the answer before it, which has been shown.
+            step = self._step_shown() + 1
+            changed = self._control.apply(step if result is None else max(step, result.step))
             if result is not None:
                 self._control.follow_script(result)
                 self._take(result)
-            elif changed and self._last is not None and self._last.stand_in_time_ns is None:
+            elif changed and self._last is not None:
                 self._again()
             elif self._signal_is_lost():
                 self._stand_in()
@@ -161,10 +162,16 @@ class RenderLoop:
         return -1 if self._last is None else self._last.result.step
 
     def _again(self) -> None:
-        """Compose the last result anew: a change must not wait for a stream that stands still."""
-        if self._last is None:
+        """Compose the last result anew: a change must not wait for a stream that stands still.
+
+        A "no signal" picture stays as it is, but older ones may wait behind a panic key.
+        """
+        last = self._last
+        if last is None:
             return
-        self._last = replace(self._compositor.compose(self._last.result), repeats=True)
+        if last.stand_in_time_ns is None:
+            last = self._compositor.compose(last.result)
+        self._last = replace(last, repeats=True)
         self._present(self._last)
 
     def _present(self, composite: Composite) -> None:
@@ -193,6 +200,9 @@ class RenderLoop:
         while self._delay is not None and self._delay.next_due_s() is not None:
             if self._wiring.stop.wait(self._longest_wait_s()):
                 return
+            if self._control.apply(self._step_shown() + 1):  # the panic key, above all
+                self._again()
+                self._publish()
             self._leave_due()
             self._refresh_window()
 

@@ -94,6 +94,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     except ValueError as error:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
+    problems += _background_problems(request, settings.effect.replace)
     problems += parse_bindings(settings.hotkeys.keys)[1]
     if request.suggest is not None:
         problems += suggest_problems(request.outputs, request.prompts)
@@ -121,6 +122,14 @@ def _alpha_problems(request: Request, effects: Sequence[Effect | None]) -> Itera
                     f"--output {text} with the effect transparent: an mp4 has no transparency; "
                     "expected another output, or --effect chroma for a key colour"
                 )
+
+
+def _background_problems(request: Request, chosen: ReplaceSettings) -> Iterator[str]:
+    """Give the outputs that would be written over the video that stands in the background."""
+    for text in request.outputs if chosen.video is not None else ():
+        kind, _, name = text.partition(":")
+        if kind == "video" and same_place(Path(name), Path(chosen.video or "").expanduser()):
+            yield f"--output {text}: this is effect.replace.video; expected another place"
 
 
 def _word_problems(request: Request) -> list[str]:

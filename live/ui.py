@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from live.commands import HoverAnswer
-from live.effects.alpha import over_checkerboard, to_rgba
+from live.effects.alpha import over_checkerboard
 from live.effects.palette import Bgr, object_colour, text_colour
 from live.frames import U8
 from live.letterbox import Letterbox
@@ -97,17 +97,19 @@ def _draw_picture(canvas: U8, composite: Composite) -> None:
     """Put the feed on the canvas; where the feed is hidden, the source: one must see to click."""
     private = composite.hidden and composite.stand_in_time_ns is None
     image = composite.result.frame.image_bgr if private else composite.feed_bgr
-    if composite.alpha is not None and not private:
-        image = over_checkerboard(
-            to_rgba(composite.feed_bgr, composite.alpha, composite.backdrop_rgb)
-        )
     box = letterbox_of(composite, (canvas.shape[1], canvas.shape[0]))
     (left, top), (width, height) = box.offset_xy, box.drawn_wh
-    target = canvas[top : top + height, left : left + width]
-    if image.shape[:2] == (height, width):
-        target[:] = image
-    else:
-        target[:] = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    image = _fitted(image, (width, height))
+    if composite.alpha is not None and not private:
+        alpha = _fitted(composite.alpha, (width, height))
+        image = over_checkerboard(image, alpha, composite.backdrop_rgb)
+    canvas[top : top + height, left : left + width] = image
+
+
+def _fitted(image: U8, size_wh: tuple[int, int]) -> U8:
+    if image.shape[1::-1] == size_wh:
+        return image
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _draw_hover(canvas: U8, hover: HoverAnswer, box: Letterbox) -> None:

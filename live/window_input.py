@@ -299,11 +299,11 @@ class WindowInput:
         )
 
     def _panic(self) -> None:
-        """Hide the feed, or show it again, by what is on screen; not twice within the guard."""
+        """Hide the feed at once; show it again where the key was left alone before."""
         now_s = self._clock()
         held = now_s - self._panic_s < PANIC_GUARD_S
         self._panic_s = now_s
-        if not held and self._send(HideFeed(on=not self._hidden)):
+        if not (held and self._hidden) and self._send(HideFeed(on=not self._hidden)):
             self._hidden = not self._hidden
 
     def _freeze(self) -> None:

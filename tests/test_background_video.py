@@ -15,6 +15,7 @@ from live.effects import Effect, ReplaceOptions
 from live.effects.background_video import BackgroundVideo
 from live.request import build_effect
 from live.sinks.video import VideoOptions, VideoSink
+from run_live import main
 from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
 from tests.helpers.synthetic_video import numbered_picture, read_number
 
@@ -112,3 +113,18 @@ def test_what_is_no_video_is_one_clear_line(
     assert line.startswith("effect.replace.video: ")
     for part in parts:
         assert part in line
+
+
+def test_an_output_does_not_overwrite_the_background(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With another effect too: it may be chosen while the program runs."""
+    link = tmp_path / "out.mp4"
+    link.symlink_to(clip)
+    before = clip.read_bytes()
+    demo = ("--source", "demo", "--set", "source.demo_frames=2")
+    chosen = ("--set", f"effect.replace.video={clip}", "--output", f"video:{link}")
+    assert main([*demo, *chosen]) == 2
+    error = capsys.readouterr().err
+    assert f"--output video:{link}: this is effect.replace.video; expected another place" in error
+    assert clip.read_bytes() == before

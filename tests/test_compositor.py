@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -183,6 +185,26 @@ def test_a_removed_object_is_not_held() -> None:
     assert compositor.compose(result_of(image, (tracked(1, None),), 2, 2 * MS)).hidden
 
 
+def test_a_mask_that_was_carried_is_not_held_for_longer() -> None:
+    """`--smooth` shows one step on many pictures: its time counts from the first of them."""
+    image, item = textured(SIZE), tracked(1, disc_logits(64, 32, 32, 14))
+    compositor = Compositor(BLUR, FeedPolicy(on_lost=Fallback.HOLD, max_mask_age_ms=100))
+    shown = [(item, 0), (item, 60), (tracked(1, None), 99), (tracked(1, None), 101)]
+    made = [
+        compositor.compose(replace(result_of(image, (one,), at, at * MS), step=7))
+        for one, at in shown
+    ]
+    assert [composite.hidden for composite in made] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("size_wh", [(640, 360), (160, 90), (180, 320)])
+def test_nothing_is_held_on_a_picture_of_another_size(size_wh: tuple[int, int]) -> None:
+    """A camera may come back with another size: the mask would lie somewhere else."""
+    compositor = Compositor(BLUR, FeedPolicy(on_lost=Fallback.HOLD, max_mask_age_ms=1e4))
+    compositor.compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 16, 16, 9)),)))
+    assert compositor.compose(result_of(textured(size_wh), (tracked(1, None),), 1, MS)).hidden
+
+
 def test_a_held_highlight_does_not_look_live() -> None:
     """Only its outline and the word held: the tint belongs to masks of this very frame."""
     image = np.full((180, 320, 3), 100, np.uint8)
@@ -211,3 +233,9 @@ def test_the_no_signal_picture_shows_nothing_of_the_last_one() -> None:
     np.testing.assert_array_equal(stand_in.feed_bgr, no_signal(other, 0).feed_bgr)
     assert len(np.unique(stand_in.feed_bgr)) > 2, "it says so in words"
     assert not stand_in.object_ids.any()
+
+
+def test_the_no_signal_picture_is_new_even_after_a_repeated_one() -> None:
+    """Files leave out what repeats: they would show the last picture for the whole outage."""
+    last = compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 32, 32, 9)),)), HIGHLIGHT)
+    assert not no_signal(replace(last, repeats=True), 77).repeats

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from live.capture import CaptureStats
 from live.commands import HideFeed
 from live.compositor import Compositor, compose, no_signal
 from live.config import ConfigError, load_settings
@@ -139,6 +140,17 @@ def test_no_more_pictures_wait_than_there_is_room_for() -> None:
     assert line.next_due_s() is None
 
 
+def test_a_source_that_is_faster_than_it_says_is_thinned_out() -> None:
+    """Half as many places as pictures come in: every second one leaves, each when it is due."""
+    camera, _ = make(1000, places=15)
+    camera.run([10] * 300)
+    assert {after for _, after in camera.left} == {1000 * MS}
+    steps = np.diff([index for index, _ in camera.left])
+    assert len(camera.left) >= 130
+    assert steps.max() <= 4
+    assert camera.line.dropped == 300 - len(camera.left)
+
+
 def test_no_signal_leaves_behind_what_waits_and_without_more_delay() -> None:
     clock = Clock(now_ns=10 * MS)
     line = DelayLine(DelayOptions(100, 8), lambda _: None, clock)
@@ -163,7 +175,7 @@ def test_memory_limits_the_delay() -> None:
     assert auto is not None
     assert auto.delay_ms is None
     assert auto.limit_ms < 700
-    assert (auto.places * 1920 * 1080 * 7) < 600e6
+    assert (auto.places * 1920 * 1080 * 8) < 600e6
 
 
 @pytest.mark.parametrize("value", ["-1", "2001", "automatic", "true", "null", "[1]", "[auto]"])
@@ -200,12 +212,14 @@ class Collector:
 
 
 @contextmanager
-def running(delay_ms: float) -> Iterator[tuple[Wiring, Collector, Collector, Metrics]]:
+def running(
+    delay_ms: float, live_source: bool = False
+) -> Iterator[tuple[Wiring, Collector, Collector, Metrics]]:
     """Run a real render loop with a file and a virtual camera."""
     wiring, metrics = Wiring.build("live", 4), Metrics()
     file, camera = Collector("video:out.mp4"), Collector("virtualcam")
     workers = tuple(SinkWorker(sink, "newest", f"sink-{sink.name}") for sink in (file, camera))
-    options = RenderOptions(delay=DelayOptions(delay_ms, 8))
+    options = RenderOptions(live_source, 60.0, DelayOptions(delay_ms, 8))
     loop = RenderLoop(wiring, Compositor(Effect()), Outputs(workers), options, metrics)
     thread = threading.Thread(target=loop.run)
     thread.start()
@@ -241,6 +255,30 @@ def test_the_panic_key_does_not_wait() -> None:
         camera.await_count(2)
     assert [item.hidden for item in camera.got] == [True, True]
     assert [item.result.frame.index for item in camera.got] == [0, 1]
+
+
+def test_the_panic_key_does_not_wait_without_signal_either() -> None:
+    """The "no signal" picture waits behind the last ones, which must not leave any more."""
+    with running(600_000, live_source=True) as (wiring, file, camera, _):
+        wiring.results.put(result(0))
+        file.await_count(1)
+        wiring.monitor.publish(CaptureStats(1, 0, "unplugged", 1, ended=False))
+        file.await_count(2)
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(1)
+    assert [item.stand_in_time_ns is None for item in file.got] == [True, False, False]
+    assert [item.repeats for item in file.got] == [False, False, True]
+    assert [item.hidden for item in camera.got] == [True]
+
+
+def test_the_panic_key_does_not_wait_at_the_end_of_the_source_either() -> None:
+    with running(600_000) as (wiring, file, camera, _):
+        wiring.results.put(result(0))
+        file.await_count(1)
+        wiring.results.close()
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(1)
+    assert [item.hidden for item in camera.got] == [True]
 
 
 def test_at_the_end_of_the_source_everything_still_leaves() -> None:

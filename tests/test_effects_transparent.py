@@ -22,6 +22,7 @@ from tests.helpers.results import disc_logits, result_of, textured, tracked
 from tests.test_virtualcam import Sent, running
 
 SIZE = (320, 180)
+BLACK = (0, 0, 0)
 DISC = disc_logits(64, 32, 32, 14)
 DEPTH = upsample_logits(DISC, SIZE)
 DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--set", "source.demo_size=[96,64]")
@@ -102,8 +103,24 @@ def test_the_window_shows_a_checkerboard() -> None:
     away[150:], inside[150:] = False, False  # the status line
     assert set(np.unique(canvas[away])) == {105, 150}
     np.testing.assert_array_equal(canvas[inside], textured(SIZE)[inside])
-    rgba = np.zeros((24, 24, 4), np.uint8)
-    assert over_checkerboard(rgba)[0, 0, 0] != over_checkerboard(rgba)[0, 12, 0]
+    nothing = np.zeros((24, 24), np.uint8)
+    squares = over_checkerboard(np.zeros((24, 24, 3), np.uint8), nothing, BLACK)
+    assert squares[0, 0, 0] != squares[0, 12, 0]
+
+
+@pytest.mark.parametrize("colour", [BLACK, (10, 200, 30)])
+def test_the_checkerboard_is_mixed_like_any_background(colour: tuple[int, int, int]) -> None:
+    """With the object's own colours, on its soft border too."""
+    effect = Effect("transparent", TransparentOptions(colour), EdgeOptions(feather_px=12.0))
+    made = seen(effect)
+    assert made.alpha is not None
+    share = made.alpha[..., None] / 255
+    own = to_rgba(made.feed_bgr, made.alpha, made.backdrop_rgb)[..., 2::-1]
+    nothing = np.zeros(SIZE[::-1], np.uint8)
+    squares = over_checkerboard(np.zeros_like(made.feed_bgr), nothing, BLACK)
+    expected = own * share + squares * (1 - share)
+    mixed = over_checkerboard(made.feed_bgr, made.alpha, made.backdrop_rgb)
+    assert np.abs(mixed - expected).max() <= 2
 
 
 def test_a_video_says_once_that_it_has_no_transparency(

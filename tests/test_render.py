@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -16,7 +16,10 @@ from engines.base import EngineError
 from live.capture import CaptureStats
 from live.commands import Command, HideFeed, SetEffect
 from live.compositor import Compositor
+from live.config import ConfigError
+from live.controls import Controls
 from live.effects import Effect
+from live.feed_control import FeedControl
 from live.frames import Frame, FrameResult
 from live.metrics import COMPOSE, Metrics
 from live.pipeline import Wiring
@@ -24,6 +27,7 @@ from live.render import RenderLoop, RenderOptions
 from live.sinks import Outputs
 from live.sinks.base import Composite, SinkError
 from live.sinks.worker import SinkWorker
+from live.slot import Closed
 
 WAIT_S = 10.0
 MAX_AGE_MS = 60.0
@@ -249,6 +253,55 @@ def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:
         assert made.wiring.controls.notice.text == "effect pixelate"
     # nothing is prompted: what hides keeps the picture in
     assert [item.hidden for item in made.sink.got] == [False, True, True]
+
+
+def test_a_command_upon_a_carried_picture_counts_from_the_next_step_on() -> None:
+    """A recording would else have it a step too early: the step itself was shown without it."""
+    made = make("live")
+    noted: list[int] = []
+    made.wiring.controls.watch(lambda command, step: noted.append(step))
+    carried = replace(result(8), step=7)
+    given = iter((result(7), carried, result(9), result(10)))
+
+    class Shown:
+        """Gives each result together with a command."""
+
+        def get(self, timeout: float) -> FrameResult:
+            made.wiring.controls.send(HideFeed())
+            try:
+                return next(given)
+            except StopIteration:
+                raise Closed("shown: ended") from None
+
+    object.__setattr__(made.wiring, "shown", Shown())
+    made.loop.run()
+    assert made.loop.close(True, 0.0) is None
+    assert noted == [7, 8, 9, 10]
+
+
+def test_an_effect_that_cannot_be_made_does_not_end_the_round() -> None:
+    """As `replace` with a picture that is gone: the key goes on to the one after it."""
+
+    def build(name: str) -> Effect:
+        if name == "replace":
+            raise ConfigError("effect.replace.picture: gone.png")
+        return Effect(name)
+
+    controls, compositor = Controls(4), Compositor(Effect("pixelate"))
+    control = FeedControl(controls, compositor, build)
+    controls.send(SetEffect())
+    assert control.apply(3)
+    assert compositor.effect.name == "chroma"
+    assert controls.notice is not None
+    expected = "effect chroma; replace left out: effect.replace.picture: gone.png"
+    assert controls.notice.text == expected
+    controls.send(SetEffect("replace"))
+    assert not control.apply(4)
+    assert compositor.effect.name == "chroma"
+    controls.send(SetEffect("pixelate", 2))
+    controls.send(SetEffect(None, 2))
+    assert control.apply(5)
+    assert compositor.own_effects == {}, "chroma again, as all"
 
 
 def test_the_state_is_published_and_renewed_while_the_stream_stands_still() -> None:

@@ -153,6 +153,18 @@ def test_the_panic_key_by_what_is_on_screen_and_never_twice_in_a_row() -> None:
     assert user.controls.feed.get_nowait() == HideFeed(on=False)
 
 
+def test_the_panic_key_hides_even_right_after_it_has_shown() -> None:
+    """Who sees at once that it was too early must not have to wait, however often he presses."""
+    user = User()
+    user.input.set_hidden(True)
+    user.press("p")
+    for _ in range(4):
+        user.now_s += PANIC_GUARD_S / 4
+        user.press("p")
+    sent = [user.controls.feed.get_nowait() for _ in range(user.controls.feed.qsize())]
+    assert sent == [HideFeed(on=False), HideFeed(on=True)]
+
+
 def test_a_new_object_gets_an_id_that_is_neither_known_nor_awaited() -> None:
     user = User()
     user.input.set_known_objects([1, 3])

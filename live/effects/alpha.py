@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -58,14 +59,28 @@ def to_rgba(feed_bgr: U8, alpha: U8, backdrop_rgb: tuple[int, int, int]) -> U8:
     return np.asarray(rgba, np.uint8)
 
 
-def over_checkerboard(rgba: U8) -> U8:
-    """Return (H, W, 3) uint8 BGR: the picture over the squares that stand for transparency."""
-    height, width = rgba.shape[:2]
-    squares = np.indices((height, width), np.int32) // _SQUARE_PX
-    board = np.where(squares.sum(axis=0) % 2, _DARK, _LIGHT).astype(np.float32)
-    share = rgba[..., 3].astype(np.float32) / np.float32(255)
-    colours = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGR)
-    return np.asarray(
-        cv2.blendLinear(colours, cv2.merge((board,) * 3).astype(np.uint8), share, 1 - share),
-        np.uint8,
-    )
+def over_checkerboard(feed_bgr: U8, alpha: U8, backdrop_rgb: tuple[int, int, int]) -> U8:
+    """Return the picture over the squares that stand for transparency.
+
+    Args:
+        feed_bgr: (H, W, 3) uint8, mixed over the backdrop by `alpha`.
+        alpha: (H, W) uint8.
+        backdrop_rgb: 0..255 each.
+    """
+    rest = cv2.merge((255 - alpha,) * 3)
+    squares = cv2.multiply(_checkerboard(*alpha.shape[:2]), rest, scale=1 / 255)
+    own: cv2.typing.MatLike = feed_bgr
+    if any(backdrop_rgb):
+        backdrop = np.empty(feed_bgr.shape, np.uint8)
+        height, width = alpha.shape[:2]
+        cv2.rectangle(backdrop, (0, 0), (width, height), backdrop_rgb[::-1], cv2.FILLED)
+        own = cv2.subtract(feed_bgr, cv2.multiply(backdrop, rest, scale=1 / 255))
+    return np.asarray(cv2.add(own, squares), np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _checkerboard(height: int, width: int) -> U8:
+    """Return (H, W, 3) uint8 squares; not to be written to."""
+    rows, columns = (np.arange(length) // _SQUARE_PX % 2 for length in (height, width))
+    board = np.where(rows[:, None] ^ columns[None], _DARK, _LIGHT).astype(np.uint8)
+    return np.asarray(cv2.merge((board,) * 3), np.uint8)

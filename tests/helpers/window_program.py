@@ -19,12 +19,12 @@ from live.commands import (
     Command,
     HideFeed,
     HoverAnswer,
+    HoverRequest,
     RemoveObject,
     SetEffect,
     TrackerCommand,
 )
 from live.compositor import Compositor, compose
-from live.controls import Controls
 from live.effects import EFFECT_NAMES, Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
 from live.metrics import Metrics
@@ -53,7 +53,6 @@ class TruthTracker:
     """Follows whatever object of the scene a prompt points at, in the picture it belongs to."""
 
     folder: Path
-    controls: Controls
     scene: DemoScene = field(default_factory=lambda: DemoScene(SIZE_WH))
     pending: list[Prompt] = field(default_factory=list)
     targets: dict[int, int] = field(default_factory=dict)
@@ -92,7 +91,6 @@ class TruthTracker:
         for prompt in self.pending:
             self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
         self.pending.clear()
-        self.answer_hover()
         objects = []
         for object_id, target in sorted(self.targets.items()):
             inside = (ids == target).astype(np.uint8)
@@ -107,13 +105,11 @@ class TruthTracker:
     def ids_of(self, step: int) -> U8:
         return self.scene.render(self.frames[step - self.steps - 1])[1]
 
-    def answer_hover(self) -> None:
-        request = self.controls.hover.take()
-        if request is not None:
-            ids = self.ids_of(request.step)
-            target = int(ids[round(request.y), round(request.x)])
-            inside = np.asarray((ids == target) & (target > 0), np.uint8)
-            self.controls.hover_answer.put(HoverAnswer(request, truth_logits(inside), 1.0))
+    def hover(self, request: HoverRequest) -> HoverAnswer:
+        ids = self.ids_of(request.step)
+        target = int(ids[round(request.y), round(request.x)])
+        inside = np.asarray((ids == target) & (target > 0), np.uint8)
+        return HoverAnswer(request, truth_logits(inside), 1.0)
 
     def take(self, prompt: Prompt, ids: U8) -> None:
         box = prompt.box_xyxy_px
@@ -188,7 +184,7 @@ def main() -> int:
     wiring = Wiring.build("live", command_queue=8)
     wiring.controls.watch(sink.applied)
     loop = RenderLoop(wiring, Compositor(effect), outputs, RenderOptions(), Metrics())
-    tracker = TruthTracker(folder, wiring.controls)
+    tracker = TruthTracker(folder)
     run_pipeline(wiring, source, tracker, loop, lambda *_: None, shutdown_s=5.0)
     names = ("frames", "with_objects", "panic", "differing")
     report = {name: getattr(sink, name) for name in names}
