@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Final
 
 from live.config_fields import setting
-from live.suggest import NANO_RULES, SAM2_RULES, SuggestRules
-
-_MODEL_RULES: Final = {"nano": NANO_RULES}
+from live.suggest import SuggestRules, model_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +48,4 @@ def suggest_rules(settings: SuggestSettings, model: str) -> SuggestRules:
     """
     given = {item.name: getattr(settings, item.name) for item in fields(settings)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(_MODEL_RULES.get(model, SAM2_RULES), **chosen)
+    return replace(model_rules(model), **chosen)
