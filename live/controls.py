@@ -25,7 +25,7 @@ from live.commands import (
 )
 from live.recording.script import CommandScript
 from live.status import LiveStatus
-from live.suggest import SuggestRequest, Suggestions
+from live.suggest import Suggestions, SuggestRequest
 
 T = TypeVar("T")
 

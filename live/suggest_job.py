@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from live.controls import Controls
-from live.suggest import Proposal, SuggestRequest, Suggestions
+from live.suggest import Proposal, Suggestions, SuggestRequest
 
 
 class Proposer(Protocol):
