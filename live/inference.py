@@ -80,6 +80,8 @@ def run_inference(
     try:
         while not stop.is_set():
             worked = spare.run_slice(lambda: frames.unread)
+            if not frames.unread:
+                spare.caught_up(frames.dropped)
             frame = frames.get(0.0 if worked else POLL_S)  # there may be more to do
             if frame is None:
                 continue

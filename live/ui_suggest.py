@@ -44,9 +44,12 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
         contours, _ = cv2.findContours(
             shape.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
         )
-        cv2.drawContours(layer, contours, -1, _DARK, 3, cv2.LINE_8, offset=corner)
-        cv2.drawContours(layer, contours, -1, outline.colour, 1, cv2.LINE_8, offset=corner)
-        cv2.drawContours(drawn, contours, -1, (255,), 3, cv2.LINE_8, offset=corner)
+        for target, colour, thickness in (
+            (layer, _DARK, 4),
+            (layer, outline.colour, 2),
+            (drawn, (255,), 4),
+        ):
+            cv2.drawContours(target, contours, -1, colour, thickness, cv2.LINE_8, offset=corner)
     return layer, drawn
 
 

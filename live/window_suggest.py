@@ -17,6 +17,7 @@ from live.masks import PixelBox, mask_layer
 from live.motion import warp_logits
 from live.suggest import Proposal, Suggestions, SuggestRequest
 
+_SHOWN: Final = 24  # the best ones; more would cover the picture with lines
 _NEW_PER_LOOK: Final = 4  # outlines take a millisecond each, and the feed waits meanwhile
 _SAME_IOU: Final = 0.7  # above it, a later proposal is one that was taken or dropped already
 _GOLDEN: Final = 0.618034  # of the circle of hues: neighbours in time are far apart
@@ -147,7 +148,7 @@ class ProposalBoard:
         answer = self._controls.suggestions.peek()
         if answer is not None and answer.request is self._request:
             if self._behind or answer is not self._answer:
-                self._behind = self._take_over(answer.proposals, letterbox.source_wh)
+                self._behind = self._take_over(answer.proposals[:_SHOWN], letterbox.source_wh)
             self._answer = answer
         for outline, object_id in list(self._taken.items()):
             if object_id not in object_ids:
@@ -209,10 +210,8 @@ class ProposalBoard:
         area_px = int(np.count_nonzero(inside))
         if not area_px:
             return None
-        hue = self._made * _GOLDEN % 1
         self._made += 1
-        red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, _SATURATION, 1))
-        return Outline(proposal, layer.box, inside, area_px, Bgr(blue, green, red))
+        return Outline(proposal, layer.box, inside, area_px, outline_colour(self._made - 1))
 
     def _at(self, at: Point) -> Outline | None:
         inside = (o for o in (*self._outlines, *self._taken) if o.contains(at))
@@ -226,6 +225,13 @@ class ProposalBoard:
         if not answer.proposals:
             return "no objects found: click one, or let the picture go on (a)"
         return f"{len(self._outlines)} proposals: left takes, right drops one; a ends"
+
+
+def outline_colour(number: int) -> Bgr:
+    """Return the colour of an outline by how many came before it."""
+    hue = number * _GOLDEN % 1
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, _SATURATION, 1))
+    return Bgr(blue, green, red)
 
 
 def _same(a: Proposal, b: Proposal) -> bool:

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from live.commands import (
     Command,
     HideFeed,
     HoverAnswer,
+    HoverRequest,
     RemoveObject,
     SetEffect,
     TrackerCommand,
 )
 from live.compositor import Compositor, compose
-from live.controls import Controls
 from live.effects import EFFECT_NAMES, Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
 from live.metrics import Metrics
@@ -35,7 +37,8 @@ from live.sinks.base import Composite
 from live.sinks.window import WindowOptions
 from live.sinks.worker import SinkWorker
 from live.sources.demo import DemoSource
-from live.sources.demo_scene import DemoScene
+from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
+from live.suggest import Proposal
 
 SIZE_WH = (640, 360)
 FPS = 15.0
@@ -48,12 +51,37 @@ def truth_logits(inside: U8) -> F32:
     return (inside[np.ix_(rows, columns)] * 16.0 - 8.0).astype(np.float32)
 
 
+class TruthProposer:
+    """Finds the gear, then the card, then the middle of the card; else it only takes time."""
+
+    def __init__(self, ids: U8) -> None:
+        inside = (ids == CARD_ID).astype(np.uint8)
+        depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+        middle = (depth > 0.5 * depth.max()).astype(np.uint8)
+        masks = ((ids == GEAR_ID).astype(np.uint8), inside, middle)
+        self._found = [Proposal(truth_logits(mask), 1.0, 1.0, (0.0, 0.0)) for mask in masks]
+        self._done = 0
+
+    def __len__(self) -> int:
+        return 30
+
+    def __next__(self) -> int:
+        if self._done == len(self):
+            raise StopIteration
+        time.sleep(0.005)  # a slice of a network's work
+        self._done += 1
+        return self._done
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        return tuple(self._found[: self._done // 10])
+
+
 @dataclass
 class TruthTracker:
     """Follows whatever object of the scene a prompt points at, in the picture it belongs to."""
 
     folder: Path
-    controls: Controls
     scene: DemoScene = field(default_factory=lambda: DemoScene(SIZE_WH))
     pending: list[Prompt] = field(default_factory=list)
     targets: dict[int, int] = field(default_factory=dict)
@@ -92,7 +120,6 @@ class TruthTracker:
         for prompt in self.pending:
             self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
         self.pending.clear()
-        self.answer_hover()
         objects = []
         for object_id, target in sorted(self.targets.items()):
             inside = (ids == target).astype(np.uint8)
@@ -107,13 +134,15 @@ class TruthTracker:
     def ids_of(self, step: int) -> U8:
         return self.scene.render(self.frames[step - self.steps - 1])[1]
 
-    def answer_hover(self) -> None:
-        request = self.controls.hover.take()
-        if request is not None:
-            ids = self.ids_of(request.step)
-            target = int(ids[round(request.y), round(request.x)])
-            inside = np.asarray((ids == target) & (target > 0), np.uint8)
-            self.controls.hover_answer.put(HoverAnswer(request, truth_logits(inside), 1.0))
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        ids = self.ids_of(request.step)
+        target = int(ids[round(request.y), round(request.x)])
+        inside = np.asarray((ids == target) & (target > 0), np.uint8)
+        return HoverAnswer(request, truth_logits(inside), 1.0)
+
+    def suggest(self, step: int) -> TruthProposer:
+        self.log({"suggest": step})
+        return TruthProposer(self.ids_of(step))
 
     def take(self, prompt: Prompt, ids: U8) -> None:
         box = prompt.box_xyxy_px
@@ -125,8 +154,12 @@ class TruthTracker:
                 "labels": prompt.labels.tolist(),
                 "box": None if box is None else box.tolist(),
                 "step": prompt.step,
+                **({} if prompt.mask is None else {"mask_px": int(prompt.mask.sum())}),
             }
         )
+        if prompt.mask is not None:
+            self.targets[prompt.object_id] = int(np.bincount(ids[prompt.mask]).argmax())
+            return
         corners = points if box is None else box.reshape(2, 2).tolist()
         x, y = np.mean(corners[:2], axis=0)
         target = int(ids[round(y), round(x)])
@@ -188,7 +221,7 @@ def main() -> int:
     wiring = Wiring.build("live", command_queue=8)
     wiring.controls.watch(sink.applied)
     loop = RenderLoop(wiring, Compositor(effect), outputs, RenderOptions(), Metrics())
-    tracker = TruthTracker(folder, wiring.controls)
+    tracker = TruthTracker(folder)
     run_pipeline(wiring, source, tracker, loop, lambda *_: None, shutdown_s=5.0)
     names = ("frames", "with_objects", "panic", "differing")
     report = {name: getattr(sink, name) for name in names}
