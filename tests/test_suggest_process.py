@@ -74,7 +74,7 @@ def test_proposals_are_taken_and_dropped_and_never_leave(program: Program) -> No
     window = program.window
     window.key("a")
     wait_until(lambda: drawn(window, 0) and drawn(window, 1) and drawn(window, 2), "three outlines")
-    asked = {row["command"] if "command" in row else "suggest" for row in program.commands()}
+    asked = {row.get("command", "suggest") for row in program.commands()}
     assert asked == {"PinStep", "suggest"}
     step = next(row["suggest"] for row in program.commands() if "suggest" in row)
     assert {"command": "PinStep", "step": step} in program.commands()
