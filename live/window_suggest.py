@@ -17,7 +17,7 @@ from live.masks import PixelBox, mask_layer
 from live.motion import warp_logits
 from live.suggest import Proposal, Suggestions, SuggestRequest
 
-_SHOWN: Final = 24  # the best ones; more would cover the picture with lines
+_SHOWN: Final = 16  # the best ones; more would cover the picture with lines
 _NEW_PER_LOOK: Final = 4  # outlines take a millisecond each, and the feed waits meanwhile
 _SAME_IOU: Final = 0.7  # above it, a later proposal is one that was taken or dropped already
 _GOLDEN: Final = 0.618034  # of the circle of hues: neighbours in time are far apart

@@ -157,7 +157,7 @@ def wait_for_the_end(window: Window) -> None:
 def inside_of_one(window: Window) -> tuple[int, int]:
     """Return the point that lies deepest inside an outline that is drawn whole."""
     deepest, point = 0.0, (0, 0)
-    for number in range(24):
+    for number in range(16):
         closed = cv2.dilate(line(window, number).astype(np.uint8), np.ones((5, 5), np.uint8))
         contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(closed, contours, -1, (1,), cv2.FILLED)

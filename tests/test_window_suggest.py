@@ -355,7 +355,7 @@ def test_only_the_best_are_shown_and_a_few_at_a_time() -> None:
     assert 0 < len(user.outlines) < 10
     for _ in range(20):
         user.look()
-    assert {outline.proposal for outline in user.outlines} == set(found[:24])
+    assert {outline.proposal for outline in user.outlines} == set(found[:16])
 
 
 def test_on_a_carried_picture_proposals_lie_where_things_are_seen() -> None:
