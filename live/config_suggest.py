@@ -10,7 +10,7 @@ from live.suggest import SuggestRules, model_rules
 
 @dataclass(frozen=True, slots=True)
 class SuggestSettings:
-    """Objects suggested without a prompt (`--suggest`); null takes what fits the model."""
+    """Objects suggested without a prompt (`--suggest`, key `a`); null takes what fits the model."""
 
     points_per_side: int | None = setting(
         None, "Points along each side of the grid that is tried.", unit="points", low=1, high=64
