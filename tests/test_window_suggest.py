@@ -17,14 +17,14 @@ from live.frames import F32, Prompt
 from live.independent import IndependentPictures
 from live.letterbox import Letterbox, Point
 from live.presets import PRESETS
-from live.suggest import Proposal, SuggestRequest, SuggestRules
+from live.suggest import Proposal, SuggestRequest
 from live.suggest_job import Proposer, SuggestJob
 from live.tracker import Tracker
 from live.ui import View, draw_canvas
 from live.window_input import WindowInput
 from live.window_suggest import Outline
 from tests.helpers.results import disc_logits, result_of
-from tests.helpers.tracker_networks import Script, click, frame
+from tests.helpers.tracker_networks import frame
 
 STEP = 20
 SOURCE_WH, CANVAS_WH = (640, 360), (1280, 720)
@@ -148,30 +148,6 @@ def test_the_job_stops_when_the_request_is_taken_back() -> None:
     controls.suggest.put(None)
     assert not job()
     assert finder.asked == [5]
-
-
-def test_the_trackers_own_generator_on_a_kept_step() -> None:
-    """It changes nothing that is tracked, and outlives the step."""
-    rules = SuggestRules(3, predicted_iou=0.5, stability=0.5, min_area=0.001)
-    answers = []
-    for asks in (False, True):
-        with fake_networks(decoder=Script().decode) as networks:
-            tracker = Tracker(networks, PRESETS["default"], rules)
-            tracker.prompt(click(250, 150))
-            tracker.step(frame(0))
-            generator = tracker.suggest(0) if asks else None
-            for index in range(1, 40):
-                result = tracker.step(frame(index))
-                if generator is not None:
-                    next(generator, None)
-            answers.append(result.objects[0].mask_logits)
-            if generator is not None:
-                assert len(generator.proposals) == 1
-                with pytest.raises(ValueError, match="no longer kept"):
-                    tracker.suggest(0)
-    assert answers[0] is not None
-    assert answers[1] is not None
-    np.testing.assert_array_equal(answers[0], answers[1])
 
 
 def test_refused_where_no_picture_is_kept() -> None:
