@@ -6,6 +6,8 @@ TORCH_INDEX ?=
 # APT=no: `make test` never calls apt-get for Xvfb and xdotool.
 APT ?=
 DATA ?= ../shared/data
+# Test files run side by side; many of them wait for another process. WORKERS= for one at a time.
+WORKERS ?= -n 2 --dist loadfile
 
 BIN := .venv/bin
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
@@ -21,10 +23,10 @@ demo: .venv/.base  ## Set up, track the demo scene, write out/demo.mp4 and out/d
 	@$(BIN)/python -m bench.demo
 
 test: .venv/.test  ## Set up with the test extra, run the whole suite
-	@$(BIN)/python -m pytest -m "not long"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not long"
 
 test-fast: .venv/.test  ## The quick part of the suite
-	@$(BIN)/python -m pytest -m "not slow and not long"
+	@$(BIN)/python -m pytest $(WORKERS) -m "not slow and not long"
 
 check: .venv/.test  ## ruff and mypy --strict, as CI runs them
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""`python -m bench.hover`: what a mouse that never rests costs inference.
+"""`python -m bench.hover`: what a mouse that never rests, or a search for objects, costs inference.
 
 The real inference loop with the real networks on the demo's pictures, one object tracked. A thread
 asks for a hover mask 60 times a second, or rests; both take turns within one run. The camera is
@@ -32,6 +32,7 @@ from live.inference import run_inference
 from live.presets import PRESETS
 from live.slot import Closed, Slot
 from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
+from live.suggest import SuggestRequest
 from live.tracker import Tracker
 
 SIZE_WH = (854, 480)
@@ -50,17 +51,20 @@ class Case:
     Attributes:
         object_id: For which object it would click.
         frozen: Whether it moves over one picture that is frozen for prompting.
+        suggests: Whether objects are searched for there, point after point, instead.
     """
 
     name: str
     object_id: int
     frozen: bool
+    suggests: bool = False
 
 
 CASES = (
     Case("a new object, moving picture", NEW_ID, False),
     Case("the tracked object, moving picture", GEAR_ID, False),
     Case("the tracked object, frozen picture", GEAR_ID, True),
+    Case("a search for objects, frozen picture", GEAR_ID, True, True),
 )
 
 
@@ -88,6 +92,8 @@ class Mouse:
         self._steps = 0
         self._cpu_s = 0.0
         self._answers = 0
+        self._request: SuggestRequest | None = None
+        self._searched = 0
         self._turns: list[tuple[int, float]] = []
 
     def seen(self, result: FrameResult, _: float) -> None:
@@ -113,6 +119,8 @@ class Mouse:
         while not self._stop.is_set():
             steps, cpu_s, start_s = self._steps, self._cpu_s, time.perf_counter()
             moving = len(self._turns) % 2 == 1
+            self._request = None
+            self._controls.suggest.put(None)
             while time.perf_counter() < start_s + self._turn_s:
                 if self._stop.wait(1 / MOUSE_HZ):
                     return
@@ -127,9 +135,25 @@ class Mouse:
                 self._frozen = step
                 self._controls.send(PinStep(step))
             step = self._frozen
+        if self._case.suggests:
+            self._search(step)
+            return
         x, y = 20 + 200 * moment_s % (SIZE_WH[0] - 40), 20 + 90 * moment_s % (SIZE_WH[1] - 40)
         self._answers += self._controls.hover_answer.take() is not None
         self._controls.hover.put(HoverRequest(self._case.object_id, step, x, y))
+
+    def _search(self, step: int) -> None:
+        """Search for objects, again and again; a point counts as an answer."""
+        found = self._controls.suggestions.peek()
+        if self._request is not None and found is not None and found.request is self._request:
+            self._answers += found.done - self._searched
+            self._searched = found.done
+            if found.done < found.total:
+                return
+        elif self._request is not None:
+            return
+        self._request, self._searched = SuggestRequest(step), 0
+        self._controls.suggest.put(self._request)
 
 
 def measure(case: Case, model: str, pairs: int, turn_s: float) -> Rates:

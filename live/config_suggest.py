@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import Final
 
 from live.config_fields import setting
-from live.suggest import NANO_RULES, SAM2_RULES, SuggestRules
-
-_MODEL_RULES: Final = {"nano": NANO_RULES}
+from live.suggest import SuggestRules, model_rules
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestSettings:
-    """Objects suggested without a prompt (`--suggest`); null takes what fits the model."""
+    """Objects suggested without a prompt (`--suggest`, key `a`); null takes what fits the model."""
 
     points_per_side: int | None = setting(
         None, "Points along each side of the grid that is tried.", unit="points", low=1, high=64
@@ -51,4 +48,4 @@ def suggest_rules(settings: SuggestSettings, model: str) -> SuggestRules:
     """
     given = {item.name: getattr(settings, item.name) for item in fields(settings)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(_MODEL_RULES.get(model, SAM2_RULES), **chosen)
+    return replace(model_rules(model), **chosen)

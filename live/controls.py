@@ -25,6 +25,7 @@ from live.commands import (
 )
 from live.recording.script import CommandScript
 from live.status import LiveStatus
+from live.suggest import Suggestions, SuggestRequest
 
 T = TypeVar("T")
 
@@ -77,6 +78,8 @@ class Controls:
         feed: Commands that wait for the render loop.
         hover: What the window wants to know before a click; the newest request counts.
         hover_answer: The newest answer.
+        suggest: The picture for which the window wants proposals, for as long as it does.
+        suggestions: What came of it so far.
         stop: Ends the run.
         script: The commands of a replay; set before the run's threads start.
     """
@@ -87,6 +90,8 @@ class Controls:
         self.feed: queue.Queue[FeedCommand] = queue.Queue(capacity)
         self.hover: Cell[HoverRequest] = Cell()
         self.hover_answer: Cell[HoverAnswer] = Cell()
+        self.suggest: Cell[SuggestRequest] = Cell()
+        self.suggestions: Cell[Suggestions] = Cell()
         self.stop = threading.Event()
         self.script: CommandScript | None = None
         self._notice: Cell[Notice] = Cell()

@@ -10,6 +10,7 @@ from live.config import ConfigError
 from live.frames import Frame, FrameResult, Prompt
 from live.inference import Stepper
 from live.sources.base import SourceInfo
+from live.suggest_job import Proposer
 from live.tracker_prompts import MAX_PENDING_PROMPTS, check_prompt, points_at_something
 
 _KINDS: Final = ("picture", "folder")
@@ -101,6 +102,14 @@ class IndependentPictures:
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return None: the pictures before are forgotten."""
         return None
+
+    def suggest(self, step: int) -> Proposer:
+        """Refuse: the pictures before are forgotten.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("with source.independent a picture is forgotten once it is answered")
 
     def step(self, frame: Frame) -> FrameResult:
         """Answer for one picture from its own prompts alone.

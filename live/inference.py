@@ -14,6 +14,7 @@ from live.frames import Frame, FrameResult
 from live.metrics import NS_PER_MS
 from live.slot import Closed, Slot
 from live.spare_work import POLL_S, HoverJob, SpareWork
+from live.suggest_job import Proposer, SuggestJob
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ class Stepper(Protocol):
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return the mask that a click would give, or None; change nothing."""
+
+    def suggest(self, step: int) -> Proposer:
+        """Return what finds objects on a step's picture; ValueError where it cannot be done."""
 
     def step(self, frame: Frame) -> FrameResult:
         """Track one frame."""
@@ -72,11 +76,13 @@ def run_inference(
         observe: For figures; its errors end the run as any other.
     """
     error: BaseException | None = None
-    spare = SpareWork([HoverJob(controls, tracker)])
+    spare = SpareWork([HoverJob(controls, tracker), SuggestJob(controls, tracker)])
     try:
         while not stop.is_set():
-            spare.run_slice(lambda: frames.unread)
-            frame = frames.get(POLL_S)
+            worked = spare.run_slice(lambda: frames.unread)
+            if not frames.unread:
+                spare.caught_up(frames.dropped)
+            frame = frames.get(0.0 if worked else POLL_S)  # there may be more to do
             if frame is None:
                 continue
             follow_script(controls, tracker, frame)

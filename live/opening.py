@@ -81,7 +81,8 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
     """
     networks = load_networks(request, plan)
     try:
-        return Tracker(networks, plan.tracker)
+        rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
+        return Tracker(networks, plan.tracker, rules)
     except ValueError as error:
         networks.close()
         raise ConfigError(f"tracker.bank.{error}") from error

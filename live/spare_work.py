@@ -2,7 +2,8 @@
 
 A slice that no frame had to wait for is free. One that held up a frame is paid for from a budget
 that grows with time, so that all of them together cost inference a small share of its rate; while
-the budget is in debt nothing is done.
+the budget is in debt nothing is done. Where inference gets to wait for a frame again without one
+having been dropped, it has lost nothing, and what was paid comes back.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class SpareWork:
         self._now_s = now_s
         self._saved_s = 0.0
         self._looked_s = now_s()
+        self._paid_s = 0.0
+        self._dropped = 0
 
     def run_slice(self, held_up: Callable[[], bool]) -> bool:
         """Do one slice if there is work and the budget is not in debt; say whether one was done.
@@ -80,5 +83,17 @@ class SpareWork:
         if self._saved_s <= 0 or not any(job() for job in self._jobs):
             return False
         if held_up():
-            self._saved_s -= self._now_s() - start_s
+            spent_s = self._now_s() - start_s
+            self._saved_s -= spent_s
+            self._paid_s += spent_s
         return True
+
+    def caught_up(self, dropped: int) -> None:
+        """Say that no frame waits: what was paid comes back, unless frames were dropped since.
+
+        Args:
+            dropped: Frames dropped so far.
+        """
+        if dropped == self._dropped:
+            self._saved_s += self._paid_s
+        self._paid_s, self._dropped = 0.0, dropped

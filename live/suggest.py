@@ -13,7 +13,7 @@ come, so that what is kept stays bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,6 +58,14 @@ NANO_RULES: Final = SuggestRules(
 )
 
 
+_MODEL_RULES: Final[Mapping[str, SuggestRules]] = {"nano": NANO_RULES}
+
+
+def model_rules(model: str) -> SuggestRules:
+    """Return a model's own rules; all but `nano` count as SAM 2."""
+    return _MODEL_RULES.get(model, SAM2_RULES)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Proposal:
     """A mask that may be an object.
@@ -73,6 +81,31 @@ class Proposal:
     predicted_iou: float
     stability: float
     point_xy_px: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuggestRequest:
+    """Proposals are wanted for the picture of a step; every request is one of its own."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suggestions:
+    """What a request has brought so far.
+
+    Attributes:
+        request: What was asked.
+        proposals: The best first; a later answer may lack some, for better ones came.
+        done, total: Slices of work.
+        refusal: Why there will be none, or "".
+    """
+
+    request: SuggestRequest
+    proposals: tuple[Proposal, ...] = ()
+    done: int = 0
+    total: int = 0
+    refusal: str = ""
 
 
 class MaskGenerator:

@@ -18,6 +18,7 @@ from live.masks import PixelBox, mask_box, upsample_logits
 from live.sinks.base import SinkError
 from live.sources.base import SourceInfo, VideoSource
 from live.suggest import MaskGenerator, Proposal, SuggestRules
+from live.suggest_job import Proposer
 
 _HEAD: Final = '{"samcam": "suggestions"'
 _STILL_KINDS: Final = ("picture", "folder")
@@ -202,6 +203,14 @@ class Suggester:
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return None: there is nothing to click."""
         return None
+
+    def suggest(self, step: int) -> Proposer:
+        """Refuse: every picture has its proposals already.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError("not possible with --suggest")
 
     def apply(self, command: TrackerCommand) -> str | None:
         """Refuse a command.

@@ -28,9 +28,10 @@ from live.commands import (
 from live.frames import NS_PER_S, Frame, FrameResult, Prompt
 from live.presets import CATCH_UP, DEFAULT_PRESET, TrackerSettings
 from live.presets import preset as preset_settings
+from live.suggest import MaskGenerator, SuggestRules, model_rules
 from live.tracker_edits import TrackEdits
 from live.tracker_history import PastStep, StepHistory
-from live.tracker_networks import StepRunner
+from live.tracker_networks import StageClock, StepRunner
 from live.tracker_prompts import PromptQueue, check_prompt, points_at_something
 from memory.selection import MAX_RECENT, MAX_RECENT_POINTERS
 
@@ -50,8 +51,18 @@ class Tracker:
                 result = tracker.step(frame)
     """
 
-    def __init__(self, networks: Sam2Networks, settings: TrackerSettings) -> None:
+    def __init__(
+        self,
+        networks: Sam2Networks,
+        settings: TrackerSettings,
+        suggest_rules: SuggestRules | None = None,
+    ) -> None:
         """Take over the networks: `close` closes them.
+
+        Args:
+            networks: Used by the tracker's thread alone.
+            settings: The rules of tracking.
+            suggest_rules: Those of `suggest`; None: the model's own.
 
         Raises:
             ValueError: The settings keep more memories than the model takes.
@@ -59,6 +70,7 @@ class Tracker:
         _check_limits(networks.manifest, settings)
         self._networks = networks
         self._settings = settings
+        self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
         self._runner = StepRunner(networks, settings)
         history = StepHistory(settings.prompt_history)
         self._edits = TrackEdits(self._runner, history, settings.catch_up == CATCH_UP[0])
@@ -224,6 +236,23 @@ class Tracker:
             return None
         logits, predicted_iou = self._runner.preview(past, click)
         return HoverAnswer(request, logits, predicted_iou)
+
+    def suggest(self, step: int) -> MaskGenerator:
+        """Return what finds objects on a kept step's picture; nothing that is tracked changes.
+
+        It is used between steps, and holds what it needs of the step even when that is kept no
+        longer.
+
+        Raises:
+            ValueError: The step is not kept.
+        """
+        self._check_open()
+        past = self._edits.find(step)
+        if past is None:
+            why = "" if self._settings.prompt_history else " (tracker.prompt_history is 0)"
+            raise ValueError(f"that picture is no longer kept{why}")
+        features = self._runner.encode(past, StageClock())
+        return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
 
     def step(self, frame: Frame) -> FrameResult:
         """Process the next frame of the stream.

@@ -104,9 +104,9 @@ class StepRunner:
         """Return the state of an object about which nothing is known."""
         return ObjectTrack(object_id, self._settings, self._networks.manifest)
 
-    def encode(self, past: PastStep, clock: StageClock) -> None:
-        """Encode a step's picture, once."""
-        _Step(self._networks, self._settings, past, clock).features()
+    def encode(self, past: PastStep, clock: StageClock) -> ImageFeatures:
+        """Encode a step's picture, once, and return its features."""
+        return _Step(self._networks, self._settings, past, clock).features()
 
     def run(
         self, past: PastStep, mine: PastObject, track: ObjectTrack, clock: StageClock

@@ -21,8 +21,9 @@ from live.sinks.base import Composite
 from live.status import LiveStatus
 from live.ui_help import draw_help
 from live.ui_status import RED, draw_status, status_parts
+from live.ui_suggest import draw_proposals
 from live.ui_text import AMBER, LINE_PX, PAD_PX, WHITE, fill, shade, text_width, write
-from live.window_input import InputState, Mark
+from live.window_state import InputState, Mark
 
 _BACKGROUND = 24
 _HOVER_TINT = 0.25
@@ -68,6 +69,8 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
     if composite is not None:
         _draw_picture(canvas, composite)
         box = letterbox_of(composite, canvas_wh)
+        if view.state.proposals is not None:
+            draw_proposals(canvas, view.state.proposals, box)
         if view.hover is not None:
             _draw_hover(canvas, view.hover, box)
         for mark in view.state.marks:
@@ -162,7 +165,9 @@ def _draw_banners(canvas: U8, view: View) -> int:
 def _draw_notes(canvas: U8, view: View, row: int) -> None:
     """Write from `row` down what is to be said."""
     hidden_note = "" if view.hidden else _hidden_note(view.composite)
-    for text in (hidden_note, view.note, view.notice, view.state.message):
+    proposals = view.state.proposals
+    found = "" if proposals is None else proposals.note
+    for text in (hidden_note, view.note, found, view.notice, view.state.message):
         if text:
             top = PAD_PX + row
             shade(canvas, (PAD_PX, top), (3 * PAD_PX + text_width(text), top + LINE_PX + PAD_PX))

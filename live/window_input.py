@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,51 +21,18 @@ from live.commands import (
 from live.controls import Controls
 from live.frames import F32, MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
 from live.letterbox import Letterbox, Point
+from live.masks import upsample_logits
 from live.motion import where_it_was
 from live.status import object_name
 from live.window_hover import HoverPointer
 from live.window_keys import Key, key_of
+from live.window_state import InputState, Mark
+from live.window_suggest import Outline, ProposalBoard
 
 MIN_DRAG_PX = 6  # canvas pixels; below it, a shaky click stays a click
 MESSAGE_S = 3.0
 PANIC_GUARD_S = 1.0  # a panic key that is held or hammered must not show the feed again
 _MAX_MARKS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A click on the frozen picture.
-
-    Attributes:
-        object_id: Which object it is for.
-        at: Source pixels.
-        positive: Whether it says "this" or "not this".
-    """
-
-    object_id: int
-    at: Point
-    positive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class InputState:
-    """What the window draws of the user's doing.
-
-    Attributes:
-        object_id: Which object the next click is for.
-        help_visible: Whether the key list is shown.
-        drag: Corners of the rectangle being drawn, in canvas pixels, or None.
-        message: A short note on the last action, or "".
-        frozen: Whether the picture on screen is to stay there.
-        marks: Clicks on the frozen picture.
-    """
-
-    object_id: int = 1
-    help_visible: bool = False
-    drag: tuple[Point, Point] | None = None
-    message: str = ""
-    frozen: bool = False
-    marks: tuple[Mark, ...] = ()
 
 
 class WindowInput:
@@ -112,6 +78,7 @@ class WindowInput:
         self._pressed_motion: F32 | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover = HoverPointer()
+        self._board = ProposalBoard(controls)
         self._message = ""
         self._message_end_s = 0.0
 
@@ -123,7 +90,13 @@ class WindowInput:
         if self._pressed is not None and self._is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
         return InputState(
-            self._object_id, self._help_visible, drag, message, self._frozen, self._marks
+            self._object_id,
+            self._help_visible,
+            drag,
+            message,
+            self._frozen,
+            self._marks,
+            self._board.view,
         )
 
     def set_known_objects(self, object_ids: Collection[int]) -> None:
@@ -163,6 +136,10 @@ class WindowInput:
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
+        proposal = self._proposal_at(start)
+        if proposal is not None and not self._is_drag(start, Point(x, y)):
+            self._take(proposal, self.letterbox.source_wh)
+            return
         first, last = (
             self._meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion)
             for at in (start, Point(x, y))
@@ -176,6 +153,10 @@ class WindowInput:
         """Send a negative point: this is not the object."""
         point = self._points_at(x, y)
         if point is None:
+            return
+        proposal = self._proposal_at(Point(x, y))
+        if proposal is not None and self._board.owner(proposal) is None:
+            self._board.drop(proposal)
             return
         if self._object_id not in self._known | self._awaited:
             self._say(f"{self._name(self._object_id)}: click it with the left button first")
@@ -202,6 +183,13 @@ class WindowInput:
         elif self._send(CycleCandidate(self._clicked, by)):
             size = "larger" if by > 0 else "smaller"
             self._say(f"{self._name(self._clicked)}: {size} candidate")
+
+    def look_for_proposals(self) -> None:
+        """Take over what was found since; call it often."""
+        if self._board.active:
+            self._proposal_at(self._cursor)
+            if self._board.refused:  # why was said
+                self._freeze()
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
@@ -241,7 +229,7 @@ class WindowInput:
             case Key.RESET_ALL:
                 self._remove(None)
             case Key.UNDO:
-                self._tell(UndoPrompt(self._object_id), "take back the last prompt")
+                self._undo()
             case Key.COMMIT:
                 self._tell(CommitMask(self._object_id), "keep the present mask")
             case Key.SMALLER | Key.LARGER:
@@ -258,9 +246,13 @@ class WindowInput:
                 self._panic()
             case Key.FREEZE:
                 self._freeze()
+            case Key.SUGGEST:
+                self._suggest()
 
     def _hover_wanted(self, letterbox: Letterbox, now_s: float) -> bool:
-        return self._pressed is None and self._hover.wanted(letterbox, now_s)
+        if self._pressed is not None or self._board.pointed is not None:
+            return False
+        return self._hover.wanted(letterbox, now_s)
 
     def _points_at(self, x: float, y: float) -> Point | None:
         """Return the source position of a canvas position; None where there is nothing to click."""
@@ -311,10 +303,45 @@ class WindowInput:
         if self._frozen:
             if self._send(PinStep(None)):
                 self._frozen, self._marks = False, ()
+                self._board.end()
         elif self._step is None:
             self._say("no picture to freeze just now")
         elif self._send(PinStep(self._step)):
             self._frozen = True
+
+    def _suggest(self) -> None:
+        """Freeze the picture and ask for proposals on it, or let it go with them."""
+        if not self._frozen or self._board.active:
+            self._freeze()
+        if self._frozen and not self._board.active and self._step is not None:
+            self._board.start(self._step, self._motion)
+
+    def _proposal_at(self, at: Point) -> Outline | None:
+        """Return what is suggested at a canvas position, as of now."""
+        box = self.letterbox
+        if box is None or not self._board.active:
+            return None
+        here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
+        self._board.look(box, here, self._known | self._awaited)
+        return self._board.pointed
+
+    def _take(self, outline: Outline, size_wh: tuple[int, int]) -> None:
+        """Make a proposal the chosen object; the next click is for a free one."""
+        owner, object_id = self._board.owner(outline), self._object_id
+        if owner is not None:
+            self._say(f"this is {self._name(owner)} already")
+            return
+        mask = upsample_logits(outline.proposal.mask_logits, size_wh) > 0
+        prompt = Prompt(object_id=object_id, mask=mask, step=self._pressed_step)
+        if self._send_prompt(prompt, "taken"):
+            self._board.take(outline, object_id)
+            self._choose_new()
+
+    def _undo(self) -> None:
+        """Take back the last prompt: among proposals, of the object that was taken last."""
+        if self._clicked is not None and self._clicked in self._board.owners:
+            self._object_id = self._clicked
+        self._tell(UndoPrompt(self._object_id), "take back the last prompt")
 
     @staticmethod
     def _is_drag(start: Point, end: Point) -> bool:

@@ -29,6 +29,7 @@ class Key(Enum):
     EFFECT = auto()
     PANIC = auto()
     FREEZE = auto()
+    SUGGEST = auto()
 
 
 # OpenCV's Qt windows tell no capital letters, and some builds no Delete: hence k and x.
@@ -50,6 +51,7 @@ _CHARACTERS: Final = {
     "e": Key.EFFECT,
     "p": Key.PANIC,
     " ": Key.FREEZE,
+    "a": Key.SUGGEST,
 }
 
 HELP_LINES: Final = (
@@ -67,6 +69,7 @@ HELP_LINES: Final = (
     ("Shift+r or k", "reset all objects"),
     ("c", "keep the present mask in memory"),
     ("space", "freeze this picture to click in, let it go"),
+    ("a", "suggest objects to click: left takes one, right drops it"),
     ("e", "next effect"),
     ("p", "panic: hide all that leaves, show it again"),
     ("h", "this list"),

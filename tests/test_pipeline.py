@@ -19,6 +19,7 @@ from live.pipeline import PipelinePace, Wiring, run_pipeline
 from live.sinks.base import SinkError
 from live.slot import Closed
 from live.sources.base import CaptureError, SourceInfo
+from live.suggest_job import Proposer
 
 SIZE = (16, 8)
 WAIT_S = 10.0  # for events; a test that waits so long has failed
@@ -84,6 +85,9 @@ class ScriptedTracker:
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         return None
+
+    def suggest(self, step: int) -> Proposer:
+        raise ValueError(f"step {step}: nothing to suggest")
 
     def step(self, given: Frame) -> FrameResult:
         self.before(given)

@@ -15,6 +15,7 @@ from live.frames import Frame, FrameResult
 from live.inference import apply_commands, run_inference
 from live.slot import Slot
 from live.spare_work import MAX_SAVED_S, SHARE, HoverJob, SpareWork
+from live.suggest_job import Proposer
 
 SLICE_S = 0.01
 
@@ -53,6 +54,24 @@ def test_slices_that_hold_up_frames_cost_a_small_share_of_the_time() -> None:
 def test_slices_that_hold_up_nothing_are_free() -> None:
     lost_s, world = spend(10.0, held_up=False)
     assert lost_s > 0.24 * world.now_s  # one after each step but the first
+
+
+def test_what_held_up_nothing_in_the_end_comes_back() -> None:
+    """Slices that a frame waits for, and after each of them time to wait for the next frame."""
+    rates = []
+    for drops in (0, 1):
+        world, dropped = World(), 0
+        spare = SpareWork([world.job], lambda world=world: world.now_s)  # type: ignore[misc]
+        while world.now_s < 100:
+            before = world.slices
+            spare.run_slice(lambda: True)
+            world.now_s += 0.03
+            dropped += drops * (world.slices - before)
+            spare.caught_up(dropped)
+        rates.append(world.slices * SLICE_S / world.now_s)
+    caught_up, behind = rates
+    assert caught_up > 0.24
+    assert behind <= 1.1 * SHARE
 
 
 def test_little_is_saved_up_while_there_is_nothing_to_do() -> None:
@@ -111,6 +130,9 @@ class HoveringTracker:
         if request.step > self.steps:
             return None
         return HoverAnswer(request, np.zeros((4, 4), np.float32), 0.5)
+
+    def suggest(self, step: int) -> Proposer:
+        raise ValueError(f"step {step}: nothing to suggest")
 
     def step(self, given: Frame) -> FrameResult:
         self.log.append("step")

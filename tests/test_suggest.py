@@ -21,12 +21,14 @@ from engines.sam2_graphs import DecoderOutput
 from live.commands import RemoveObject
 from live.config_suggest import SuggestSettings, suggest_rules
 from live.frames import F32, Mask
+from live.presets import PRESETS
 from live.sources.demo_scene import DemoScene
 from live.suggest import NANO_RULES, SAM2_RULES, MaskGenerator, Proposal, SuggestRules
 from live.suggest_run import Suggester, SuggestionsFile, encode_rle
+from live.tracker import Tracker
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli
-from tests.helpers.tracker_networks import frame, square_logits
+from tests.helpers.tracker_networks import Script, click, frame, square_logits
 
 SIZE, WIDTH = 64, 16
 RULES = SuggestRules(4, predicted_iou=0.5, stability=0.9, min_area=0.01, max_area=0.5)
@@ -106,6 +108,30 @@ def test_what_is_kept_is_bounded_and_the_best() -> None:
     assert len(propose(answer)) == 16
     kept = propose(answer, replace(RULES, max_proposals=3))
     assert [p.predicted_iou for p in kept] == pytest.approx([0.75, 0.74, 0.73])
+
+
+def test_the_trackers_own_generator_on_a_kept_step() -> None:
+    """It changes nothing that is tracked, and outlives the step."""
+    rules = SuggestRules(3, predicted_iou=0.5, stability=0.5, min_area=0.001)
+    answers = []
+    for asks in (False, True):
+        with fake_networks(decoder=Script().decode) as networks:
+            tracker = Tracker(networks, PRESETS["default"], rules)
+            tracker.prompt(click(250, 150))
+            tracker.step(frame(0))
+            generator = tracker.suggest(0) if asks else None
+            for index in range(1, 40):
+                result = tracker.step(frame(index))
+                if generator is not None:
+                    next(generator, None)
+            answers.append(result.objects[0].mask_logits)
+            if generator is not None:
+                assert len(generator.proposals) == 1
+                with pytest.raises(ValueError, match="no longer kept"):
+                    tracker.suggest(0)
+    assert answers[0] is not None
+    assert answers[1] is not None
+    np.testing.assert_array_equal(answers[0], answers[1])
 
 
 def test_rules_are_the_models_own_where_nothing_is_set() -> None:

@@ -14,7 +14,8 @@ from live.sinks.base import Composite, SinkError
 from live.sinks.display import ALTERNATIVES, prepare_display
 from live.sources.base import SourceInfo
 from live.ui import View, draw_canvas, letterbox_of
-from live.window_input import InputState, WindowInput
+from live.window_input import WindowInput
+from live.window_state import InputState
 
 _EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need no more
 _DRAW_EVERY_S = 1 / 62  # a display shows no more
@@ -106,6 +107,7 @@ class PreviewWindow:
             return
         status = self._controls.status
         self._input.set_hidden(status is not None and status.hidden)
+        self._input.look_for_proposals()
         self._input.hover()
         if now_s - self._drawn_s >= _DRAW_EVERY_S:
             view = self._view(self._input, self._controls, note, now_s)

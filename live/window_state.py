@@ -1,0 +1,46 @@
+"""What the window draws of the user's doing: plain values, made anew for each look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from live.letterbox import Point
+from live.window_suggest import ProposalView
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A click on the frozen picture.
+
+    Attributes:
+        object_id: Which object it is for.
+        at: Source pixels.
+        positive: Whether it says "this" or "not this".
+    """
+
+    object_id: int
+    at: Point
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InputState:
+    """What the window draws of the user's doing.
+
+    Attributes:
+        object_id: Which object the next click is for.
+        help_visible: Whether the key list is shown.
+        drag: Corners of the rectangle being drawn, in canvas pixels, or None.
+        message: A short note on the last action, or "".
+        frozen: Whether the picture on screen is to stay there.
+        marks: Clicks on the frozen picture.
+        proposals: Objects that are suggested on it; None: the user asked for none.
+    """
+
+    object_id: int = 1
+    help_visible: bool = False
+    drag: tuple[Point, Point] | None = None
+    message: str = ""
+    frozen: bool = False
+    marks: tuple[Mark, ...] = ()
+    proposals: ProposalView | None = None
