@@ -286,15 +286,14 @@ def is_last(item: Composite) -> bool:
 
 def test_a_key_takes_no_picture_from_a_file_that_is_slow() -> None:
     """What is sent again is not for files: it must not take the place of what they still lack."""
-    with running(0.0) as (wiring, file, camera, _):
-        with file.changed:  # holds the file's thread up
-            for index in range(3):
-                wiring.results.put(result(index))
-                camera.await_count(index + 1)
-            wiring.controls.send(HideFeed(on=True))
-            camera.await_count(4)
-            # lets go while it waits
-            assert file.changed.wait_for(lambda: bool(file.got) and is_last(file.got[-1]), WAIT_S)
+    with running(0.0) as (wiring, file, camera, _), file.changed:  # holds the file's thread up
+        for index in range(3):
+            wiring.results.put(result(index))
+            camera.await_count(index + 1)
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(4)
+        # lets go while it waits
+        assert file.changed.wait_for(lambda: bool(file.got) and is_last(file.got[-1]), WAIT_S)
     assert not any(item.repeats for item in file.got)
     assert camera.got[-1].repeats
 
