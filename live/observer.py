@@ -59,7 +59,7 @@ class ObservedSink:
         """Put into the sink; raises what it raises."""
         with Stopwatch(self._metrics, self._sink.name):
             self._sink.put(composite)
-        if composite.stand_in_time_ns is None:
+        if composite.stand_in_time_ns is None and not composite.repeats:
             passed_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
             self._metrics.record(f"{TOTAL} {self._sink.name}", passed_ns / NS_PER_MS)
 

@@ -178,16 +178,26 @@ def open_outputs(
         ),
     )
     opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
+    compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
-    policy = FeedPolicy(
-        _fallback(settings.output.on_lost), _fallback(settings.output.on_idle), age_ms
-    )
-    borders = BorderOptions(settings.effect.smoothing, settings.effect.refine)
-    compositor = Compositor(plan.effect, policy, plan.own_effects, borders)
     delay = _delay(plan, run.wiring.pace, info)
     render = RenderOptions(info.live, age_ms, delay, profiles, run.records)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
+
+
+def make_compositor(plan: Plan) -> Compositor:
+    """Return the compositor; pictures that do not follow from another lend each other no mask."""
+    settings = plan.settings
+    follows = not settings.source.independent
+    policy = FeedPolicy(
+        _fallback(settings.output.on_lost),
+        _fallback(settings.output.on_idle),
+        settings.pipeline.max_mask_age_ms if follows else 0.0,
+    )
+    smoothing = settings.effect.smoothing if follows else 0.0
+    borders = BorderOptions(smoothing, settings.effect.refine)
+    return Compositor(plan.effect, policy, plan.own_effects, borders)
 
 
 def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:

@@ -22,6 +22,7 @@ from live.sinks.worker import SinkWorker
 from live.slot import Closed
 from live.status_meter import FeedStatus, StatusMeter
 
+_FILE_SINKS = ("video", "masks")  # they have every frame once
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
 
 
@@ -221,6 +222,8 @@ class RenderLoop:
     def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
         """Hand a picture to sinks; the window stays awake while a sink has no room."""
         for worker in workers:
+            if composite.repeats and worker.kind in _FILE_SINKS:
+                continue  # it would only push a picture out that still waits to be written
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
                 self._refresh_window()
 

@@ -95,6 +95,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         problems.append(str(error))
     problems += _metrics_problems(request, path)
     problems += _background_problems(request, settings.effect.replace)
+    if request.smooth and settings.source.independent:
+        problems.append("--smooth: with source.independent no picture follows from another")
     problems += parse_bindings(settings.hotkeys.keys)[1]
     if request.suggest is not None:
         problems += suggest_problems(request.outputs, request.prompts)

@@ -266,8 +266,7 @@ def test_the_panic_key_does_not_wait_without_signal_either() -> None:
         file.await_count(2)
         wiring.controls.send(HideFeed(on=True))
         camera.await_count(1)
-    assert [item.stand_in_time_ns is None for item in file.got] == [True, False, False]
-    assert [item.repeats for item in file.got] == [False, False, True]
+    assert [item.stand_in_time_ns is None for item in file.got] == [True, False]
     assert [item.hidden for item in camera.got] == [True]
 
 
@@ -279,6 +278,24 @@ def test_the_panic_key_does_not_wait_at_the_end_of_the_source_either() -> None:
         wiring.controls.send(HideFeed(on=True))
         camera.await_count(1)
     assert [item.hidden for item in camera.got] == [True]
+
+
+def is_last(item: Composite) -> bool:
+    return item.result.frame.index == 2 and not item.repeats
+
+
+def test_a_key_takes_no_picture_from_a_file_that_is_slow() -> None:
+    """What is sent again is not for files: it must not take the place of what they still lack."""
+    with running(0.0) as (wiring, file, camera, _), file.changed:  # holds the file's thread up
+        for index in range(3):
+            wiring.results.put(result(index))
+            camera.await_count(index + 1)
+        wiring.controls.send(HideFeed(on=True))
+        camera.await_count(4)
+        # lets go while it waits
+        assert file.changed.wait_for(lambda: bool(file.got) and is_last(file.got[-1]), WAIT_S)
+    assert not any(item.repeats for item in file.got)
+    assert camera.got[-1].repeats
 
 
 def test_at_the_end_of_the_source_everything_still_leaves() -> None:

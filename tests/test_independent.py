@@ -12,10 +12,14 @@ import pytest
 from bench.datasets import read_object_ids
 from live.frames import Prompt
 from live.independent import IndependentPictures
+from live.opening import make_compositor
 from live.presets import preset
+from live.request import Request, plan_request
 from live.sources.demo_scene import DemoScene
 from live.tracker import Tracker
+from run_live import main
 from tests.conftest import CliResult, RunCli
+from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
 from tests.helpers.tracker_networks import click, frame, sensitive_networks
 
 SIZE_WH = (427, 240)
@@ -54,6 +58,27 @@ def test_each_answer_is_that_of_a_run_on_the_picture_alone() -> None:
             assert (got.predicted_iou, got.state) == (want.predicted_iou, want.state)
     assert batch.pending_prompts == 0
     batch.close()
+
+
+def test_no_picture_is_shown_with_the_mask_of_another() -> None:
+    """Neither held nor smoothed: composed after others as composed alone."""
+    chosen = ["source.independent=true", "output.on_lost=hold", "effect.smoothing=0.9"]
+    plan = plan_request(Request(effect="blur", overrides=tuple(chosen)), None)
+    after = make_compositor(plan)
+    masks = (disc_logits(64, 32, 32, 14), disc_logits(64, 32, 32, 14.4), None)
+    for index, logits in enumerate(masks):
+        one = result_of(textured((320, 180), index), (tracked(1, logits),), index, index * 33 * MS)
+        composite, alone = after.compose(one), make_compositor(plan).compose(one)
+        assert composite.hidden == (logits is None)
+        np.testing.assert_array_equal(composite.feed_bgr, alone.feed_bgr)
+
+
+def test_masks_are_not_carried_between_pictures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--source", "x", "--smooth", *INDEPENDENT]) == 2
+    line = capsys.readouterr().err
+    assert "--smooth: with source.independent no picture follows from another" in line
 
 
 def test_a_picture_that_is_only_told_where_the_object_is_not() -> None:

@@ -8,16 +8,21 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
+from live.compositor import compose, no_signal
+from live.effects import Effect
 from live.frames import Frame, FrameResult, ObjectResult, ObjectState
-from live.metrics import WINDOW, Metrics, MetricsWriter, Stopwatch, peak_rss_mb
+from live.metrics import TOTAL, WINDOW, Metrics, MetricsWriter, Stopwatch, peak_rss_mb
+from live.observer import ObservedSink
 from live.progress import Progress
 from live.sinks.base import SinkError
+from live.sinks.null import NullSink
 from live.slot import Slot
 from live.summary import format_summary
 
@@ -240,3 +245,14 @@ def test_progress_bar_on_a_terminal_without_a_size(repo_root: Path) -> None:
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+def test_a_repeated_picture_is_not_late() -> None:
+    """It is sent again because of a command, however long ago its frame was grabbed."""
+    metrics = Metrics()
+    sink = ObservedSink(NullSink(), metrics)
+    made = compose(result(0, 0), Effect())
+    sink.put(made)
+    sink.put(replace(made, repeats=True))
+    sink.put(no_signal(made, 5))
+    assert metrics.snapshot().stages[f"{TOTAL} {sink.name}"].count == 1
