@@ -38,6 +38,13 @@ PROMPTS = ("--prompt", CARD, "--prompt", f"{BALL} frame=3")
 SMALL = ("--source", "demo", "--set", f"source.demo_size={list(SIZE_WH)}")
 SHORT = (*SMALL, "--set", "source.demo_frames=8")
 TIMEOUT_S = 120.0
+OUTSIDE = json.dumps(
+    {
+        "type": "Prompt",
+        "points_xy_px": {"dtype": "float32", "shape": [1, 2], "values": [75, 750]},
+        "labels": {"dtype": "int32", "shape": [1], "values": [1]},
+    }
+)
 
 
 @pytest.fixture(autouse=True)
@@ -355,6 +362,9 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("steps.jsonl", '{"step": 0, "frame": -1, "time_ns": 0}\n', "frame: -1"),
         ("commands.jsonl", '{"step": 0}\n', "a command: expected an object"),
         ("commands.jsonl", '{"step": 0, "command": {"type": "Fly"}}\n', "command Fly"),
+        ("commands.jsonl", f'{{"step": 0, "command": {OUTSIDE}}}\n', "point 75,750 lies outside"),
+        ("commands.jsonl", 100_000 * "[" + "\n", "commands.jsonl, line 1: not valid JSON"),
+        ("recording.json", 100_000 * "[", "recording.json: not valid JSON"),
     ],
 )
 def test_damaged_recordings_are_one_line(

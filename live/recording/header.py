@@ -97,7 +97,7 @@ def read_header(folder: Path) -> Header:
     text = (folder / HEADER_FILE).read_text(encoding="utf-8")
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{HEADER_FILE}: not valid JSON") from error
     if not isinstance(row, dict) or row.pop("format", None) != FORMAT:
         raise ValueError(f"{HEADER_FILE}: expected a recording of format {FORMAT}")

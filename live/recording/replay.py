@@ -29,6 +29,7 @@ from live.recording.values import Arrays, decode_command
 from live.request import Request
 from live.sources import SourceOptions, VideoSource, open_source
 from live.sources.base import CaptureError
+from live.tracker_prompts import check_prompt
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,9 @@ class Recording:
             arrays = Arrays(folder)
             prompts = tuple(_prompt(decode_command(row, arrays)) for row in header.prompts)
             commands = tuple(_read_commands(folder, arrays, steps))
+            for item in (*prompts, *(scripted.command for scripted in commands)):
+                if isinstance(item, Prompt):
+                    check_prompt(item, header.source.size_wh)
         except (ValueError, OverflowError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CaptureError(
@@ -200,7 +204,7 @@ def header_version(folder: Path) -> str:
     try:
         row = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
         return str(row["version"])
-    except (ValueError, OSError, KeyError, TypeError):
+    except (ValueError, OSError, KeyError, TypeError, RecursionError):
         return "unknown"
 
 
