@@ -303,6 +303,19 @@ def test_a_changed_moved_or_missing_source(
     assert "nor can nowhere" in errors(capsys)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("manifest_sha256", 5), ("model", ""), ("pictures_dropped", "x")]
+)
+def test_a_header_with_a_wrong_value_is_one_line(
+    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_step(tmp_path / "r")
+    path = tmp_path / "r" / "recording.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert main(["--replay", "r", "--output", "none"]) == 3
+    assert "recording.json: damaged" in errors(capsys)
+
+
 def test_a_changed_model_and_version_are_said(
     tmp_path: Path, nano_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,8 +120,10 @@ def read_header(folder: Path) -> Header:
 def _check(header: Header) -> None:
     source = header.source
     texts = (header.version, header.model, header.preset, header.effect, header.backend)
+    texts += (header.manifest_sha256, header.pace, source.name, source.kind)
     fine = (
-        all(isinstance(text, str) for text in (*texts, source.name, source.kind, header.pace))
+        all(isinstance(text, str) and text for text in texts)
+        and isinstance(header.pictures_dropped, int)
         and isinstance(header.settings, dict)
         and all(isinstance(prompt, dict) for prompt in header.prompts)
         and isinstance(source.fps, int | float)
