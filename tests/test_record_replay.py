@@ -343,6 +343,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([*demo, "--record", "r"]) == 0
     replay = ["--replay", "r", "--output", "none"]
     (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
     cases: list[tuple[list[str], int, str]] = [
         ([*demo, "--record", "r"], 5, "holds "),
         ([*demo, "--record", "file"], 5, "--record file: cannot be written: File exists"),
@@ -355,6 +356,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([*replay, "--record", "s"], 2, "--record: not with --replay r"),
         ([*replay, "--set", "source.fps=3"], 2, "--set source.fps=3: not with --replay r"),
         ([*replay, "--source", "file"], 2, "--source file: not with --replay r"),
+        ([*replay, "--model", "empty"], 4, "model empty: manifest.json cannot be read"),
         ([*replay, "--pace", "fast"], 2, "expected live | all | recorded"),
         (["--replay", "none", "--output", "none"], 3, "--replay none: no recording.json there"),
     ]

@@ -8,6 +8,7 @@ from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.base import EngineError
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
 from live.commands import SetEffect
@@ -117,9 +118,15 @@ class Recording:
             version: Of this program.
 
         Raises:
-            EngineError: There is no such model.
+            EngineError: There is no such model, or it is damaged.
         """
-        now = file_sha256(find_model(model) / MANIFEST_NAME)
+        try:
+            now = file_sha256(find_model(model) / MANIFEST_NAME)
+        except OSError as error:
+            raise EngineError(
+                f"model {model}: {MANIFEST_NAME} cannot be read: {error.strerror}; expected a "
+                "whole model folder"
+            ) from error
         if model == self.header.model and now != self.header.manifest_sha256:
             _log.warning(
                 "replay: model %s is not the recorded one (manifest %s..., recorded %s...): the "
