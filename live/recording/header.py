@@ -120,9 +120,9 @@ def read_header(folder: Path) -> Header:
 def _check(header: Header) -> None:
     source = header.source
     texts = (header.version, header.model, header.preset, header.effect, header.backend)
-    texts += (header.manifest_sha256, header.pace, source.name, source.kind)
+    more = (header.manifest_sha256, header.pace, source.name, source.kind)
     fine = (
-        all(isinstance(text, str) and text for text in texts)
+        all(isinstance(text, str) and text for text in (*texts, *more))
         and isinstance(header.pictures_dropped, int)
         and isinstance(header.settings, dict)
         and all(isinstance(prompt, dict) for prompt in header.prompts)
