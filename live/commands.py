@@ -71,7 +71,7 @@ class HideFeed:
 
 @dataclass(frozen=True, slots=True)
 class SaveProfile:
-    """Save a profile of the newest picture; it changes nothing of the run, so it is not noted.
+    """Save a profile of the newest picture; it changes nothing of the run, so it is not recorded.
 
     Attributes:
         name: A profile's name or folder, as after `--profile`.

@@ -16,7 +16,6 @@ from live.controls import Controls
 
 OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
 _FULL: Final = "too many commands are waiting: this one was not taken; try again"
-_REFUSED: Final = "refused: "
 _LATER: Final = "taken; it waits for the next picture"
 
 
@@ -105,13 +104,9 @@ class CommandDesk:
         reasons = [one.reason for one in sent if one.reason is not None]
         if reasons:
             return Answer(False, "; ".join(reasons))
-        said = self._said_since(started_s)
         if not all(one.done for one in sent):
-            # not every part of a run notes what it does; then the newest notice is about this
-            if said.startswith(_REFUSED):
-                return Answer(False, said.removeprefix(_REFUSED))
-            return Answer(True, said or _LATER)
-        return Answer(True, said)
+            return Answer(True, _LATER)  # what was said meanwhile is about something else
+        return Answer(True, self._said_since(started_s))
 
     def _is_over(self) -> bool:
         return self._closed or all(one.done for one in self._sent)

@@ -66,10 +66,8 @@ class FeedControl:
             self._controls.refused(command, str(error))
             return False
         self._controls.say(text)
-        if isinstance(command, SaveProfile):  # nothing to see, and a replay need not save again
-            return False
         self._controls.applied(command, step)
-        return True
+        return not isinstance(command, SaveProfile)  # nothing of it is to be seen
 
     def _apply(self, command: FeedCommand) -> str:
         match command:

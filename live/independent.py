@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, Protocol
 
-from live.commands import HoverAnswer, HoverRequest, TrackerCommand
+from live.commands import HoverAnswer, HoverRequest, RemoveObject, TrackerCommand
 from live.config import ConfigError
 from live.frames import Frame, FrameResult, Prompt
 from live.inference import Stepper
@@ -37,6 +37,7 @@ class IndependentPictures:
         """Take over the tracker: `close` closes it."""
         self._tracker = tracker
         self._waiting: dict[int, list[Prompt]] = {}
+        self._answered = -1  # index of the newest picture
 
     @property
     def next_step(self) -> int:
@@ -52,11 +53,17 @@ class IndependentPictures:
         """Keep a prompt for its picture; without a frame index, for the next one.
 
         Raises:
-            ValueError: It only says where the object is not, or too many wait.
+            ValueError: It only says where the object is not, its picture was answered already,
+                or too many wait.
         """
         check_prompt(prompt, None)
         if prompt.frame_index is None:
             return self._tracker.prompt(prompt)
+        if prompt.frame_index <= self._answered:
+            raise ValueError(
+                f"object {prompt.object_id}, frame {prompt.frame_index}: that picture was answered "
+                f"already; expected a frame after {self._answered}"
+            )
         same = [
             other
             for other in self._waiting.get(prompt.frame_index, [])
@@ -97,7 +104,14 @@ class IndependentPictures:
                 "with source.independent a picture is forgotten once it is answered: give its "
                 'prompt with --prompt "... frame=N"'
             )
-        return self._tracker.apply(command)
+        match command:
+            case Prompt():
+                return self.prompt(command)
+            case RemoveObject(object_id):
+                self.remove(object_id)
+                return None
+            case _:
+                return self._tracker.apply(command)
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return None: the pictures before are forgotten."""
@@ -118,6 +132,7 @@ class IndependentPictures:
             ValueError: A prompt does not fit the picture.
             EngineError: A network failed.
         """
+        self._answered = frame.index
         for prompt in self._waiting.pop(frame.index, ()):
             self._tracker.prompt(replace(prompt, frame_index=None))
         result = self._tracker.step(frame)

@@ -141,6 +141,6 @@ def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> Non
         log.warning("refused: %s", error)
         controls.refused(command, str(error))
         return
-    controls.applied(command, tracker.next_step)
     if notice is not None:
-        controls.say(notice)
+        controls.say(notice)  # first: whoever waits for the command reads it once it took effect
+    controls.applied(command, tracker.next_step)

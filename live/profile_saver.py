@@ -36,13 +36,20 @@ class ProfileSaver:
         ):
             self._fullest = self._newest
 
-    def save(self, name: str) -> str:
+    def save(self, name: str, effect: str | None = None) -> str:
         """Save a profile of the newest picture and return what to tell the user.
+
+        Args:
+            name: Of the profile.
+            effect: In force now; None: that of the newest picture.
 
         Raises:
             ProfileError: No object is visible, or the profile cannot be written.
         """
-        return self._save(name, self._newest)
+        newest = self._newest
+        if newest is not None and effect is not None:
+            newest = (newest[0], effect)
+        return self._save(name, newest)
 
     def finish(self) -> str | None:
         """Save the profile that was asked for at the end; return what to tell the user.

@@ -76,7 +76,7 @@ class RenderLoop:
             wiring.controls,
             compositor,
             build_effect,
-            None if options.profiles is None else options.profiles.save,
+            None if options.profiles is None else self._save_profile,
         )
         self._workers = outputs.workers
         self._window = outputs.window
@@ -151,6 +151,12 @@ class RenderLoop:
         if self._wiring.carrier is not None:
             self._count_carried(result)
         self._present(composite)
+
+    def _save_profile(self, name: str) -> str:
+        """Save a profile with the effect in force, which the newest picture may not have yet."""
+        if self._options.profiles is None:
+            raise ValueError(f"profile {name}: this run cannot save profiles")
+        return self._options.profiles.save(name, self._compositor.effect.name)
 
     def _count_carried(self, result: FrameResult) -> None:
         self._metrics.count("shown frames")

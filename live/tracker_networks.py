@@ -7,7 +7,7 @@ would have given in time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -140,11 +140,12 @@ class StepRunner:
             and known.object_id == click.object_id
             and known.before is mine.before
         ):
+            step.learn(mine.prompts, track)
             ground = step.ground(track)
             # the features of an attention live until its next run only
             kept = _Ground(ground.pix_feat.copy(), ground.mask_input, ground.steps)
             known = self._previewed = _Previewed(past, click.object_id, mine.before, kept)
-        prompt = merge_prompts((*mine.prompts, click))
+        prompt = merge_prompts((*_of_the_picture(mine.prompts), click))
         answer = step.decode_points(track, prompt, known.ground).answer
         return answer.low_res_mask, answer.predicted_iou
 
@@ -180,10 +181,9 @@ class _Step:
         """See `StepRunner.run`."""
         past, settings = self.past, self.settings
         track.begin(past.dt_s)
-        prompt = merge_prompts(mine.prompts) if mine.prompts else None
-        if prompt is not None and prompt.reference_bgr is not None:
-            self._remember_reference(track, prompt)
-            prompt = None
+        self.learn(mine.prompts, track)
+        given = _of_the_picture(mine.prompts)
+        prompt = merge_prompts(given) if given else None
         conditioning = prompt is not None and (
             settings.corrections_condition or not track.remembers
         )
@@ -206,6 +206,15 @@ class _Step:
             elif track.remembers:
                 track.bank.add_pointer(past.step, answer.obj_ptr)
         return track.finish(answer, past.dt_s, past.size_wh, admitted, outcome.memory_steps)
+
+    def learn(self, prompts: Sequence[Prompt], track: ObjectTrack) -> None:
+        """Learn the object from another picture, where one was given: the last one counts.
+
+        What was also said about this step's own picture is answered with that memory.
+        """
+        references = [prompt for prompt in prompts if prompt.reference_bgr is not None]
+        if references:
+            self._remember_reference(track, references[-1])
 
     def ground(self, track: ObjectTrack) -> _Ground:
         """Return what clicks are decoded on: bare features for an object's first prompt, else the
@@ -298,3 +307,8 @@ class _Step:
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
             )
             track.remember(self.past.step, answer, memory, conditioning)
+
+
+def _of_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts for a step's own picture, without masks of other ones."""
+    return [prompt for prompt in prompts if prompt.reference_bgr is None]

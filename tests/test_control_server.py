@@ -92,16 +92,13 @@ def test_a_command_that_no_picture_follows_is_taken_all_the_same(
     assert controls.tracker.get_nowait() == RemoveObject(1)
 
 
-def test_an_outcome_that_is_only_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some parts of a run tell the user, but not by which command."""
+def test_what_is_said_about_something_else_is_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window's click is refused while a command of `ctl` waits for its picture."""
     monkeypatch.setattr(control_desk, "OUTCOME_S", 0.3)
     controls = Controls(4)
-    controls.say("refused: something long ago")
-    take: Callable[[Command], None] = lambda c: controls.say(f"refused: {type(c).__name__}")  # noqa: E731
-    with running(controls):
-        assert ask("undo")["ok"] is True, "an old notice is about something else"
-        with taking(controls, take):
-            assert ask("undo") == {"ok": False, "text": "UndoPrompt"}
+    take: Callable[[Command], None] = lambda c: controls.refused(RemoveObject(7), "a click")  # noqa: E731
+    with running(controls), taking(controls, take):
+        assert ask("undo") == {"ok": True, "text": "taken; it waits for the next picture"}
 
 
 def test_a_full_queue_is_said() -> None:

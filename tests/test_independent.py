@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bench.datasets import read_object_ids
+from live.commands import RemoveObject
 from live.frames import Prompt
 from live.independent import IndependentPictures
 from live.opening import make_compositor
@@ -90,6 +91,24 @@ def test_a_picture_that_is_only_told_where_the_object_is_not() -> None:
     batch.prompt(click(9, 9, label=0, at=0))
     batch.remove(1)
     assert batch.pending_prompts == 0
+    batch.close()
+
+
+def test_commands_for_a_picture_to_come() -> None:
+    """A prompt with a frame waits for it, also when it comes while running; so does a removal."""
+    images = pictures(4)
+    batch = IndependentPictures(tracker())
+    batch.step(frame(0, images[0]))
+    assert batch.apply(click(100, 100, at=2)) is None
+    assert batch.apply(click(300, 200, object_id=4, at=3)) is None
+    assert batch.pending_prompts == 2
+    assert batch.step(frame(1, images[1])).objects == ()
+    assert [found.object_id for found in batch.step(frame(2, images[2])).objects] == [1]
+    with pytest.raises(ValueError, match="object 1, frame 2: that picture was answered already"):
+        batch.apply(click(9, 9, at=2))
+    assert batch.apply(RemoveObject(4)) is None
+    assert batch.pending_prompts == 0
+    assert batch.step(frame(3, images[3])).objects == ()
     batch.close()
 
 

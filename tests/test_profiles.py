@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from bench.datasets import read_object_ids
-from live.commands import SaveProfile
+from live.commands import SaveProfile, SetEffect
 from live.compositor import Compositor
 from live.config import ConfigError
 from live.effects import Effect
@@ -181,7 +181,7 @@ def test_a_file_is_remembered_with_its_whole_path(
     assert (profile.source, profile.model) == (str(tmp_path / "clip.mp4"), "nano")
 
 
-def test_the_command_saves_while_running_and_is_not_noted() -> None:
+def test_the_command_saves_while_running() -> None:
     """Through the real render loop; what cannot be saved is said."""
     wiring = Wiring.build("live", command_queue=4)
     noted: list[object] = []
@@ -201,12 +201,16 @@ def test_the_command_saves_while_running_and_is_not_noted() -> None:
             wiring.controls.send(SaveProfile("cat"))
             wiring.stop.wait(0.02)
         await_notice(wiring, "profile cat saved in")
+        wiring.controls.send(SetEffect("blur"))
+        wiring.controls.send(SaveProfile("dog"))  # before another picture comes
+        await_notice(wiring, "profile dog saved in")
     finally:
         wiring.stop.set()
         thread.join(WAIT_S)
         loop.close(False, time.monotonic() + WAIT_S)
     assert load_profile("cat").effect == "dim"
-    assert noted == []
+    assert load_profile("dog").effect == "blur"
+    assert noted[-2:] == [SetEffect("blur"), SaveProfile("dog")]  # `ctl` waits for that
 
 
 def await_notice(wiring: Wiring, start: str) -> None:

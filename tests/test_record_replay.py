@@ -38,6 +38,13 @@ PROMPTS = ("--prompt", CARD, "--prompt", f"{BALL} frame=3")
 SMALL = ("--source", "demo", "--set", f"source.demo_size={list(SIZE_WH)}")
 SHORT = (*SMALL, "--set", "source.demo_frames=8")
 TIMEOUT_S = 120.0
+OUTSIDE = json.dumps(
+    {
+        "type": "Prompt",
+        "points_xy_px": {"dtype": "float32", "shape": [1, 2], "values": [75, 750]},
+        "labels": {"dtype": "int32", "shape": [1], "values": [1]},
+    }
+)
 
 
 @pytest.fixture(autouse=True)
@@ -296,6 +303,19 @@ def test_a_changed_moved_or_missing_source(
     assert "nor can nowhere" in errors(capsys)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("manifest_sha256", 5), ("model", ""), ("pictures_dropped", "x")]
+)
+def test_a_header_with_a_wrong_value_is_one_line(
+    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one_step(tmp_path / "r")
+    path = tmp_path / "r" / "recording.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    assert main(["--replay", "r", "--output", "none"]) == 3
+    assert "recording.json: damaged" in errors(capsys)
+
+
 def test_a_changed_model_and_version_are_said(
     tmp_path: Path, nano_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -323,6 +343,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main([*demo, "--record", "r"]) == 0
     replay = ["--replay", "r", "--output", "none"]
     (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
     cases: list[tuple[list[str], int, str]] = [
         ([*demo, "--record", "r"], 5, "holds "),
         ([*demo, "--record", "file"], 5, "--record file: cannot be written: File exists"),
@@ -335,6 +356,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ([*replay, "--record", "s"], 2, "--record: not with --replay r"),
         ([*replay, "--set", "source.fps=3"], 2, "--set source.fps=3: not with --replay r"),
         ([*replay, "--source", "file"], 2, "--source file: not with --replay r"),
+        ([*replay, "--model", "empty"], 4, "model empty: manifest.json cannot be read"),
         ([*replay, "--pace", "fast"], 2, "expected live | all | recorded"),
         (["--replay", "none", "--output", "none"], 3, "--replay none: no recording.json there"),
     ]
@@ -355,6 +377,9 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         ("steps.jsonl", '{"step": 0, "frame": -1, "time_ns": 0}\n', "frame: -1"),
         ("commands.jsonl", '{"step": 0}\n', "a command: expected an object"),
         ("commands.jsonl", '{"step": 0, "command": {"type": "Fly"}}\n', "command Fly"),
+        ("commands.jsonl", f'{{"step": 0, "command": {OUTSIDE}}}\n', "point 75,750 lies outside"),
+        ("commands.jsonl", 100_000 * "[" + "\n", "commands.jsonl, line 1: not valid JSON"),
+        ("recording.json", 100_000 * "[", "recording.json: not valid JSON"),
     ],
 )
 def test_damaged_recordings_are_one_line(

@@ -15,6 +15,7 @@ from live.commands import (
     HideFeed,
     PinStep,
     RemoveObject,
+    SaveProfile,
     SetEffect,
     TrackerCommand,
 )
@@ -123,6 +124,14 @@ def test_without_room_frames_are_dropped_before_they_are_tracked(
     rows = json_rows(tmp_path / "pictures.jsonl")
     assert [row["frame"] for row in rows] == [f.index for f in passed]
     assert caplog.text.count("does not keep up") == 1
+
+
+def test_the_saving_of_a_profile_is_not_recorded(tmp_path: Path) -> None:
+    with Recorder(tmp_path, header(), None) as recorder:
+        recorder.command(SaveProfile("cat"), 0)
+        recorder.command(RemoveObject(1), 0)
+    (row,) = json_rows(tmp_path / "commands.jsonl")
+    assert row["command"]["type"] == "RemoveObject"
 
 
 def test_a_failed_recording_ends_the_run_with_one_error(

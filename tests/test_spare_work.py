@@ -189,8 +189,16 @@ def test_only_the_newest_hover_is_answered() -> None:
 
 
 def test_what_a_command_did_is_said() -> None:
+    """And before it counts as done: `ctl`, which waits for that, answers with what was said."""
     controls, tracker = Controls(4), HoveringTracker()
+    said_by_then: list[str] = []
+    controls.watch(
+        lambda command, step: said_by_then.append(
+            "" if controls.notice is None else controls.notice.text
+        )
+    )
     controls.send(UndoPrompt())
     apply_commands(controls, tracker)
     assert controls.notice is not None
     assert controls.notice.text == "step 0: done"
+    assert said_by_then == ["step 0: done"]

@@ -17,7 +17,7 @@ from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.commands import CycleCandidate, HoverRequest
-from live.frames import NS_PER_S, U8, Frame, FrameResult, Mask
+from live.frames import NS_PER_S, U8, Frame, FrameResult, Mask, Prompt
 from live.masks import upsample_logits
 from live.presets import TrackerSettings, preset
 from live.tracker import Tracker
@@ -112,6 +112,31 @@ def test_a_late_correction_keeps_the_object_and_its_id(
     assert [answer.object_id for answer in result.objects] == [7]
     assert SEEN in result.objects[0].memory_steps
     assert iou(result, truth(now)) > 0.7
+
+
+def test_a_click_where_an_object_came_from_another_picture_adds_to_it(
+    networks: Sam2Networks,
+) -> None:
+    """A profile's object, corrected on the first picture: what it was learnt from still counts."""
+    learnt = Prompt(object_id=7, mask=truth(1), reference_bgr=PICTURES[1])
+    wall = replace(click(20, 20, 0, object_id=7), step=0)
+    hovered = HoverRequest(7, 0, *map(float, place(0)))
+    tracker = Tracker(networks, settings_of("retrack"))
+    tracker.prompt(learnt)
+    assert iou(tracker.step(frame(0)), truth(0)) > 0.7
+    tracker.prompt(wall)
+    assert iou(tracker.step(frame(1)), truth(1)) > 0.7
+    answer = tracker.hover(hovered)
+    assert answer is not None
+    shown = upsample_logits(answer.mask_logits, SIZE_WH) > 0
+    assert (shown & truth(0)).sum() > 0.7 * (shown | truth(0)).sum()
+    in_time = Tracker(networks, settings_of("retrack"))
+    in_time.prompt(learnt)
+    in_time.prompt(replace(wall, step=None))
+    in_time.step(frame(0))
+    in_time.step(frame(1))
+    (late,), (early,) = tracker.step(frame(2)).objects, in_time.step(frame(2)).objects
+    assert np.array_equal(late.mask_logits, early.mask_logits)  # type: ignore[arg-type]
 
 
 def test_hovering_shows_the_ball_where_it_was_seen(networks: Sam2Networks) -> None:

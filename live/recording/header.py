@@ -97,7 +97,7 @@ def read_header(folder: Path) -> Header:
     text = (folder / HEADER_FILE).read_text(encoding="utf-8")
     try:
         row = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{HEADER_FILE}: not valid JSON") from error
     if not isinstance(row, dict) or row.pop("format", None) != FORMAT:
         raise ValueError(f"{HEADER_FILE}: expected a recording of format {FORMAT}")
@@ -120,8 +120,10 @@ def read_header(folder: Path) -> Header:
 def _check(header: Header) -> None:
     source = header.source
     texts = (header.version, header.model, header.preset, header.effect, header.backend)
+    more = (header.manifest_sha256, header.pace, source.name, source.kind)
     fine = (
-        all(isinstance(text, str) for text in (*texts, source.name, source.kind, header.pace))
+        all(isinstance(text, str) and text for text in (*texts, *more))
+        and isinstance(header.pictures_dropped, int)
         and isinstance(header.settings, dict)
         and all(isinstance(prompt, dict) for prompt in header.prompts)
         and isinstance(source.fps, int | float)

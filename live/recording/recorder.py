@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import av
 
-from live.commands import Command
+from live.commands import Command, SaveProfile
 from live.frames import Frame, FrameResult
 from live.inference import StepObserver
 from live.recording.header import (
@@ -166,7 +166,8 @@ class Recorder:
 
     def command(self, command: Command, step: int) -> None:
         """Take a command that took effect before a step; a listener of `Controls.watch`."""
-        self._note(_Given(command, step))
+        if not isinstance(command, SaveProfile):  # a replay need not save again
+            self._note(_Given(command, step))
 
     def step(self, result: FrameResult) -> None:
         """Take a processed frame.

@@ -8,6 +8,7 @@ from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engines.base import EngineError
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
 from live.commands import SetEffect
@@ -29,6 +30,7 @@ from live.recording.values import Arrays, decode_command
 from live.request import Request
 from live.sources import SourceOptions, VideoSource, open_source
 from live.sources.base import CaptureError
+from live.tracker_prompts import check_prompt
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +71,9 @@ class Recording:
             arrays = Arrays(folder)
             prompts = tuple(_prompt(decode_command(row, arrays)) for row in header.prompts)
             commands = tuple(_read_commands(folder, arrays, steps))
+            for item in (*prompts, *(scripted.command for scripted in commands)):
+                if isinstance(item, Prompt):
+                    check_prompt(item, header.source.size_wh)
         except (ValueError, OverflowError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CaptureError(
@@ -113,9 +118,15 @@ class Recording:
             version: Of this program.
 
         Raises:
-            EngineError: There is no such model.
+            EngineError: There is no such model, or it is damaged.
         """
-        now = file_sha256(find_model(model) / MANIFEST_NAME)
+        try:
+            now = file_sha256(find_model(model) / MANIFEST_NAME)
+        except OSError as error:
+            raise EngineError(
+                f"model {model}: {MANIFEST_NAME} cannot be read: {error.strerror}; expected a "
+                "whole model folder"
+            ) from error
         if model == self.header.model and now != self.header.manifest_sha256:
             _log.warning(
                 "replay: model %s is not the recorded one (manifest %s..., recorded %s...): the "
@@ -200,7 +211,7 @@ def header_version(folder: Path) -> str:
     try:
         row = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
         return str(row["version"])
-    except (ValueError, OSError, KeyError, TypeError):
+    except (ValueError, OSError, KeyError, TypeError, RecursionError):
         return "unknown"
 
 

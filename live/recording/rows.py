@@ -57,7 +57,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 return
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{path.name}, line {number}: not valid JSON") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path.name}, line {number}: expected a JSON object")

@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final, cast, get_args
+from types import UnionType
+from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
@@ -134,9 +135,22 @@ def _decode(value: object, arrays: Arrays) -> object:
             f"command {value.get('type')}: expected one of {', '.join(COMMAND_CLASSES)}"
         )
     try:
+        hints = get_type_hints(cls)
+        for key, item in given.items():
+            if key in hints and not _is_of(item, hints[key]):
+                raise ValueError(f"command {cls.__name__}: {key}: not a value of its kind")
         return cls(**given)
     except TypeError as error:
         raise ValueError(f"command {cls.__name__}: {error}") from error
+
+
+def _is_of(value: object, hint: Any) -> bool:
+    """Whether a value is of a field's type, such as `int | None` or an array."""
+    if isinstance(hint, UnionType):
+        return any(_is_of(value, part) for part in get_args(hint))
+    if isinstance(value, bool) and hint is not bool:
+        return False
+    return isinstance(value, get_origin(hint) or hint)
 
 
 def _decode_array(value: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
