@@ -113,12 +113,17 @@ class WindowInput:
         self._cursor = Point(0.0, 0.0)
         self._hover = HoverPointer()
         self._message = ""
-        self._message_end_s = 0.0
+        self._said_s = -MESSAGE_S
+
+    @property
+    def said_s(self) -> float:
+        """When the message of `state` was said, by the clock."""
+        return self._said_s
 
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._message if self._clock() < self._message_end_s else ""
+        message = self._message if self._clock() < self._said_s + MESSAGE_S else ""
         drag = None
         if self._pressed is not None and self._is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
@@ -363,4 +368,4 @@ class WindowInput:
 
     def _say(self, message: str) -> None:
         self._message = message
-        self._message_end_s = self._clock() + MESSAGE_S
+        self._said_s = self._clock()
