@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ END_TIMEOUT_S = 60.0
 SCREENSHOTS = "SAMCAM_SCREENSHOTS"  # a folder to keep what was seen, for people to look at
 _SMALL_WH = (61, 34)
 _STATUS_PX = 30
+_TRIES = 6
 
 
 class Scene:
@@ -65,6 +67,7 @@ class DemoUser:
     scene: Scene
     environment: dict[str, str]
     _shots: list[str] = field(default_factory=list)
+    _given: Counter[str] = field(default_factory=Counter)
 
     def look(self, name: str) -> U8:
         """Return what the window shows; keep it where the environment names a folder."""
@@ -123,15 +126,32 @@ class DemoUser:
         data = path.read_bytes() if path.exists() else b""
         return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
 
-    def await_command(self, kind: str, count: int = 1) -> dict[str, Any]:
-        """Wait until the recording has the `count`th command of a kind; return its row."""
+    def await_command(self, kind: str) -> dict[str, Any]:
+        """Wait until the recording has one more command of a kind; return it."""
+        self._given[kind] += 1
 
         def given() -> list[dict[str, Any]]:
-            return [r for r in self.rows("commands.jsonl") if r["command"]["type"] == kind]
+            rows = [row["command"] for row in self.rows("commands.jsonl")]
+            return [command for command in rows if command["type"] == kind]
 
-        wait_until(lambda: len(given()) >= count, f"{kind} number {count} in the recording")
-        assert len(given()) == count, given()
+        wait_until(lambda: len(given()) >= self._given[kind], f"one more {kind} in the recording")
+        assert len(given()) == self._given[kind], given()
         return given()[-1]
+
+    def click_object(self, object_id: int) -> None:
+        """Click an object of the scene; reset and click again where it was gone by then."""
+        for _ in range(_TRIES):
+            self.window.click(*self.find(object_id))
+            prompt = self.await_command("Prompt")
+            (frame,) = (
+                row["frame"] for row in self.rows("steps.jsonl") if row["step"] == prompt["step"]
+            )
+            x, y = map(round, prompt["points_xy_px"]["values"])
+            if self.scene.truth(frame)[y, x] == object_id:
+                return
+            self.window.key("r")
+            self.await_command("RemoveObject")
+        raise AssertionError(f"object {object_id} not hit in {_TRIES} clicks")
 
     def await_steps(self, count: int) -> None:
         """Let the run process so many frames more."""
