@@ -28,6 +28,7 @@ from tests.helpers.xvfb import Display, running_xvfb, wait_until
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 SIZE_WH = (854, 480)
+SMALL_WH = (480, 270)
 FPS = 30
 GEAR, CARD = 1, 2
 STATUS_PX = 40
@@ -74,6 +75,51 @@ def test_a_whole_session(
     assert common_masks(tmp_path / "masks", tmp_path / "again") == written
     assert len(list((tmp_path / "again").glob("*.png"))) == len(frames)
     check_feed(tmp_path, frames, log)
+
+
+def test_odd_orders(display: Display, control_folder: Path, nano_dir: Path, tmp_path: Path) -> None:
+    """Nothing to undo, panic while frozen, reset while frozen, another size, quit while frozen."""
+    with demo_user(display, tmp_path, ("--output", "video:feed.mp4"), SMALL_WH) as user:
+        window, log = user.window, tmp_path / "log.txt"
+        for key, refusal in (("u", "nothing left to take back"), ("c", "not tracked")):
+            window.key(key)
+            wait_until(lambda text=refusal: text in log.read_text(), refusal)
+        window.key("bracketright")
+        window.click(*user.find(GEAR), button=2)
+        window.click(*user.find(GEAR), button=3)
+        window.key("space")
+        user.await_command("PinStep")
+        window.key("p")
+        user.await_command("HideFeed")
+        wait_until(lambda: has_banner(window.screenshot(), RED), "the banner of hiding")
+        assert has_banner(window.screenshot()[30:], AMBER)
+        assert user.status()["hidden"] is True
+        user.look("hidden_and_frozen")
+        user.click_object(CARD)
+        wait_until(lambda: user.states().keys() == {1}, "the object")
+        window.key("r")
+        user.await_command("RemoveObject")
+        wait_until(lambda: user.states() == {}, "no object")
+        display.xdotool("windowsize", "--sync", window.id, 500, 600)
+        wait_until(lambda: has_banner(window.screenshot(), RED), "the window drawn anew")
+        user.await_steps(4)
+        user.look("tall")
+        user.click_object(GEAR)
+        window.key("space")
+        user.await_command("PinStep")
+        window.key("x")
+        user.await_command("RemoveObject")
+        window.key("space")
+        user.await_command("PinStep")
+        text = user.quit()
+    assert "summary: quit" in text
+    for word in ("ERROR", "left behind", "Traceback"):
+        assert word not in text
+    given = [row["command"]["type"] for row in json_rows(tmp_path / "rec" / "commands.jsonl")]
+    assert given[:2] == ["PinStep", "HideFeed"], "what was refused is not in the recording"
+    feed = decode(tmp_path / "feed.mp4")
+    assert not is_covered(feed[min(feed)])
+    assert is_covered(feed[max(feed)])
 
 
 # --- what the user does -----------------------------------------------------------------------
