@@ -299,6 +299,7 @@ class WindowInput:
         if not self._send(RemoveObject(object_id)):
             return
         self._awaited -= {object_id} if object_id is not None else self._awaited.copy()
+        self._marks = tuple(m for m in self._marks if object_id not in (None, m.object_id))
         self._say(
             "all objects forgotten" if object_id is None else f"{self._name(object_id)} forgotten"
         )
