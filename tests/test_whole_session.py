@@ -305,8 +305,8 @@ def check_masks(run: Path, scene: Scene, frames: list[int], log: str) -> None:
     for object_id, ious in found.items():
         print(f"object {object_id}: {len(ious)} masks, IoU {np.percentile(ious, [0, 5, 50])}")
         assert len(ious) > 15
-        assert np.median(ious) > 0.8
-        assert np.percentile(ious, 5) > 0.6
+        assert np.median(ious) > 0.75
+        assert np.percentile(ious, 5) > 0.5
 
 
 def decode(path: Path) -> dict[int, U8]:
