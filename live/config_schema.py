@@ -126,7 +126,7 @@ class OutputSettings:
     )
     on_idle: str | None = setting(
         None,
-        "What leaves before the first prompt; null: as for on_lost.",
+        "What leaves before the first prompt; null: what null means for on_lost.",
         choices=FALLBACKS,
     )
     require_virtual_camera: bool = setting(

@@ -49,6 +49,8 @@ class MaskLayer:
             over the border: `logits / logits_per_px` is about the signed distance to the border.
         held: True for a mask of an earlier frame that is shown for want of a new one.
         grid_px: Side of a pixel of the network's mask in source pixels: how exact it can be.
+        contested: Set by `separate_layers` where another object claims a pixel of this one: the
+            logits then say less about distances, being small where both are as sure.
     """
 
     object_id: int
@@ -57,6 +59,7 @@ class MaskLayer:
     logits_per_px: float
     held: bool = False
     grid_px: float = 1.0
+    contested: bool = False
 
 
 def upsample_logits(logits: F32, size_wh: tuple[int, int]) -> F32:
@@ -146,7 +149,7 @@ def separate_layers(layers: Sequence[MaskLayer]) -> tuple[MaskLayer, ...]:
     """
     separated = []
     for index, layer in enumerate(layers):
-        logits = layer.logits
+        logits, contested = layer.logits, False
         for rank, other in enumerate(layers):
             common = _intersection(layer.box, other.box)
             if rank == index or common is None or (other.held and not layer.held):
@@ -155,6 +158,7 @@ def separate_layers(layers: Sequence[MaskLayer]) -> tuple[MaskLayer, ...]:
                 logits = layer.logits.copy()
             own = layer.logits[common.slices_in(layer.box)]
             rival = other.logits[common.slices_in(other.box)]
+            contested = contested or bool(((own > 0) & (rival > 0)).any())
             if layer.held and not other.held:
                 rest = np.where(rival > 0, -rival, own)
             else:
@@ -163,7 +167,9 @@ def separate_layers(layers: Sequence[MaskLayer]) -> tuple[MaskLayer, ...]:
                     np.copyto(rest, _TIE, where=(own == rival) & (own > 0))
             target = logits[common.slices_in(layer.box)]
             np.minimum(target, rest, out=target)
-        separated.append(layer if logits is layer.logits else replace(layer, logits=logits))
+        if logits is not layer.logits:
+            layer = replace(layer, logits=logits, contested=contested)
+        separated.append(layer)
     return tuple(separated)
 
 
@@ -200,10 +206,21 @@ def border_distance_u8(layer: MaskLayer, range_px: float) -> U8:
     A soft effect then needs one table look-up per pixel. 128 is the border, 1 is `range_px` or
     more outside, 255 `range_px` or more inside; `distance_px` lists what each byte means.
     """
+    if layer.contested:
+        return _measured_distance_u8(layer, range_px)
     scale = 127.0 / (range_px * layer.logits_per_px)
     # addWeighted with dtype is OpenCV's one pass of scale, shift, round and saturate to bytes.
     scaled = cv2.addWeighted(layer.logits, scale, layer.logits, 0.0, 128.0, dtype=cv2.CV_8U)
     return np.asarray(scaled, np.uint8)
+
+
+def _measured_distance_u8(layer: MaskLayer, range_px: float) -> U8:
+    """Return the same, measured from pixel to pixel."""
+    inside = (layer.logits > 0).astype(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+    away = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    signed = np.clip(np.where(inside, depth - 0.5, 0.5 - away), -range_px, range_px)
+    return np.asarray(np.rint(signed * (127.0 / range_px) + 128.0), np.uint8)
 
 
 def distance_px(range_px: float) -> F32:

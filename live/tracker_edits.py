@@ -50,6 +50,8 @@ class TrackEdits:
         self._retrack = retrack
         self._log: deque[_Edit] = deque(maxlen=MAX_UNDO)
         self._changed: dict[int, set[int]] = {}
+        # Of the newest click: nobody looks and chooses another mask as fast as the history ends.
+        self._clicked: PastStep | None = None
 
     def knows(self, object_id: int) -> bool:
         """Whether an object is tracked or will be when its prompts are answered."""
@@ -74,6 +76,8 @@ class TrackEdits:
                 self.tracks[object_id] = track
                 results.append(result)
         self._history.append(past)
+        if self._history.newest is past and any(mine.prompts for mine in past.objects.values()):
+            self._clicked = past
         self.clock = StageClock()
         return tuple(results)
 
@@ -98,6 +102,7 @@ class TrackEdits:
                 "taken; go on with a newer picture"
             )
         mine.prompts += (prompt,)
+        self._clicked = past
         self._log.append(_Edit(object_id, past.step))
         self._mark(object_id, past.step)
 
@@ -152,6 +157,8 @@ class TrackEdits:
             (e for e in reversed(self._log) if e.object_id == object_id and not e.commit), None
         )
         past = None if edit is None else self._history.find(edit.step)
+        if past is None and edit is not None and self._clicked is not None:
+            past = self._clicked if self._clicked.step == edit.step else None
         mine = None if past is None else past.objects.get(object_id)
         if edit is None:
             raise ValueError(f"{who}: no click of it to answer differently")
@@ -165,8 +172,12 @@ class TrackEdits:
         mine.prompts = (*mine.prompts[:-1], chosen)
         if not self._exact(past.step):
             self._forget_step(object_id, past.step, and_object=False)
-        self._mark(object_id, past.step)
-        self.settle()
+        if self._history.find(past.step) is None:
+            self._forget_since(object_id, past.step)
+            self._enter(past, object_id)
+        else:
+            self._mark(object_id, past.step)
+            self.settle()
         return f"{who}: mask {place + 1} of {count}, small to large"
 
     def commit(self, object_id: int) -> str:
@@ -212,7 +223,10 @@ class TrackEdits:
     def forget(self, object_id: int | None) -> None:
         """Forget an object, or all, as if it had never been."""
         self._history.forget(object_id)
+        if self._clicked is not None and object_id is not None:
+            self._clicked.objects.pop(object_id, None)
         if object_id is None:
+            self._clicked = None
             self.tracks.clear()
             self._changed.clear()
             self._log.clear()
@@ -314,16 +328,32 @@ class TrackEdits:
         present = self.tracks.get(object_id)
         if present is None:
             return
-        states = [present]
-        for later in self._history.since(step + 1):
-            theirs = later.objects.get(object_id, PastObject())
-            if theirs.before is not None:
-                states.append(theirs.before)
-        for state in states:
+        for state in self._states_after(present, step):
             state.bank.forget(step)
         self._runner.forget_preview()
         if and_object and not present.remembers:
             self.forget(object_id)
+
+    def _forget_since(self, object_id: int, step: int) -> None:
+        """Take what was tracked after a step out of them too: it came of another answer."""
+        present = self.tracks.get(object_id)
+        if present is None:
+            return
+        for state in self._states_after(present, step):
+            given = {entry.step for entry in state.bank.conditioning}
+            tracked = {entry.step for entry in state.bank.recent} | {*state.bank.pointer_steps}
+            for later in tracked - given:
+                if later > step:
+                    state.bank.forget(later)
+
+    def _states_after(self, present: ObjectTrack, step: int) -> list[ObjectTrack]:
+        """Return where an object stands now, and stood before each kept step after this one."""
+        states = [present]
+        for later in self._history.since(step + 1):
+            before = later.objects.get(present.object_id, PastObject()).before
+            if before is not None:
+                states.append(before)
+        return states
 
     def _drop_from_log(self, edit: _Edit) -> int:
         """Drop all of an object's edits on a step; return how many there were."""

@@ -82,11 +82,11 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
         cv2.rectangle(canvas, *corners, _DARK, 4, cv2.LINE_AA)
         cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
     top = _draw_banners(canvas, view)
-    _draw_notes(canvas, view, top)
     frozen = view.state.frozen
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     if view.state.help_visible:
         draw_help(canvas, top)
+    _draw_notes(canvas, view, top)  # above the help, which stays: they go again
     return canvas
 
 

@@ -80,12 +80,17 @@ class WindowInput:
         self._hover = HoverPointer()
         self._board = ProposalBoard(controls)
         self._message = ""
-        self._message_end_s = 0.0
+        self._said_s = -MESSAGE_S
+
+    @property
+    def said_s(self) -> float:
+        """When the message of `state` was said, by the clock."""
+        return self._said_s
 
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._message if self._clock() < self._message_end_s else ""
+        message = self._message if self._clock() < self._said_s + MESSAGE_S else ""
         drag = None
         if self._pressed is not None and self._is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
@@ -286,6 +291,7 @@ class WindowInput:
         if not self._send(RemoveObject(object_id)):
             return
         self._awaited -= {object_id} if object_id is not None else self._awaited.copy()
+        self._marks = tuple(m for m in self._marks if object_id not in (None, m.object_id))
         self._say(
             "all objects forgotten" if object_id is None else f"{self._name(object_id)} forgotten"
         )
@@ -390,4 +396,4 @@ class WindowInput:
 
     def _say(self, message: str) -> None:
         self._message = message
-        self._message_end_s = self._clock() + MESSAGE_S
+        self._said_s = self._clock()

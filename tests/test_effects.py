@@ -164,6 +164,19 @@ def test_squares_upon_an_object_are_those_of_the_whole_picture(
     np.testing.assert_array_equal(out[inside], censored(image, (), CensorOptions())[inside])
 
 
+def test_two_objects_on_the_same_thing_do_not_paint_it_over() -> None:
+    """Where both are as sure there is no border: the tint leaves the picture to be seen."""
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    same = disc_logits(64, 32, 32, 20)
+    nearly = same + np.float32(0.01)
+    alone = compose(result_of(picture, (tracked(2, nearly),)), Effect()).feed_bgr
+    both = compose(result_of(picture, (tracked(1, same), tracked(2, nearly))), Effect()).feed_bgr
+    middle = np.s_[22:42, 22:42]
+    np.testing.assert_array_equal(both[middle], alone[middle])
+    border = np.abs(both.astype(int) - alone).max(axis=2)
+    assert (border[16:] > 0).mean() < 0.15, "the contour is where it was, but for its softness"
+
+
 @pytest.mark.parametrize("name", [n for n in CHANGING if n != "spotlight"])
 def test_inverting_swaps_object_and_surroundings(depth_px: F32, name: str) -> None:
     image = textured(SIZE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +181,28 @@ def test_a_slow_sink_in_live_pace_drops_the_oldest_and_stalls_nobody() -> None:
     sink.gate.set()
     assert worker.finish(None) is None
     assert (sink.indices, worker.dropped) == ([0, 19], 18)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "dropped"), [("masks:x", [0, 1], 0), ("virtualcam", [0, 1], 1)]
+)
+def test_a_repeated_frame_takes_no_frame_from_a_file(
+    name: str, expected: list[int], dropped: int
+) -> None:
+    """The panic key while a file is behind: the frame that waits must still be written."""
+    sink = ScriptedSink(name)
+    sink.gate.clear()
+    worker = SinkWorker(sink, "newest", "sink-scripted")
+    worker.start()
+    worker.put(composite(0))
+    assert sink.entered.wait(WAIT_S)
+    waiting = composite(1)
+    worker.put(waiting)
+    assert worker.put(replace(waiting, repeats=True))
+    sink.gate.set()
+    assert worker.finish(None) is None
+    assert sink.indices == expected
+    assert worker.dropped == dropped
 
 
 def test_no_room_in_a_blocking_slot_is_said() -> None:

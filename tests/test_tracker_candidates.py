@@ -83,6 +83,37 @@ def test_a_candidate_is_as_one_asked_for_in_time(settings: TrackerSettings) -> N
     assert not all(same(late, in_time, 5))
 
 
+@ALL
+@pytest.mark.parametrize("late", [False, True])
+def test_the_newest_click_has_candidates_for_ever(settings: TrackerSettings, late: bool) -> None:
+    """A user looks at the mask for longer than the history is; what came of it goes with it."""
+    networks = RecordingNetworks(fake_networks(decoder=Script().decode))
+    with Tracker(networks, settings) as tracker:
+        tracker.prompt(click(100, 90, object_id=2))
+        for index in range(3):
+            tracker.step(frame(index))
+        tracker.prompt(seen_on(1, click(300, 200)) if late else click(300, 200))
+        clicked = 1 if late else 3
+        for index in range(3, 40):
+            other = tracker.step(frame(index)).objects[1].memory_steps
+        assert other[0] == 0
+        before = tracker._edits._clicked
+        assert before is not None
+        token = before.objects[1].token
+        for turn in (1, 2):
+            said = tracker.apply(CycleCandidate(1))
+            assert said is not None
+            assert said.endswith("of 3, small to large")
+            one, two = tracker.step(frame(39 + turn)).objects
+            assert one.memory_steps == (clicked,), "and nothing that the first mask left"
+            assert two.memory_steps[:2] == (0, 38 + turn), "the other object is not touched"
+        assert before.objects[1].token != token
+        tracker.apply(CycleCandidate(1))
+        assert before.objects[1].token == token, "around"
+        assert "taken back" in tracker.undo(1)
+        assert [answer.object_id for answer in tracker.step(frame(42)).objects] == [2]
+
+
 def test_what_has_no_candidates_is_refused() -> None:
     with Tracker(fake_networks(decoder=Script().decode), preset("default")) as tracker:
         with pytest.raises(ValueError, match="object 1: no click of it"):
@@ -94,10 +125,15 @@ def test_what_has_no_candidates_is_refused() -> None:
         with pytest.raises(ValueError, match="expected a click or box"):
             tracker.apply(CycleCandidate(1))
         tracker.prompt(click(300, 200))
-        for index in range(1, 12):
+        tracker.step(frame(1))
+        tracker.prompt(click(100, 90, object_id=2))  # its picture is kept instead
+        for index in range(2, 14):
             tracker.step(frame(index))
         with pytest.raises(ValueError, match="no longer kept; click again"):
             tracker.apply(CycleCandidate(1))
+        tracker.remove(2)
+        with pytest.raises(ValueError, match="object 2: no click of it"):
+            tracker.apply(CycleCandidate(2))
         with pytest.raises(ValueError, match=r"candidate: expected 0\.\.3, got 4"):
             tracker.prompt(replace(click(1, 1), candidate=4))
 

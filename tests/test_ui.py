@@ -8,11 +8,13 @@ import pytest
 
 from live.commands import HoverAnswer, HoverRequest
 from live.compositor import compose
+from live.controls import Notice
 from live.effects import Effect
 from live.effects.palette import object_colour
 from live.frames import U8
 from live.letterbox import Point
 from live.sinks.base import Composite
+from live.sinks.window import newest_words
 from live.status import LiveStatus, ObjectStatus, object_name
 from live.ui import View, draw_canvas
 from live.ui_status import RED, Part, fit_parts, status_parts
@@ -126,3 +128,32 @@ def test_hover_and_marks_are_drawn_where_they_are() -> None:
 
 def count(image: U8, colour: tuple[int, int, int]) -> int:
     return int((image == np.array(colour, np.uint8)).all(axis=2).sum())
+
+
+def test_the_newer_of_message_and_notice_stands() -> None:
+    """A refusal beside "take back the last prompt", or beside what was done since, would lie."""
+    done = InputState(message="object 1: take back the last prompt", frozen=True)
+    quiet = InputState(frozen=True)
+    refused = Notice("refused: object 1: nothing left to take back", 5.1)
+    assert newest_words(done, 5.0, None, 5.2) == (done, "")
+    assert newest_words(done, 5.0, refused, 5.2) == (quiet, refused.text)
+    assert newest_words(done, 6.0, refused, 6.1) == (done, ""), "something was done since"
+    assert newest_words(quiet, 5.0, refused, 60.0) == (quiet, ""), "long ago"
+
+
+def test_the_help_does_not_cover_what_is_said() -> None:
+    """In a small window the list lies over the place of notes; it stays, they go."""
+    small_wh = (420, 320)
+    said = "hidden: nothing leaves until you show it again"
+    found = [
+        cv2.inRange(
+            draw_canvas(
+                View(picture("black"), InputState(help_visible=shown), notice=said), small_wh
+            )[PAD_PX : PAD_PX + LINE_PX + PAD_PX],
+            np.array(AMBER, np.uint8),
+            np.array(AMBER, np.uint8),
+        )
+        for shown in (False, True)
+    ]
+    assert found[0].sum() > 0
+    assert (found[1] >= found[0]).all()

@@ -128,6 +128,19 @@ def test_freezing_pins_the_step_and_marks_the_clicks() -> None:
     assert not user.input.state.frozen
 
 
+def test_the_marks_of_an_object_go_with_it() -> None:
+    user = User()
+    user.press(" ")
+    for key in "12":
+        user.press(key)
+        user.input.press_left(200, 100)
+        user.input.release_left(200, 100)
+    user.press("r")
+    assert [mark.object_id for mark in user.input.state.marks] == [1]
+    user.press("k")
+    assert not user.input.state.marks
+
+
 def test_a_full_queue_neither_freezes_nor_lets_go() -> None:
     user = User()
     user.press(" ")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 
-from live.controls import Controls
+from live.controls import Controls, Notice
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
 from live.sinks.display import ALTERNATIVES, prepare_display
@@ -21,6 +21,27 @@ _EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need
 _DRAW_EVERY_S = 1 / 62  # a display shows no more
 _NOTICE_S = 4.0
 _WHEEL_FLAGS_SHIFT = 16  # the wheel's turn stands in the upper half of the flags, signed
+
+
+def newest_words(
+    state: InputState, said_s: float, notice: Notice | None, now_s: float
+) -> tuple[InputState, str]:
+    """Choose between what the user's doing and what the program says: the newer one stands.
+
+    A refusal must not stand beside what it refused, nor beside what was done since.
+
+    Args:
+        state: With the message on the user's doing.
+        said_s: When that was said.
+        notice: What the program said last.
+        now_s: The present, by the same clock as both.
+
+    Returns:
+        The state, without its message where that is older, and the notice or "".
+    """
+    if notice is None or notice.time_s < said_s or now_s - notice.time_s >= _NOTICE_S:
+        return state, ""
+    return replace(state, message=""), notice.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +151,16 @@ class PreviewWindow:
 
     def _view(self, user: WindowInput, controls: Controls, note: str, now_s: float) -> View:
         """Return what to show now; a frozen picture stays the one that was on screen."""
-        state, said, hover = user.state, controls.notice, controls.hover_answer.peek()
+        hover = controls.hover_answer.peek()
         if hover is not None and not user.hover_fits(hover.request):
             hover = None
+        state, notice = newest_words(user.state, user.said_s, controls.notice, now_s)
         return View(
             composite=self._on_screen if state.frozen else self._composite,
             state=state,
             status=controls.status,
             note=note,
-            notice=said.text if said is not None and now_s - said.time_s < _NOTICE_S else "",
+            notice=notice,
             hover=hover,
             names=self._names,
         )

@@ -10,6 +10,7 @@ from live.sinks.base import Composite, FrameSink
 from live.slot import Closed, Slot, SlotMode
 
 _WAIT_S = 0.25  # longest wait without looking around
+_ONCE = frozenset({"masks", "video"})  # files, which have a repeated frame already
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ class SinkWorker:
     def put(self, composite: Composite, timeout: float | None = None) -> bool:
         """Hand over one picture.
 
+        One that repeats a frame is not for files, and must not take the place of a frame there
+        that is still to be written.
+
         Args:
             timeout: Seconds to wait for room in a blocking slot.
 
@@ -66,6 +70,8 @@ class SinkWorker:
         Raises:
             BaseException: What broke the sink.
         """
+        if composite.repeats and self.kind in _ONCE:
+            return True
         try:
             return self._slot.put(composite, timeout)
         except Closed:
