@@ -22,6 +22,7 @@ from tests.helpers.recordings import (
     json_rows,
     object_ids,
 )
+from tests.helpers.window_user import is_picture
 from tests.helpers.xvfb import Display, running_xvfb, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
@@ -57,14 +58,13 @@ def test_clicks_in_a_live_run_are_replayed(
         )
     try:
         window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: steps.exists() and steps.stat().st_size > 0, "the first step", 60)
+        wait_until(lambda: is_picture(window.screenshot()), "a picture", 60)
         window.click(75, 75)
         wait_until(lambda: count(commands) == 1, "the first click in the recording", 60)
         window.key("2")
         window.click(235, 80)
         wait_until(lambda: count(commands) == 2, "the second click in the recording", 60)
-        seen = count(steps)
-        wait_until(lambda: count(steps) > seen + 5, "some steps", 60)
+        wait_until(lambda: shows_both(tmp_path / "a"), "both objects in a mask", 60)
         window.key("x")
         wait_until(lambda: count(commands) == 3, "the removal in the recording", 60)
         seen = count(steps)
@@ -92,3 +92,9 @@ def test_clicks_in_a_live_run_are_replayed(
 def count(path: Path) -> int:
     """Return how many rows a file has so far."""
     return path.read_bytes().count(b"\n")
+
+
+def shows_both(folder: Path) -> bool:
+    """Whether the newest mask of a run under way has two objects."""
+    names = sorted(path.name for path in folder.glob("*.png"))
+    return bool(names) and len(np.unique(object_ids(folder / names[-1]))) == 3

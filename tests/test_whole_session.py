@@ -136,7 +136,7 @@ def click_two_objects(user: DemoUser) -> None:
     user.click_object(CARD)
     wait_until(lambda: count_colour(user.window.screenshot(), CARD) > 150, "the card's contour")
     user.look("card_clicked")
-    assert user.states().keys() == {GEAR, CARD}
+    wait_until(lambda: user.states().keys() == {GEAR, CARD}, "both objects")
 
 
 def choose_another_mask(user: DemoUser) -> None:

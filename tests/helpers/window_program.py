@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -42,6 +41,7 @@ from live.suggest import Proposal
 
 SIZE_WH = (640, 360)
 FPS = 15.0
+KEPT = 1024  # steps
 
 
 def truth_logits(inside: U8) -> F32:
@@ -86,7 +86,7 @@ class TruthTracker:
     pending: list[Prompt] = field(default_factory=list)
     targets: dict[int, int] = field(default_factory=dict)
     steps: int = 0
-    frames: deque[int] = field(default_factory=lambda: deque(maxlen=1024))  # index of each step
+    frames: dict[int, int] = field(default_factory=dict)  # index by step; the newest `KEPT`
 
     @property
     def pending_prompts(self) -> int:
@@ -116,7 +116,8 @@ class TruthTracker:
 
     def step(self, frame: Frame) -> FrameResult:
         _, ids = self.scene.render(frame.index)
-        self.frames.append(frame.index)
+        self.frames[self.steps] = frame.index
+        self.frames.pop(self.steps - KEPT, None)
         for prompt in self.pending:
             self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
         self.pending.clear()
@@ -132,9 +133,11 @@ class TruthTracker:
         return FrameResult(frame, self.steps - 1, tuple(objects))
 
     def ids_of(self, step: int) -> U8:
-        return self.scene.render(self.frames[step - self.steps - 1])[1]
+        return self.scene.render(self.frames[step])[1]
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        if request.step not in self.frames:
+            return None
         ids = self.ids_of(request.step)
         target = int(ids[round(request.y), round(request.x)])
         inside = np.asarray((ids == target) & (target > 0), np.uint8)
