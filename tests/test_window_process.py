@@ -110,7 +110,8 @@ def test_click_track_and_quit(display: Display, nano_dir: Path, tmp_path: Path) 
     assert "summary:" in log.read_text()
     feed = decode(video)
     assert len(feed) > 3
-    assert marked_pixels(feed[-1]).sum() > 20, "the effect is in the file"
+    # not only in the last picture: the pillar may hide the card there
+    assert max(marked_pixels(image).sum() for image in feed) > 20, "the effect is in the file"
     # The status line darkens the lowest rows of the window to a third; the file has them as the
     # scene has them. They hardly change, so some frame of the scene's cycle must fit closely.
     scene = DemoScene(SIZE_WH)
