@@ -36,9 +36,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_what_dead_runs_leave_is_cleaned_up(
     folder: Path, transport: Transport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for _ in range(2):
-        subprocess.run([sys.executable, "-c", DEAD_RUN, transport], check=False, timeout=60)
-    assert len(list(folder.iterdir())) == 2
+    # one: a second run would remove what the first one left, when its thread comes to that
+    subprocess.run([sys.executable, "-c", DEAD_RUN, transport], check=False, timeout=60)
+    assert len(list(folder.iterdir())) == 1
     (folder / "notes.txt").touch()  # what is none of ours stays
     assert run_ctl(["hide"]) == 3
     assert "no run to talk to; start one: python run_live.py" in capsys.readouterr().err
