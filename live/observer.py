@@ -9,25 +9,15 @@ from live.metrics import CAPTURE_WAIT, NS_PER_MS, TOTAL, Metrics, MetricsWriter,
 from live.progress import Progress
 from live.sinks.base import Composite, FrameSink
 from live.slot import Slot
-from live.sources.base import SourceInfo, VideoSource, broken_frames
+from live.sources.base import VideoSource, WrappedSource
 
 
-class ObservedSource:
+class ObservedSource(WrappedSource):
     """A source that counts its frames and times how long each read waits."""
 
     def __init__(self, source: VideoSource, metrics: Metrics) -> None:
-        self._source = source
+        super().__init__(source)
         self._metrics = metrics
-
-    @property
-    def info(self) -> SourceInfo:
-        """The source's own."""
-        return self._source.info
-
-    @property
-    def broken_frames(self) -> int:
-        """The source's own."""
-        return broken_frames(self._source)
 
     def read(self) -> Frame | None:
         """Read from the source; raises what it raises."""
@@ -37,10 +27,6 @@ class ObservedSource:
             self._metrics.record(CAPTURE_WAIT, (time.perf_counter_ns() - start_ns) / NS_PER_MS)
             self._metrics.captured()
         return frame
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
 
 class ObservedSink:

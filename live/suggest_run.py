@@ -16,7 +16,7 @@ from live.config import ConfigError
 from live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState
 from live.masks import PixelBox, mask_box, upsample_logits
 from live.sinks.base import SinkError
-from live.sources.base import SourceInfo, VideoSource
+from live.sources.base import SourceInfo, VideoSource, WrappedSource
 from live.suggest import MaskGenerator, Proposal, SuggestRules
 from live.suggest_job import Proposer
 
@@ -246,12 +246,12 @@ class Suggester:
             self._networks.close()
 
 
-class FirstFrame:
+class FirstFrame(WrappedSource):
     """A source of which only the first frame is read."""
 
     def __init__(self, source: VideoSource) -> None:
         """Wrap a source; `close` closes it."""
-        self._source = source
+        super().__init__(source)
         self._read = False
 
     @property
@@ -268,11 +268,7 @@ class FirstFrame:
         if self._read:
             return None
         self._read = True
-        return self._source.read()
-
-    def close(self) -> None:
-        """Close the source. Idempotent."""
-        self._source.close()
+        return super().read()
 
 
 def to_suggest_for(source: VideoSource) -> VideoSource:

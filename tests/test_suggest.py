@@ -20,11 +20,12 @@ from engines.fake_backend import fake_networks
 from engines.sam2_graphs import DecoderOutput
 from live.commands import RemoveObject
 from live.config_suggest import SuggestSettings, suggest_rules
-from live.frames import F32, Mask
+from live.frames import F32, Frame, Mask
 from live.presets import PRESETS
+from live.sources.base import SourceInfo, broken_frames
 from live.sources.demo_scene import DemoScene
 from live.suggest import NANO_RULES, SAM2_RULES, MaskGenerator, Proposal, SuggestRules
-from live.suggest_run import Suggester, SuggestionsFile, encode_rle
+from live.suggest_run import Suggester, SuggestionsFile, encode_rle, to_suggest_for
 from live.tracker import Tracker
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli
@@ -298,3 +299,20 @@ def test_the_bench_program_writes_its_block(tmp_path: Path, nano_dir: Path) -> N
     assert "| photos | 1 | 2 |" in text
     assert "points_per_side=2" in text
     assert "old" not in text
+
+
+def test_what_wraps_a_video_tells_of_its_broken_frames() -> None:
+    class Broken:
+        """A video of which three frames could not be decoded."""
+
+        info = SourceInfo("talk.mp4", "file", (8, 6), 25.0, 9, live=False)
+        broken_frames = 3
+
+        def read(self) -> Frame | None:
+            return None
+
+        def close(self) -> None: ...
+
+    first = to_suggest_for(Broken())
+    assert first.info.frame_count == 1
+    assert broken_frames(first) == 3

@@ -17,7 +17,7 @@ from live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
 from live.recording.recorder import Recorder
 from live.recording.rows import read_rows, whole
 from live.sinks.fragmented import TICKS_PER_S
-from live.sources.base import CaptureError, SourceInfo, VideoSource, broken_frames
+from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSource
 from live.sources.decoding import Decoder, describe, open_container, to_bgr
 
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
@@ -25,7 +25,7 @@ _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 _log = logging.getLogger(__name__)
 
 
-class RecordedSource:
+class RecordedSource(WrappedSource):
     """A source whose frames go into a recording; those that find no room there are dropped."""
 
     def __init__(
@@ -37,20 +37,10 @@ class RecordedSource:
             waits: Wait for room instead of dropping, where every frame counts.
             stop: Ends the waiting.
         """
-        self._source = source
+        super().__init__(source)
         self._recorder = recorder
         self._waits = waits
         self._stop = stop
-
-    @property
-    def info(self) -> SourceInfo:
-        """The source's own."""
-        return self._source.info
-
-    @property
-    def broken_frames(self) -> int:
-        """The source's own."""
-        return broken_frames(self._source)
 
     def read(self) -> Frame | None:
         """Return the next frame that is recorded; raises what the source raises.
@@ -63,10 +53,6 @@ class RecordedSource:
             if frame is None or self._record(frame):
                 return frame
         return None
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
     def _record(self, frame: Frame) -> bool:
         while not self._recorder.offer(frame, _WAIT_S if self._waits else 0.0):
@@ -148,7 +134,7 @@ class RecordedSteps:
     times_ns: Sequence[int]
 
 
-class ReplaySource:
+class ReplaySource(WrappedSource):
     """Frames of a recording's source: exactly the processed ones, or all up to the last of them."""
 
     def __init__(self, source: VideoSource, steps: RecordedSteps, exact: bool) -> None:
@@ -157,7 +143,7 @@ class ReplaySource:
         Args:
             exact: Only the frames that were processed.
         """
-        self._source = source
+        super().__init__(source)
         self._steps = steps
         self._exact = exact
         self._next_step = 0
@@ -167,11 +153,6 @@ class ReplaySource:
         """The source's own, as long as the recording."""
         count = self._steps.frames[-1] + 1
         return replace(self._source.info, frame_count=count, live=False)
-
-    @property
-    def broken_frames(self) -> int:
-        """The source's own."""
-        return broken_frames(self._source)
 
     def read(self) -> Frame | None:
         """Return the next frame; raises what the source raises.
@@ -199,10 +180,6 @@ class ReplaySource:
             self._next_step += 1
             return replace(frame, time_ns=time_ns)
         return None
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
 
     def _ended_early(self) -> None:
         missing = len(self._steps.frames) - self._next_step

@@ -81,3 +81,29 @@ class CountsBrokenFrames(Protocol):
 def broken_frames(source: VideoSource) -> int:
     """Return how many frames `source` skipped as broken; 0 for kinds that have none."""
     return source.broken_frames if isinstance(source, CountsBrokenFrames) else 0
+
+
+class WrappedSource:
+    """Another source as it is, for those that change one thing about it."""
+
+    def __init__(self, source: VideoSource) -> None:
+        """Wrap a source; `close` closes it."""
+        self._source = source
+
+    @property
+    def info(self) -> SourceInfo:
+        """The source's own."""
+        return self._source.info
+
+    @property
+    def broken_frames(self) -> int:
+        """The source's own."""
+        return broken_frames(self._source)
+
+    def read(self) -> Frame | None:
+        """Read from the source; raises what it raises."""
+        return self._source.read()
+
+    def close(self) -> None:
+        """Close the source. Idempotent."""
+        self._source.close()

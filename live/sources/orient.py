@@ -8,7 +8,7 @@ from typing import cast
 import cv2
 
 from live.frames import U8, Frame
-from live.sources.base import SourceInfo, VideoSource, broken_frames
+from live.sources.base import SourceInfo, VideoSource, WrappedSource
 from live.sources.options import SourceOptions
 
 _CLOCKWISE = {
@@ -32,11 +32,11 @@ def orient(source: VideoSource, options: SourceOptions) -> VideoSource:
     return source
 
 
-class OrientedSource:
+class OrientedSource(WrappedSource):
     """Another source, turned and then mirrored left to right, as the user sees it."""
 
     def __init__(self, source: VideoSource, rotate: int, mirror: bool) -> None:
-        self._source = source
+        super().__init__(source)
         self._rotate = rotate
         self._mirror = mirror
 
@@ -49,11 +49,6 @@ class OrientedSource:
             info, size_wh=(height, width) if self._rotate in (90, 270) else (width, height)
         )
 
-    @property
-    def broken_frames(self) -> int:
-        """Frames that the source skipped."""
-        return broken_frames(self._source)
-
     def read(self) -> Frame | None:
         """Return the next frame, turned; raises what the source raises."""
         frame = self._source.read()
@@ -63,7 +58,3 @@ class OrientedSource:
         if self._mirror:
             image = cast(U8, cv2.flip(image, 1))
         return replace(frame, image_bgr=image)
-
-    def close(self) -> None:
-        """Close the source."""
-        self._source.close()
