@@ -78,6 +78,26 @@ def test_feather_and_growth_move_the_half_line(
     assert soft == pytest.approx(2 * max(0.5, abs(feather_px)), rel=0.1, abs=1.1)
 
 
+def test_a_soft_border_follows_parts_of_a_pixel() -> None:
+    """Else the border of a slowly moving object crawls from pixel to pixel."""
+    white = np.full((720, 1280, 3), 255, np.uint8)
+    effect = Effect("replace", ReplaceOptions(color=(0, 0, 0)), EdgeOptions(feather_px=1.5))
+    found = []
+    for shift_px in (0.0, 0.25, 0.5, 0.75, 1.0):
+        logits = disc_logits(256, 128 + shift_px / 5, 128, 56.05)
+        out = compose(result_of(white, (tracked(1, logits),)), effect).feed_bgr
+        found.append(crossing_px(out[360, 640:, 0].astype(np.float32) / 255))
+    np.testing.assert_allclose(np.diff(found), 0.25, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["blur", "highlight", "replace", "pixelate", "censor"])
+def test_mirrored_pictures(name: str) -> None:
+    """A source's picture may be a view that runs backwards."""
+    image = textured(SIZE)
+    plain = shown(np.ascontiguousarray(image[::-1, ::-1]), Effect(name))
+    np.testing.assert_array_equal(shown(image[::-1, ::-1], Effect(name)), plain)
+
+
 @pytest.mark.parametrize("options", [BlurOptions(), BlurOptions(60.0), BlurOptions(3.0)])
 def test_blur_shows_no_red_of_the_subject(depth_px: F32, options: BlurOptions) -> None:
     """Issue's plate: red subject on grey, at most 2/255 red more than 3 px outside the mask."""

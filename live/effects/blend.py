@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 from live.frames import F32, U8
+
+Indices = NDArray[np.intp]
 
 _FEW = 8  # picking border pixels out pays up to one in so many of the box
 SIZE_UNIT_PX = 720  # lengths in the options are for a picture this high and grow with it
@@ -88,12 +92,36 @@ def mix_border(target: U8, over: U8, distance: U8, edge: SoftEdge) -> None:
     """
     if edge.first >= edge.plateau:
         return
-    found = cv2.findNonZero(cv2.inRange(distance, edge.first, edge.plateau - 1))
-    if found is None:
+    border = cv2.inRange(distance, edge.first, edge.plateau - 1)
+    # Three times as fast as cv2.findNonZero, which numpy's own search of bytes is slower than.
+    found = np.flatnonzero(np.not_equal(border, 0))
+    if not len(found):
         return
-    columns, rows = np.asarray(found).reshape(-1, 2).T  # (N, 1, 2) before OpenCV 5
-    below = target[rows, columns].astype(np.float32)
-    above = over if over.ndim == 1 else over[rows, columns]
-    weight = edge.weights[distance[rows, columns]][:, None]
+    rows = found // border.shape[1]  # np.divmod takes ten times as long
+    pixels, at = _in_one_row(target, found, rows)
+    below = pixels.take(at, axis=0).astype(np.float32)
+    above = over
+    if over.ndim > 1:
+        forwards = over.strides[0] > 0 and over.strides[1:] == (3, 1)
+        plain = over if forwards else np.ascontiguousarray(over)
+        others, there = _in_one_row(plain, found, rows)
+        above = others.take(there, axis=0)
+    weight = edge.weights[distance.ravel()[found]][:, None]
     mixed = below + (above.astype(np.float32) - below) * weight
-    target[rows, columns] = np.rint(mixed).astype(np.uint8)
+    pixels[at] = np.rint(mixed).astype(np.uint8)
+
+
+def _in_one_row(part: U8, found: Indices, rows: Indices) -> tuple[U8, Indices]:
+    """Return the pixels of (h, w, 3) in one row (N, 3), a view, and where `found` lies in it.
+
+    Picking single pixels from one row takes a quarter of the time that two indices take.
+
+    Args:
+        part: A part of a picture, whose rows may lie apart but not backwards.
+        found: Pixels of it, counted row by row.
+        rows: The row of each.
+    """
+    height, width = part.shape[:2]
+    apart = part.strides[0] // part.strides[1]
+    pixels = as_strided(part, ((height - 1) * apart + width, 3), part.strides[1:])
+    return pixels, found + rows * (apart - width)

@@ -40,7 +40,7 @@ def blurred_cells(
         (H // cell_px, W // cell_px, 3) uint8. Deep inside an object it is the mean of all
         background.
     """
-    small = _reduced(image_bgr, cell_px)
+    small = reduced(image_bgr, cell_px)
     if not layers:
         return _smooth(small, sigma_cells)
     background = _background_cells(small.shape[:2], cell_px, layers)
@@ -64,9 +64,9 @@ def flat_cells(image_bgr: U8, layers: Sequence[MaskLayer], cell_px: int, parts: 
     """
     rows, columns = image_bgr.shape[0] // cell_px, image_bgr.shape[1] // cell_px
     if not layers:
-        return _reduced(image_bgr, cell_px)
+        return reduced(image_bgr, cell_px)
     whole = image_bgr[: rows * cell_px, : columns * cell_px]
-    small = _reduced(whole, cell_px // parts)
+    small = reduced(whole, cell_px // parts)
     background = _background_cells(small.shape[:2], cell_px // parts, layers)
     size_wh, way = (columns, rows), cv2.INTER_AREA
     part = background.astype(np.float32) / np.float32(255)
@@ -79,11 +79,17 @@ def flat_cells(image_bgr: U8, layers: Sequence[MaskLayer], cell_px: int, parts: 
     return _divided(total, share, around)
 
 
-def _reduced(image_bgr: U8, cell_px: int) -> U8:
-    """Return the mean colour of each whole cell."""
+def reduced(image_bgr: U8, cell_px: int) -> U8:
+    """Return the mean colour of each whole cell: (H // cell_px, W // cell_px, 3) uint8."""
     rows, columns = image_bgr.shape[0] // cell_px, image_bgr.shape[1] // cell_px
     # Whole cells only: INTER_AREA is four times faster where the ratio is an integer.
     covered = image_bgr[: rows * cell_px, : columns * cell_px]
+    while cell_px % 2 == 0:  # halves are the one ratio that OpenCV has vector code for
+        cell_px //= 2
+        size_wh = columns * cell_px, rows * cell_px
+        covered = np.asarray(cv2.resize(covered, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+    if cell_px == 1:
+        return covered
     small = cv2.resize(covered, (columns, rows), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
 

@@ -14,6 +14,8 @@ from live.masks import MaskLayer, border_distance_u8, distance_px
 
 _LEAST_HALF_PX = 0.5  # a border without feather still has one pixel of transition
 _NEAR_PX = 1.0  # up to here the logits' slope tells the distance, with parts of a pixel
+_DISC_PX = 8.0  # up to here growing by a disc and a mean cost a fraction of a distance transform
+_LINEAR = soft_edge(np.linspace(0, 1, 256, dtype=np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +51,16 @@ def object_edge(layer: MaskLayer, options: EdgeOptions, height: int) -> tuple[U8
         height: Of the picture, in pixels.
 
     Returns:
-        (h, w) uint8 distances to the mask's border inside `layer.box`, and by these bytes the
+        (h, w) uint8 inside `layer.box`, rising from outside to inside, and by these bytes the
         object's weights: 1 inside, 0 outside.
     """
     middle, half = _ramp(options, height)
-    range_px = abs(middle) + half + 1.0
-    if abs(middle) + half <= _NEAR_PX:
+    reach_px = abs(middle) + half
+    range_px = reach_px + 1.0
+    if reach_px <= _NEAR_PX:
         return border_distance_u8(layer, range_px), _weights(middle, half, range_px)
+    if reach_px <= _DISC_PX and not layer.contested:
+        return _soft_mask_u8(layer, middle, half), _LINEAR
     return _far_distance_u8(layer, middle, half, range_px), _weights(middle, half, range_px)
 
 
@@ -74,6 +79,32 @@ def _ramp(options: EdgeOptions, height: int) -> tuple[float, float]:
 def _weights(middle_px: float, half_px: float, range_px: float) -> SoftEdge:
     ramp = (distance_px(range_px) + middle_px) / (2 * half_px) + 0.5
     return soft_edge(np.clip(ramp, 0, 1).astype(np.float32))
+
+
+def _soft_mask_u8(layer: MaskLayer, middle_px: float, half_px: float) -> U8:
+    """Return 255 inside, 0 outside and a straight ramp along the moved border between them.
+
+    The mask with parts of a pixel on its border, moved by less than a pixel along the logits'
+    slope and by the rest with a disc, then a mean over the width of the ramp.
+    """
+    whole_px = round(middle_px)
+    scale, offset = 255.0 / layer.logits_per_px, 255.0 * (middle_px - whole_px + 0.5)
+    soft = cv2.addWeighted(layer.logits, scale, layer.logits, 0.0, offset, dtype=cv2.CV_8U)
+    if whole_px > 0:
+        soft = cv2.dilate(soft, _disc(whole_px))
+    elif whole_px < 0:
+        soft = cv2.erode(soft, _disc(-whole_px))
+    width_px = 2 * round(half_px - 0.5) + 1
+    if width_px > 1:
+        soft = cv2.blur(soft, (width_px, width_px), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(soft, np.uint8)
+
+
+@lru_cache(maxsize=16)
+def _disc(radius_px: int) -> U8:
+    """Return (2r + 1, 2r + 1) uint8, 1 within the radius and a little more."""
+    rows, columns = np.mgrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
+    return np.asarray(rows**2 + columns**2 <= radius_px**2 + radius_px // 2, np.uint8)
 
 
 def _far_distance_u8(layer: MaskLayer, middle_px: float, half_px: float, range_px: float) -> U8:

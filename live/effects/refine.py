@@ -1,23 +1,25 @@
 """Edge-aware refinement: draws a mask's border towards the edges of the picture near by.
 
 The guided filter (He, Sun and Tang, "Guided Image Filtering", TPAMI 2013, eq. 5, 6 and 8) of the
-signed distance to the border, led by the picture's luma and computed at half size inside the
-object's box (He and Sun, "Fast Guided Filter", 2015). Only its part that follows the guide is
+signed distance to the border, led by the picture's luma and computed at half size or less inside
+the object's box (He and Sun, "Fast Guided Filter", 2015). Only its part that follows the guide is
 added: its other part is a plain mean, which rounds off every corner that the mask has right.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from live.effects.cells import reduced
 from live.frames import F32, U8
 from live.masks import MaskLayer
 
 _EPSILON = 1e-3  # variance of luma (0..1) that counts as flat: a step of about 1/16
-_REDUCTION = 2
+_WORKING_HEIGHT_PX = 360  # of the whole picture: borders need no more detail than this
 
 
 def refine_layer(layer: MaskLayer, image_bgr: U8) -> MaskLayer:
@@ -31,18 +33,18 @@ def refine_layer(layer: MaskLayer, image_bgr: U8) -> MaskLayer:
         image_bgr: (H, W, 3) uint8, the whole picture that it belongs to.
     """
     height, width = layer.logits.shape
-    if min(height, width) < 2 * _REDUCTION:
+    reduction = 2 ** max(1, round(math.log2(image_bgr.shape[0] / _WORKING_HEIGHT_PX)))
+    if min(height, width) < 2 * reduction:
         return layer
     reach_px = max(1.0, layer.grid_px)
-    small_wh = width // _REDUCTION, height // _REDUCTION
-    # INTER_LINEAR by exact halves is the mean of four pixels.
-    small = cv2.resize(image_bgr[layer.box.slices], small_wh, interpolation=cv2.INTER_LINEAR)
+    small_wh = width // reduction, height // reduction
+    small = reduced(image_bgr[layer.box.slices], reduction)
     guide = np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), np.float32)
     guide *= np.float32(1 / 255)
     distance = cv2.resize(layer.logits, small_wh, interpolation=cv2.INTER_LINEAR)
     limit = np.float32(reach_px * layer.logits_per_px)
     near = np.clip(np.asarray(distance, np.float32), -limit, limit)
-    drift = guided_drift(guide, near, max(1, round(reach_px / _REDUCTION)), _EPSILON)
+    drift = guided_drift(guide, near, max(1, round(reach_px / reduction)), _EPSILON)
     np.clip(drift, -limit, limit, out=drift)
     full = cv2.resize(drift, (width, height), interpolation=cv2.INTER_LINEAR)
     full = cv2.add(layer.logits, full, dst=full)  # a new map costs more than the sum
