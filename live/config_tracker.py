@@ -7,8 +7,11 @@ from typing import Any, TypeVar
 
 from live.config_fields import setting
 from live.presets import CATCH_UP, DEFAULT_PROMPT_HISTORY, TrackerSettings
+from live.search_window import WindowSettings, suits
 
 T = TypeVar("T")
+ON, AUTO = "true", "auto"
+_SIZES = WindowSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,39 @@ class StateOverrides:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowOverrides:
+    """Where to look: `live.search_window.WindowSettings`, and whether to."""
+
+    enabled: str = setting(
+        "false",
+        "Look for a known object in a window that follows it, not in the whole picture; auto: "
+        "with models that track better so.",
+        choices=(AUTO, ON, "false"),
+    )
+    zoom: float = setting(
+        _SIZES.zoom,
+        "Side of the window relative to the object's box.",
+        unit="times the object's",
+        low=1.2,
+        high=20.0,
+    )
+    min_share: float = setting(
+        _SIZES.min_share,
+        "Smallest window, as share of the picture's side.",
+        unit="share of the picture",
+        low=0.05,
+        high=1.0,
+    )
+    growth: float = setting(
+        _SIZES.growth,
+        "How much wider the window gets with each step without a sure mask.",
+        unit="times",
+        low=1.05,
+        high=4.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TrackerOverrides:
     """Changes to `live.presets.TrackerSettings`; field names are the preset's."""
 
@@ -119,22 +155,52 @@ class TrackerOverrides:
     admission: AdmissionOverrides = field(default_factory=AdmissionOverrides)
     gate: GateOverrides = field(default_factory=GateOverrides)
     state: StateOverrides = field(default_factory=StateOverrides)
+    window: WindowOverrides = field(default_factory=WindowOverrides)
 
 
 def apply_overrides(preset: TrackerSettings, overrides: TrackerOverrides) -> TrackerSettings:
     """Return the preset with every override that is not null in place.
 
+    `tracker.window.enabled: auto` counts as on where the preset can steer a window, until
+    `settings_for_model` knows better.
+
     Raises:
         ValueError: An override belongs to a part that this preset does not have, or the preset
             refuses the value; one line with the key path.
     """
-    return _merge(preset, overrides, "tracker", preset.name)
+    merged = _merge(preset, overrides, "tracker", preset.name)
+    chosen = overrides.window
+    if chosen.enabled == ON and merged.gate is None:
+        raise ValueError(
+            f"tracker.window.enabled: the preset {preset.name} has no motion gate to steer a "
+            "window; expected false, or another --preset"
+        )
+    if merged.gate is None or chosen.enabled not in (ON, AUTO):
+        return merged
+    return replace(merged, window=WindowSettings(chosen.zoom, chosen.min_share, chosen.growth))
+
+
+def settings_for_model(
+    settings: TrackerSettings, overrides: TrackerOverrides, model: str
+) -> TrackerSettings:
+    """Return the settings with what is `auto` decided.
+
+    Args:
+        settings: From `apply_overrides`.
+        overrides: The same as there.
+        model: Name in the model's manifest.
+    """
+    if overrides.window.enabled == AUTO and not suits(model):
+        return replace(settings, window=None)
+    return settings
 
 
 def _merge(base: T, overrides: object, path: str, preset_name: str) -> T:
     changes: dict[str, Any] = {}
     for item in fields(overrides):  # type: ignore[arg-type]  # every section is a dataclass
         value, old = getattr(overrides, item.name), getattr(base, item.name)
+        if isinstance(value, WindowOverrides):
+            continue  # no preset has one: the section is not a list of changes
         if is_dataclass(value):
             given = [i.name for i in fields(value) if getattr(value, i.name) is not None]
             if given and old is None:

@@ -21,9 +21,10 @@ from engines.host_rules import (
     uses_multimask_tokens,
 )
 from kalman.motion_score import mask_box, mask_boxes
-from live.frames import F32, ObjectResult
+from live.frames import F32, Mask, ObjectResult
 from live.object_state import Observation, Status, advance
 from live.presets import TrackerSettings
+from live.search_window import Aim, Window, box_of_mask, resampled
 from live.tracker_gate import MotionGate
 from memory.bank import MemoryBank, MemoryEntry
 from memory.selection import admits
@@ -45,13 +46,15 @@ class Answer:
     Attributes:
         present: By the object score, or by the prompt where the preset trusts it.
         prompted: A user's prompt of this frame gave the mask.
-        low_res_mask: (L, L) logits after the presence rule; an array of its own.
+        low_res_mask: (L, L) logits of the window after the presence rule; an array of its own.
         obj_ptr: (D,) after the presence rule.
         object_score: As the network gave it.
         memory_score: What the memory encoder is told.
         predicted_iou: Of the chosen token.
         motion_iou: Overlap with the motion prediction; None without one, or without a mask.
-        box: (4,) of the mask in low-resolution pixels; zeros where it is empty.
+        box: (4,) of the mask in low-resolution pixels of the whole picture; zeros where it is
+            empty.
+        window: What the network saw.
         token: The decoder's mask token that gave the mask; None: no token did.
     """
 
@@ -64,6 +67,7 @@ class Answer:
     predicted_iou: float
     motion_iou: float | None
     box: F32
+    window: Window
     token: int | None = None
 
     @property
@@ -87,6 +91,8 @@ class ObjectTrack:
         )
         self._gate = None if settings.gate is None else MotionGate(settings.gate)
         self._status: Status | None = None
+        self._cells = manifest.mask_size
+        self._aim: Aim | None = None
 
     @property
     def remembers(self) -> bool:
@@ -113,30 +119,61 @@ class ObjectTrack:
             self.bank.add(entry)
         self._gate = None if earlier._gate is None else earlier._gate.fork()
         self._status = earlier._status
+        self._aim = earlier._aim
 
     def forget_motion(self) -> None:
         """Start the motion model anew: too much time has passed that nobody measured."""
         if self._settings.gate is not None:
             self._gate = MotionGate(self._settings.gate)
+        self._aim = None
 
     def begin(self, dt_s: float) -> None:
         """Move the motion model on to the present frame; once per step, before any answer."""
         if self._gate is not None:
             self._gate.advance(dt_s)
+            if self._aim is not None:
+                self._aim = self._aim.begun(self._gate.box)
 
-    def judge_tracked(self, decoded: DecoderOutput) -> Answer:
+    def window(self, picture_wh: tuple[int, int]) -> Window:
+        """Return where to look for the object: the whole picture where nobody knows better."""
+        settings = self._settings.window
+        if settings is None or self._aim is None:
+            return Window.whole(picture_wh)
+        return self._aim.window(picture_wh, self._cells, settings)
+
+    def window_around(self, box: F32, picture_wh: tuple[int, int]) -> Window:
+        """Return the window that shows best what lies in a box, in low-resolution pixels."""
+        if self._settings.window is None:
+            return Window.whole(picture_wh)
+        return Aim.at(box).window(picture_wh, self._cells, self._settings.window)
+
+    def window_around_mask(self, mask: Mask) -> Window:
+        """Return the same for an (H, W) mask of a whole picture."""
+        return self.window_around(box_of_mask(mask, self._cells), mask.shape[::-1])
+
+    def on_picture(self, answer: Answer) -> F32:
+        """Return an answer's logits on the whole picture, at the window's resolution."""
+        settings = self._settings.window
+        if settings is None or answer.window.is_whole:
+            return answer.low_res_mask
+        whole = Window.whole(answer.window.picture_wh)
+        size = settings.map_size(self._cells)
+        return resampled(answer.low_res_mask, answer.window, whole, size)
+
+    def judge_tracked(self, decoded: DecoderOutput, window: Window) -> Answer:
         """Apply token rule, gate and presence rule to a frame without a prompt."""
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         gate = self._gate if score > self._settings.presence_threshold else None
         if gate is None:
             choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
-            return self._judge(decoded, choice, score, prompted=False)
+            return self._judge(decoded, choice, score, window, prompted=False)
         boxes = mask_boxes(decoded.low_res_masks[self._candidates])
+        boxes = window.to_picture(boxes, self._cells)
         best = gate.choose(decoded.ious[self._candidates], boxes)
         token = int(self._candidates[best])
         return self._judge(
-            decoded, TokenChoice(token, token), score, prompted=False, box=boxes[best]
+            decoded, TokenChoice(token, token), score, window, prompted=False, box=boxes[best]
         )
 
     def judge_prompted(
@@ -144,7 +181,8 @@ class ObjectTrack:
         decoded: DecoderOutput,
         num_points: int,
         points_at_something: bool,
-        candidate: int | None = None,
+        candidate: int | None,
+        window: Window,
     ) -> Answer:
         """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
 
@@ -153,6 +191,7 @@ class ObjectTrack:
             num_points: Points given; a box counts as 2.
             points_at_something: Whether the prompt says where the object is.
             candidate: Token that the user chose; None: the token rule chooses.
+            window: What the network saw.
         """
         score = decoded.object_score_logit
         if self._settings.trust_prompts and points_at_something:
@@ -161,7 +200,7 @@ class ObjectTrack:
         choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
         if candidate is not None:
             choice = TokenChoice(candidate, candidate)
-        return self._judge(decoded, choice, score, prompted=True)
+        return self._judge(decoded, choice, score, window, prompted=True)
 
     def candidates(
         self, decoded: DecoderOutput, num_points: int, chosen: int | None
@@ -180,7 +219,7 @@ class ObjectTrack:
         kept = [token for token, area in areas.items() if area or token == chosen]
         return tuple(sorted(kept, key=lambda token: (areas[token], token)))
 
-    def judge_mask(self, decoded: DecoderOutput, low_res_mask: F32) -> Answer:
+    def judge_mask(self, decoded: DecoderOutput, low_res_mask: F32, window: Window) -> Answer:
         """Take the given mask as the answer; only the pointer is the decoder's.
 
         Source: `_use_mask_as_output`, sam2_base.py:411-466 @2b90b9f: the single-mask token's
@@ -195,7 +234,7 @@ class ObjectTrack:
             self._no_obj_ptr,
         ).obj_ptr
         score = mask_prompt_score(low_res_mask > _MASK_PROMPT_BACKGROUND)
-        box = mask_box(low_res_mask)
+        box = window.to_picture(mask_box(low_res_mask), self._cells)
         return Answer(
             present=score > 0,
             prompted=True,
@@ -206,20 +245,23 @@ class ObjectTrack:
             predicted_iou=1.0,  # sam2_base.py:427-428
             motion_iou=self._motion_iou(box),
             box=box,
+            window=window,
         )
 
-    def absent(self, mask_size: int) -> Answer:
+    def absent(self, picture_wh: tuple[int, int]) -> Answer:
         """Return the answer for an object that nothing is known about."""
+        shape = (self._cells, self._cells)
         return Answer(
             present=False,
             prompted=False,
-            low_res_mask=np.full((mask_size, mask_size), NO_OBJECT_LOGIT, np.float32),
+            low_res_mask=np.full(shape, NO_OBJECT_LOGIT, np.float32),
             obj_ptr=self._no_obj_ptr,
             object_score=NO_OBJECT_LOGIT,
             memory_score=NO_OBJECT_LOGIT,
             predicted_iou=0.0,
             motion_iou=None,
             box=_EMPTY_BOX,
+            window=Window.whole(picture_wh),
         )
 
     def admits(self, answer: Answer) -> bool:
@@ -260,12 +302,13 @@ class ObjectTrack:
         admitted: bool,
         memory_steps: tuple[int, ...],
     ) -> ObjectResult:
-        """Let the answer move gate and state, and return it in the caller's terms."""
+        """Let the answer move gate, window and state, and return it in the caller's terms."""
         if self._gate is not None and answer.visible:
             if answer.prompted:
                 self._gate.observe_prompt(answer.box)
             else:
                 self._gate.observe(answer.box, answer.predicted_iou)
+            self._follow(answer)
         seen = Observation(
             present=answer.present,
             visible=answer.visible,
@@ -274,25 +317,37 @@ class ObjectTrack:
             object_score=answer.object_score,
         )
         self._status = advance(self._status, seen, dt_s, self._settings.state)
-        answer.low_res_mask.flags.writeable = False
+        shown = self.on_picture(answer) if answer.visible else None
+        if shown is not None:
+            shown.flags.writeable = False
         return ObjectResult(
             object_id=self.object_id,
             state=self._status.state,
             reason=self._status.reason,
-            mask_logits=answer.low_res_mask if answer.visible else None,
+            mask_logits=shown,
             predicted_iou=answer.predicted_iou,
             object_score=answer.object_score,
             motion_iou=answer.motion_iou,
-            box_xyxy_px=_source_box(answer, size_wh) if answer.visible else None,
+            box_xyxy_px=self._source_box(answer, size_wh) if answer.visible else None,
             admitted=admitted,
             memory_steps=memory_steps,
         )
+
+    def _follow(self, answer: Answer) -> None:
+        """Point the window where the filter has the object now, if this step moved it."""
+        if self._gate is None or self._gate.box is None or not self._gate.moved:
+            return
+        if answer.prompted or self._aim is None:
+            self._aim = Aim.at(answer.box)
+        else:
+            self._aim = self._aim.moved(self._gate.box)
 
     def _judge(
         self,
         decoded: DecoderOutput,
         choice: TokenChoice,
         score: float,
+        window: Window,
         *,
         prompted: bool,
         box: F32 | None = None,
@@ -308,7 +363,7 @@ class ObjectTrack:
         if not presence.present:
             box = _EMPTY_BOX
         elif box is None:
-            box = mask_box(presence.low_res_mask)
+            box = window.to_picture(mask_box(presence.low_res_mask), self._cells)
         return Answer(
             present=presence.present,
             prompted=prompted,
@@ -320,6 +375,7 @@ class ObjectTrack:
             predicted_iou=float(decoded.ious[choice.mask_token]),
             motion_iou=self._motion_iou(box),
             box=box,
+            window=window,
             token=choice.mask_token,
         )
 
@@ -328,10 +384,10 @@ class ObjectTrack:
             return None
         return self._gate.motion_iou(box)
 
-
-def _source_box(answer: Answer, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the box in source pixels: the mask covers the whole picture, stretched."""
-    rows, columns = answer.low_res_mask.shape
-    x1, y1, x2, y2 = (float(value) for value in answer.box)
-    x_scale, y_scale = size_wh[0] / columns, size_wh[1] / rows
-    return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale
+    def _source_box(
+        self, answer: Answer, size_wh: tuple[int, int]
+    ) -> tuple[float, float, float, float]:
+        """Return the box in source pixels: the mask covers the whole picture, stretched."""
+        x1, y1, x2, y2 = (float(value) for value in answer.box)
+        x_scale, y_scale = size_wh[0] / self._cells, size_wh[1] / self._cells
+        return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale

@@ -14,6 +14,7 @@ from live.compositor import BorderOptions, Compositor, Fallback, FeedPolicy
 from live.config import ConfigError
 from live.config_schema import SourceSettings
 from live.config_suggest import suggest_rules
+from live.config_tracker import settings_for_model
 from live.delay import DelayOptions, plan_delay
 from live.frames import Prompt
 from live.independent import IndependentPictures, Promptable
@@ -81,8 +82,10 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
     """
     networks = load_networks(request, plan)
     try:
-        rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
-        return Tracker(networks, plan.tracker, rules)
+        name = networks.manifest.name
+        rules = suggest_rules(plan.settings.suggest, name)
+        settings = settings_for_model(plan.tracker, plan.settings.tracker, name)
+        return Tracker(networks, settings, rules)
     except ValueError as error:
         networks.close()
         raise ConfigError(f"tracker.bank.{error}") from error

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from live.object_state import StateThresholds
+from live.search_window import WindowSettings
 from live.tracker_gate import MAX_HOLD_STEPS, GateSettings
 from memory.selection import AdmissionThresholds, BankPolicy, RecentOrder
 
@@ -38,6 +39,8 @@ class TrackerSettings:
         prompt_history: Processed steps that are kept for prompts on pictures already shown.
         catch_up: What a prompt on a past step does to the steps since: `retrack` tracks that
             object through them again; `none` only puts the memory where it belongs.
+        window: The part of the picture that the networks see of a known object, around where its
+            filter expects it; None: always the whole picture.
     """
 
     name: str
@@ -50,6 +53,14 @@ class TrackerSettings:
     trust_prompts: bool = False
     prompt_history: int = DEFAULT_PROMPT_HISTORY
     catch_up: str = CATCH_UP[0]
+    window: WindowSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.gate is None:
+            raise ValueError(
+                f"window: the preset {self.name} has no motion gate to steer a window; "
+                "expected None, or another preset"
+            )
 
 
 SAM2: Final = TrackerSettings(

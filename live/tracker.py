@@ -278,7 +278,7 @@ class Tracker:
             past.of(object_id).prompts = prompts
         clock = self._edits.clock
         object_ids = self._edits.tracks.keys() | due.keys()
-        if object_ids:
+        if object_ids and self._settings.window is None:
             self._runner.encode(past, clock)
         return FrameResult(frame, past.step, self._edits.process(past, object_ids), clock.ms)
 

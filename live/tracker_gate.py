@@ -70,6 +70,16 @@ class MotionGate:
         return copy.copy(self)  # the filter's state is never written into
 
     @property
+    def box(self) -> F32 | None:
+        """(4,) where the filter has the object, stable or not; None without a filter."""
+        return None if self._filter is None else self._filter.box_xyxy
+
+    @property
+    def moved(self) -> bool:
+        """Whether a mask of this step has started or moved the filter."""
+        return self._filter is not None and self._idle_steps == 0
+
+    @property
     def predicted_box(self) -> F32 | None:
         """(4,) where the object should be on this frame; None until the filter is stable."""
         if self._filter is None or self._stable < self._settings.stable_steps:

@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 
 from live.frames import U8, Prompt
 from live.object_track import ObjectTrack
+from live.search_window import Window
 
 if TYPE_CHECKING:
     from engines.sam2_graphs import ImageFeatures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What the networks made of a part of a picture."""
+
+    window: Window
+    features: ImageFeatures
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +37,8 @@ class PastObject:
         visible: Whether the answer has a mask.
         token, candidates: Of an answer to points: the token that gave it, and those that could,
             by the area of their masks.
+        view: The latest window that the object was looked for in, where that was not the whole
+            picture: running the step again looks there again.
     """
 
     before: ObjectTrack | None = None
@@ -36,6 +47,7 @@ class PastObject:
     visible: bool = False
     token: int | None = None
     candidates: tuple[int, ...] = ()
+    view: View | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -47,9 +59,10 @@ class PastStep:
         frame_index: Index of its source frame.
         dt_s: Media time since the step before, in seconds.
         size_wh: Size of the source picture.
-        picture: (H, W, 3) uint8 until it is encoded, None from then on. A step without objects
-            is encoded when somebody asks.
-        features: What it was encoded to.
+        picture: (H, W, 3) uint8 until it is encoded, None from then on; with search windows
+            (`TrackerSettings.window`) as long as the step is kept, for windows are cut from it.
+            A step without objects is encoded when somebody asks.
+        features: What the whole of it was encoded to.
         objects: By object id; those that the step had or has prompts for.
     """
 

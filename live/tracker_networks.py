@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
 
@@ -19,13 +19,16 @@ from engines.base import DeviceTensor
 from engines.host_rules import clamp_mask_input
 from engines.manifest import Manifest
 from engines.sam2_graphs import ImageFeatures, Sam2Networks
-from live.frames import F32, U8, ObjectResult, Prompt
+from live.frames import F32, U8, Mask, ObjectResult, Prompt
 from live.object_track import Answer, ObjectTrack
 from live.presets import TrackerSettings
-from live.tracker_history import PastObject, PastStep
+from live.search_window import Window, resampled
+from live.tracker_history import PastObject, PastStep, View
 from live.tracker_prompts import merge_prompts, points_at_something, scale_points
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
+
+CENTRED_FROM: Final = 2.0  # times fewer pixels in a prompt's own window than in the one it had
 
 _NO_POINTS: Final = np.zeros((0, 2), np.float32)
 _NO_LABELS: Final = np.zeros((0,), np.int32)
@@ -52,11 +55,13 @@ class _Ground:
     """What clicks are decoded on.
 
     Attributes:
-        pix_feat: [1, D, G, G], with the object's memory where it has one.
+        view: The part of the picture.
+        pix_feat: [1, D, G, G] of it, with the object's memory where it has one.
         mask_input: (L, L) clamped logits of the tracked mask, or None.
         steps: Steps of the memories in the features.
     """
 
+    view: View
     pix_feat: DeviceTensor
     mask_input: F32 | None = None
     steps: tuple[int, ...] = ()
@@ -132,22 +137,24 @@ class StepRunner:
         """
         step = _Step(self._networks, self._settings, past, StageClock())
         mine = past.objects.get(click.object_id) or PastObject()
+        prompt = merge_prompts((*_of_the_picture(mine.prompts), click))
         track = self.new_track(click.object_id) if mine.before is None else mine.before.fork()
         track.begin(past.dt_s)
+        window = track.window(past.size_wh).holding(prompt)
         known = self._previewed
         if known is None or not (
             known.past is past
             and known.object_id == click.object_id
             and known.before is mine.before
+            and known.ground.view.window == window
         ):
             step.learn(mine.prompts, track)
-            ground = step.ground(track)
+            ground = step.ground(track, step.view(mine, window))
             # the features of an attention live until its next run only
-            kept = _Ground(ground.pix_feat.copy(), ground.mask_input, ground.steps)
+            kept = replace(ground, pix_feat=ground.pix_feat.copy())
             known = self._previewed = _Previewed(past, click.object_id, mine.before, kept)
-        prompt = merge_prompts((*_of_the_picture(mine.prompts), click))
         answer = step.decode_points(track, prompt, known.ground).answer
-        return answer.low_res_mask, answer.predicted_iou
+        return track.on_picture(answer), answer.predicted_iou
 
     def forget_preview(self) -> None:
         """Free what the last preview kept; also after memories were put into a past state."""
@@ -170,12 +177,21 @@ class _Step:
     clock: StageClock
 
     def features(self) -> ImageFeatures:
-        """Return the picture's features; encode it, once, where that was not needed yet."""
+        """Return the whole picture's features; encode it, once, where that was not needed yet."""
         past = self.past
         if past.features is None:
             past.features = self._encode(past.picture)
-            past.picture = None
+            if self.settings.window is None:
+                past.picture = None
         return past.features
+
+    def view(self, mine: PastObject, window: Window) -> View:
+        """Return a part of the picture, encoded; the latest one of each object is kept."""
+        if window.is_whole:
+            return View(window, self.features())
+        if mine.view is None or mine.view.window != window:
+            mine.view = View(window, self._encode_part(window))
+        return mine.view
 
     def run(self, mine: PastObject, track: ObjectTrack) -> ObjectResult:
         """See `StepRunner.run`."""
@@ -184,25 +200,20 @@ class _Step:
         self.learn(mine.prompts, track)
         given = _of_the_picture(mine.prompts)
         prompt = merge_prompts(given) if given else None
-        conditioning = prompt is not None and (
-            settings.corrections_condition or not track.remembers
-        )
-        if prompt is None:
-            outcome = self._track(track)
-        elif prompt.mask is not None:
-            outcome = _Outcome(self._decode_mask(self.features(), track, prompt))
-        else:
-            outcome = self.decode_points(track, prompt, self.ground(track))
+        outcome = self._answer(mine, track, prompt)
         answer = outcome.answer
         mine.visible, mine.token = answer.visible, answer.token
         mine.candidates = outcome.candidates
+        conditioning = prompt is not None and (
+            settings.corrections_condition or not track.remembers
+        )
         if mine.committed and answer.visible:
-            self._remember(self.features(), track, answer, conditioning=True, sure=True)
+            self._remember(mine, track, answer, conditioning=True, sure=True)
             admitted = True
         else:
             admitted = track.admits(answer)
             if admitted:
-                self._remember(self.features(), track, answer, conditioning)
+                self._remember(mine, track, answer, conditioning)
             elif track.remembers:
                 track.bank.add_pointer(past.step, answer.obj_ptr)
         return track.finish(answer, past.dt_s, past.size_wh, admitted, outcome.memory_steps)
@@ -216,27 +227,28 @@ class _Step:
         if references:
             self._remember_reference(track, references[-1])
 
-    def ground(self, track: ObjectTrack) -> _Ground:
+    def ground(self, track: ObjectTrack, view: View) -> _Ground:
         """Return what clicks are decoded on: bare features for an object's first prompt, else the
         memory and the tracked mask (sam2_video_predictor.py:227-262 @2b90b9f)."""
         if not track.remembers:
-            return _Ground(self.features().pix_feat_no_mem)
-        pix_feat, steps = self._attend(track)
-        tracked = self._decode_tracked(track, pix_feat)
+            return _Ground(view, view.features.pix_feat_no_mem)
+        pix_feat, steps = self._attend(track, view)
+        tracked = self._decode_tracked(track, view, pix_feat)
         if tracked.visible or not self.settings.trust_prompts:
-            return _Ground(pix_feat, clamp_mask_input(tracked.low_res_mask), steps)
-        return _Ground(pix_feat, None, steps)
+            return _Ground(view, pix_feat, clamp_mask_input(tracked.low_res_mask), steps)
+        return _Ground(view, pix_feat, None, steps)
 
     def decode_points(self, track: ObjectTrack, prompt: Prompt, ground: _Ground) -> _Outcome:
         """Answer clicks and a box."""
-        points = scale_points(prompt, self.past.size_wh, self.networks.manifest.image_size)
-        features, count = self.features(), len(points.labels)
+        window, size = ground.view.window, self.networks.manifest.image_size
+        points = scale_points(window.own_prompt(prompt), window.size_wh, size)
+        features, count = ground.view.features, len(points.labels)
         with self.clock.stage("decode"):
             decoded = self.networks.decode(
                 ground.pix_feat, features, points.points_xy, points.labels, ground.mask_input
             )
             answer = track.judge_prompted(
-                decoded, count, points_at_something(prompt), prompt.candidate
+                decoded, count, points_at_something(prompt), prompt.candidate, window
             )
             candidates = track.candidates(decoded, count, answer.token)
         return _Outcome(answer, ground.steps, candidates)
@@ -247,53 +259,101 @@ class _Step:
         with self.clock.stage("encode"):
             return self.networks.encode_image(picture)
 
-    def _track(self, track: ObjectTrack) -> _Outcome:
-        """Answer for a frame without a prompt."""
-        if not track.remembers:
-            return _Outcome(track.absent(self.networks.manifest.mask_size))
-        pix_feat_with_mem, steps = self._attend(track)
-        return _Outcome(self._decode_tracked(track, pix_feat_with_mem), steps)
+    def _encode_part(self, window: Window) -> ImageFeatures:
+        picture = self.past.picture
+        return self._encode(None if picture is None else window.cut(picture))
 
-    def _attend(self, track: ObjectTrack) -> tuple[DeviceTensor, tuple[int, ...]]:
+    def _answer(self, mine: PastObject, track: ObjectTrack, prompt: Prompt | None) -> _Outcome:
+        """Answer what was asked, in the part of the picture that is best for it.
+
+        An object's first points are decoded on the whole picture, as they are for a preview.
+        """
+        size_wh = self.past.size_wh
+        if prompt is None:
+            if not track.remembers:
+                return _Outcome(track.absent(size_wh))
+            view = self.view(mine, track.window(size_wh))
+            pix_feat_with_mem, steps = self._attend(track, view)
+            return _Outcome(self._decode_tracked(track, view, pix_feat_with_mem), steps)
+        if prompt.mask is not None:
+            view = self.view(mine, track.window_around_mask(prompt.mask))
+            return _Outcome(self._decode_mask(view, track, prompt.mask))
+        view = self.view(mine, track.window(size_wh).holding(prompt))
+        return self.decode_points(track, prompt, self.ground(track, view))
+
+    def _attend(self, track: ObjectTrack, view: View) -> tuple[DeviceTensor, tuple[int, ...]]:
         """Return the memory-conditioned features and the steps of the memories in them."""
-        view, features = track.bank.view(self.past.step), self.features()
+        known = track.bank.view(self.past.step)
         with self.clock.stage("attend"):
             pix_feat_with_mem = self.networks.attend(
-                features,
-                view.maskmem_features,
-                view.maskmem_tpos,
-                view.obj_ptrs,
-                view.obj_ptr_tpos,
+                view.features,
+                known.maskmem_features,
+                known.maskmem_tpos,
+                known.obj_ptrs,
+                known.obj_ptr_tpos,
             )
-        return pix_feat_with_mem, view.steps
+        return pix_feat_with_mem, known.steps
 
-    def _decode_tracked(self, track: ObjectTrack, pix_feat_with_mem: DeviceTensor) -> Answer:
-        features = self.features()
+    def _decode_tracked(
+        self, track: ObjectTrack, view: View, pix_feat_with_mem: DeviceTensor
+    ) -> Answer:
         with self.clock.stage("decode"):
             decoded = self.networks.decode(
-                pix_feat_with_mem, features, _NO_POINTS, _NO_LABELS, None
+                pix_feat_with_mem, view.features, _NO_POINTS, _NO_LABELS, None
             )
-            return track.judge_tracked(decoded)
+            return track.judge_tracked(decoded, view.window)
 
-    def _decode_mask(self, features: ImageFeatures, track: ObjectTrack, prompt: Prompt) -> Answer:
+    def _decode_mask(self, view: View, track: ObjectTrack, mask: Mask) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
-        if prompt.mask is None:
-            raise ValueError(f"object {prompt.object_id}: expected a mask")
+        features = view.features
         with self.clock.stage("decode"):
-            mask_input, low_res_mask = self.networks.encode_mask_prompt(prompt.mask)
+            mask_input, low_res_mask = self.networks.encode_mask_prompt(view.window.cut(mask))
             decoded = self.networks.decode(
                 features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
             )
-            return track.judge_mask(decoded, low_res_mask)
+            return track.judge_mask(decoded, low_res_mask, view.window)
 
     def _remember_reference(self, track: ObjectTrack, prompt: Prompt) -> None:
         """Learn the object from another picture: its memory enters as conditioning, now."""
-        features = self._encode(prompt.reference_bgr)
-        answer = self._decode_mask(features, track, prompt)
+        if prompt.mask is None or prompt.reference_bgr is None:
+            raise ValueError(f"object {prompt.object_id}: expected a mask and its picture")
+        window = track.window_around_mask(prompt.mask)
+        view = View(window, self._encode(window.cut(prompt.reference_bgr)))
+        answer = self._decode_mask(view, track, prompt.mask)
         if track.admits(answer):
-            self._remember(features, track, answer, conditioning=True)
+            self._put(view.features, track, answer, conditioning=True)
 
     def _remember(
+        self,
+        mine: PastObject,
+        track: ObjectTrack,
+        answer: Answer,
+        conditioning: bool,
+        sure: bool = False,
+    ) -> None:
+        """Encode the answer into the bank.
+
+        With search windows a prompted mask becomes a memory of its own window, so that what the
+        object is compared with later shows it as large as it will be seen then.
+
+        Args:
+            mine: The object's part of the step.
+            track: Takes the memory in.
+            answer: Of this step.
+            conditioning: As such, not as a recent one.
+            sure: As a mask that the user vouches for.
+        """
+        if answer.prompted and answer.visible:
+            own = track.window_around(answer.box, answer.window.picture_wh)
+            if own.area * CENTRED_FROM <= answer.window.area:
+                mask = resampled(answer.low_res_mask, answer.window, own, len(answer.low_res_mask))
+                features = self._encode_part(own)
+                self._put(features, track, replace(answer, low_res_mask=mask), conditioning, sure)
+                return
+        features = self.view(mine, answer.window).features
+        self._put(features, track, answer, conditioning, sure)
+
+    def _put(
         self,
         features: ImageFeatures,
         track: ObjectTrack,
@@ -301,7 +361,7 @@ class _Step:
         conditioning: bool,
         sure: bool = False,
     ) -> None:
-        """Encode the answer into the bank; `sure`: as a mask that the user vouches for."""
+        """Encode an answer and the features of its window into the bank."""
         with self.clock.stage("remember"):
             memory = self.networks.encode_memory(
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
