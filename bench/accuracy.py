@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -30,22 +30,32 @@ from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
+from live.search_window import WindowSettings
 from live.tracker import Tracker
+
+WINDOW_ON = "on"
+WINDOW_KINDS = ("off", WINDOW_ON)
 
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
-    """All clips under one preset and one kind of prompt."""
+    """All clips under one preset, with or without search window, and one kind of prompt."""
 
     preset: str
     prompt: PromptKind
     mask_clips: tuple[MaskClipScore, ...]
     box_clips: tuple[BoxClipScore, ...]
+    window: bool = False
 
     @property
     def title(self) -> str:
         """One line that names the run."""
-        return f"preset {self.preset}, prompt {self.prompt}"
+        return run_title(self.preset, self.prompt, self.window)
+
+
+def run_title(preset: str, kind: str, window: bool) -> str:
+    """Return one line that names a run."""
+    return f"preset {preset}{' with search window' if window else ''}, prompt {kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="box|click",
         help="box, click or box,click",
     )
+    parser.add_argument(
+        "--window",
+        type=_words(WINDOW_KINDS, "window"),
+        default=WINDOW_KINDS[:1],
+        metavar="off|on",
+        help="off, on (tracker.window.enabled with its numbers' defaults) or off,on",
+    )
     parser.add_argument("--clips", metavar="A,B", help="only these clips and still sets")
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
@@ -150,7 +167,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    blind = [name for name in options.preset if PRESETS[name].gate is None]
+    if blind and WINDOW_ON in options.window:
+        parser.error(f"--window on: the preset {blind[0]} has no motion gate to steer a window")
+    return options
 
 
 def select(data: Dataset, names: Sequence[str] | None) -> Dataset:
@@ -182,10 +203,12 @@ def evaluate_run(
     kind: PromptKind,
     out: Path | None,
 ) -> RunScore:
-    """Track every clip under one preset and kind of prompt; contact sheets go to `out`."""
+    """Track every clip under one kind of rules and prompt; contact sheets go to `out`."""
     mask_scores: list[MaskClipScore] = []
     box_scores: list[BoxClipScore] = []
-    title = f"{settings.name}, {kind}"
+    window = settings.window is not None
+    title = run_title(settings.name, kind, window)
+    folder = f"{settings.name}{'_window' if window else ''}_{kind}"
     progress = tqdm(total=len(data.mask_clips) + len(data.box_clips), desc=title, disable=None)
     with progress:
         for mask_clip in data.mask_clips:
@@ -193,31 +216,38 @@ def evaluate_run(
             if score is not None:
                 mask_scores.append(score)
                 heading = f"{score.name}: J {score.j:.3f}  F {score.f:.3f}  ({title})"
-                _write_tiles(out, settings.name, kind, score.name, heading, tiles)
+                _write_tiles(out, folder, score.name, heading, tiles)
             progress.update()
         for box_clip in data.box_clips:
             box_score, tiles = evaluate_box_clip(box_clip, Tracker(networks, settings), kind)
             if box_score is not None:
                 box_scores.append(box_score)
                 heading = f"{box_score.name}: AUC {box_score.scores.auc:.3f}  ({title})"
-                _write_tiles(out, settings.name, kind, box_score.name, heading, tiles)
+                _write_tiles(out, folder, box_score.name, heading, tiles)
             progress.update()
-    return RunScore(settings.name, kind, tuple(mask_scores), tuple(box_scores))
+    return RunScore(settings.name, kind, tuple(mask_scores), tuple(box_scores), window)
 
 
 def _write_tiles(
-    out: Path | None, preset: str, kind: str, name: str, heading: str, tiles: Sequence[U8]
+    out: Path | None, folder: str, name: str, heading: str, tiles: Sequence[U8]
 ) -> None:
     if out is not None:
-        write_sheet(out / f"{preset}_{kind}" / f"{name}.png", heading, tiles)
+        write_sheet(out / folder / f"{name}.png", heading, tiles)
+
+
+def _rules(preset: str, window: str) -> TrackerSettings:
+    """Return a preset with or without search window."""
+    sizes = WindowSettings() if window == WINDOW_ON else None
+    return replace(PRESETS[preset], window=sizes)
 
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
     """Run everything that was asked for."""
     runs = tuple(
-        evaluate_run(data, networks, PRESETS[preset], cast(PromptKind, kind), options.out)
+        evaluate_run(data, networks, _rules(preset, window), cast(PromptKind, kind), options.out)
         for preset in options.preset
         for kind in options.prompt
+        for window in options.window
     )
     stills: list[StillScore] = []
     for still_set in data.still_sets:
@@ -225,7 +255,7 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
         stills += scores.values()
         for kind, score in scores.items():
             heading = f"{score.name}, {kind}: selected {score.selected:.3f}, best {score.best:.3f}"
-            _write_tiles(options.out, "stills", kind, score.name, heading, tiles[kind])
+            _write_tiles(options.out, f"stills_{kind}", score.name, heading, tiles[kind])
     return Accuracy(
         model_line(options.model),
         options.threads,

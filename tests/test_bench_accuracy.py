@@ -23,22 +23,23 @@ def run(repo_root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S)
 
 
-def write_scene(folder: Path, masks: Path | None, palette: bool) -> list[str]:
+def write_scene(folder: Path, masks: Path | None, palette: bool, radius: int = 22) -> list[str]:
     """Write a disc and a square that move over noise; returns the disc's boxes as lines."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(5).integers(60, 120, (*SIZE_WH[::-1], 3), dtype=np.uint8)
     lines = []
     for index in range(FRAMES):
         picture, ids = noise.copy(), np.zeros(SIZE_WH[::-1], np.uint8)
-        cv2.circle(picture, (50 + 3 * index, 60), 22, (40, 60, 230), -1)
-        cv2.circle(ids, (50 + 3 * index, 60), 22, 1, -1)
+        cv2.circle(picture, (50 + 3 * index, 60), radius, (40, 60, 230), -1)
+        cv2.circle(ids, (50 + 3 * index, 60), radius, 1, -1)
         cv2.rectangle(picture, (105, 30), (140, 80), (220, 200, 40), -1)
         cv2.rectangle(ids, (105, 30), (140, 80), 2, -1)
         cv2.imwrite(str(folder / f"{index:05d}.jpg"), picture)
         if masks is not None:
             write = write_palette_png if palette else write_ids
             write(masks / f"{index:05d}.png", ids)
-        lines.append(f"{28 + 3 * index},38,45,45")
+        side = 2 * radius + 1
+        lines.append(f"{50 - radius + 3 * index},{60 - radius},{side},{side}")
     return lines
 
 
@@ -104,6 +105,7 @@ def test_everything_is_measured_and_written(
     [
         (("--preset", "best"), 2, "unknown preset 'best'; expected some of default"),
         (("--prompt", "text"), 2, "unknown prompt 'text'; expected some of box, click"),
+        (("--window", "on,narrow"), 2, "unknown window 'narrow'; expected some of off, on"),
         (("--clips", "absent"), 2, "--clips absent: not in"),
         (("--model", "absent"), 4, "model absent: expected nano"),
     ],
@@ -115,6 +117,33 @@ def test_wrong_use_gives_one_line(
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_preset_without_a_gate_steers_no_window(tree: Path, repo_root: Path) -> None:
+    done = run(repo_root, tree, "--preset", "default,sam2", "--window", "off,on")
+    assert done.returncode == 2
+    assert "--window on: the preset sam2 has no motion gate" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_with_and_without_search_window(
+    tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path
+) -> None:
+    """Both in one call; on a small object the window makes a difference."""
+    lines = write_scene(tree / "boxes" / "small" / "frames", None, palette=False, radius=9)
+    (tree / "boxes" / "small" / "gt.txt").write_text("\n".join(lines) + "\n")
+    done = run(
+        repo_root,
+        *(tree, "--window", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
+        *("--json", tmp_path / "a.json", "--model", nano_dir),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Masks: preset default with search window, prompt box" in done.stdout
+    whole, window = json.loads((tmp_path / "a.json").read_text())["runs"]
+    assert (whole["window"], window["window"]) == (False, True)
+    assert whole["mean"]["auc"] != window["mean"]["auc"] > 0.4
+    for folder in ("default_box", "default_window_box"):
+        assert cv2.imread(str(tmp_path / "sheets" / folder / "pair.png")) is not None
 
 
 def test_unknown_layout_gives_one_line(tmp_path: Path, repo_root: Path) -> None:
