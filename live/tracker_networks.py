@@ -28,7 +28,7 @@ from live.tracker_prompts import merge_prompts, points_at_something, scale_point
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 
-CENTRED_FROM: Final = 2.0  # times fewer pixels in a prompt's own window than in the one it had
+CENTRED_FROM: Final = 2.0  # times the pixels of a mask's own window in the one it was found in
 
 _NO_POINTS: Final = np.zeros((0, 2), np.float32)
 _NO_LABELS: Final = np.zeros((0,), np.int32)
@@ -333,8 +333,9 @@ class _Step:
     ) -> None:
         """Encode the answer into the bank.
 
-        With search windows a prompted mask becomes a memory of its own window, so that what the
-        object is compared with later shows it as large as it will be seen then.
+        With search windows a mask from a much wider one, as after a first click or a loss, becomes
+        a memory of a window of its own: what the object is compared with later shows it as large
+        as it will be seen then.
 
         Args:
             mine: The object's part of the step.
@@ -343,7 +344,7 @@ class _Step:
             conditioning: As such, not as a recent one.
             sure: As a mask that the user vouches for.
         """
-        if answer.prompted and answer.visible:
+        if answer.visible:
             own = track.window_around(answer.box, answer.window.picture_wh)
             if own.area * CENTRED_FROM <= answer.window.area:
                 mask = resampled(answer.low_res_mask, answer.window, own, len(answer.low_res_mask))
