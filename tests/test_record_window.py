@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from live.sinks.window import WindowOptions
 from run_live import main
-from tests.conftest import REPO_ROOT
 from tests.helpers.recordings import (
     SIZE_WH,
     check_schemas,
@@ -21,12 +17,10 @@ from tests.helpers.recordings import (
     json_rows,
     object_ids,
 )
-from tests.helpers.window_user import is_picture
+from tests.helpers.window_user import END_TIMEOUT_S, running_command
 from tests.helpers.xvfb import Display, running_xvfb, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
-
-END_TIMEOUT_S = 60.0
 
 
 @pytest.fixture
@@ -45,19 +39,8 @@ def test_clicks_in_a_live_run_are_replayed(
     arguments = ("--source", "demo", "--set", "source.demo_frames=0", "--record", "rec")
     outputs = ("--output", "window", "--output", "masks:a", "--set", "window.max_width=320")
     size = ("--set", f"source.demo_size={list(SIZE_WH)}")
-    log = tmp_path / "log.txt"
     commands, steps = tmp_path / "rec" / "commands.jsonl", tmp_path / "rec" / "steps.jsonl"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(REPO_ROOT / "run_live.py"), *arguments, *outputs, *size],
-            cwd=tmp_path,
-            env=display.environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: is_picture(window.screenshot()), "a picture", 60)
+    with running_command(display, tmp_path, *arguments, *outputs, *size) as (process, window):
         window.click(75, 75)
         wait_until(lambda: count(commands) == 1, "the first click in the recording", 60)
         window.key("2")
@@ -71,11 +54,6 @@ def test_clicks_in_a_live_run_are_replayed(
         wait_until(lambda: count(steps) > seen + 3, "some steps", 60)
         window.key("q")
         assert process.wait(END_TIMEOUT_S) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(END_TIMEOUT_S)
-        print(log.read_text())
 
     check_schemas(tmp_path / "rec")
     types = [row["command"]["type"] for row in json_rows(commands)]

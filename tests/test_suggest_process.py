@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +11,14 @@ import numpy as np
 import pytest
 
 from live.frames import Mask
-from live.sinks.window import WindowOptions
 from live.ui_text import AMBER
 from live.window_suggest import outline_colour
-from tests.conftest import REPO_ROOT
 from tests.helpers.window_user import (
     END_TIMEOUT_S,
     MANY_PIXELS,
     Program,
     count_colour,
-    is_picture,
+    running_command,
     running_program,
     status,
     without_status,
@@ -108,21 +104,9 @@ def test_proposals_are_taken_and_dropped_and_never_leave(program: Program) -> No
 
 def test_the_real_command(display: Display, nano_dir: Path, tmp_path: Path) -> None:
     """`a`, an outline comes, a click inside takes it; quitting in the middle of a search works."""
-    log = tmp_path / "log.txt"
-    command = [sys.executable, REPO_ROOT / "run_live.py", "--source", "demo", "--model", nano_dir]
-    command += ["--output", "window", "--set", "source.demo_frames=100000"]
-    command += ["--set", "suggest.points_per_side=6"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            cwd=tmp_path,
-            env=display.environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: is_picture(window.screenshot()), "a picture", 60)
+    source = ("--source", "demo", "--set", "source.demo_frames=0", "--output", "window")
+    search = ("--model", nano_dir, "--set", "suggest.points_per_side=6")
+    with running_command(display, tmp_path, *source, *search) as (process, window):
         window.key("a")
         wait_until(lambda: is_frozen(window), "the frozen picture", 60)
         take_one(window)
@@ -134,12 +118,8 @@ def test_the_real_command(display: Display, nano_dir: Path, tmp_path: Path) -> N
         wait_until(lambda: is_frozen(window), "frozen again", 60)
         window.key("q")
         assert process.wait(END_TIMEOUT_S) == 0
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(END_TIMEOUT_S)
-        print(log.read_text())
-    assert "refused" not in log.read_text().replace("tensorrt refused", "")
+    log = (tmp_path / "log.txt").read_text()
+    assert "refused" not in log.replace("tensorrt refused", "")
 
 
 def take_one(window: Window) -> None:
