@@ -8,7 +8,6 @@ Exit codes: 0 fine, 2 wrong use or data, 4 model, 5 output.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,17 @@ from bench.datasets import Dataset, DatasetError, read_dataset
 from bench.environment import Environment, describe_environment, model_line
 from bench.evaluate import BoxClipScore, MaskClipScore, evaluate_box_clip, evaluate_mask_clip
 from bench.prompts import PROMPT_KINDS, PromptKind
-from bench.report import ReportError, Table, write_block
+from bench.report import (
+    BAD_INPUT,
+    NO_MODEL,
+    NO_OUTPUT,
+    Report,
+    Section,
+    add_markdown_option,
+    exit_code,
+    publish,
+    write_block,
+)
 from bench.sheet import U8, SheetError, write_sheet
 from bench.stills import StillScore, evaluate_stills
 from engines.base import EngineError
@@ -31,6 +40,8 @@ from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
 from live.tracker import Tracker
+
+BLOCK = "accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,32 +69,19 @@ class Accuracy:
     runs: tuple[RunScore, ...]
     stills: tuple[StillScore, ...]
 
-    def header(self) -> str:
-        """Where and with what the figures were taken, one line each."""
-        return "\n".join([self.model, *self.environment.lines(), f"threads {self.threads}"])
-
-    def sections(self) -> list[tuple[str, Table]]:
-        """Titles and tables, in reading order."""
-        parts: list[tuple[str, Table]] = []
+    def report(self) -> Report:
+        """The tables, under where and with what the figures were taken."""
+        parts: list[Section] = []
         for run in self.runs:
             if run.mask_clips:
-                parts.append((f"Masks: {run.title}", mask_table(run.mask_clips)))
+                parts.append(Section(mask_table(run.mask_clips), f"Masks: {run.title}"))
             if run.box_clips:
-                parts.append((f"Boxes: {run.title}", box_table(run.box_clips)))
+                parts.append(Section(box_table(run.box_clips), f"Boxes: {run.title}"))
         if self.stills:
-            parts.append(("Photographs: one prompt, no memory", stills_table(self.stills)))
-        return parts
-
-    def plain(self) -> str:
-        """The whole report for a terminal."""
-        parts = [f"{title}\n{body.plain()}" for title, body in self.sections()]
-        return "\n\n".join([self.header(), *parts])
-
-    def markdown(self) -> str:
-        """The whole report for the docs."""
-        head = "\n".join(f"- {line}" for line in self.header().splitlines())
-        parts = [f"**{title}**\n\n{body.markdown()}" for title, body in self.sections()]
-        return "\n\n".join([head, *parts])
+            title = "Photographs: one prompt, no memory"
+            parts.append(Section(stills_table(self.stills), title))
+        head = [self.model, *self.environment.lines(), f"threads {self.threads}"]
+        return Report(head, parts)
 
     def summary_markdown(self) -> str:
         """The means only, for README."""
@@ -144,9 +142,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:accuracy"
-    )
+    add_markdown_option(parser, BLOCK)
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )
@@ -235,33 +231,27 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
     )
 
 
+def run(options: argparse.Namespace) -> None:
+    """Measure what was asked for and publish it.
+
+    Raises:
+        DatasetError, EngineError, ReportError, SheetError, OSError: See the exit codes.
+    """
+    names = options.clips.split(",") if options.clips else None
+    data = select(read_dataset(options.data), names)
+    engine_options = EngineOptions(threads=options.threads)
+    with load_model(options.model, options.backend, engine_options) as networks:
+        accuracy = measure(data, networks, options)
+    publish(accuracy.report(), options.markdown, BLOCK, options.json, accuracy.to_json())
+    if options.summary is not None:
+        write_block(options.summary, f"{BLOCK}-summary", accuracy.summary_markdown())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
-    try:
-        names = options.clips.split(",") if options.clips else None
-        data = select(read_dataset(options.data), names)
-        engine_options = EngineOptions(threads=options.threads)
-        with load_model(options.model, options.backend, engine_options) as networks:
-            accuracy = measure(data, networks, options)
-        print(accuracy.plain())
-        if options.json is not None:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(accuracy.to_json(), indent=1), encoding="utf-8")
-        if options.markdown is not None:
-            write_block(options.markdown, "accuracy", accuracy.markdown())
-        if options.summary is not None:
-            write_block(options.summary, "accuracy-summary", accuracy.summary_markdown())
-    except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    except (SheetError, ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    return 0
+    codes: dict[type[Exception], int] = {DatasetError: BAD_INPUT, EngineError: NO_MODEL}
+    return exit_code(lambda: run(options), codes | {SheetError: NO_OUTPUT, OSError: NO_OUTPUT})
 
 
 if __name__ == "__main__":
