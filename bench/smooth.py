@@ -29,7 +29,7 @@ from bench.datasets import (
     read_object_ids,
 )
 from bench.environment import describe_environment, model_line
-from bench.evaluate import NOMINAL_FPS, U8, object_ids_of, read_frames
+from bench.evaluate import NOMINAL_FPS, U8, answered_ids, object_ids_of, read_frames
 from bench.metrics import compute_j
 from bench.prompts import prompt_from_mask
 from bench.report import (
@@ -50,7 +50,6 @@ from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.carry import Carrier
 from live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
-from live.masks import merge_object_ids, object_layers
 from live.presets import DEFAULT_PRESET, PRESETS
 from live.tracker import Tracker
 
@@ -188,7 +187,7 @@ def score(clip: MaskClip, shown: Results, first: int) -> Score:
         ids: U8 = np.zeros(truth.shape, np.uint8)
         if index in shown:
             size_wh = shown[index].frame.size_wh
-            ids = merge_object_ids(object_layers(shown[index].objects, size_wh), size_wh)
+            ids = answered_ids(shown[index].objects, size_wh)
         ids = np.where(truth == VOID_OR_BINARY, np.uint8(0), ids)
         ious += [compute_j(ids == o, truth == o) for o in sorted(object_ids_of(truth))]
     return Score(ious)
