@@ -6,8 +6,7 @@ It has no weights and knows no more than the pictures so far, which it takes at 
 - A click: a small disc around it is surely the object, a larger one probably, everything else
   probably not. Of the answer the part that was clicked counts.
 - Next frames: dense optical flow carries the mask along, then GrabCut draws its border anew. The
-  mask's core is probably the object, a ring along its border probably not but open, all beyond
-  surely not.
+  carried mask is probably the object, a ring around it probably not, all beyond surely not.
 - Where GrabCut answers with nothing, the box, the disc or the carried mask stays.
 
 Sources: Rother et al. 2004, "GrabCut"; Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse
@@ -36,8 +35,8 @@ FIRST_ROUNDS: Final = 5
 NEXT_ROUNDS: Final = 1
 SURE: Final = 0.04  # radius of a click's inner disc, as a share of the picture's shorter side
 PROBABLE: Final = 0.1  # and of its outer disc
-RING: Final = 0.05  # the ring's half width, as a share of the root of the mask's area
-NARROWEST_PX: Final = 2  # half width of a ring
+RING: Final = 0.05  # the ring's width, as a share of the root of the mask's area
+NARROWEST_PX: Final = 2  # and at least
 MARGIN: Final = 0.5  # sure background around the ring, as a share of its longer side
 NARROWEST_MARGIN_PX: Final = 16
 _SMALLEST_FLOW_PX: Final = 16  # DIS works on patches of 8 pixels and refuses less than two
@@ -129,10 +128,9 @@ def segment(look: Look, prompt: Prompt) -> Mask:
 
 def follow(image_bgr: U8, carried: Mask) -> Mask:
     """Draw the border of a mask anew that flow carried to this picture; both at working size."""
-    half = max(NARROWEST_PX, round(RING * math.sqrt(np.count_nonzero(carried))))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * half + 1, 2 * half + 1))
+    wide = max(NARROWEST_PX, round(RING * math.sqrt(np.count_nonzero(carried))))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * wide + 1, 2 * wide + 1))
     near = cv2.dilate(carried.astype(np.uint8), disc) > 0
-    core = cv2.erode(carried.astype(np.uint8), disc) > 0
     box = mask_box(near)
     if box is None:
         return carried
@@ -146,7 +144,8 @@ def follow(image_bgr: U8, carried: Mask) -> Mask:
         min(height, box.y2 + margin),
     ).slices
     trimap = np.where(near, cv2.GC_PR_BGD, cv2.GC_BGD).astype(np.uint8)
-    trimap[core if core.any() else carried] = cv2.GC_PR_FGD
+    # The mask's own rim, too: called background, it would teach the object's colours to it.
+    trimap[carried] = cv2.GC_PR_FGD
     answer = np.zeros_like(carried)
     answer[part] = grab_cut(image_bgr[part], trimap[part], NEXT_ROUNDS, carried[part])
     return answer
