@@ -27,6 +27,7 @@ from bench.accuracy import (
 from bench.datasets import Dataset, DatasetError
 from bench.environment import describe_environment
 from bench.grabcut import LONGEST_SIDE_PX, GrabCutStills, GrabCutTracker
+from bench.prompts import PromptKind
 from bench.report import (
     BAD_INPUT,
     NO_OUTPUT,
@@ -132,7 +133,7 @@ def comparison_table(mine: Figures, other: Figures) -> Table:
     )
 
 
-def measure(data: Dataset, kinds: Sequence[Any], out: Path | None) -> Accuracy:
+def measure(data: Dataset, kinds: Sequence[PromptKind], out: Path | None) -> Accuracy:
     """Run everything that was asked for."""
     return Accuracy(
         METHOD,
