@@ -233,6 +233,8 @@ def measure(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[Section]:
         ("Model", ["clip", "every frame", *ways], clips, networks),
         ("Truth in the model's place", ["clip", *ways], _fully_annotated(clips), None),
     ):
+        if not used:
+            continue  # sparse annotation alone cannot stand in for a model
         rows = {clip.name: measure_clip(clip, model, costs_ms) for clip in tqdm(used, disable=None)}
         rows["mean"] = [
             float(np.mean([v for v in column if v is not None]))
