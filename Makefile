@@ -43,9 +43,11 @@ bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/perf
 	@$(BIN)/python -m bench.hover --markdown docs/performance.md
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md
 
-accuracy: .venv/.base  ## Accuracy of nano on DATA (../shared/data); writes the pages' figures
+accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/data); writes the pages' figures
 	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --out out/accuracy \
-	  --markdown docs/accuracy.md --summary README.md
+	  --json out/accuracy.json --markdown docs/accuracy.md --summary README.md
+	@$(BIN)/python -m bench.baseline_classical $(DATA) --prompt box,click \
+	  --beside out/accuracy.json --markdown docs/accuracy.md
 	@$(BIN)/python -m bench.suggest $(DATA) --markdown docs/accuracy.md
 	@$(BIN)/python -m bench.smooth $(DATA) --markdown docs/accuracy.md
 

@@ -8,54 +8,68 @@ Exit codes: 0 fine, 2 wrong use or data, 4 model, 5 output.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
 
 from tqdm import tqdm
 
 from bench.accuracy_tables import box_table, mask_table, means, stills_table, summary_table
 from bench.datasets import Dataset, DatasetError, read_dataset
 from bench.environment import Environment, describe_environment, model_line
-from bench.evaluate import BoxClipScore, MaskClipScore, evaluate_box_clip, evaluate_mask_clip
+from bench.evaluate import (
+    BoxClipScore,
+    MaskClipScore,
+    StepTracker,
+    evaluate_box_clip,
+    evaluate_mask_clip,
+)
 from bench.prompts import PROMPT_KINDS, PromptKind
-from bench.report import ReportError, Table, write_block
+from bench.report import (
+    BAD_INPUT,
+    NO_MODEL,
+    NO_OUTPUT,
+    Report,
+    Section,
+    add_markdown_option,
+    exit_code,
+    publish,
+    write_block,
+)
 from bench.sheet import U8, SheetError, write_sheet
-from bench.stills import StillScore, evaluate_stills
+from bench.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
-from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
+from live.presets import DEFAULT_PRESET, PRESETS
 from live.search_window import WindowSettings
 from live.tracker import Tracker
 
+BLOCK = "accuracy"
 WINDOW_ON = "on"
 WINDOW_KINDS = ("off", WINDOW_ON)
 
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
-    """All clips under one preset, with or without search window, and one kind of prompt."""
+    """All clips under one preset, None where there are none, and one kind of prompt.
 
-    preset: str
+    A preset with `tracker.window` on is called NAME+window.
+    """
+
+    preset: str | None
     prompt: PromptKind
     mask_clips: tuple[MaskClipScore, ...]
     box_clips: tuple[BoxClipScore, ...]
-    window: bool = False
 
     @property
     def title(self) -> str:
         """One line that names the run."""
-        return run_title(self.preset, self.prompt, self.window)
-
-
-def run_title(preset: str, kind: str, window: bool) -> str:
-    """Return one line that names a run."""
-    return f"preset {preset}{' with search window' if window else ''}, prompt {kind}"
+        prompt = f"prompt {self.prompt}"
+        return prompt if self.preset is None else f"preset {self.preset}, {prompt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +82,19 @@ class Accuracy:
     runs: tuple[RunScore, ...]
     stills: tuple[StillScore, ...]
 
-    def header(self) -> str:
-        """Where and with what the figures were taken, one line each."""
-        return "\n".join([self.model, *self.environment.lines(), f"threads {self.threads}"])
-
-    def sections(self) -> list[tuple[str, Table]]:
-        """Titles and tables, in reading order."""
-        parts: list[tuple[str, Table]] = []
+    def report(self) -> Report:
+        """The tables, under where and with what the figures were taken."""
+        parts: list[Section] = []
         for run in self.runs:
             if run.mask_clips:
-                parts.append((f"Masks: {run.title}", mask_table(run.mask_clips)))
+                parts.append(Section(mask_table(run.mask_clips), f"Masks: {run.title}"))
             if run.box_clips:
-                parts.append((f"Boxes: {run.title}", box_table(run.box_clips)))
+                parts.append(Section(box_table(run.box_clips), f"Boxes: {run.title}"))
         if self.stills:
-            parts.append(("Photographs: one prompt, no memory", stills_table(self.stills)))
-        return parts
-
-    def plain(self) -> str:
-        """The whole report for a terminal."""
-        parts = [f"{title}\n{body.plain()}" for title, body in self.sections()]
-        return "\n\n".join([self.header(), *parts])
-
-    def markdown(self) -> str:
-        """The whole report for the docs."""
-        head = "\n".join(f"- {line}" for line in self.header().splitlines())
-        parts = [f"**{title}**\n\n{body.markdown()}" for title, body in self.sections()]
-        return "\n\n".join([head, *parts])
+            title = "Photographs: one prompt, no memory"
+            parts.append(Section(stills_table(self.stills), title))
+        head = [self.model, *self.environment.lines(), f"threads {self.threads}"]
+        return Report(head, parts)
 
     def summary_markdown(self) -> str:
         """The means only, for README."""
@@ -134,15 +135,9 @@ def _words(known: Sequence[str], what: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+def add_data_options(parser: argparse.ArgumentParser, block: str) -> None:
+    """Add what to measure on, with which prompts, and where the figures go."""
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
-    parser.add_argument("--model", default="nano", help="model name or folder")
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument(
-        "--preset", type=_words(tuple(PRESETS), "preset"), default=(DEFAULT_PRESET,), metavar="A,B"
-    )
     parser.add_argument(
         "--prompt",
         type=_words(PROMPT_KINDS, "prompt"),
@@ -150,20 +145,29 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="box|click",
         help="box, click or box,click",
     )
+    parser.add_argument("--clips", metavar="A,B", help="only these clips and still sets")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_markdown_option(parser, block)
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; wrong use exits with code 2."""
+    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+    parser.add_argument("--model", default="nano", help="model name or folder")
+    parser.add_argument("--backend", default="auto")
+    parser.add_argument(
+        "--preset", type=_words(tuple(PRESETS), "preset"), default=(DEFAULT_PRESET,), metavar="A,B"
+    )
     parser.add_argument(
         "--window",
         type=_words(WINDOW_KINDS, "window"),
         default=WINDOW_KINDS[:1],
         metavar="off|on",
-        help="off, on (tracker.window.enabled with its numbers' defaults) or off,on",
+        help="off, on (tracker.window as by default, but enabled) or off,on",
     )
-    parser.add_argument("--clips", metavar="A,B", help="only these clips and still sets")
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:accuracy"
-    )
+    add_data_options(parser, BLOCK)
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )
@@ -174,14 +178,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return options
 
 
-def select(data: Dataset, names: Sequence[str] | None) -> Dataset:
-    """Keep only the named clips and sets.
+def read_selected(root: Path, clips: str | None) -> Dataset:
+    """Read labelled data; with `clips` ("A,B") only those clips and sets.
 
     Raises:
-        DatasetError: A name is not there.
+        DatasetError: The data is not as expected, or a name is not there.
     """
-    if names is None:
+    data = read_dataset(root)
+    if not clips:
         return data
+    names = clips.split(",")
     known = [clip.name for clip in data.mask_clips]
     known += [clip.name for clip in data.box_clips]
     known += [stills.name for stills in data.still_sets]
@@ -198,100 +204,100 @@ def select(data: Dataset, names: Sequence[str] | None) -> Dataset:
 
 def evaluate_run(
     data: Dataset,
-    networks: Sam2Networks,
-    settings: TrackerSettings,
+    make_tracker: Callable[[], StepTracker],
+    preset: str | None,
     kind: PromptKind,
     out: Path | None,
 ) -> RunScore:
-    """Track every clip under one kind of rules and prompt; contact sheets go to `out`."""
+    """Track every clip with a new tracker and one kind of prompt; contact sheets go to `out`."""
     mask_scores: list[MaskClipScore] = []
     box_scores: list[BoxClipScore] = []
-    window = settings.window is not None
-    title = run_title(settings.name, kind, window)
-    folder = f"{settings.name}{'_window' if window else ''}_{kind}"
+    title = f"{preset}, {kind}" if preset else kind
+    sheets = None if out is None else out / (f"{preset}_{kind}" if preset else kind)
     progress = tqdm(total=len(data.mask_clips) + len(data.box_clips), desc=title, disable=None)
     with progress:
         for mask_clip in data.mask_clips:
-            score, tiles = evaluate_mask_clip(mask_clip, Tracker(networks, settings), kind)
+            score, tiles = evaluate_mask_clip(mask_clip, make_tracker(), kind)
             if score is not None:
                 mask_scores.append(score)
                 heading = f"{score.name}: J {score.j:.3f}  F {score.f:.3f}  ({title})"
-                _write_tiles(out, folder, score.name, heading, tiles)
+                _write_tiles(sheets, score.name, heading, tiles)
             progress.update()
         for box_clip in data.box_clips:
-            box_score, tiles = evaluate_box_clip(box_clip, Tracker(networks, settings), kind)
+            box_score, tiles = evaluate_box_clip(box_clip, make_tracker(), kind)
             if box_score is not None:
                 box_scores.append(box_score)
                 heading = f"{box_score.name}: AUC {box_score.scores.auc:.3f}  ({title})"
-                _write_tiles(out, folder, box_score.name, heading, tiles)
+                _write_tiles(sheets, box_score.name, heading, tiles)
             progress.update()
-    return RunScore(settings.name, kind, tuple(mask_scores), tuple(box_scores), window)
+    return RunScore(preset, kind, tuple(mask_scores), tuple(box_scores))
 
 
-def _write_tiles(
-    out: Path | None, folder: str, name: str, heading: str, tiles: Sequence[U8]
-) -> None:
-    if out is not None:
-        write_sheet(out / folder / f"{name}.png", heading, tiles)
+def measure_stills(
+    data: Dataset, segmenter: StillSegmenter, out: Path | None
+) -> tuple[StillScore, ...]:
+    """Prompt every instance of every photograph; contact sheets go to `out`."""
+    stills: list[StillScore] = []
+    for still_set in data.still_sets:
+        scores, tiles = evaluate_stills(still_set, segmenter)
+        stills += scores.values()
+        for kind, score in scores.items():
+            heading = f"{score.name}, {kind}: selected {score.selected:.3f}, best {score.best:.3f}"
+            sheets = None if out is None else out / f"stills_{kind}"
+            _write_tiles(sheets, score.name, heading, tiles[kind])
+    return tuple(stills)
 
 
-def _rules(preset: str, window: str) -> TrackerSettings:
-    """Return a preset with or without search window."""
-    sizes = WindowSettings() if window == WINDOW_ON else None
-    return replace(PRESETS[preset], window=sizes)
+def _write_tiles(folder: Path | None, name: str, heading: str, tiles: Sequence[U8]) -> None:
+    if folder is not None:
+        write_sheet(folder / f"{name}.png", heading, tiles)
 
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
     """Run everything that was asked for."""
-    runs = tuple(
-        evaluate_run(data, networks, _rules(preset, window), cast(PromptKind, kind), options.out)
+
+    def tracker(preset: str, window: WindowSettings | None) -> Tracker:
+        return Tracker(networks, replace(PRESETS[preset], window=window))
+
+    windows = [WindowSettings() if kind == WINDOW_ON else None for kind in options.window]
+    rules = [
+        (preset if window is None else f"{preset}+window", partial(tracker, preset, window))
         for preset in options.preset
-        for kind in options.prompt
-        for window in options.window
-    )
-    stills: list[StillScore] = []
-    for still_set in data.still_sets:
-        scores, tiles = evaluate_stills(still_set, networks)
-        stills += scores.values()
-        for kind, score in scores.items():
-            heading = f"{score.name}, {kind}: selected {score.selected:.3f}, best {score.best:.3f}"
-            _write_tiles(options.out, f"stills_{kind}", score.name, heading, tiles[kind])
+        for window in windows
+    ]
     return Accuracy(
         model_line(options.model),
         options.threads,
         describe_environment(),
-        runs,
-        tuple(stills),
+        tuple(
+            evaluate_run(data, make_tracker, name, kind, options.out)
+            for name, make_tracker in rules
+            for kind in options.prompt
+        ),
+        measure_stills(data, PromptedNetworks(networks), options.out),
     )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure what was asked for and publish it.
+
+    Raises:
+        DatasetError, EngineError, ReportError, SheetError, OSError: See the exit codes.
+    """
+    data = read_selected(options.data, options.clips)
+    engine_options = EngineOptions(threads=options.threads)
+    with load_model(options.model, options.backend, engine_options) as networks:
+        accuracy = measure(data, networks, options)
+    publish(accuracy.report(), options.markdown, BLOCK, options.json, accuracy.to_json())
+    if options.summary is not None:
+        write_block(options.summary, f"{BLOCK}-summary", accuracy.summary_markdown())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
-    try:
-        names = options.clips.split(",") if options.clips else None
-        data = select(read_dataset(options.data), names)
-        engine_options = EngineOptions(threads=options.threads)
-        with load_model(options.model, options.backend, engine_options) as networks:
-            accuracy = measure(data, networks, options)
-        print(accuracy.plain())
-        if options.json is not None:
-            options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps(accuracy.to_json(), indent=1), encoding="utf-8")
-        if options.markdown is not None:
-            write_block(options.markdown, "accuracy", accuracy.markdown())
-        if options.summary is not None:
-            write_block(options.summary, "accuracy-summary", accuracy.summary_markdown())
-    except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    except (SheetError, ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    return 0
+    codes: dict[type[Exception], int] = {DatasetError: BAD_INPUT, EngineError: NO_MODEL}
+    return exit_code(lambda: run(options), codes | {SheetError: NO_OUTPUT, OSError: NO_OUTPUT})
 
 
 if __name__ == "__main__":

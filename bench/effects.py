@@ -16,13 +16,20 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from bench.environment import describe_environment
-from bench.report import ReportError, Table, table, write_block
+from bench.report import (
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+)
 from live.config_effects import EffectSettings
 from live.effects import EFFECT_NAMES, Effect
 from live.effects.effect_set import EffectSet, Layers
@@ -127,23 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.effects", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{BLOCK}"
-    )
+    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("expected --rounds of at least 1")
     tables = [cost_table(size_wh, measure(size_wh, options.rounds)) for size_wh in SIZES_WH]
-    head = describe_environment().lines()
-    print("\n\n".join(["\n".join(head), *(made.plain() for made in tables)]))
-    if options.markdown is not None:
-        body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
-        try:
-            write_block(options.markdown, BLOCK, "\n\n".join(body))
-        except ReportError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 5
-    return 0
+    report = Report(describe_environment().lines(), [Section(made) for made in tables])
+    return exit_code(lambda: publish(report, options.markdown, BLOCK), {})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Runs the tracker over labelled clips, straight and without threads, and scores its answers."""
+"""Runs a tracker over labelled clips, straight and without threads, and scores its answers."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -24,8 +24,8 @@ from bench.metrics import (
 )
 from bench.prompts import PromptKind, prompt_from_box, prompt_from_mask
 from bench.sheet import draw_tile, pick_frames
-from live.frames import NS_PER_S, Frame, FrameResult, Prompt
-from live.masks import merge_object_ids, object_layers
+from live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
+from live.masks import merge_object_ids, object_layers, separate_layers
 
 U8: TypeAlias = NDArray[np.uint8]
 
@@ -106,7 +106,12 @@ class Run:
             self.tracker.prompt(prompt)
         result = self.tracker.step(frame)
         self.seconds += time.perf_counter() - begun
-        return merge_object_ids(object_layers(result.objects, frame.size_wh), frame.size_wh)
+        return answered_ids(result.objects, frame.size_wh)
+
+
+def answered_ids(objects: Sequence[ObjectResult], size_wh: tuple[int, int]) -> U8:
+    """Draw an answer as (H, W) object ids, overlaps given to the higher logit."""
+    return merge_object_ids(separate_layers(object_layers(objects, size_wh)), size_wh)
 
 
 def read_frames(paths: tuple[Path, ...]) -> Iterator[Frame]:

@@ -16,12 +16,20 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bench.environment import describe_environment, model_line
-from bench.report import ReportError, Table, table, write_block
+from bench.report import (
+    NO_MODEL,
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+)
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
@@ -219,36 +227,26 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--model", default="nano")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of turns")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one turn")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:hover"
-    )
+    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.seconds < 0.5:
         parser.error("expected --pairs of at least 1 and --seconds of at least 0.5")
     return options
 
 
+def run(options: argparse.Namespace) -> None:
+    """Measure every case and publish the table."""
+    measured = [
+        (case, measure(case, options.model, options.pairs, options.seconds)) for case in CASES
+    ]
+    head = [*describe_environment().lines(), model_line(options.model)]
+    publish(Report(head, [Section(hover_table(measured))]), options.markdown, BLOCK)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
-    try:
-        measured = [
-            (case, measure(case, options.model, options.pairs, options.seconds)) for case in CASES
-        ]
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    made = hover_table(measured)
-    head = [*describe_environment().lines(), model_line(options.model)]
-    print("\n\n".join(["\n".join(head), made.plain()]))
-    if options.markdown is not None:
-        body = ["\n".join(f"- {line}" for line in head), made.markdown()]
-        try:
-            write_block(options.markdown, BLOCK, "\n\n".join(body))
-        except ReportError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 5
-    return 0
+    return exit_code(lambda: run(options), {EngineError: NO_MODEL})
 
 
 if __name__ == "__main__":

@@ -14,12 +14,19 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bench.environment import describe_environment
-from bench.report import ReportError, Table, table, write_block
+from bench.report import (
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+)
 from engines.fake_backend import fake_networks
 from live.compositor import BorderOptions, Compositor
 from live.config_effects import EffectSettings
@@ -228,9 +235,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one run")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:loop"
-    )
+    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.runs < 1 or options.seconds < 0.5:
         parser.error("expected --runs of at least 1 and --seconds of at least 0.5")
@@ -245,16 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         latency_table([pair for pair in measured if not pair[0].delay_s]),
         age_table([pair for pair in measured if pair[0].delay_s]),
     )
-    head = describe_environment().lines()
-    print("\n\n".join(["\n".join(head), *(made.plain() for made in tables)]))
-    if options.markdown is not None:
-        body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
-        try:
-            write_block(options.markdown, BLOCK, "\n\n".join(body))
-        except ReportError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 5
-    return 0
+    report = Report(describe_environment().lines(), [Section(made) for made in tables])
+    return exit_code(lambda: publish(report, options.markdown, BLOCK), {})
 
 
 if __name__ == "__main__":

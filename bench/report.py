@@ -1,4 +1,4 @@
-"""Tables of figures: plain for the terminal, Markdown for the docs, written between markers.
+"""What every bench program shares: tables, their block in a Markdown file, errors and exit codes.
 
 <!-- bench:NAME -->
 ...replaced...
@@ -7,10 +7,17 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+BAD_INPUT = 2  # exit codes, as run_live.py has them
+NO_MODEL = 4
+NO_OUTPUT = 5
 
 
 class ReportError(ValueError):
@@ -92,3 +99,99 @@ def write_block(path: Path, name: str, body: str) -> None:
         raise ReportError(f"{path}: cannot be rewritten: {error.strerror}") from error
     except ReportError as error:
         raise ReportError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a report: a table or finished text, under a title where there is one."""
+
+    body: Table | str
+    title: str = ""
+
+    def plain(self) -> str:
+        """For a terminal."""
+        text = self.body if isinstance(self.body, str) else self.body.plain()
+        return f"{self.title}\n{text}" if self.title else text
+
+    def markdown(self) -> str:
+        """For the docs."""
+        text = self.body if isinstance(self.body, str) else self.body.markdown()
+        return f"**{self.title}**\n\n{text}" if self.title else text
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a program found.
+
+    Attributes:
+        head: Where and with what the figures were taken, a line each.
+        sections: In reading order.
+    """
+
+    head: Sequence[str]
+    sections: Sequence[Section]
+
+    def plain(self) -> str:
+        """The whole report for a terminal."""
+        return "\n\n".join(["\n".join(self.head), *(part.plain() for part in self.sections)])
+
+    def markdown(self) -> str:
+        """The whole report for the docs."""
+        head = "\n".join(f"- {line}" for line in self.head)
+        return "\n\n".join([head, *(part.markdown() for part in self.sections)])
+
+
+def publish(
+    report: Report,
+    markdown: Path | None,
+    block: str,
+    json_path: Path | None = None,
+    data: object = None,
+) -> None:
+    """Print a report, and write it into its block of a Markdown file if one is named.
+
+    Args:
+        report: What to print.
+        markdown: The file that has the block.
+        block: The block's name.
+        json_path: Where `data`, everything that was measured, goes as JSON. It is written first:
+            a wrong page must not cost a long measurement.
+        data: What json.dumps takes.
+
+    Raises:
+        ReportError: A file cannot be written, or the block is missing.
+    """
+    print(report.plain())
+    if json_path is not None:
+        try:
+            json_path.parent.mkdir(parents=True, exist_ok=True)
+            json_path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise ReportError(f"{json_path}: cannot be written: {error.strerror}") from error
+    if markdown is not None:
+        write_block(markdown, block, report.markdown())
+
+
+def add_markdown_option(parser: argparse.ArgumentParser, block: str) -> None:
+    """Add `--markdown FILE`, which `publish` takes."""
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{block}"
+    )
+
+
+def exit_code(work: Callable[[], object], codes: Mapping[type[Exception], int]) -> int:
+    """Do a program's work; an error that is expected becomes one line and its exit code.
+
+    Args:
+        work: Everything but the command line's parsing.
+        codes: What each error means; of several that fit the first counts. A `ReportError` is
+            `NO_OUTPUT` in every program.
+    """
+    known: dict[type[Exception], int] = {**codes, ReportError: NO_OUTPUT}
+    try:
+        work()
+    except tuple(known) as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        print(f"error: {' '.join(filter(None, lines))}", file=sys.stderr)
+        return next(code for kind, code in known.items() if isinstance(error, kind))
+    return 0

@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 
 from bench.environment import describe_environment
-from bench.report import ReportError, Table, table, write_block
+from bench.report import (
+    NO_MODEL,
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+)
 from bench.sam2_library import Library
 from engines.base import EngineError
 from engines.graph_table import (
@@ -246,9 +255,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--frames", type=int, default=20, help="timed frames of a turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:sam2"
-    )
+    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     for name in ("frames", "rounds"):
         if getattr(options, name) < 1:
@@ -268,31 +275,28 @@ def device_line(device: torch.device) -> str:
     return f"on {name}; torch {torch.__version__}, transformers {transformers.__version__}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
-    options = parse_arguments(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure every size and publish the table.
+
+    Raises:
+        EngineError: Something to install is missing, or see `measure`.
+    """
     try:
         device = resolve_device(TorchOptions(options.device).device)
         ways = [way for way in WAYS if way.name in options.ways]
-        head = [
-            f"sam2.1-{options.variant}, {device_line(device)}",
-            *describe_environment().lines(),
-        ]
+        head = [f"sam2.1-{options.variant}, {device_line(device)}", *describe_environment().lines()]
         made = result_table([measure(options, ways, size, device) for size in options.sizes])
-        print("\n".join(head) + "\n\n" + made.plain())
-        if options.markdown is not None:
-            body = "\n".join(f"- {line}" for line in head) + "\n\n" + made.markdown()
-            write_block(options.markdown, BLOCK, body)
     except ImportError as error:
-        print(f"error: {error}; install the extra: pip install 'samcam[export]'", file=sys.stderr)
-        return 4
-    except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    except (EngineError, RuntimeError) as error:  # the exporter's errors, and torch's
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 4
-    return 0
+        hint = "install the extra: pip install 'samcam[export]'"
+        raise EngineError(f"{error}; {hint}") from error
+    publish(Report(head, [Section(made)]), options.markdown, BLOCK)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    options = parse_arguments(arguments)
+    # Exporter and torch raise a plain RuntimeError.
+    return exit_code(lambda: run(options), {EngineError: NO_MODEL, RuntimeError: NO_MODEL})
 
 
 if __name__ == "__main__":

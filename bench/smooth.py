@@ -29,17 +29,27 @@ from bench.datasets import (
     read_object_ids,
 )
 from bench.environment import describe_environment, model_line
-from bench.evaluate import NOMINAL_FPS, U8, object_ids_of, read_frames
+from bench.evaluate import NOMINAL_FPS, U8, answered_ids, object_ids_of, read_frames
 from bench.metrics import compute_j
 from bench.prompts import prompt_from_mask
-from bench.report import ReportError, number, table, write_block
+from bench.report import (
+    BAD_INPUT,
+    NO_MODEL,
+    NO_OUTPUT,
+    Report,
+    Section,
+    add_markdown_option,
+    exit_code,
+    number,
+    publish,
+    table,
+)
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.carry import Carrier
 from live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
-from live.masks import merge_object_ids, object_layers
 from live.presets import DEFAULT_PRESET, PRESETS
 from live.tracker import Tracker
 
@@ -177,7 +187,7 @@ def score(clip: MaskClip, shown: Results, first: int) -> Score:
         ids: U8 = np.zeros(truth.shape, np.uint8)
         if index in shown:
             size_wh = shown[index].frame.size_wh
-            ids = merge_object_ids(object_layers(shown[index].objects, size_wh), size_wh)
+            ids = answered_ids(shown[index].objects, size_wh)
         ids = np.where(truth == VOID_OR_BINARY, np.uint8(0), ids)
         ious += [compute_j(ids == o, truth == o) for o in sorted(object_ids_of(truth))]
     return Score(ious)
@@ -214,8 +224,8 @@ def measure_clip(
     return cells
 
 
-def report(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[tuple[str, str, str]]:
-    """Measure everything; returns title, plain text and Markdown of each part."""
+def measure(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[Section]:
+    """Measure everything."""
     ways = [f"{way}, {rate} fps" for rate in RATES_FPS for way in ("held", "shifted", "carried")]
     costs_ms: list[float] = []
     parts = []
@@ -223,16 +233,18 @@ def report(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[tuple[str,
         ("Model", ["clip", "every frame", *ways], clips, networks),
         ("Truth in the model's place", ["clip", *ways], _fully_annotated(clips), None),
     ):
+        if not used:
+            continue  # sparse annotation alone cannot stand in for a model
         rows = {clip.name: measure_clip(clip, model, costs_ms) for clip in tqdm(used, disable=None)}
         rows["mean"] = [
             float(np.mean([v for v in column if v is not None]))
             for column in zip(*rows.values(), strict=True)
         ]
         body = table(headers, [[name, *map(number, cells)] for name, cells in rows.items()])
-        parts.append((title, body.plain(), body.markdown()))
+        parts.append(Section(body, title))
     p50, p95 = np.percentile(costs_ms, (50, 95))
     cost = f"CPU time of one frame carried: p50 {p50:.1f} ms, p95 {p95:.1f} ms."
-    parts.append(("Cost", cost, cost))
+    parts.append(Section(cost, "Cost"))
     return parts
 
 
@@ -240,45 +252,44 @@ def _fully_annotated(clips: Sequence[MaskClip]) -> list[MaskClip]:
     return [clip for clip in clips if len(clip.mask_paths) == len(clip.frame_paths)]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.smooth", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--clips", metavar="A,B", help="only these clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{BLOCK}"
-    )
-    options = parser.parse_args(arguments)
-    try:
-        names = options.clips.split(",") if options.clips else None
-        data = read_dataset(options.data)
-        clips = [clip for clip in data.mask_clips if names is None or clip.name in names]
-        if not clips:
-            raise DatasetError(f"--clips {options.clips}: no such clip with masks in {data.root}")
-        begun = time.perf_counter()
-        engine = EngineOptions(threads=options.threads)
-        with load_model(options.model, options.backend, engine) as networks:
-            parts = report(clips, networks)
-        head = [model_line(options.model), *describe_environment().lines()]
-        print("\n\n".join(["\n".join(head), *(f"{title}\n{text}" for title, text, _ in parts)]))
-        print(f"\n{time.perf_counter() - begun:.0f} s")
-        if options.markdown is not None:
-            body = ["\n".join(f"- {line}" for line in head)]
-            body += [f"**{title}**\n\n{text}" for title, _, text in parts]
-            write_block(options.markdown, BLOCK, "\n\n".join(body))
-    except DatasetError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    except (ReportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    return 0
+    add_markdown_option(parser, BLOCK)
+    return parser.parse_args(arguments)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Measure the clips that were asked for and publish the tables.
+
+    Raises:
+        DatasetError, EngineError, ReportError: See the exit codes.
+    """
+    names = options.clips.split(",") if options.clips else None
+    data = read_dataset(options.data)
+    clips = [clip for clip in data.mask_clips if names is None or clip.name in names]
+    if not clips:
+        raise DatasetError(f"--clips {options.clips}: no such clip with masks in {data.root}")
+    begun = time.perf_counter()
+    engine = EngineOptions(threads=options.threads)
+    with load_model(options.model, options.backend, engine) as networks:
+        sections = measure(clips, networks)
+    took_s = time.perf_counter() - begun
+    head = [model_line(options.model), *describe_environment().lines()]
+    publish(Report(head, sections), options.markdown, BLOCK)
+    print(f"\n{took_s:.0f} s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    options = parse_arguments(arguments)
+    codes = {DatasetError: BAD_INPUT, EngineError: NO_MODEL, OSError: NO_OUTPUT}
+    return exit_code(lambda: run(options), codes)
 
 
 if __name__ == "__main__":

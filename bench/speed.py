@@ -22,7 +22,17 @@ import av
 import numpy as np
 
 from bench.environment import REPOSITORY, describe_environment, model_line
-from bench.report import ReportError, Table, table, write_block
+from bench.report import (
+    NO_MODEL,
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+    write_block,
+)
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
@@ -215,9 +225,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
     parser.add_argument("--frames", type=int, default=240, help="length of a whole run")
     parser.add_argument("--runs", type=int, default=3, help="whole runs per number of threads")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:speed"
-    )
+    add_markdown_option(parser, BLOCK)
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:speed-summary"
     )
@@ -228,33 +236,27 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return options
 
 
+def run(options: argparse.Namespace) -> None:
+    """Time the networks and whole runs, and publish the tables."""
+    threads = (1, 2)
+    head = [model_line(options.model), *describe_environment().lines()]
+    times: list[Times] = []
+    for count in threads:
+        engine = EngineOptions(threads=count)
+        with load_model(options.model, "auto", engine) as networks:
+            times += time_networks(networks, count, options.calls)
+    rates = run_rates(options.model, threads, options.frames, options.runs)
+    tables = (network_table(times), rate_table(rates, options.frames))
+    publish(Report(head, [Section(made) for made in tables]), options.markdown, BLOCK)
+    if options.summary is not None:
+        where = ", ".join(head)
+        write_block(options.summary, f"{BLOCK}-summary", f"{tables[1].markdown()}\n\n{where}.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
-    threads = (1, 2)
-    try:
-        head = [model_line(options.model), *describe_environment().lines()]
-        times: list[Times] = []
-        for count in threads:
-            engine = EngineOptions(threads=count)
-            with load_model(options.model, "auto", engine) as networks:
-                times += time_networks(networks, count, options.calls)
-        rates = run_rates(options.model, threads, options.frames, options.runs)
-        tables = (network_table(times), rate_table(rates, options.frames))
-        print("\n\n".join(["\n".join(head), *(made.plain() for made in tables)]))
-        if options.markdown is not None:
-            body = ["\n".join(f"- {line}" for line in head), *(made.markdown() for made in tables)]
-            write_block(options.markdown, BLOCK, "\n\n".join(body))
-        if options.summary is not None:
-            where = ", ".join(head)
-            write_block(options.summary, f"{BLOCK}-summary", f"{tables[1].markdown()}\n\n{where}.")
-    except (EngineError, SpeedError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    return 0
+    return exit_code(lambda: run(options), {EngineError: NO_MODEL, SpeedError: NO_MODEL})
 
 
 if __name__ == "__main__":

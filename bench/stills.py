@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,64 @@ class StillScore:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What one prompt gives.
+
+    Attributes:
+        masks: (H, W) in source pixels, one or more.
+        chosen: Which of them is the answer.
+        predicted, present: As `InstanceScore` has them.
+    """
+
+    masks: Sequence[Mask]
+    chosen: int
+    predicted: float = 1.0
+    present: bool = True
+
+
+class StillSegmenter(Protocol):
+    """What answers prompts on one photograph after the other."""
+
+    def look(self, image_bgr: U8) -> None:
+        """Take the next photograph; not timed."""
+
+    def candidates(self, prompt: Prompt) -> Candidates:
+        """Answer one prompt on it."""
+
+
+class PromptedNetworks:
+    """The networks without memory: the decoder sees `pix_feat_no_mem`, as on a first prompt."""
+
+    def __init__(self, networks: Sam2Networks) -> None:
+        self._networks = networks
+        self._features: ImageFeatures | None = None
+        self._size_wh = (0, 0)
+
+    def look(self, image_bgr: U8) -> None:
+        """Encode the next photograph."""
+        self._features = self._networks.encode_image(image_bgr)
+        self._size_wh = (image_bgr.shape[1], image_bgr.shape[0])
+
+    def candidates(self, prompt: Prompt) -> Candidates:
+        """Decode one prompt; the host's token rule chooses."""
+        features, manifest = self._features, self._networks.manifest
+        assert features is not None  # `look` comes first
+        points, labels = network_points(prompt, self._size_wh, manifest.image_size)
+        output = self._networks.decode(
+            features.pix_feat_no_mem, features, points, labels.astype(np.int32), None
+        )
+        rule = manifest.token_rule
+        multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
+        token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
+        return Candidates(
+            [upsample_logits(low, self._size_wh) > 0 for low in output.low_res_masks],
+            token,
+            float(output.ious[token]),
+            output.object_score_logit > 0,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Answer:
     """The masks of one prompt: the selected one in source pixels, and its scores."""
 
@@ -76,41 +135,28 @@ def network_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) ->
 
 
 def _answer(
-    networks: Sam2Networks,
-    features: ImageFeatures,
-    prompt: Prompt,
-    truth: Mask,
-    valid: Mask,
-    picture: str,
+    segmenter: StillSegmenter, prompt: Prompt, truth: Mask, valid: Mask, picture: str
 ) -> _Answer:
-    size_wh = (truth.shape[1], truth.shape[0])
-    points, labels = network_points(prompt, size_wh, networks.manifest.image_size)
-    output = networks.decode(
-        features.pix_feat_no_mem, features, points, labels.astype(np.int32), None
-    )
-    rule = networks.manifest.token_rule
-    multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
-    token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
-    masks = [(upsample_logits(low, size_wh) > 0) & valid for low in output.low_res_masks]
+    found = segmenter.candidates(prompt)
+    masks = [mask & valid for mask in found.masks]
     ious = [compute_j(mask, truth) for mask in masks]
     score = InstanceScore(
         picture=picture,
         object_id=prompt.object_id,
-        selected=ious[token],
+        selected=ious[found.chosen],
         best=max(ious),
-        predicted=float(output.ious[token]),
-        present=output.object_score_logit > 0,
+        predicted=found.predicted,
+        present=found.present,
     )
-    return _Answer(masks[token], score)
+    return _Answer(masks[found.chosen], score)
 
 
 def evaluate_stills(
-    stills: StillSet, networks: Sam2Networks
+    stills: StillSet, segmenter: StillSegmenter
 ) -> tuple[dict[PromptKind, StillScore], dict[PromptKind, list[U8]]]:
     """Prompt every instance of every photograph with its box and with one click.
 
-    A first prompt has no memory to attend to, so the decoder sees `pix_feat_no_mem`, and each
-    instance is judged on its own: no other instance's mask takes pixels from it.
+    Each instance is judged on its own: no other instance's mask takes pixels from it.
 
     Returns:
         Scores and contact sheet tiles by kind of prompt.
@@ -122,13 +168,12 @@ def evaluate_stills(
         image, ids = read_picture(picture_path), read_object_ids(mask_path)
         valid = ids != VOID_OR_BINARY
         instances = [int(v) for v in np.unique(ids) if v not in (0, VOID_OR_BINARY)]
-        features = networks.encode_image(image)
+        segmenter.look(image)
         for kind in PROMPT_KINDS:
             begun = time.perf_counter()
             answers = [
                 _answer(
-                    networks,
-                    features,
+                    segmenter,
                     prompt_from_mask(ids == object_id, kind, object_id),
                     ids == object_id,
                     valid,

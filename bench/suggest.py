@@ -28,7 +28,18 @@ from bench.datasets import (
 )
 from bench.environment import describe_environment, model_line
 from bench.metrics import compute_j
-from bench.report import ReportError, Table, number, table, write_block
+from bench.report import (
+    BAD_INPUT,
+    NO_MODEL,
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    number,
+    publish,
+    table,
+)
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
@@ -41,6 +52,7 @@ from live.suggest import MaskGenerator, SuggestRules
 
 U8: TypeAlias = NDArray[np.uint8]
 
+BLOCK: Final = "suggest"
 FOUND_IOU: Final = 0.5
 DEMO_PICTURES: Final = 12
 DEMO_SIZE_WH: Final = (854, 480)
@@ -148,14 +160,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="suggest.KEY=VALUE"
     )
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="replace its block bench:suggest"
-    )
+    add_markdown_option(parser, BLOCK)
     return parser.parse_args(arguments)
 
 
-def measure(options: argparse.Namespace) -> tuple[str, Table]:
-    """Run everything; return where and with what, and the table.
+def measure(options: argparse.Namespace) -> Report:
+    """Run everything.
 
     Raises:
         ConfigError, DatasetError, EngineError: See the exit codes.
@@ -170,29 +180,14 @@ def measure(options: argparse.Namespace) -> tuple[str, Table]:
             scores.append(score_set(stills.name, still_pictures(stills), networks, rules))
     environment = describe_environment()
     lines = [model_line(options.model), *environment.lines(), f"threads {options.threads}"]
-    lines.append(str(rules))
-    return "\n".join(lines), scores_table(scores)
+    return Report([*lines, str(rules)], [Section(scores_table(scores))])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
-    try:
-        header, body = measure(options)
-        print(f"{header}\n\n{body.plain()}")
-        if options.markdown is not None:
-            head = "\n".join(f"- {line}" for line in header.splitlines())
-            write_block(options.markdown, "suggest", f"{head}\n\n{body.markdown()}")
-    except (ConfigError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except EngineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 4
-    except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 5
-    return 0
+    codes = {ConfigError: BAD_INPUT, DatasetError: BAD_INPUT, EngineError: NO_MODEL}
+    return exit_code(lambda: publish(measure(options), options.markdown, BLOCK), codes)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ _TINT: Final = 0.45
 
 
 def draw_proposals(canvas: U8, view: ProposalView, letterbox: Letterbox) -> None:
-    """Draw outlines, the smallest on top; tint what was taken and what the pointer means."""
+    """Draw outlines, the smallest on top; tint what was taken and what the pointer means.
+
+    Holes are outlined too: a click there takes nothing.
+    """
     for outline, object_id in view.taken:
         _fill(canvas, outline, letterbox, object_colour(object_id))
     if view.outlines:
@@ -42,7 +45,7 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
     for outline in outlines:
         shape, corner = _on_canvas(outline, letterbox)
         contours, _ = cv2.findContours(
-            shape.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+            shape.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
         )
         for target, colour, thickness in (
             (layer, _DARK, 4),
@@ -55,9 +58,7 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
 
 def _line(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr, thickness: int) -> None:
     shape, corner = _on_canvas(outline, letterbox)
-    contours, _ = cv2.findContours(
-        shape.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    contours, _ = cv2.findContours(shape.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     for line_colour, width in ((_DARK, thickness + 2), (colour, thickness)):
         cv2.drawContours(canvas, contours, -1, line_colour, width, cv2.LINE_AA, offset=corner)
 

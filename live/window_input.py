@@ -76,6 +76,7 @@ class WindowInput:
         self._pressed: Point | None = None
         self._pressed_step: int | None = None
         self._pressed_motion: F32 | None = None
+        self._pressed_on: Outline | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover = HoverPointer()
         self._board = ProposalBoard(controls)
@@ -127,9 +128,11 @@ class WindowInput:
 
     def press_left(self, x: float, y: float) -> None:
         """Begin a click or a box, at a canvas position; it counts for the picture of now."""
-        if self._points_at(x, y) is not None:
+        point = self._points_at(x, y)
+        if point is not None:
             self._pressed = self._cursor = Point(x, y)
             self._pressed_step, self._pressed_motion = self._step, self._motion
+            self._pressed_on = self._board.at(point)
 
     def move(self, x: float, y: float) -> None:
         """Follow the pointer."""
@@ -141,7 +144,7 @@ class WindowInput:
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
-        proposal = self._proposal_at(start)
+        proposal = self._pressed_on
         if proposal is not None and not self._is_drag(start, Point(x, y)):
             self._take(proposal, self.letterbox.source_wh)
             return
@@ -159,7 +162,7 @@ class WindowInput:
         point = self._points_at(x, y)
         if point is None:
             return
-        proposal = self._proposal_at(Point(x, y))
+        proposal = self._board.at(point)
         if proposal is not None and self._board.owner(proposal) is None:
             self._board.drop(proposal)
             return
@@ -190,11 +193,14 @@ class WindowInput:
             self._say(f"{self._name(self._clicked)}: {size} candidate")
 
     def look_for_proposals(self) -> None:
-        """Take over what was found since; call it often."""
-        if self._board.active:
-            self._proposal_at(self._cursor)
-            if self._board.refused:  # why was said
-                self._freeze()
+        """Take over what was found since; call it before drawing, for it is clicked as drawn."""
+        box, at = self.letterbox, self._cursor
+        if box is None or not self._board.active:
+            return
+        here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
+        self._board.look(box, here, self._known | self._awaited)
+        if self._board.refused:  # why was said
+            self._freeze()
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
@@ -310,6 +316,7 @@ class WindowInput:
             if self._send(PinStep(None)):
                 self._frozen, self._marks = False, ()
                 self._board.end()
+                self._pressed_on = None
         elif self._step is None:
             self._say("no picture to freeze just now")
         elif self._send(PinStep(self._step)):
@@ -321,15 +328,6 @@ class WindowInput:
             self._freeze()
         if self._frozen and not self._board.active and self._step is not None:
             self._board.start(self._step, self._motion)
-
-    def _proposal_at(self, at: Point) -> Outline | None:
-        """Return what is suggested at a canvas position, as of now."""
-        box = self.letterbox
-        if box is None or not self._board.active:
-            return None
-        here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
-        self._board.look(box, here, self._known | self._awaited)
-        return self._board.pointed
 
     def _take(self, outline: Outline, size_wh: tuple[int, int]) -> None:
         """Make a proposal the chosen object; the next click is for a free one."""

@@ -156,7 +156,12 @@ class ProposalBoard:
                 self._insert(outline)
                 self._unwanted.clear()
                 self._behind = True
-        self._pointed = None if pointer is None else self._at(pointer)
+        self._pointed = None if pointer is None else self.at(pointer)
+
+    def at(self, point: Point) -> Outline | None:
+        """Return the smallest proposal at a source position, of those that `look` took over."""
+        inside = (o for o in (*self._outlines, *self._taken) if o.contains(point))
+        return min(inside, key=lambda outline: outline.area_px, default=None)
 
     @property
     def owners(self) -> Collection[int]:
@@ -168,8 +173,12 @@ class ProposalBoard:
         return self._taken.get(outline)
 
     def take(self, outline: Outline, object_id: int) -> None:
-        """Note that a proposal became an object."""
-        self._outlines.remove(outline)
+        """Note that a proposal became an object; a better one may have replaced it meanwhile."""
+        self._outlines = [
+            other
+            for other in self._outlines
+            if other is not outline and not _same(other.proposal, outline.proposal)
+        ]
         self._taken[outline] = object_id
 
     def drop(self, outline: Outline) -> None:
@@ -212,10 +221,6 @@ class ProposalBoard:
             return None
         self._made += 1
         return Outline(proposal, layer.box, inside, area_px, outline_colour(self._made - 1))
-
-    def _at(self, at: Point) -> Outline | None:
-        inside = (o for o in (*self._outlines, *self._taken) if o.contains(at))
-        return min(inside, key=lambda outline: outline.area_px, default=None)
 
     def _note(self) -> str:
         answer = self._answer

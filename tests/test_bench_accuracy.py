@@ -138,11 +138,11 @@ def test_with_and_without_search_window(
         *("--json", tmp_path / "a.json", "--model", nano_dir),
     )
     assert done.returncode == 0, done.stderr
-    assert "Masks: preset default with search window, prompt box" in done.stdout
+    assert "Masks: preset default+window, prompt box" in done.stdout
     whole, window = json.loads((tmp_path / "a.json").read_text())["runs"]
-    assert (whole["window"], window["window"]) == (False, True)
+    assert (whole["preset"], window["preset"]) == ("default", "default+window")
     assert whole["mean"]["auc"] != window["mean"]["auc"] > 0.4
-    for folder in ("default_box", "default_window_box"):
+    for folder in ("default_box", "default+window_box"):
         assert cv2.imread(str(tmp_path / "sheets" / folder / "pair.png")) is not None
 
 

@@ -16,7 +16,7 @@ import pytest
 from bench.datasets import read_dataset
 from bench.evaluate import evaluate_box_clip, evaluate_mask_clip
 from bench.metrics import Mask
-from bench.stills import evaluate_stills
+from bench.stills import PromptedNetworks, evaluate_stills
 from engines.fake_backend import fake_networks
 from live.frames import Frame, FrameResult, ObjectResult, ObjectState, Prompt
 from live.presets import PRESETS
@@ -136,6 +136,25 @@ def test_objects_start_when_they_first_appear(tmp_path: Path) -> None:
     assert score.judged == 5
 
 
+def test_contested_pixels_go_to_the_higher_logit(tmp_path: Path) -> None:
+    """Object 2 also claims the half of object 1 next to it, but with a lower logit there."""
+    one, two = block(8), block(16)
+    make_clip(tmp_path, dict.fromkeys(range(3), ids_of(one, two)), 3)
+
+    class Greedy(ScriptedTracker):
+        def step(self, frame: Frame) -> FrameResult:
+            result = super().step(frame)
+            first, second = result.objects
+            assert second.mask_logits is not None
+            second.mask_logits[block(12, 4)] = 2
+            return FrameResult(frame, frame.index, (first, second))
+
+    tracker = Greedy({1: dict.fromkeys(range(3), one), 2: dict.fromkeys(range(3), two)})
+    score, _ = evaluate_mask_clip(read_dataset(tmp_path).mask_clips[0], tracker, "box")
+    assert score is not None
+    assert [item.j for item in score.objects] == [1.0, 1.0]
+
+
 def test_void_pixels_do_not_count(tmp_path: Path) -> None:
     """Where the truth is 255 beside ids, an answer is neither right nor wrong."""
     ids = ids_of(block(8))
@@ -181,7 +200,8 @@ def test_stills_choose_by_the_token_rule(tmp_path: Path) -> None:
     truth = (np.hypot(x - 127.5, y - 127.5) < 32).astype(np.uint8)
     write_jpegs(tmp_path / "stills" / "s" / "images", 1, (256, 256))
     write_ids(tmp_path / "stills" / "s" / "masks" / "0.png", truth)
-    scores, tiles = evaluate_stills(read_dataset(tmp_path).still_sets[0], networks)
+    stills = read_dataset(tmp_path).still_sets[0]
+    scores, tiles = evaluate_stills(stills, PromptedNetworks(networks))
     for kind in ("box", "click"):
         score = scores["box" if kind == "box" else "click"]
         assert score.selected > 0.93

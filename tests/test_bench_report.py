@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,19 @@ import numpy as np
 import pytest
 
 from bench.prompts import click_point, prompt_from_box, prompt_from_mask
-from bench.report import ReportError, number, replace_block, table, write_block
+from bench.report import (
+    BAD_INPUT,
+    NO_OUTPUT,
+    Report,
+    ReportError,
+    Section,
+    exit_code,
+    number,
+    publish,
+    replace_block,
+    table,
+    write_block,
+)
 from bench.sheet import CAPTION_HEIGHT_PX, TILE_WIDTH_PX, draw_tile, pick_frames, write_sheet
 
 PAGE = """# Title
@@ -77,6 +90,50 @@ def test_write_block_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"page\.md: block other"):
         write_block(page, "other", "new")
     assert page.read_text() == PAGE.replace("old\ntext", "new")
+
+
+def test_a_report_is_printed_kept_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, kept = tmp_path / "page.md", tmp_path / "new" / "all.json"
+    page.write_text(PAGE)
+    made = table(("clip", "J"), [("dog", "0.5")])
+    report = Report(["model a", "two cores"], [Section(made, "Masks"), Section(made), Section("x")])
+    publish(report, page, "speed", kept, {"j": 0.5})
+    plain = "model a\ntwo cores\n\nMasks\nclip    J\ndog   0.5\n\nclip    J\ndog   0.5\n\nx\n"
+    assert capsys.readouterr().out == plain
+    cells = "| clip | J |\n| --- | ---: |\n| dog | 0.5 |"
+    body = f"- model a\n- two cores\n\n**Masks**\n\n{cells}\n\n{cells}\n\nx"
+    assert page.read_text() == PAGE.replace("old\ntext", body)
+    assert json.loads(kept.read_text()) == {"j": 0.5}
+    publish(report, None, "absent")
+    assert capsys.readouterr().out == plain
+
+
+def test_what_was_measured_is_kept_before_the_page_fails(tmp_path: Path) -> None:
+    kept, page = tmp_path / "all.json", tmp_path / "page.md"
+    with pytest.raises(ReportError, match=r"page\.md"):
+        publish(Report([], []), page, "speed", kept, [1])
+    assert json.loads(kept.read_text()) == [1]
+    page.write_text(PAGE)
+    with pytest.raises(ReportError, match=r"all\.json/x: cannot be written: "):
+        publish(Report([], []), page, "speed", kept / "x", [1])
+    assert page.read_text() == PAGE
+
+
+def test_expected_errors_are_one_line_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(error: Exception) -> None:
+        raise error
+
+    codes = {LookupError: BAD_INPUT, KeyError: 7}
+    assert exit_code(lambda: None, codes) == 0
+    assert capsys.readouterr().err == ""
+    assert exit_code(lambda: fail(IndexError("a  b:\n\n  c")), codes) == BAD_INPUT
+    assert capsys.readouterr().err == "error: a  b: c\n"
+    assert exit_code(lambda: fail(KeyError("k")), codes) == BAD_INPUT, "the first that fits"
+    assert exit_code(lambda: fail(ReportError("full")), codes) == NO_OUTPUT
+    with pytest.raises(ZeroDivisionError):
+        exit_code(lambda: fail(ZeroDivisionError("a bug")), codes)
 
 
 def test_click_lies_farthest_from_the_masks_border() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -70,6 +71,18 @@ def test_the_program_writes_its_block(
     assert "| disc |" in text
     assert text.count("| mean |") == 2
     assert "Truth in the model's place" in capsys.readouterr().out
+
+
+def test_sparse_annotation_alone_measures_the_model_only(
+    data: Path, tmp_path: Path, nano_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sparse = tmp_path / "sparse"
+    shutil.copytree(data, sparse)
+    (sparse / "masks" / "disc" / "masks" / "00003.png").unlink()
+    assert smooth.main([str(sparse), "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "Model\n" in out
+    assert "Truth in the model's place" not in out
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ def test_signal_in_the_middle(
     signum: signal.Signals, code: int, pace: str, repo_root: Path, tmp_path: Path, nano_dir: Path
 ) -> None:
     with running(repo_root, tmp_path, "--pace", pace, "--metrics", "m.jsonl") as process:
-        log = wait_for_frame(process.stderr, 20)
+        # in live pace a busy machine leaves most frames out, so the signal comes later there
+        log = wait_for_frame(process.stderr, 20 if pace == "all" else 150)
         process.send_signal(signum)
         stdout, stderr = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == code, stderr
@@ -145,9 +146,8 @@ def test_signal_in_the_middle(
     times = decoded_times(tmp_path / "out.mp4")
     tracks = read_rows(tmp_path / "masks" / "tracks.jsonl")
     pictures = len(list((tmp_path / "masks").glob("*.png")))
-    least = 10 if pace == "all" else 2  # a busy machine leaves frames out in live pace
-    assert len(tracks) == pictures >= least
-    assert len(times) >= least
+    assert len(tracks) == pictures >= 10
+    assert len(times) >= 10
     assert len(read_rows(tmp_path / "m.jsonl")) >= pictures
 
 

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from live.control_files import Conversation, Transport, endpoints, open_runs
 from live.controls import Controls
 from live.ctl import run_ctl
 from tests.helpers.control import TRANSPORTS, running
+from tests.helpers.xvfb import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +26,33 @@ def folder(control_folder: Path) -> Path:
     return control_folder
 
 
-DEAD_RUN = """
-import os, signal, sys
+RUN = """
+import sys
 from live.control_server import ControlServer
 ControlServer(lambda text, folder: None, "dead", sys.argv[1]).start()
-os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
 """
+
+
+@contextmanager
+def killed_in_the_end(transport: Transport) -> Iterator[int]:
+    """Start a process that has the control socket of a run; give its number."""
+    process = subprocess.Popen([sys.executable, "-c", RUN, transport], stdin=subprocess.PIPE)
+    with process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def answering() -> list[int]:
+    """Return the runs whose thread answers: it has removed what dead ones left by then."""
+    found = []
+    for run in open_runs():
+        with closing(run):
+            assert run.ask(None, 30.0)["ok"]
+            found.append(run.endpoint.pid)
+    return found
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal of Unix")
@@ -36,9 +60,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_what_dead_runs_leave_is_cleaned_up(
     folder: Path, transport: Transport, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # one: a second run would remove what the first one left, when its thread comes to that
-    subprocess.run([sys.executable, "-c", DEAD_RUN, transport], check=False, timeout=60)
-    assert len(list(folder.iterdir())) == 1
+    # both at once: a run that starts removes what dead ones left
+    with killed_in_the_end(transport) as first, killed_in_the_end(transport) as second:
+        wait_until(lambda: len(answering()) == 2, "both runs")
+        assert sorted((first, second)) == answering()
+    assert len(list(folder.iterdir())) == 2
     (folder / "notes.txt").touch()  # what is none of ours stays
     assert run_ctl(["hide"]) == 3
     assert "no run to talk to; start one: python run_live.py" in capsys.readouterr().err

@@ -246,7 +246,7 @@ class Steps:
         self.told.append((self.next_step, command))
 
     def step(self, frame: Frame) -> FrameResult:
-        raise NotImplementedError
+        raise AssertionError("a script is followed before the step, which is not this test's")
 
     def close(self) -> None: ...
 

@@ -21,7 +21,9 @@ from live.effects.edges import layer_mask
 from live.frames import U8
 from live.masks import MaskLayer, PixelBox, mask_box
 
-_PARTS = 4  # a square's pieces along each side, to tell object from surroundings
+_ROUND_TO_PX = 4  # sides of squares are multiples of this
+_LEAST_PARTS = 3  # a square's pieces along each side, to tell object from surroundings
+_FAST_PIECES_PX = (8, 4, 2, 1)  # pictures are reduced by halves, see `cells.reduced`
 _LIGHT_CELL_PX = 8  # the spotlight's soft edge needs no more detail
 
 
@@ -99,8 +101,11 @@ class TransparentOptions:
 def square_px(options: PixelateOptions, shape: tuple[int, int]) -> tuple[int, int]:
     """Return the side of a square in a picture of this height and width, and its pieces a side."""
     wanted_px = min(max(1, round(length_px(options.cell_px, shape[0]))), *shape)
-    parts = _PARTS if wanted_px >= _PARTS else 1
-    return wanted_px // parts * parts, parts
+    if wanted_px < _ROUND_TO_PX:
+        return wanted_px, 1
+    side_px = wanted_px // _ROUND_TO_PX * _ROUND_TO_PX
+    pieces = (side_px // piece for piece in _FAST_PIECES_PX if side_px % piece == 0)
+    return side_px, next(parts for parts in pieces if parts >= _LEAST_PARTS)
 
 
 def pixelated(image_bgr: U8, without: Sequence[MaskLayer], options: PixelateOptions) -> U8:

@@ -128,9 +128,11 @@ class PreviewWindow:
             return
         status = self._controls.status
         self._input.set_hidden(status is not None and status.hidden)
-        self._input.look_for_proposals()
+        due = now_s - self._drawn_s >= _DRAW_EVERY_S
+        if due:
+            self._input.look_for_proposals()  # not in between: a click means what is drawn
         self._input.hover()
-        if now_s - self._drawn_s >= _DRAW_EVERY_S:
+        if due:
             view = self._view(self._input, self._controls, note, now_s)
             content = (view.composite, view.state, view.status, note, view.notice, view.hover)
             if content != self._drawn:

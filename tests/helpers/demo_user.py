@@ -19,12 +19,11 @@ import numpy as np
 
 from live.frames import F32, U8
 from live.letterbox import Letterbox
-from live.sinks.window import WindowOptions
 from live.sources.demo_scene import PERIOD, DemoScene
 from tests.conftest import REPO_ROOT
+from tests.helpers.window_user import END_TIMEOUT_S, running_command
 from tests.helpers.xvfb import Display, Window, wait_until
 
-END_TIMEOUT_S = 60.0
 SCREENSHOTS = "SAMCAM_SCREENSHOTS"  # a folder to keep what was seen, for people to look at
 _SMALL_WH = (61, 34)
 _STATUS_PX = 30
@@ -172,22 +171,7 @@ def demo_user(
     """Start an endless demo, recorded to `rec`, in a window; end it, whatever happened."""
     endless = ("--source", "demo", "--set", "source.demo_frames=0", "--record", "rec")
     size = ("--set", f"source.demo_size={list(size_wh)}", "--output", "window")
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(REPO_ROOT / "run_live.py"), *endless, *size, *arguments],
-            cwd=folder,
-            env=display.environment,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
+    with running_command(display, folder, *endless, *size, *arguments) as (process, window):
         user = DemoUser(process, window, folder, Scene(size_wh), display.environment)
         wait_until(lambda: len(user.rows("steps.jsonl")) > 2, "the first pictures", 60)
         yield user
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(END_TIMEOUT_S)
-        print(log.read_text())

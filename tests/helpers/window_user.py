@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,8 @@ from live.sinks.window import WindowOptions
 from tests.conftest import REPO_ROOT
 from tests.helpers.xvfb import Display, Window, wait_until
 
-END_TIMEOUT_S = 30.0
+START_S = 60.0
+END_TIMEOUT_S = 60.0
 MANY_PIXELS = 80  # of a contour's colour: far more than noise, far less than a contour
 
 
@@ -58,19 +59,40 @@ class Program:
 @contextmanager
 def running_program(display: Display, folder: Path, effect: str = "highlight") -> Iterator[Program]:
     """Start the program; end it, whatever happened, and print its log."""
+    words = ("-m", "tests.helpers.window_program", folder, effect)
+    with _running(display, folder, words, cwd=REPO_ROOT) as (process, window):
+        yield Program(process, window, folder)
+
+
+@contextmanager
+def running_command(
+    display: Display, folder: Path, *arguments: str | Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Window]]:
+    """Start `run_live.py` in a folder, its log in log.txt; end it, whatever happened, and print
+    the log."""
+    words = (REPO_ROOT / "run_live.py", *arguments)
+    with _running(display, folder, words, cwd=folder) as started:
+        yield started
+
+
+@contextmanager
+def _running(
+    display: Display, folder: Path, words: Sequence[str | Path], cwd: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Window]]:
+    """Start Python with these words and wait until there is a picture in its window."""
     log = folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.helpers.window_program", str(folder), effect],
-            cwd=REPO_ROOT,
+            [sys.executable, *map(str, words)],
+            cwd=cwd,
             env=display.environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
     try:
         window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: is_picture(window.screenshot()), "a picture in the window")
-        yield Program(process, window, folder)
+        wait_until(lambda: is_picture(window.screenshot()), "a picture in the window", START_S)
+        yield process, window
     finally:
         if process.poll() is None:
             process.kill()
