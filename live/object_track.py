@@ -340,8 +340,7 @@ class ObjectTrack:
         if answer.prompted or self._aim is None:
             self._aim = Aim.at(answer.box)
         else:
-            is_cut = answer.window.cuts(answer.box, self._cells)
-            self._aim = self._aim.moved(self._gate.box, is_cut)
+            self._aim = self._aim.moved(self._gate.box)
 
     def _judge(
         self,

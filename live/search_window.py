@@ -142,19 +142,6 @@ class Window:
             window = Window.place(x, y, share * STEP_OUT, self.picture_wh)
         return window
 
-    def cuts(self, box_xyxy: F32, cells: int) -> bool:
-        """Whether a box in cells ends at an edge of the window that is none of the picture's."""
-        x1, y1, x2, y2 = (float(value) for value in box_xyxy)
-        width, height = self.picture_wh
-        x_scale, y_scale = width / cells, height / cells
-        near_x, near_y = self.width / cells, self.height / cells  # one pixel of the window's mask
-        return (
-            (self.x > 0 and x1 * x_scale < self.x + near_x)
-            or (self.y > 0 and y1 * y_scale < self.y + near_y)
-            or (self.x + self.width < width and x2 * x_scale > self.x + self.width - near_x)
-            or (self.y + self.height < height and y2 * y_scale > self.y + self.height - near_y)
-        )
-
     def _holds(self, places: F32) -> bool:
         corner = np.array((self.x, self.y))
         return bool(((places >= corner) & (places <= corner + self.size_wh)).all())
@@ -254,17 +241,9 @@ class Aim:
         there = Aim.at(predicted_box)
         return replace(aim, x=there.x, y=there.y)
 
-    def moved(self, box: F32, is_cut: bool) -> Aim:
-        """Return the aim after a mask moved the filter.
-
-        Args:
-            box: Where to, in cells.
-            is_cut: The mask ends at the window's edge: the object goes on beyond it, nobody knows
-                how far, so the window narrows no more.
-        """
+    def moved(self, box: F32) -> Aim:
+        """Return the aim after a mask moved the filter to a box in cells."""
         there = Aim.at(box)
-        if is_cut:
-            return replace(there, size=max(self.size, there.size), unsure=self.unsure)
         size = self.size + SIZE_SHARE * (there.size - self.size)
         return replace(there, size=size, unsure=max(self.unsure - 1, 0) // 2)
 

@@ -333,9 +333,10 @@ class _Step:
     ) -> None:
         """Encode the answer into the bank.
 
-        With search windows a mask from a much wider one, as after a first click or a loss, becomes
-        a memory of a window of its own: what the object is compared with later shows it as large
-        as it will be seen then.
+        With search windows a prompted mask from a much wider one, as the first is, becomes a
+        memory of a window of its own: what the object is compared with later shows it as large as
+        it will be seen then. Tracked masks do not: on generated clips that was worse, for a mask
+        found again in a wide window is often a wrong one.
 
         Args:
             mine: The object's part of the step.
@@ -344,7 +345,7 @@ class _Step:
             conditioning: As such, not as a recent one.
             sure: As a mask that the user vouches for.
         """
-        if answer.visible:
+        if answer.prompted and answer.visible:
             own = track.window_around(answer.box, answer.window.picture_wh)
             if own.area * CENTRED_FROM <= answer.window.area:
                 mask = resampled(answer.low_res_mask, answer.window, own, len(answer.low_res_mask))
