@@ -127,6 +127,15 @@ def test_check_config(
         (["--preset", "best"], ["--preset best", "sam2"]),
         (["--preset", "dam"], ["dam", "not in this release"]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
+        (
+            ["--preset", "sam2", "--set", "tracker.window.enabled=true"],
+            ["tracker.window.enabled", "sam2", "no motion gate"],
+        ),
+        (
+            ["--set", "tracker.window.enabled=maybe"],
+            ["tracker.window.enabled", "auto | true | false"],
+        ),
+        (["--set", "tracker.window.zoom=1"], ["tracker.window.zoom", "1.2..20"]),
         (["--output", "virtualcam:"], ["virtualcam:", "no name", "virtualcam[:DEVICE]"]),
         (["--output", "web:8080"], ["web:8080", "not in this release"]),
         (["--output", "vidoe:x.mp4"], ["vidoe:x.mp4", "video:FILE.mp4"]),
