@@ -10,10 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live.commands import CommitMask, CycleCandidate, HoverRequest, TrackerCommand, UndoPrompt
+from live.commands import (
+    CommitMask,
+    CycleCandidate,
+    HoverRequest,
+    PinStep,
+    TrackerCommand,
+    UndoPrompt,
+)
 from live.frames import F32, U8, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from live.masks import upsample_logits
-from live.presets import DEFAULT
+from live.presets import DEFAULT, TrackerSettings
 from live.search_window import (
     WindowSettings,
 )
@@ -21,7 +28,7 @@ from live.tracker import Tracker
 from run_live import main
 from tests.helpers.colour_networks import colour_networks
 from tests.helpers.recordings import BALL, CARD, check_schemas, files_of, write_clip
-from tests.helpers.tracker_networks import RecordingNetworks, click, frame
+from tests.helpers.tracker_networks import RecordingNetworks, Remembered, click, frame
 from tests.helpers.tracker_plans import BOX, FIX, OTHER, bits, run, same, seen_on
 
 WH = (1280, 720)
@@ -94,16 +101,16 @@ Plan = Mapping[int, Sequence[TrackerCommand]]
 def play(
     plan: Plan,
     steps: int,
-    pictures: Sequence[U8] = SCENES,
+    settings: TrackerSettings = WINDOWS,
     after: Callable[[Tracker, FrameResult], None] = lambda tracker, result: None,
 ) -> list[dict[int, ObjectResult]]:
     """Follow a plan with windows; return each step's answers by object."""
     answers = []
-    with Tracker(colour_networks(), WINDOWS) as tracker:
+    with Tracker(colour_networks(), settings) as tracker:
         for index in range(steps):
             for command in plan.get(index, ()):
                 tracker.apply(command)
-            result = tracker.step(frame(index, pictures[index]))
+            result = tracker.step(frame(index, SCENES[index]))
             answers.append({item.object_id: item for item in result.objects})
             after(tracker, result)
     return answers
@@ -114,6 +121,15 @@ def seen_shares(networks: RecordingNetworks) -> list[float]:
     shares = [image.shape[1] / WH[0] for image in networks.calls.images]
     networks.calls.clear()
     return shares
+
+
+def colour_under(kept: Remembered) -> F32:
+    """Return the mean colour of the cells of the grid that a remembered mask fills."""
+    features = kept.features.pix_feat.numpy()[0, :3]
+    step = len(kept.low_res_mask) // features.shape[1]
+    inside = (kept.low_res_mask > 0).reshape(features.shape[1], step, -1, step).all(axis=(1, 3))
+    assert inside.any()
+    return np.asarray(features[:, inside].mean(axis=1), np.float32)
 
 
 def test_a_small_object_is_followed_where_the_whole_picture_loses_it() -> None:
@@ -131,6 +147,8 @@ def test_a_small_object_is_followed_where_the_whole_picture_loses_it() -> None:
             assert answer.box_xyxy_px == pytest.approx((x, y, x + EDGE, y + EDGE), abs=6)
             assert answer.mask_logits is not None
             assert answer.mask_logits.shape == (256, 256)
+            (kept,) = networks.calls.remembered
+            assert colour_under(kept) == pytest.approx(np.array(RED) / 255, abs=0.02)
             (share,) = seen_shares(networks)
             assert share < 0.4
     assert first.mask_logits is not None
@@ -191,6 +209,18 @@ def test_late_prompts_undo_and_commit_are_as_if_in_time() -> None:
     committed = play({2: [red_click(2)], 8: [CommitMask(1)]}, 16)
     assert all(same(committed, plain, 1)[:8])
     assert not all(same(committed, plain, 1)[8:])
+
+
+def test_a_memory_that_enters_without_catching_up_steers_the_window_too() -> None:
+    """Also one of a pinned step, of which nobody knows where the object went since."""
+    only_remember = replace(WINDOWS, catch_up="none")
+    late = play({11: [seen_on(7, red_click(7))]}, 20, only_remember)
+    assert iou(late[12][1], *place_of(12)) > 0.8
+    assert iou(late[19][1], *place_of(19)) > 0.8
+    for settings in (WINDOWS, only_remember):
+        pinned = play({4: [PinStep(3)], 16: [seen_on(3, red_click(3))]}, 28, settings)
+        assert iou(pinned[16][1], *place_of(16)) > 0.5
+        assert iou(pinned[27][1], *place_of(27)) > 0.8
 
 
 def test_a_preview_is_what_the_click_then_gives() -> None:
