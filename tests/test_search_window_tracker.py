@@ -223,6 +223,32 @@ def test_a_memory_that_enters_without_catching_up_steers_the_window_too() -> Non
         assert iou(pinned[27][1], *place_of(27)) > 0.8
 
 
+def shares_after(change: Sequence[TrackerCommand], settings: TrackerSettings) -> list[float]:
+    """Return how wide the object is looked for, gone since step 6, before and after commands."""
+    networks = colour_networks()
+    with Tracker(networks, settings) as tracker:
+        tracker.prompt(red_click(0))
+        for index in range(12):
+            if index == 4:
+                tracker.apply(PinStep(3))
+            tracker.step(frame(index, scene(index, red=index < 6)))
+        (before,) = seen_shares(networks)[-1:]
+        for command in change:
+            tracker.apply(command)
+        tracker.step(frame(12, scene(12, red=False)))
+        return [before, seen_shares(networks)[-1]]
+
+
+def test_a_memory_that_enters_late_points_the_window_as_of_then() -> None:
+    """A lost object's window narrows after a prompt on a kept step; a pinned one says nothing."""
+    only_remember = replace(WINDOWS, catch_up="none")
+    before, plain = shares_after([], only_remember)
+    assert 0.5 < before < plain < 1
+    there = Prompt(mask=truth(*place_of(9)), step=9)
+    assert shares_after([there], only_remember)[1] < before
+    assert shares_after([seen_on(3, red_click(3))], only_remember) == [before, 1]
+
+
 def test_a_preview_is_what_the_click_then_gives() -> None:
     """On a known object inside its window, outside it, and on an unknown object."""
     for prompt in (red_click(9), blue_click(9), replace(blue_click(9), object_id=1)):
@@ -233,8 +259,9 @@ def test_a_preview_is_what_the_click_then_gives() -> None:
         ) -> None:
             if result.step == 10:
                 x, y = prompt.points_xy_px[0]
-                for near in (x, x + 3, x):
-                    request = HoverRequest(prompt.object_id, 9, float(near), float(y))
+                # first where no narrow window reaches: what was decoded there must not be used
+                for place in ((1270, 710), (x + 3, y), (x, y)):
+                    request = HoverRequest(prompt.object_id, 9, float(place[0]), float(place[1]))
                     answer = tracker.hover(request)
                     assert answer is not None
                 shown.append(answer.mask_logits)
