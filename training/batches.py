@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from training.footage import open_footage
-from training.generator import generate_clip
+from training.footage import Footage, open_footage
+from training.generator import Clip, generate_clip
+from training.windows import ClipPool, varied
 
 MAX_POINTS = 3
 LOW_RES_STRIDE = 4
 MIN_FIRST_AREA = 0.002  # share of the picture an object must cover in frame 0 to be prompted
+DRAWN_LARGER = 1.5  # side of a clip drawn for several uses, relative to the network's picture
+POOL_FRAMES = 800  # drawn pictures that a worker keeps, 0.75 MB each
 PART_SHARE = 0.06  # of one-click prompts answered by a part of the object
 
 
@@ -32,12 +35,15 @@ class BatchSpec:
         frames: Frames per clip T.
         size: Picture side S in pixels.
         objects: Prompted objects per clip R (an object may repeat with another prompt).
+        reuse: How often a drawn clip is used on the average, each time through another window
+            (training/windows.py); 1 for clips as they are drawn.
     """
 
     clips: int
     frames: int
     size: int
     objects: int
+    reuse: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Batch:
     points: Tensor
     labels: Tensor
     mask_prompt: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; this one where it is there already."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def centre_pixel(mask: NDArray[np.bool_]) -> tuple[int, int]:
@@ -136,12 +146,22 @@ class PromptedClips(IterableDataset[dict[str, NDArray[np.generic]]]):
         info = get_worker_info()
         rng = np.random.default_rng((self.seed, info.id if info else 0))
         footage = open_footage(self.clips, self.cache) if self.clips else None
+        pool = ClipPool(self.spec.reuse, max(16, POOL_FRAMES // self.spec.frames))
         while True:
-            clip = generate_clip(rng, self.spec.frames, self.spec.size, footage)
+            clip = self._clip(rng, pool, footage)
             areas = np.bincount(clip.ids[0].ravel(), minlength=256)[1:] / clip.ids[0].size
             present = np.flatnonzero(areas >= MIN_FIRST_AREA) + 1
             if len(present):
                 yield self._sample(rng, clip.images_bgr, clip.ids, clip.parts, present)
+
+    def _clip(self, rng: np.random.Generator, pool: ClipPool, footage: Footage | None) -> Clip:
+        spec = self.spec
+        if spec.reuse == 1:
+            return generate_clip(rng, spec.frames, spec.size, footage)
+        if pool.wants_another(rng):
+            drawn = generate_clip(rng, spec.frames, int(spec.size * DRAWN_LARGER), footage)
+            return varied(rng, pool.add(rng, drawn), spec.size)
+        return varied(rng, pool.again(rng), spec.size)
 
     def _sample(
         self,
