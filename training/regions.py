@@ -27,10 +27,10 @@ STEP = 9
 """Side of the squares that the first regions grow from."""
 COMPACTNESS = 12.0
 """Difference of colour, in Lab units, that weighs as much as STEP pixels of distance."""
-ROUNDS = 4
+ROUNDS = 3
 AREAS = (0.012, 0.4)
 """Smallest and largest region, as shares of the picture."""
-MIN_CONTRAST = 26.0
+MIN_CONTRAST = 36.0
 """Difference to its surroundings at which a region must still be one, in Lab units."""
 MIN_LASTING = 1.7
 """Ratio of that difference to the largest one inside the region."""
@@ -38,6 +38,8 @@ MAX_AT_EDGE = 0.25
 """Share of its outline that may lie on the picture's edge."""
 MIN_FULLNESS = 0.5
 """Share of its convex hull that a region must fill."""
+MAX_ROUGHNESS = 55.0
+"""Largest square of the outline's length over the area; a disc has 12.6."""
 
 
 def draw_regions(
@@ -198,9 +200,10 @@ def _borders(labels: Labels, lab: Values, count: int) -> tuple[Values, Values]:
 
 
 def _is_compact(mask: NDArray[np.bool_]) -> bool:
-    """Tells whether a region is in one piece, fills its hull and lies inside the picture."""
+    """Tells whether a region is smooth, fills its hull and lies inside the picture."""
     found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(found, key=len)
-    hull = cv2.contourArea(cv2.convexHull(outline))
+    area, length = float(mask.sum()), cv2.arcLength(outline, closed=True)
+    full = area >= MIN_FULLNESS * cv2.contourArea(cv2.convexHull(outline))
     at_edge = ((outline == 0) | (outline == GRID - 1)).any(axis=(1, 2)).mean()
-    return bool(mask.sum() >= MIN_FULLNESS * hull and at_edge <= MAX_AT_EDGE)
+    return bool(full and at_edge <= MAX_AT_EDGE and length**2 <= MAX_ROUGHNESS * area)
