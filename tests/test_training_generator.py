@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from live.sources import demo_scene
-from training import casting, extras, generator
+from training import backgrounds, casting, extras, generator
 from training.blending import Blending, toned
 from training.casting import Stage, make_cast
 from training.extras import Extras, Fringe, decorated, reflect
@@ -38,13 +38,9 @@ WHERE = {
     "glass": (extras, "_glazed"),
     "mirror": (generator, "reflect"),
     "held": (casting, "_held"),
+    "collage": (backgrounds, "_collage"),
 }
 """What draws each ingredient."""
-
-
-def only(name: str) -> Ingredients:
-    share: dict[str, float] = {name: 1.0}
-    return replace(NOTHING_EXTRA, **share)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +71,7 @@ def test_ingredient_appears_and_can_be_left_out(
 
     monkeypatch.setattr(module, function, counted)
     for seed in range(8):
-        generate_clip(np.random.default_rng(seed), 1, SMALL, footage, only(name))
+        generate_clip(np.random.default_rng(seed), 1, SMALL, footage, NOTHING_EXTRA.always(name))
     assert calls
     calls.clear()
     left = replace(EVERYTHING, regions=0.0).without(name)
@@ -86,12 +82,13 @@ def test_ingredient_appears_and_can_be_left_out(
 
 def test_unknown_ingredient_is_named() -> None:
     assert EVERYTHING.without("solids").solids == 0 < EVERYTHING.solids
+    assert NOTHING_EXTRA.always("solids") == replace(NOTHING_EXTRA, solids=1.0)
     with pytest.raises(ValueError, match="no ingredient 'cake'; there are solids, "):
         EVERYTHING.without("cake")
 
 
 def test_clips_of_all_ingredients_are_deterministic(footage: Footage) -> None:
-    everything = Ingredients(0.5, 1, 1, 1, 0, 1, 1, 1, 1)
+    everything = Ingredients(0.5, 1, 1, 1, 0, 1, 1, 1, 1, 0.5)
     for seed in range(3):
         first, again = (
             generate_clip(np.random.default_rng(seed), 3, SMALL, footage, everything)
@@ -248,13 +245,13 @@ def test_regions_are_found_at_their_real_border(footage: Footage) -> None:
     for mask in masks:
         assert np.count_nonzero(mask & wanted) > 0.85 * np.count_nonzero(mask)
     clips = [
-        generate_clip(np.random.default_rng(s), 1, SMALL, footage, only("regions"))
+        generate_clip(np.random.default_rng(s), 1, SMALL, footage, NOTHING_EXTRA.always("regions"))
         for s in range(6)
     ]
     assert sum(clip.regions for clip in clips) >= 2
     assert all(clip.ids.any() for clip in clips)
     assert not generate_clip(
-        np.random.default_rng(0), 2, SMALL, footage, only("regions")
+        np.random.default_rng(0), 2, SMALL, footage, NOTHING_EXTRA.always("regions")
     ).regions  # only stills
 
 
@@ -268,7 +265,7 @@ def test_a_held_thing_goes_with_its_owner() -> None:
     whole, own = 0, 0
     for seed in range(30):
         rng = np.random.default_rng(seed)
-        stage = Stage(4, SMALL, 1.0, None, plain()[0], only("held"))
+        stage = Stage(4, SMALL, 1.0, None, plain()[0], NOTHING_EXTRA.always("held"))
         actors = make_cast(rng, stage)
         labels = [set(a.sprite.labels[a.sprite.labels > 0].tolist()) for a in actors]
         held = next((i for i, a in enumerate(actors) if a.first_part), None)

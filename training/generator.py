@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import textures
+from training.backgrounds import MARGIN, make_backgrounds
 from training.blending import Blending, low_contrast
 from training.casting import Actor, Stage, make_actor, make_cast, make_crowd, make_occluder
 from training.extras import decorated, reflect
-from training.footage import HEIGHT, WIDTH, Footage
+from training.footage import Footage
 from training.ingredients import EVERYTHING, Ingredients
 from training.motion import Matrix, camera_path, projection, similarity
 from training.photometry import Photometry
@@ -30,8 +30,6 @@ __all__ = ["SHAPE_KINDS", "SOLID_KINDS", "TEXTURE_KINDS", "Clip", "generate_clip
 
 Image = NDArray[np.uint8]
 
-MARGIN = 1.25
-"""Size of the background's canvas relative to the picture."""
 MIN_VISIBLE = 0.004
 """Share of the first picture that at least one object covers."""
 
@@ -132,7 +130,7 @@ def _make_scene(
     """Draws a scene of `shape` (frames, size); a plain one has one large object in the middle."""
     frames, size = shape
     squeeze = float(rng.uniform(0.52, 1.0)) if rng.random() < 0.8 else 1.0
-    backgrounds = _make_backgrounds(rng, frames, size, squeeze, footage)
+    backgrounds = make_backgrounds(rng, (frames, size), squeeze, footage, ingredients)
     stage = Stage(frames, size, squeeze, footage, backgrounds[0], ingredients)
     actors: list[Actor] = []
     if plain:
@@ -150,35 +148,6 @@ def _make_scene(
     blending = Blending(rng, size) if rng.random() < ingredients.blending else None
     camera = camera_path(rng, frames)
     return _Scene(backgrounds, camera, actors, squeeze, shutter, blending, {})
-
-
-def _make_backgrounds(
-    rng: np.random.Generator, frames: int, size: int, squeeze: float, footage: Footage | None
-) -> list[Image]:
-    """Returns one (C, C, 3) canvas, or one per frame where the footage itself moves."""
-    side = int(size * MARGIN)
-    if footage is None or rng.random() < 0.25:
-        pictures = [textures.make_background(rng, side, footage)]
-    else:
-        count = frames if frames > 1 and rng.random() < 0.4 else 1
-        sources = footage.burst(rng, count)
-        height = int(rng.uniform(0.45, 1.0) * HEIGHT)
-        width = min(int(height / squeeze), WIDTH)
-        x, y = rng.integers(WIDTH - width + 1), rng.integers(HEIGHT - height + 1)
-        flip = rng.random() < 0.5
-        colour = textures.random_colour(rng, footage)
-        state, strength = int(rng.integers(2**31)), float(rng.choice([0.0, rng.uniform(0, 0.4)]))
-        pictures = []
-        for source in sources:
-            cut = source[y : y + height, x : x + width]
-            view = textures.scaled(cut[:, ::-1] if flip else cut, side)
-            pictures.append(textures.recolour(np.random.default_rng(state), view, colour, strength))
-    if rng.random() < 0.2:
-        sigma = rng.uniform(0.5, 5) * size / 256
-        pictures = [
-            cv2.GaussianBlur(p, (0, 0), sigma).astype(np.uint8, copy=False) for p in pictures
-        ]
-    return pictures
 
 
 def _matrix(scene: _Scene, actor: Actor, index: int, size: int) -> Matrix:

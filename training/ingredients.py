@@ -19,6 +19,7 @@ class Ingredients:
         glass: objects with a part that one sees through.
         mirror: clips in which the ground reflects objects.
         held: objects that hold or carry, another one.
+        collage: backgrounds of pieces of several pictures.
     """
 
     solids: float = 0.25
@@ -30,15 +31,23 @@ class Ingredients:
     glass: float = 0.05
     mirror: float = 0.06
     held: float = 0.12
+    collage: float = 0.2
 
     def without(self, name: str) -> Ingredients:
         """Returns these ingredients but one; ValueError where there is none of that name."""
+        return self._with(name, 0.0)
+
+    def always(self, name: str) -> Ingredients:
+        """Returns these ingredients with one of them wherever it can be; ValueError as above."""
+        return self._with(name, 1.0)
+
+    def _with(self, name: str, share: float) -> Ingredients:
         names = [field.name for field in fields(self)]
         if name not in names:
             raise ValueError(f"no ingredient {name!r}; there are {', '.join(names)}")
-        left: dict[str, float] = {name: 0.0}
-        return replace(self, **left)
+        changed: dict[str, float] = {name: share}
+        return replace(self, **changed)
 
 
 EVERYTHING = Ingredients()
-NOTHING_EXTRA = Ingredients(0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING_EXTRA = Ingredients(0, 0, 0, 0, 0, 0, 0, 0, 0, 0)

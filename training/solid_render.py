@@ -137,8 +137,10 @@ def draw_solid(
         cv2.fillConvexPoly(raster, corner, number, shift=4)
     covered = (raster > 0).view(np.uint8) * np.uint8(255)
     alpha = cv2.resize(covered, (width, height), interpolation=cv2.INTER_AREA)
-    quads = raster.reshape(height, 2, width, 2)
-    numbers = quads.max(axis=(1, 3))
+    upper, lower = raster[::2], raster[1::2]
+    numbers = np.maximum(
+        np.maximum(upper[:, ::2], upper[:, 1::2]), np.maximum(lower[:, ::2], lower[:, 1::2])
+    )
     spread = cv2.dilate(numbers, np.ones((5, 5), np.uint8))
     numbers = np.where(numbers > 0, numbers, spread).astype(np.uint16)
     colour = _shaded(sprite, view, corners, numbers)
