@@ -130,7 +130,7 @@ def outline_of(sprite: SolidSprite, matrix: NDArray[np.float64], cycle: float) -
 @pytest.mark.parametrize("seed", range(14))
 def test_a_solid_is_labelled_exactly_where_it_is_seen(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    sprite = solid_sprite(build_solid(rng), (seed * 0.7, 1.0, 0.3))
+    sprite = solid_sprite(build_solid(rng, SOLID_KINDS[seed % 7]), (seed * 0.7, 1.0, 0.3))
     matrix = np.array([[40.0, 0, 48], [0, -36 if seed % 2 else 36, 48], [0, 0, 1]])
     layer = draw_solid(sprite, matrix, 0.3, SMALL, (0.0, 0.0))
     assert layer is not None

@@ -133,6 +133,8 @@ def _twin(
 def make_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """Draws 5..8 instances of one kind, of the same or of different looks."""
     kinds = ["person", "person", "person", "quadruped", "bird", "fish", "ball", "vehicle", "blob"]
+    if rng.random() < stage.ingredients.solids:
+        kinds = ["figure", "figure", "animal", "car", "lump", "single"]
     kind = str(rng.choice(kinds))
     share = float(rng.uniform(0.008, 0.06))
     same = rng.random() < 0.4
@@ -154,9 +156,11 @@ def make_actor(
     meet: NDArray[np.float64] | None,
     kind: str | None = None,
 ) -> Actor:
-    """Draws one object that covers about `share` of the picture; kind is one of SHAPE_KINDS."""
+    """Draws one object that covers about `share` of the picture, of one of both lists of kinds."""
     if kind is None and rng.random() < stage.ingredients.solids:
-        return _solid_actor(rng, stage, label, share, meet)
+        kind = solids.random_kind(rng)
+    if kind in solids.SOLID_KINDS:
+        return _solid_actor(rng, stage, label, share, meet, solids.build_solid(rng, kind))
     shape = shapes.build_shape(rng, kind or shapes.random_kind(rng), stage.footage)
     jointed = len(shape.parts) > 4
     if jointed and shape.kind not in ("rider", "vehicle") and rng.random() < 0.3:
@@ -185,9 +189,9 @@ def _solid_actor(
     label: int,
     share: float,
     meet: NDArray[np.float64] | None,
+    solid: Solid,
 ) -> Actor:
     """Draws an object that turns in space."""
-    solid = solids.build_solid(rng)
     upright = solid.kind in _UPRIGHT
     path = object_path(rng, stage.frames, stage.squeeze, upright, meet)
     pixels = np.sqrt(share) * stage.size * 2

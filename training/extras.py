@@ -48,7 +48,7 @@ PLAIN = Extras()
 
 def random_extras(rng: np.random.Generator, shares: Ingredients, groups: int) -> Extras:
     """Draws the extras of an object of `groups` texture groups."""
-    tone = float(rng.uniform(0.5, 0.95)) if rng.random() < shares.low_contrast else 0.0
+    tone = float(rng.uniform(0.4, 0.85)) if rng.random() < shares.low_contrast else 0.0
     fringe = _random_fringe(rng) if rng.random() < shares.fringe else None
     glass = None
     if rng.random() < shares.glass:

@@ -18,13 +18,13 @@ class Ingredients:
         fringe: objects with hair along a part of their outline.
         glass: objects with a part that one sees through.
         mirror: clips in which the ground reflects objects.
-        held: objects that hold or carry, another one.
+        held: objects that hold or carry another one.
         collage: backgrounds of pieces of several pictures.
     """
 
     solids: float = 0.25
     real_looks: float = 0.3
-    low_contrast: float = 0.2
+    low_contrast: float = 0.15
     blending: float = 0.6
     regions: float = 0.08
     fringe: float = 0.15

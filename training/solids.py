@@ -74,9 +74,13 @@ class Solid:
         return 1 + max(piece.group for piece in self.pieces)
 
 
-def build_solid(rng: np.random.Generator) -> Solid:
-    """Builds a random solid."""
-    kind = str(rng.choice(SOLID_KINDS, p=_WEIGHTS / _WEIGHTS.sum()))
+def random_kind(rng: np.random.Generator) -> str:
+    """Draws a kind of solid."""
+    return str(rng.choice(SOLID_KINDS, p=_WEIGHTS / _WEIGHTS.sum()))
+
+
+def build_solid(rng: np.random.Generator, kind: str) -> Solid:
+    """Builds a random solid of one of SOLID_KINDS."""
     pieces = _BUILDERS[kind](rng)
     points = np.concatenate([piece.mesh.points for piece in pieces])
     middle = (points.min(0) + points.max(0)) / 2
