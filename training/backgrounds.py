@@ -59,13 +59,14 @@ def make_backgrounds(
 def _collage(rng: np.random.Generator, side: int, footage: Footage) -> Image:
     """Puts pieces of several pictures side by side: a ground, a wall, things that stand there."""
     out = footage.crop(rng, side)
-    line = np.linspace(0, 1, side, dtype=np.float32)
+    coarse = side // 4
+    line = np.linspace(0, 1, coarse, dtype=np.float32)
     for index in range(int(rng.integers(1, 4))):
         other = textures.recolour(
             rng, footage.crop(rng, side), textures.random_colour(rng, footage),
             float(rng.choice([0.0, rng.uniform(0, 0.6)])),
         )  # fmt: skip
-        noise = textures.octaves(rng, side, float(rng.uniform(2, 6)), 0.5)
+        noise = textures.octaves(rng, coarse, float(rng.uniform(2, 6)), 0.5)
         if index == 0:  # the ground, below a horizon
             slope, uneven = np.float32(rng.normal(0, 0.15)), np.float32(rng.choice([0, 0.02, 0.2]))
             height = line[:, None] + slope * line[None, :] + uneven * (noise - np.float32(0.5))
@@ -73,6 +74,7 @@ def _collage(rng: np.random.Generator, side: int, footage: Footage) -> Image:
         else:  # a bush, a heap, a cloud
             edge = (noise - np.float32(rng.uniform(0.6, 0.8))) * np.float32(0.3)
         sharp = np.float32(side / rng.uniform(1, 12))
+        edge = cv2.resize(edge, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)
         weight = np.clip(edge * sharp + np.float32(0.5), 0, 1).astype(np.float32)
         out = cv2.blendLinear(other, out, weight, 1 - weight).astype(np.uint8, copy=False)
     return out

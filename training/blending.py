@@ -160,16 +160,15 @@ def _light_field(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     amount = float(rng.uniform(0.05, 0.35))
     grid = rng.normal(0, amount, (LIGHT_CELLS, LIGHT_CELLS, 1))
     grid = np.exp(grid + rng.normal(0, amount * 0.15, (LIGHT_CELLS, LIGHT_CELLS, 3)))
+    field = cv2.resize(
+        grid.astype(np.float32), (size // 4, size // 4), interpolation=cv2.INTER_CUBIC
+    )
+    field = cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR)
     if rng.random() < 0.3:  # a hard shadow over a part of the picture
         angle, edge = rng.uniform(0, 6.28), rng.uniform(-0.3, 0.3)
         line = np.linspace(-0.5, 0.5, size, dtype=np.float32)
         across = line[None] * np.float32(np.cos(angle)) + line[:, None] * np.float32(np.sin(angle))
-        depth, width = rng.uniform(0.2, 0.6), rng.uniform(0.005, 0.1)
-        hard = 1 - np.float32(depth) * np.clip((across - np.float32(edge)) / width + 0.5, 0, 1)
-    else:
-        hard = np.ones((size, size), np.float32)
-    field = cv2.resize(grid.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC).astype(
-        np.float32
-    )
-    out: NDArray[np.float32] = (field * hard[..., None]).astype(np.float32)
-    return out
+        depth, width = np.float32(rng.uniform(0.2, 0.6)), np.float32(rng.uniform(0.005, 0.1))
+        dark = depth * np.clip((across - np.float32(edge)) / width + np.float32(0.5), 0, 1)
+        field = cv2.multiply(field, cv2.merge([np.float32(1) - dark] * 3))
+    return np.asarray(field, np.float32)

@@ -145,7 +145,13 @@ def limb(start: tuple[float, ...], end: tuple[float, ...], r0: float, r1: float)
     side = np.cross(down, helper)
     side /= np.linalg.norm(side)
     turn = np.stack([side, down, np.cross(side, down)], 1).astype(np.float32)
-    mesh = lathe(round_profile(r0, r1, length), 8)
+    points = _LIMB.points.copy()
+    half = len(points) // 2
+    points[half:, 1] -= 1
+    points[:half] *= np.float32(r0)
+    points[half:] *= np.float32(r1)
+    points[half:, 1] += np.float32(length)
+    mesh = replace(_LIMB, points=points)
     return placed(mesh, (1, 1, 1), turn, np.array(start, np.float32))
 
 
@@ -172,3 +178,7 @@ def lumpy(rng: np.random.Generator, roughness: float) -> Mesh:
         np.linalg.norm(seam, axis=1, keepdims=True), 1e-9
     )
     return replace(bumpy, normals=normals.reshape(-1, 3))
+
+
+_LIMB = lathe(round_profile(1, 1, 1), 8)
+"""What every limb is stretched from: two round ends of radius 1."""
