@@ -86,10 +86,10 @@ class Blending:
         if not self._contact:
             return
         covered = layer.alpha > 0.5
-        rows = np.flatnonzero(covered.any(1))
-        if len(rows) < 8:
+        tall = np.flatnonzero(covered.any(1))
+        if len(tall) < 8:
             return
-        foot = covered[rows[-1] - max(2, len(rows) // 12) : rows[-1] + 1].any(0)
+        foot = covered[tall[-1] - max(2, len(tall) // 12) : tall[-1] + 1].any(0)
         columns = np.flatnonzero(foot)
         scale, half = 4, max(len(columns) / 2, 1.0)
         # the feet may stand apart: what lies between them is darkened as well
@@ -97,12 +97,19 @@ class Blending:
         middle = layer.x + float(columns.min() + columns.max()) / 2
         side = self._size // scale
         dark = np.zeros((side, side), np.float32)
-        centre = (round(middle / scale * 16), round((layer.y + int(rows[-1])) / scale * 16))
+        centre = (round(middle / scale * 16), round((layer.y + int(tall[-1])) / scale * 16))
         axes = (round(half * 1.1 / scale * 16), round(max(half * 0.2, 2) / scale * 16))
         cv2.ellipse(dark, centre, axes, 0, 0, 360, self._contact, -1, cv2.LINE_8, 4)
         soft = cv2.GaussianBlur(dark, (0, 0), max(0.8, half * 0.1 / scale))
-        light = cv2.resize(1 - soft, (self._size, self._size), interpolation=cv2.INTER_LINEAR)
-        frame[:] = cv2.multiply(frame, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        touched = np.flatnonzero(soft.max(1) > 0.002)
+        if not len(touched):
+            return
+        band = slice(int(touched[0]), int(touched[-1]) + 1)
+        rows = frame[band.start * scale : band.stop * scale]
+        light = cv2.resize(
+            1 - soft[band], (self._size, len(rows)), interpolation=cv2.INTER_LINEAR
+        ).astype(np.float32, copy=False)
+        rows[:] = cv2.multiply(rows, cv2.merge([light] * 3), dtype=cv2.CV_8U)
 
     def light(self, frame: Image) -> Image:
         """Returns the finished frame under the clip's light."""

@@ -133,7 +133,7 @@ def _twin(
 def make_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     """Draws 5..8 instances of one kind, of the same or of different looks."""
     kinds = ["person", "person", "person", "quadruped", "bird", "fish", "ball", "vehicle", "blob"]
-    if rng.random() < stage.ingredients.solids:
+    if rng.random() < 0.5 * stage.ingredients.solids:  # many of them take their time
         kinds = ["figure", "figure", "animal", "car", "lump", "single"]
     kind = str(rng.choice(kinds))
     share = float(rng.uniform(0.008, 0.06))
