@@ -17,7 +17,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from torch import nn
 from training.batches import Batch, BatchSpec, batches
 from training.evaluate import load_model
 from training.footage import open_footage
+from training.ingredients import Ingredients
 from training.model import Nano
 from training.muon import Muon, split_parameters
 from training.rollout import Rollout, RolloutOptions
@@ -304,6 +305,20 @@ class Run:
         print(json.dumps(row), flush=True)
 
 
+def plain(plan: tuple[Stage, ...], without: tuple[str, ...]) -> tuple[Stage, ...]:
+    """The plan with ingredients of its clips left out."""
+
+    def less(spec: BatchSpec) -> BatchSpec:
+        return replace(spec, without=without)
+
+    return tuple(
+        replace(
+            stage, batch=less(stage.batch), also=None if stage.also is None else less(stage.also)
+        )
+        for stage in plan
+    )
+
+
 def scaled(plan: tuple[Stage, ...], budget: float | None) -> tuple[Stage, ...]:
     """The plan with its minutes stretched to a budget in all; None: as it is."""
     if budget is None:
@@ -325,6 +340,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
     parser.add_argument("--cache", type=Path, default=here / "cache")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=[f.name for f in fields(Ingredients)],
+        metavar="NAME", help="ingredients of the clips to leave out, for ablations",
+    )  # fmt: skip
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
@@ -336,7 +355,7 @@ def main() -> None:
     options = parse_arguments()
     if options.threads:
         torch.set_num_threads(options.threads)
-    plan = scaled(PLANS[options.plan], options.budget)
+    plan = scaled(plain(PLANS[options.plan], tuple(options.without)), options.budget)
     run = Run(options.run, plan, options.workers, options.device)
     if options.start is not None and run.progress.steps == 0:
         run.start_from(options.start)

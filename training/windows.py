@@ -7,7 +7,7 @@ tracker that steers its own window gives the network.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -66,9 +66,8 @@ def varied(rng: np.random.Generator, clip: Clip, size: int) -> Clip:
         ]
         return np.stack(cut)
 
-    return Clip(
-        np.stack(shown).astype(np.uint8), labels(ids), None if parts is None else labels(parts)
-    )
+    seen, seen_parts = np.stack(shown).astype(np.uint8), None if parts is None else labels(parts)
+    return replace(clip, images_bgr=seen, ids=labels(ids), parts=seen_parts)
 
 
 def _cut(picture: Image, window: Window, size: int, smooth: int, mirrored: bool) -> Image:
