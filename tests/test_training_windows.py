@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import train
+from training import plans, train
 from training.batches import BatchSpec, batches
 from training.generator import Clip, generate_clip
 from training.model import Nano
@@ -116,10 +116,10 @@ def test_every_parameter_has_one_optimiser() -> None:
 
 
 def test_a_budget_stretches_the_plan() -> None:
-    plan = train.scaled(train.PLANS["raised"], 10.0)
+    plan = plans.scaled(plans.PLANS["nano"], 10.0)
     assert sum(stage.minutes for stage in plan) == pytest.approx(10.0)
-    assert [stage.name for stage in plan] == [stage.name for stage in train.PLANS["raised"]]
-    assert train.scaled(plan, None) is plan
+    assert [stage.name for stage in plan] == [stage.name for stage in plans.PLANS["nano"]]
+    assert plans.scaled(plan, None) is plan
 
 
 def test_a_run_starts_from_shipped_weights(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Trains `nano` from nothing, stage by stage; resumes where it stopped.
 
-    python -m training.train --run training/runs/a --footage FOLDER_OF_MP4 [--plan raised]
+    python -m training.train --run training/runs/a --footage FOLDER_OF_MP4 [--plan nano]
 
 Every stage has a budget in minutes of training, so the same command fits any machine; a run that is
 stopped goes on from its last checkpoint (written every few minutes) when started again.
@@ -17,19 +17,20 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.batches import Batch, BatchSpec, batches
+from training.batches import Batch, batches
 from training.evaluate import load_model
 from training.footage import open_footage
 from training.ingredients import Ingredients
 from training.model import Nano
 from training.muon import Muon, split_parameters
+from training.plans import PLANS, Plan, Stage, plain, scaled
 from training.rollout import Rollout, RolloutOptions
 from training.ship import ship
 
@@ -38,95 +39,6 @@ WEIGHT_DECAY = 0.02
 CLIP_NORM = 1.0
 SAVE_EVERY_S = 180.0
 LOG_EVERY_S = 30.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the schedule.
-
-    Attributes:
-        minutes: Budget of training time.
-        batch: What a batch holds.
-        rate: Learning rate at its start; falls as a half cosine to `final` of it.
-        balance: Class balance of the mask loss.
-        also: A second kind of batch, one after every `rounds` of the first. Tracking keeps what
-            it learned while prompts on stills, which are cheaper per prompt, go on improving.
-        freeze_norms: Batch norms keep their statistics. Decoding from prompts, from a correction
-            and from memory go through the same layers with other statistics; frozen, training and
-            inference see the same function.
-    """
-
-    name: str
-    minutes: float
-    batch: BatchSpec
-    rate: float
-    final: float = 0.1
-    balance: float = 0.5
-    also: BatchSpec | None = None
-    rounds: int = 1
-    freeze_norms: bool = False
-
-
-PLANS: dict[str, tuple[Stage, ...]] = {
-    "first-light": (
-        Stage("stills", 24, BatchSpec(14, 1, 256, 2), 2e-3, final=0.5, balance=0.8),
-        Stage("stills-frozen", 10, BatchSpec(14, 1, 256, 2), 1e-3, final=0.5, freeze_norms=True),
-        Stage(
-            "clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, balance=0.3, freeze_norms=True
-        ),
-        Stage("long-clips", 3, BatchSpec(3, 6, 256, 2), 3e-4, balance=0.1, freeze_norms=True),
-        Stage(
-            "mixed",
-            19,
-            BatchSpec(3, 5, 256, 2),
-            6e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(14, 1, 256, 2),
-            freeze_norms=True,
-        ),
-        Stage(
-            "finish",
-            70,
-            BatchSpec(14, 1, 256, 2),
-            8e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-        Stage(
-            "answer",
-            16,
-            BatchSpec(14, 1, 256, 2),
-            3e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-    ),
-    "raised": (
-        Stage("stills", 24, BatchSpec(12, 1, 256, 3, reuse=4), 2e-3, final=0.5, balance=0.8),
-        Stage(
-            "raised",
-            460,
-            BatchSpec(12, 1, 256, 3, reuse=4),
-            1.5e-3,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 6, 256, 2, reuse=3),
-            rounds=2,
-            freeze_norms=True,
-        ),
-    ),
-    "smoke": (
-        Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
-        Stage("clips", 0.3, BatchSpec(2, 3, 128, 1), 5e-4, freeze_norms=True),
-    ),
-}
 
 
 def _take_turns(first: Iterator[Batch], second: Iterator[Batch], rounds: int) -> Iterator[Batch]:
@@ -152,7 +64,7 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        plan: tuple[Stage, ...],
+        plan: Plan,
         workers: int,
         device: str = "cpu",
     ) -> None:
@@ -305,34 +217,12 @@ class Run:
         print(json.dumps(row), flush=True)
 
 
-def plain(plan: tuple[Stage, ...], without: tuple[str, ...]) -> tuple[Stage, ...]:
-    """The plan with ingredients of its clips left out."""
-
-    def less(spec: BatchSpec) -> BatchSpec:
-        return replace(spec, without=without)
-
-    return tuple(
-        replace(
-            stage, batch=less(stage.batch), also=None if stage.also is None else less(stage.also)
-        )
-        for stage in plan
-    )
-
-
-def scaled(plan: tuple[Stage, ...], budget: float | None) -> tuple[Stage, ...]:
-    """The plan with its minutes stretched to a budget in all; None: as it is."""
-    if budget is None:
-        return plan
-    factor = budget / sum(stage.minutes for stage in plan)
-    return tuple(replace(stage, minutes=stage.minutes * factor) for stage in plan)
-
-
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     here = Path(__file__).parent
     parser.add_argument("--run", type=Path, default=here / "runs" / "nano")
-    parser.add_argument("--plan", choices=sorted(PLANS), default="raised")
+    parser.add_argument("--plan", choices=sorted(PLANS), default="nano")
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="of the whole plan")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights of a new run")
     parser.add_argument(
