@@ -15,7 +15,7 @@ import torch
 from engines.graph_table import MEMORY_ATTENTION, NETWORKS
 from export.nano import compare, example_inputs, load_checkpoint
 from live.sources import demo_scene
-from training import train
+from training import plans, train
 from training.batches import LOW_RES_STRIDE, BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
 from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
@@ -40,7 +40,7 @@ def test_demo_is_kept_out_of_training() -> None:
     """The demo's score would mean nothing if training drew the same objects or seeds."""
     assert not set(demo_scene.DEMO_SHAPES) & set(SHAPE_KINDS)
     assert not set(demo_scene.DEMO_TEXTURES) & set(TEXTURE_KINDS)
-    stages = max(len(plan) for plan in train.PLANS.values())
+    stages = max(len(plan) for plan in plans.PLANS.values())
     assert 1000 * stages < HELD_OUT_SEED < demo_scene.FIRST_DEMO_SEED
 
 
@@ -167,12 +167,12 @@ def test_a_rollout_reaches_every_network() -> None:
 def test_training_stops_and_resumes(tmp_path: Path) -> None:
     """A run that was cut off goes on where it stood and finishes its plan."""
     spec = BatchSpec(1, 1, SMALL, 1)
-    stills = train.Stage("stills", 0.03, spec, 1e-3)
+    stills = plans.Stage("stills", 0.03, spec, 1e-3)
     first = train.Run(tmp_path, (stills,), workers=0)
     first.train(None, tmp_path)
     # on a slow machine one step may outlast its stage: the second stage ends after that
     minutes = first.progress.seconds / 60 + 0.03
-    clips = train.Stage("clips", minutes, replace(spec, frames=2), 1e-3, freeze_norms=True)
+    clips = plans.Stage("clips", minutes, replace(spec, frames=2), 1e-3, freeze_norms=True)
     half = train.Run(tmp_path, (stills, clips), workers=0)
     assert half.progress.steps == first.progress.steps > 0
     assert half.progress.restarts == 1

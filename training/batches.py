@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from training.footage import open_footage
-from training.generator import generate_clip
+from training.footage import Footage, open_footage
+from training.generator import Clip, generate_clip
+from training.ingredients import EVERYTHING
+from training.windows import ClipPool, varied
 
 MAX_POINTS = 3
 LOW_RES_STRIDE = 4
 MIN_FIRST_AREA = 0.002  # share of the picture an object must cover in frame 0 to be prompted
+DRAWN_LARGER = 1.5  # side of a clip drawn for several uses, relative to the network's picture
+POOL_FRAMES = 800  # drawn pictures that a worker keeps, 0.75 MB each
+CLICK_SHARE = 0.48  # of prompts that are one click
 PART_SHARE = 0.06  # of one-click prompts answered by a part of the object
 
 
@@ -32,12 +37,17 @@ class BatchSpec:
         frames: Frames per clip T.
         size: Picture side S in pixels.
         objects: Prompted objects per clip R (an object may repeat with another prompt).
+        reuse: How often a drawn clip is used on the average, each time through another window
+            (training/windows.py); 1 for clips as they are drawn.
+        without: Names of `training.ingredients` that are left out.
     """
 
     clips: int
     frames: int
     size: int
     objects: int
+    reuse: int = 1
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,10 @@ class Batch:
     points: Tensor
     labels: Tensor
     mask_prompt: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; this one where it is there already."""
+        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 def centre_pixel(mask: NDArray[np.bool_]) -> tuple[int, int]:
@@ -93,14 +107,16 @@ class _Sampled:
     mask_prompt: bool
 
 
-def sample_prompt(rng: np.random.Generator, mask: NDArray[np.bool_], with_mask: bool) -> _Sampled:
+def sample_prompt(
+    rng: np.random.Generator, mask: NDArray[np.bool_], with_mask: bool, with_click: bool = True
+) -> _Sampled:
     """Draw a prompt for (S, S) `mask`: one click, a box, several clicks, or the mask itself."""
     points = np.zeros((MAX_POINTS, 2), np.float32)
     labels = np.full(MAX_POINTS, -1, np.int32)
-    kind = rng.random()
+    kind = rng.uniform(0.0 if with_click else CLICK_SHARE, 1.0)
     if with_mask and kind > 0.9:
         return _Sampled(points, labels, True)
-    if kind < 0.48:
+    if kind < CLICK_SHARE:
         points[0], labels[0] = _click(rng, mask), 1
     elif kind < 0.78:
         points[:2] = _box(rng, mask).reshape(2, 2)
@@ -130,33 +146,46 @@ class PromptedClips(IterableDataset[dict[str, NDArray[np.generic]]]):
 
     def __init__(self, spec: BatchSpec, seed: int, clips: Path | None, cache: Path) -> None:
         self.spec, self.seed, self.clips, self.cache = spec, seed, clips, cache
+        self.ingredients = EVERYTHING
+        for name in spec.without:
+            self.ingredients = self.ingredients.without(name)
 
     def __iter__(self) -> Iterator[dict[str, NDArray[np.generic]]]:
         cv2.setNumThreads(0)
         info = get_worker_info()
         rng = np.random.default_rng((self.seed, info.id if info else 0))
         footage = open_footage(self.clips, self.cache) if self.clips else None
+        pool = ClipPool(self.spec.reuse, max(16, POOL_FRAMES // self.spec.frames))
         while True:
-            clip = generate_clip(rng, self.spec.frames, self.spec.size, footage)
+            clip = self._clip(rng, pool, footage)
             areas = np.bincount(clip.ids[0].ravel(), minlength=256)[1:] / clip.ids[0].size
             present = np.flatnonzero(areas >= MIN_FIRST_AREA) + 1
             if len(present):
-                yield self._sample(rng, clip.images_bgr, clip.ids, clip.parts, present)
+                yield self._sample(rng, clip, present)
+
+    def _clip(self, rng: np.random.Generator, pool: ClipPool, footage: Footage | None) -> Clip:
+        spec = self.spec
+        if spec.reuse == 1:
+            return generate_clip(rng, spec.frames, spec.size, footage, self.ingredients)
+        if pool.wants_another(rng):
+            side = int(spec.size * DRAWN_LARGER)
+            drawn = generate_clip(rng, spec.frames, side, footage, self.ingredients)
+            return varied(rng, pool.add(rng, drawn), spec.size)
+        return varied(rng, pool.again(rng), spec.size)
 
     def _sample(
         self,
         rng: np.random.Generator,
-        images: NDArray[np.uint8],
-        ids: NDArray[np.uint8],
-        parts: NDArray[np.uint8] | None,
+        clip: Clip,
         present: NDArray[np.intp],
     ) -> dict[str, NDArray[np.generic]]:
+        ids, parts = clip.ids, clip.parts
         frames, objects = self.spec.frames, self.spec.objects
         chosen = rng.permutation(np.resize(rng.permutation(present), objects))
         targets, prompts = [], []
         for object_id in chosen:
             masks = ids == object_id
-            prompt = sample_prompt(rng, masks[0], with_mask=frames > 1)
+            prompt = sample_prompt(rng, masks[0], frames > 1, with_click=not clip.regions)
             one_click = (prompt.labels >= 0).sum() == 1
             if frames == 1 and one_click and parts is not None and rng.random() < PART_SHARE:
                 x, y = prompt.points[0].astype(int)
@@ -165,7 +194,7 @@ class PromptedClips(IterableDataset[dict[str, NDArray[np.generic]]]):
             targets.append(np.stack([low_resolution(m) for m in masks]))
             prompts.append(prompt)
         return {
-            "images": images,
+            "images": clip.images_bgr,
             "targets": np.stack(targets),
             "points": np.stack([p.points for p in prompts]),
             "labels": np.stack([p.labels for p in prompts]),

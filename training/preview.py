@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
+from training.ingredients import EVERYTHING, NOTHING_EXTRA
 
 _COLOURS = np.array(
     [[80, 80, 255], [80, 255, 80], [255, 120, 60], [60, 255, 255], [255, 60, 255],
@@ -52,14 +53,16 @@ def main() -> None:
     parser.add_argument("--columns", type=int, default=4)
     parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
     parser.add_argument("--cache", type=Path, default=Path(__file__).parent / "cache")
+    parser.add_argument("--only", help="every clip has this ingredient, and no other")
     parser.add_argument("--timing", action="store_true", help="also measure the speed")
     options = parser.parse_args()
     cv2.setNumThreads(0)
     footage = open_footage(options.footage, options.cache) if options.footage else None
+    ingredients = NOTHING_EXTRA.always(options.only) if options.only else EVERYTHING
     rows = []
     for number in range(options.clips):
         rng = np.random.default_rng(options.seed + number)
-        clip = generate_clip(rng, options.frames, options.size, footage)
+        clip = generate_clip(rng, options.frames, options.size, footage, ingredients)
         rows.append(draw_clip(clip, options.columns))
     half = (len(rows) + 1) // 2
     rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))

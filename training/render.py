@@ -52,6 +52,8 @@ class Layer:
         colour: (H, W, 3) uint8.
         alpha: (H, W) float32 coverage, 0..1.
         group: (H, W) uint8, texture group + 1 of every covered pixel.
+        solid: (H, W) float32, the alpha that it would have if one could not see through it;
+            None where that is alpha itself.
     """
 
     x: int
@@ -59,6 +61,7 @@ class Layer:
     colour: Image
     alpha: Plane
     group: Image
+    solid: Plane | None = None
 
 
 def _bend(points: Points, sprite: Sprite, cycle: float) -> Points:
@@ -119,7 +122,7 @@ def _paint(
     return colour.astype(np.uint8, copy=False)
 
 
-def _window(
+def window_of(
     points: Points, margin: int, limits: tuple[int, int, int, int]
 ) -> tuple[int, int, int, int] | None:
     """Returns the (x, y, width, height) of points, clipped to (x0, y0, x1, y1)."""
@@ -155,7 +158,7 @@ def draw_sprite(
             contours = tuple(_bend(c, sprite, cycle) for c in contours)
         drawn.append((part, pose, [transform(c, pose) for c in contours]))
     everything = np.concatenate([o for _, _, outlines in drawn for o in outlines])
-    box = _window(everything, reach, (-reach, -reach, size + reach, size + reach))
+    box = window_of(everything, reach, (-reach, -reach, size + reach, size + reach))
     if box is None:
         return None
     x, y, width, height = box
@@ -163,7 +166,7 @@ def draw_sprite(
     alpha, group = np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8)
     limits = (x, y, x + width, y + height)
     for part, pose, outlines in sorted(drawn, key=lambda item: item[0].depth):
-        inner = _window(np.concatenate(outlines), 3, limits)
+        inner = window_of(np.concatenate(outlines), 3, limits)
         if inner is None:
             continue
         mask = _coverage(outlines, *inner)
@@ -173,7 +176,7 @@ def draw_sprite(
         _over(paint, mask, colour[window], alpha[window])
         group[window][mask > 127] = part.group + 1
     cover = (alpha / np.float32(255)).astype(np.float32)
-    return _finish(Layer(x, y, colour, cover, group), sprite, velocity)
+    return finish(Layer(x, y, colour, cover, group), sprite.softness, velocity)
 
 
 def _over(paint: Image, mask: Image, colour: Image, alpha: Image) -> None:
@@ -185,11 +188,11 @@ def _over(paint: Image, mask: Image, colour: Image, alpha: Image) -> None:
     np.maximum(alpha, mask, out=alpha)
 
 
-def _finish(layer: Layer, sprite: Sprite, velocity: tuple[float, float]) -> Layer:
+def finish(layer: Layer, softness: float, velocity: tuple[float, float]) -> Layer:
     """Softens a layer's edge and blurs it along its velocity."""
     colour, alpha = layer.colour, layer.alpha
-    if sprite.softness > 0.25:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), sprite.softness).astype(np.float32)
+    if softness > 0.25:
+        alpha = cv2.GaussianBlur(alpha, (0, 0), softness).astype(np.float32)
     group = layer.group
     length = float(np.hypot(*velocity))
     if length > 1.5:
@@ -214,8 +217,17 @@ def line_kernel(velocity: tuple[float, float]) -> Plane:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def composite(layer: Layer, frame: Image, ids: Image, parts: Image, sprite: Sprite) -> None:
+def composite(
+    layer: Layer, frame: Image, planes: tuple[Image, Image], labels: Image, first_part: int = 0
+) -> None:
     """Blends a layer into a frame and writes its labels, all (S, S) and in place.
+
+    Args:
+        layer: what to draw.
+        frame: the picture.
+        planes: object ids and part ids.
+        labels: object id of group g at index g + 1.
+        first_part: the part id of group g is first_part + g + 1.
 
     A pixel belongs to the layer where the layer covers half of it, or half of its
     own largest coverage when it is thin or blurred.
@@ -231,10 +243,13 @@ def composite(layer: Layer, frame: Image, ids: Image, parts: Image, sprite: Spri
     colour = np.ascontiguousarray(layer.colour[inner])
     below = np.ascontiguousarray(frame[outer])
     frame[outer] = cv2.blendLinear(colour, below, np.ascontiguousarray(alpha), 1 - alpha)
-    covered = (alpha >= min(0.5, 0.5 * float(layer.alpha.max()) + 0.02)) & (layer.group[inner] > 0)
+    solid = layer.alpha if layer.solid is None else layer.solid
+    least = min(0.5, 0.5 * float(solid.max()) + 0.02)
+    covered = (solid[inner] >= least) & (layer.group[inner] > 0)
     group = layer.group[inner][covered]
-    ids[outer][covered] = sprite.labels[group]
-    parts[outer][covered] = np.where(sprite.labels[group] > 0, group, 0)
+    ids, parts = planes
+    ids[outer][covered] = labels[group]
+    parts[outer][covered] = np.where(labels[group] > 0, group + first_part, 0)
 
 
 def cast_shadow(layer: Layer, frame: Image, offset: tuple[float, float], strength: float) -> None:

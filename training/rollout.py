@@ -48,7 +48,7 @@ def choose(decoded: Decoded, single: Tensor) -> tuple[Tensor, Tensor]:
     """The token rule by predicted IoU: low_res (B, 1, L, L) and pointer (B, D)."""
     low_res, ious, pointers, _ = decoded
     token = torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
-    rows = torch.arange(len(token))
+    rows = torch.arange(len(token), device=token.device)
     return low_res[rows, token][:, None], pointers[rows, token]
 
 
@@ -64,7 +64,7 @@ def correction_points(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         missed = wrong[b] & (target[b] > 0.5)
         extra = wrong[b] & ~missed
         error = missed if missed.sum() >= extra.sum() else extra
-        x, y = centre_pixel(error.numpy())
+        x, y = centre_pixel(error.cpu().numpy())
         points.append((x * 4 + 1.5, y * 4 + 1.5))
         labels.append(int(missed.sum() >= extra.sum()))
     return torch.tensor(points), torch.tensor(labels, dtype=torch.int32)
@@ -82,7 +82,8 @@ class Rollout:
         b = batch.targets.shape[0]
         encoded = self.model.image_encoder(batch.images.flatten(0, 1))
         # (C * T, ...) -> rows of frame t for every object of the batch
-        clip_of = torch.arange(clips).repeat_interleave(b // clips)
+        device = batch.images.device
+        clip_of = torch.arange(clips, device=device).repeat_interleave(b // clips)
         target = batch.targets.float() / 255.0
         pix, no_mem, high0, high1 = _features_of(encoded, clip_of * frames)
         # a mask prompt sees the raw features, as sam2_base.py:786-793 does
@@ -90,14 +91,14 @@ class Rollout:
         decoded, losses = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
         if frames == 1:
             return losses
-        every = torch.ones(b, dtype=torch.bool)  # prompts are answered by the single-mask token
+        every = torch.ones(b, dtype=torch.bool, device=device)  # the single-mask token answers
         own, pointer = choose(decoded, every)
         own = torch.where(batch.mask_prompt[:, None, None, None], target[:, :1] * 20 - 10, own)
         memories = [self.remember(pix, own, pointer, decoded[3], target[:, 0], first=True)]
         for t in range(1, frames):
             pix, _, high0, high1 = _features_of(encoded, clip_of * frames + t)
             decoded = self.track(pix, high0, high1, memories)
-            nobody = torch.zeros(b, dtype=torch.bool)
+            nobody = torch.zeros(b, dtype=torch.bool, device=device)
             losses.append(step_loss(decoded, target[:, t], nobody, self.options.balance))
             own, pointer = choose(decoded, nobody)
             if t + 1 < frames:
@@ -110,27 +111,27 @@ class Rollout:
         self, batch: Batch, target: Tensor, maps: tuple[Tensor, ...], size: int
     ) -> tuple[Decoded, list[StepLoss]]:
         """Decode frame 0 from its prompts, sometimes with a correction click after it."""
-        b, side = batch.targets.shape[0], size // 4
-        mask_input = torch.zeros(b, 1, side, side)
+        b, side, device = batch.targets.shape[0], size // 4, target.device
+        mask_input = torch.zeros(b, 1, side, side, device=device)
         if bool(batch.mask_prompt.any()):
             given = target[:, None] * 20 - 10
             mask_input = torch.where(batch.mask_prompt[:, None, None, None], given, mask_input)
         decoded: Decoded = self.model.mask_decoder(
             *maps, batch.points, batch.labels, mask_input, batch.mask_prompt
         )
-        every = torch.ones(b, dtype=torch.bool)
+        every = torch.ones(b, dtype=torch.bool, device=device)
         losses = [step_loss(decoded, target, every, self.options.balance)]
         if torch.rand(()) < self.options.correct_share:
             mask, _ = choose(decoded, every)
             xy, label = correction_points(mask.detach(), target)
             points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
-            labels = torch.cat((batch.labels, label[:, None]), dim=1)
+            labels = torch.cat((batch.labels, label[:, None].to(batch.labels)), dim=1)
             again: Decoded = self.model.mask_decoder(
                 *maps,
                 points,
                 labels,
                 mask.detach().clamp(-32, 32),
-                torch.ones(b, dtype=torch.bool),
+                every,
             )
             corrected = step_loss(again, target, every, self.options.balance)
             first = losses[0]
@@ -150,25 +151,27 @@ class Rollout:
         """Encode one frame's memory from the model's own mask, or sometimes the true one."""
         b = mask.shape[0]
         true_mask = target[:, None] * 20 - 10
-        use_truth = (torch.rand(b) < self.options.truth_share)[:, None, None, None]
+        device = mask.device
+        use_truth = torch.rand(b, device=device) < self.options.truth_share
+        use_truth = use_truth[:, None, None, None]
         kept = torch.where(use_truth, true_mask, mask.detach())
-        prompted = torch.full((b,), first)
+        prompted = torch.full((b,), first, device=device)
         features = self.model.memory_encoder(pix, kept, prompted, score.detach())
-        admitted = torch.ones(b, dtype=torch.bool)
+        admitted = torch.ones(b, dtype=torch.bool, device=device)
         if not first:
             seen = torch.where(use_truth[:, 0, 0, 0], target.sum((1, 2)) > 1, score[:, 0] > 0)
-            admitted = seen & (torch.rand(b) >= self.options.drop_share)
+            admitted = seen & (torch.rand(b, device=device) >= self.options.drop_share)
         return _Memory(features, pointer, admitted)
 
     def track(self, pix: Tensor, high0: Tensor, high1: Tensor, memories: list[_Memory]) -> Decoded:
         """Decode a frame from memory alone, as the tracker does between prompts."""
-        b, t = pix.shape[0], len(memories)
+        b, t, device = pix.shape[0], len(memories), pix.device
         valid = torch.stack([m.admitted for m in memories], dim=1)
         # rank among the admitted, 1 = newest; the conditioning frame is 0
         rank = valid.flip(1).long().cumsum(1).flip(1)
         rank[:, 0] = 0
         valid = valid & (rank <= 6)
-        offsets = torch.arange(t, 0, -1, dtype=torch.float32).expand(b, t)
+        offsets = torch.arange(t, 0, -1, dtype=torch.float32, device=device).expand(b, t)
         features = self.model.memory_attention(
             pix,
             torch.stack([m.features for m in memories], dim=1),
@@ -178,15 +181,15 @@ class Rollout:
             offsets,
             valid,
         )
-        nothing = -torch.ones(b, 1, dtype=torch.int32)
+        nothing = -torch.ones(b, 1, dtype=torch.int32, device=device)
         side = high0.shape[-1]
         decoded: Decoded = self.model.mask_decoder(
             features,
             high0,
             high1,
-            torch.zeros(b, 1, 2),
+            torch.zeros(b, 1, 2, device=device),
             nothing,
-            torch.zeros(b, 1, side, side),
-            torch.zeros(b, dtype=torch.bool),
+            torch.zeros(b, 1, side, side, device=device),
+            torch.zeros(b, dtype=torch.bool, device=device),
         )
         return decoded

@@ -308,3 +308,10 @@ def make_background(rng: np.random.Generator, size: int, footage: Footage | None
         weight = np.clip((edge - np.float32(rng.uniform(0.3, 0.7))) * 30 + 0.5, 0, 1)
         first = cv2.blendLinear(first, second, weight, 1 - weight).astype(np.uint8, copy=False)
     return first
+
+
+def scaled(picture: Image, side: int) -> Image:
+    """Returns a picture stretched to (side, side, 3)."""
+    interpolation = cv2.INTER_AREA if len(picture) > side else cv2.INTER_LINEAR
+    out = cv2.resize(picture, (side, side), interpolation=interpolation)
+    return out.astype(np.uint8, copy=False)

@@ -1,6 +1,6 @@
 """Trains `nano` from nothing, stage by stage; resumes where it stopped.
 
-    python -m training.train --run training/runs/a --footage FOLDER_OF_MP4 [--plan first-light]
+    python -m training.train --run training/runs/a --footage FOLDER_OF_MP4 [--plan nano]
 
 Every stage has a budget in minutes of training, so the same command fits any machine; a run that is
 stopped goes on from its last checkpoint (written every few minutes) when started again.
@@ -17,97 +17,28 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from training.batches import Batch, BatchSpec, batches
+from training.batches import Batch, batches
+from training.evaluate import load_model
 from training.footage import open_footage
+from training.ingredients import Ingredients
 from training.model import Nano
+from training.muon import Muon, split_parameters
+from training.plans import PLANS, Plan, Stage, plain, scaled
 from training.rollout import Rollout, RolloutOptions
+from training.ship import ship
 
-EMA_DECAY = 0.995
+EMA_DECAY = 0.998
+WEIGHT_DECAY = 0.02
 CLIP_NORM = 1.0
 SAVE_EVERY_S = 180.0
 LOG_EVERY_S = 30.0
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the schedule.
-
-    Attributes:
-        minutes: Budget of training time.
-        batch: What a batch holds.
-        rate: Learning rate at its start; falls as a half cosine to `final` of it.
-        balance: Class balance of the mask loss.
-        also: A second kind of batch, one after every `rounds` of the first. Tracking keeps what
-            it learned while prompts on stills, which are cheaper per prompt, go on improving.
-        freeze_norms: Batch norms keep their statistics. Decoding from prompts, from a correction
-            and from memory go through the same layers with other statistics; frozen, training and
-            inference see the same function.
-    """
-
-    name: str
-    minutes: float
-    batch: BatchSpec
-    rate: float
-    final: float = 0.1
-    balance: float = 0.5
-    also: BatchSpec | None = None
-    rounds: int = 1
-    freeze_norms: bool = False
-
-
-PLANS: dict[str, tuple[Stage, ...]] = {
-    "first-light": (
-        Stage("stills", 24, BatchSpec(14, 1, 256, 2), 2e-3, final=0.5, balance=0.8),
-        Stage("stills-frozen", 10, BatchSpec(14, 1, 256, 2), 1e-3, final=0.5, freeze_norms=True),
-        Stage(
-            "clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, balance=0.3, freeze_norms=True
-        ),
-        Stage("long-clips", 3, BatchSpec(3, 6, 256, 2), 3e-4, balance=0.1, freeze_norms=True),
-        Stage(
-            "mixed",
-            19,
-            BatchSpec(3, 5, 256, 2),
-            6e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(14, 1, 256, 2),
-            freeze_norms=True,
-        ),
-        Stage(
-            "finish",
-            70,
-            BatchSpec(14, 1, 256, 2),
-            8e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-        Stage(
-            "answer",
-            16,
-            BatchSpec(14, 1, 256, 2),
-            3e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-    ),
-    "smoke": (
-        Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
-        Stage("clips", 0.3, BatchSpec(2, 3, 128, 1), 5e-4, freeze_norms=True),
-    ),
-}
 
 
 def _take_turns(first: Iterator[Batch], second: Iterator[Batch], rounds: int) -> Iterator[Batch]:
@@ -130,16 +61,23 @@ class Progress:
 class Run:
     """One training run in one folder."""
 
-    def __init__(self, folder: Path, plan: tuple[Stage, ...], workers: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: Plan,
+        workers: int,
+        device: str = "cpu",
+    ) -> None:
         self.folder, self.plan, self.workers = folder, plan, workers
+        self.device = torch.device(device)
         folder.mkdir(parents=True, exist_ok=True)
-        self.model = Nano()
+        self.model = Nano().to(self.device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
-        decay = [p for p in self.model.parameters() if p.ndim > 1]
-        plain = [p for p in self.model.parameters() if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+        matrices, others = split_parameters(self.model)
+        self.optimizers: tuple[torch.optim.Optimizer, ...] = (
+            Muon(matrices, lr=1e-3, weight_decay=WEIGHT_DECAY),
+            torch.optim.AdamW(others, weight_decay=0.0),
         )
         self.progress = Progress()
         self.stopping = False
@@ -151,20 +89,30 @@ class Run:
         """The resumable state, with optimiser."""
         return self.folder / "last.pt"
 
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.progress = Progress(**state["progress"])
         self.progress.restarts += 1
+
+    def start_from(self, checkpoint: Path) -> None:
+        """Take the weights of a shipped checkpoint or of another run's averaged ones."""
+        weights = load_model(checkpoint).state_dict()
+        self.model.load_state_dict(weights)
+        self.ema.load_state_dict(weights)
 
     def save(self) -> None:
         """Write the resumable state; a crash in the middle keeps the old one."""
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": asdict(self.progress),
         }
         partial = self.checkpoint.with_suffix(".partial")
@@ -196,7 +144,7 @@ class Run:
                 return
             warm = min(1.0, (self.progress.steps + 1) / 100)
             falling = stage.final + (1 - stage.final) * 0.5 * (1 + math.cos(math.pi * share))
-            for group in self.optimizer.param_groups:
+            for group in self._groups():
                 group["lr"] = stage.rate * falling * warm
             recent.append(self._step(rollout, batch, stage))
             now = time.monotonic()
@@ -225,13 +173,15 @@ class Run:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        with torch.autocast("cpu", torch.bfloat16):
-            losses = rollout.run(batch)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            losses = rollout.run(batch.to(self.device))
         total = torch.stack([loss.total for loss in losses]).mean()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self._average(min(EMA_DECAY, (1 + self.progress.steps) / (10 + self.progress.steps)))
         last = losses[-1]
         return [
@@ -260,27 +210,45 @@ class Run:
             "iou_first": round(columns[1], 4),
             "iou_first_best": round(columns[2], 4),
             "iou_last": round(columns[3], 4),
-            "rate": self.optimizer.param_groups[0]["lr"],
+            "rate": self._groups()[0]["lr"],
         }
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(json.dumps(row), flush=True)
 
 
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     here = Path(__file__).parent
     parser.add_argument("--run", type=Path, default=here / "runs" / "nano")
-    parser.add_argument("--plan", choices=sorted(PLANS), default="first-light")
+    parser.add_argument("--plan", choices=sorted(PLANS), default="nano")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="of the whole plan")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights of a new run")
+    parser.add_argument(
+        "--ship", type=Path, metavar="FILE", help="half-precision weights, at the end"
+    )
     parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
     parser.add_argument("--cache", type=Path, default=here / "cache")
+    parser.add_argument(
+        "--without", nargs="+", default=[], choices=[f.name for f in fields(Ingredients)],
+        metavar="NAME", help="ingredients of the clips to leave out, for ablations",
+    )  # fmt: skip
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the program."""
+    options = parse_arguments()
     if options.threads:
         torch.set_num_threads(options.threads)
-    run = Run(options.run, PLANS[options.plan], options.workers)
+    plan = scaled(plain(PLANS[options.plan], tuple(options.without)), options.budget)
+    run = Run(options.run, plan, options.workers, options.device)
+    if options.start is not None and run.progress.steps == 0:
+        run.start_from(options.start)
 
     def stop(number: int, frame: object) -> None:
         run.stopping = True  # the present step ends, the state is saved
@@ -293,6 +261,8 @@ def main() -> None:
         if not run.stopping:
             raise
         run.save()  # the signal went to the workers too, and the loader missed them
+    if options.ship is not None and not run.stopping:
+        print(f"{options.ship}: {ship(run.checkpoint, options.ship) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
