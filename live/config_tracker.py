@@ -98,7 +98,7 @@ class WindowOverrides:
     """Where to look: `live.search_window.WindowSettings`, and whether to."""
 
     enabled: str = setting(
-        "false",
+        AUTO,
         "Look for a known object in a window that follows it, not in the whole picture; auto: "
         "with models that track better so.",
         choices=(AUTO, ON, "false"),

@@ -6,6 +6,7 @@ own, so adding, prompting or removing one changes no bit of another's answer.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -28,6 +29,7 @@ from live.commands import (
 from live.frames import NS_PER_S, Frame, FrameResult, Prompt
 from live.presets import CATCH_UP, DEFAULT_PRESET, TrackerSettings
 from live.presets import preset as preset_settings
+from live.search_window import WindowSettings, suits
 from live.suggest import MaskGenerator, SuggestRules, model_rules
 from live.tracker_edits import TrackEdits
 from live.tracker_history import PastStep, StepHistory
@@ -91,6 +93,9 @@ class Tracker:
     ) -> Tracker:
         """Load a model and return a tracker that owns it.
 
+        Models that track better so look for a known object in a window that follows it, as
+        `tracker.window.enabled: auto` has it in the program.
+
         Args:
             model: A name as on the command line, or a model folder.
             backend: auto, tensorrt, onnxruntime or torch.
@@ -103,6 +108,8 @@ class Tracker:
         """
         settings = preset_settings(preset)
         networks = load_model(model, backend, options)
+        if settings.gate is not None and suits(networks.manifest.name):
+            settings = replace(settings, window=WindowSettings())
         try:
             return cls(networks, settings)
         except ValueError:
