@@ -29,6 +29,7 @@ from live.search_window import (
     box_of_mask,
     resampled,
 )
+from live.tracker import Tracker
 from tests.helpers.tracker_networks import box_prompt, click
 
 WH = (1280, 720)
@@ -201,8 +202,11 @@ def test_the_setting_is_off_on_or_the_models() -> None:
     assert chosen("auto", preset="sam2") is None
     with pytest.raises(ValueError, match=r"the preset sam2 has no motion gate"):
         chosen("true", preset="sam2")
-    assert TrackerOverrides().window == WindowOverrides(enabled="false")
-    assert apply_overrides(DEFAULT, TrackerOverrides()) == DEFAULT
+    assert TrackerOverrides().window == WindowOverrides(enabled="auto")
+    without = TrackerOverrides(window=WindowOverrides(enabled="false"))
+    assert apply_overrides(DEFAULT, without) == DEFAULT
+    with Tracker.open("nano") as tracker:
+        assert tracker.settings.window == WindowSettings()
 
 
 def test_a_run_takes_the_setting(nano_dir: Path) -> None:

@@ -87,6 +87,7 @@ def test_odd_orders(display: Display, control_folder: Path, nano_dir: Path, tmp_
         window.key("bracketright")
         window.click(*user.find(GEAR), button=2)
         window.click(*user.find(GEAR), button=3)
+        when_seen(user, GEAR, CARD)  # the picture that both are to be clicked on
         window.key("space")
         user.await_command("PinStep")
         window.key("p")
@@ -163,7 +164,7 @@ def point_wrong_and_undo(user: DemoUser) -> None:
 
 def correct_on_a_frozen_picture(user: DemoUser) -> None:
     """Freeze, click, take another candidate and the first one again, let go."""
-    when_seen(user, GEAR, 0.95)
+    when_seen(user, GEAR, share=0.95)
     user.window.key("1")
     user.window.key("space")
     user.await_command("PinStep")
@@ -247,15 +248,15 @@ def detail(shot: U8) -> float:
     return float(np.abs(cv2.Laplacian(part, cv2.CV_32F)).mean())
 
 
-def when_seen(user: DemoUser, object_id: int, share: float = 0.7) -> None:
-    """Wait until most of an object is in view."""
-    full = (user.scene.truth(0) == object_id).sum()
+def when_seen(user: DemoUser, *object_ids: int, share: float = 0.7) -> None:
+    """Wait until most of each of these objects is in view."""
+    whole = user.scene.truth(0)
 
     def seen() -> bool:
         ids = user.scene.truth(user.scene.index_of(user.window.screenshot()))
-        return bool((ids == object_id).sum() > share * full)
+        return all((ids == i).sum() > share * (whole == i).sum() for i in object_ids)
 
-    wait_until(seen, f"object {object_id} in view")
+    wait_until(seen, f"objects {object_ids} in view")
 
 
 # --- what the run left ------------------------------------------------------------------------
