@@ -44,7 +44,7 @@ bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/perf
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md
 
 accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/data); writes the pages' figures
-	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --out out/accuracy \
+	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --window on,off --out out/accuracy \
 	  --json out/accuracy.json --markdown docs/accuracy.md --summary README.md
 	@$(BIN)/python -m bench.baseline_classical $(DATA) --prompt box,click \
 	  --beside out/accuracy.json --markdown docs/accuracy.md

@@ -19,7 +19,7 @@ from live.frames import F32, U8
 from live.masks import MaskLayer
 
 _EPSILON = 1e-3  # variance of luma (0..1) that counts as flat: a step of about 1/16
-_WORKING_HEIGHT_PX = 360  # of the whole picture: borders need no more detail than this
+_WORKING_HEIGHT_PX = 240  # of the whole picture: borders need no more detail than this
 
 
 def refine_layer(layer: MaskLayer, image_bgr: U8) -> MaskLayer:

@@ -19,6 +19,7 @@ from live.masks import mask_box
 _STEP_S = 1 / 30  # the setting is the share that is kept over this time
 _LONGEST_GAP_S = 0.5
 _TREMBLE = 1 / 240  # of the side, 3 px at 720: differences up to this are smoothed
+_ROOM = 8  # low-resolution pixels around the masks that are smoothed, too
 _FLATTEST = 1e-6
 _SMALLEST_SHARE = 0.02  # below this the mix makes no difference that can be seen
 
@@ -88,11 +89,13 @@ class MaskSmoother:
             last.smooth, centre_xy[0] - last.centre_xy[0], centre_xy[1] - last.centre_xy[1]
         )
         tremble = slope * logits.shape[0] * _TREMBLE
-        change = np.subtract(moved, logits)
+        part = _around(moved, logits)
+        change = np.subtract(moved[part], logits[part])
         # whole up to what trembling explains, nothing from twice that on
         weight = np.clip(2.0 - np.abs(change) / np.float32(tremble), 0.0, 1.0)
-        smooth = logits + change * weight * np.float32(share)
-        return _Past(logits, smooth.astype(np.float32, copy=False), centre_xy, time_ns)
+        smooth = logits.copy()
+        smooth[part] += change * weight * np.float32(share)
+        return _Past(logits, smooth, centre_xy, time_ns)
 
 
 def _centre_and_slope(logits: F32) -> tuple[tuple[float, float], float]:
@@ -112,6 +115,15 @@ def _centre_and_slope(logits: F32) -> tuple[tuple[float, float], float]:
     moments = cv2.moments(weights.astype(np.float32, copy=False))
     area = moments["m00"]
     return (x1 + moments["m10"] / area, y1 + moments["m01"] / area), slope
+
+
+def _around(one: F32, other: F32) -> tuple[slice, slice]:
+    """Return where either mask is, with room for its border; further away nothing is seen."""
+    box = mask_box(np.maximum(one, other) > 0)
+    if box is None:
+        return slice(0, 0), slice(0, 0)
+    rows, columns = (max(0, start - _ROOM) for start in (box.y1, box.x1))
+    return slice(rows, box.y2 + _ROOM), slice(columns, box.x2 + _ROOM)
 
 
 def _shifted(logits: F32, x: float, y: float) -> F32:
