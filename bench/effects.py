@@ -133,7 +133,7 @@ def cost_table(size_wh: tuple[int, int], medians: dict[str, float]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.effects", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=200)
     add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.rounds < 1:
