@@ -36,56 +36,40 @@ class Stage:
     freeze_norms: bool = False
 
 
+_STILLS = BatchSpec(14, 1, 256, 2)
+_MIXED = Stage(
+    "mixed",
+    19,
+    BatchSpec(3, 5, 256, 2),
+    6e-4,
+    final=0.02,
+    balance=0.1,
+    also=_STILLS,
+    freeze_norms=True,
+)
+_FINISH = replace(
+    _MIXED, name="finish", minutes=70, batch=_STILLS, rate=8e-4, also=_MIXED.batch, rounds=3
+)
+
 PLANS: dict[str, Plan] = {
     "nano": (
-        Stage("stills", 24, BatchSpec(14, 1, 256, 2), 2e-3, final=0.5, balance=0.8),
-        Stage("stills-frozen", 10, BatchSpec(14, 1, 256, 2), 1e-3, final=0.5, freeze_norms=True),
+        Stage("stills", 24, _STILLS, 2e-3, final=0.5, balance=0.8),
+        Stage("stills-frozen", 10, _STILLS, 1e-3, final=0.5, freeze_norms=True),
         Stage(
             "clips", 45, BatchSpec(4, 4, 256, 2), 8e-4, final=0.3, balance=0.3, freeze_norms=True
         ),
         Stage("long-clips", 3, BatchSpec(3, 6, 256, 2), 3e-4, balance=0.1, freeze_norms=True),
-        Stage(
-            "mixed",
-            19,
-            BatchSpec(3, 5, 256, 2),
-            6e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(14, 1, 256, 2),
-            freeze_norms=True,
-        ),
-        Stage(
-            "finish",
-            70,
-            BatchSpec(14, 1, 256, 2),
-            8e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-        Stage(
-            "answer",
-            16,
-            BatchSpec(14, 1, 256, 2),
-            3e-4,
-            final=0.02,
-            balance=0.1,
-            also=BatchSpec(3, 5, 256, 2),
-            rounds=3,
-            freeze_norms=True,
-        ),
-        Stage(
-            "raised",
-            118,
-            BatchSpec(12, 1, 256, 3, reuse=4),
-            1.5e-3,
-            final=0.02,
-            balance=0.1,
+        _MIXED,
+        _FINISH,
+        replace(_FINISH, name="answer", minutes=16, rate=3e-4),
+        replace(
+            _FINISH,
+            name="raised",
+            minutes=118,
+            batch=BatchSpec(12, 1, 256, 3, reuse=4),
+            rate=1.5e-3,
             also=BatchSpec(3, 6, 256, 2, reuse=3),
             rounds=2,
-            freeze_norms=True,
         ),
     ),
     "smoke": (

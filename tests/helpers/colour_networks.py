@@ -7,23 +7,16 @@ mask, a memory or a click that is a few pixels off is a wrong answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
-from engines.base import Array, Backend
-from engines.fake_backend import FakeBackend, fake_manifest
-from engines.graph_table import (
-    IMAGE_ENCODER,
-    MASK_DECODER,
-    MASK_PROMPT,
-    MEMORY_ATTENTION,
-    MEMORY_ENCODER,
-)
+from engines.base import Array
+from engines.fake_backend import fake_manifest
 from engines.manifest import Manifest
-from engines.sam2_graphs import DecoderOutput, Sam2Networks
+from engines.sam2_graphs import DecoderOutput
 from live.frames import F32
-from tests.helpers.tracker_networks import RecordingNetworks
+from tests.helpers.tracker_networks import RecordingNetworks, networks_of
 
 REACH = 0.12  # largest difference of a channel, 0..1, that still counts as the same colour
 STEEPNESS = 60.0  # logits per difference
@@ -33,19 +26,7 @@ COLOUR, KNOWN = slice(4, 7), 3  # channels of the features with memory
 def colour_networks() -> RecordingNetworks:
     """Return the networks, with every call noted."""
     sizes = fake_manifest()
-    world = _ColourWorld(sizes)
-    functions: Mapping[str, Callable[[Mapping[str, Array]], Mapping[str, Array]]] = {
-        IMAGE_ENCODER: world.encode_image,
-        MEMORY_ATTENTION: world.attend,
-        MASK_DECODER: world.decode,
-        MEMORY_ENCODER: world.encode_memory,
-        MASK_PROMPT: world.encode_mask_prompt,
-    }
-    specs = sizes.specs()
-    backends: dict[str, Backend] = {
-        name: FakeBackend(name, function, specs[name]) for name, function in functions.items()
-    }
-    return RecordingNetworks(Sam2Networks(sizes, backends))
+    return RecordingNetworks(networks_of(_ColourWorld(sizes), sizes))
 
 
 class _ColourWorld:

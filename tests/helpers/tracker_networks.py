@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -176,10 +177,18 @@ class RecordingNetworks(Sam2Networks):
         return super().encode_mask_prompt(mask)
 
 
-def sensitive_networks(manifest: Manifest | None = None) -> Sam2Networks:
-    """Return networks whose every output depends on every input, deterministically."""
-    sizes = manifest or fake_manifest()
-    world = _SensitiveWorld(sizes)
+class World(Protocol):
+    """Five functions that stand for networks."""
+
+    def encode_image(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+    def attend(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+    def decode(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+    def encode_memory(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+    def encode_mask_prompt(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]: ...
+
+
+def networks_of(world: World, sizes: Manifest) -> Sam2Networks:
+    """Return networks that answer as a world does."""
     functions: Mapping[str, Callable[[Mapping[str, Array]], Mapping[str, Array]]] = {
         IMAGE_ENCODER: world.encode_image,
         MEMORY_ATTENTION: world.attend,
@@ -192,6 +201,12 @@ def sensitive_networks(manifest: Manifest | None = None) -> Sam2Networks:
         name: FakeBackend(name, function, specs[name]) for name, function in functions.items()
     }
     return Sam2Networks(sizes, backends)
+
+
+def sensitive_networks(manifest: Manifest | None = None) -> Sam2Networks:
+    """Return networks whose every output depends on every input, deterministically."""
+    sizes = manifest or fake_manifest()
+    return networks_of(_SensitiveWorld(sizes), sizes)
 
 
 class _SensitiveWorld:
