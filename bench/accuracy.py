@@ -234,12 +234,16 @@ def evaluate_run(
 
 
 def measure_stills(
-    data: Dataset, segmenter: StillSegmenter, out: Path | None
+    data: Dataset, segmenter: StillSegmenter, out: Path | None, suffix: str = ""
 ) -> tuple[StillScore, ...]:
-    """Prompt every instance of every photograph; contact sheets go to `out`."""
+    """Prompt every instance of every photograph; contact sheets go to `out`.
+
+    The sets are called by their names and the suffix.
+    """
     stills: list[StillScore] = []
     for still_set in data.still_sets:
-        scores, tiles = evaluate_stills(still_set, segmenter)
+        named = replace(still_set, name=f"{still_set.name}{suffix}")
+        scores, tiles = evaluate_stills(named, segmenter)
         stills += scores.values()
         for kind, score in scores.items():
             heading = f"{score.name}, {kind}: selected {score.selected:.3f}, best {score.best:.3f}"
@@ -260,10 +264,15 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
         return Tracker(networks, replace(PRESETS[preset], window=window))
 
     windows = [WindowSettings() if kind == WINDOW_ON else None for kind in options.window]
+    named = [(window, "" if window is None else "+window") for window in windows]
     rules = [
-        (preset if window is None else f"{preset}+window", partial(tracker, preset, window))
+        (f"{preset}{suffix}", partial(tracker, preset, window))
         for preset in options.preset
-        for window in windows
+        for window, suffix in named
+    ]
+    stills = [
+        measure_stills(data, PromptedNetworks(networks, window), options.out, suffix)
+        for window, suffix in named
     ]
     return Accuracy(
         model_line(options.model),
@@ -274,7 +283,7 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
             for name, make_tracker in rules
             for kind in options.prompt
         ),
-        measure_stills(data, PromptedNetworks(networks), options.out),
+        tuple(score for scores in stills for score in scores),
     )
 
 

@@ -18,6 +18,7 @@ from engines.host_rules import choose_token, uses_multimask_tokens
 from engines.sam2_graphs import ImageFeatures, Sam2Networks
 from live.frames import Prompt
 from live.masks import upsample_logits
+from live.search_window import Window, WindowSettings, first_window
 
 U8: TypeAlias = NDArray[np.uint8]
 F32: TypeAlias = NDArray[np.float32]
@@ -85,23 +86,32 @@ class StillSegmenter(Protocol):
 
 
 class PromptedNetworks:
-    """The networks without memory: the decoder sees `pix_feat_no_mem`, as on a first prompt."""
+    """The networks without memory: the decoder sees `pix_feat_no_mem`, as on a first prompt.
 
-    def __init__(self, networks: Sam2Networks) -> None:
-        self._networks = networks
+    Args:
+        networks: Of the model.
+        window: As the tracker has it; a box is then decoded in a window around it.
+    """
+
+    def __init__(self, networks: Sam2Networks, window: WindowSettings | None = None) -> None:
+        self._networks, self._settings = networks, window
+        self._picture: U8 = np.zeros((0, 0, 3), np.uint8)
         self._features: ImageFeatures | None = None
-        self._size_wh = (0, 0)
 
     def look(self, image_bgr: U8) -> None:
         """Encode the next photograph."""
-        self._features = self._networks.encode_image(image_bgr)
-        self._size_wh = (image_bgr.shape[1], image_bgr.shape[0])
+        self._picture, self._features = image_bgr, self._networks.encode_image(image_bgr)
 
     def candidates(self, prompt: Prompt) -> Candidates:
         """Decode one prompt; the host's token rule chooses."""
         features, manifest = self._features, self._networks.manifest
         assert features is not None  # `look` comes first
-        points, labels = network_points(prompt, self._size_wh, manifest.image_size)
+        size_wh = (self._picture.shape[1], self._picture.shape[0])
+        window = first_window(prompt, size_wh, self._settings)
+        if not window.is_whole:
+            features = self._networks.encode_image(window.cut(self._picture))
+        own = window.own_prompt(prompt)
+        points, labels = network_points(own, window.size_wh, manifest.image_size)
         output = self._networks.decode(
             features.pix_feat_no_mem, features, points, labels.astype(np.int32), None
         )
@@ -109,11 +119,21 @@ class PromptedNetworks:
         multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
         token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
         return Candidates(
-            [upsample_logits(low, self._size_wh) > 0 for low in output.low_res_masks],
+            [
+                _on_picture(upsample_logits(low, window.size_wh) > 0, window)
+                for low in output.low_res_masks
+            ],
             token,
             float(output.ious[token]),
             output.object_score_logit > 0,
         )
+
+
+def _on_picture(mask: Mask, window: Window) -> Mask:
+    """A window's (h, w) mask as one of the whole picture."""
+    whole = np.zeros(window.picture_wh[::-1], np.bool_)
+    window.cut(whole)[...] = mask
+    return whole
 
 
 @dataclass(frozen=True, slots=True, eq=False)

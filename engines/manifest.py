@@ -25,6 +25,7 @@ from engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT_VERSION: Final = 1
 FORMS: Final = ("dynamic", "fixed")
+MASK_SIZES: Final = "image_size / 4 or image_size / 2"
 MEMORY_DTYPES: Final = ("float32", "bfloat16", "float16")
 PRECISIONS: Final = ("float32", "float16", "bfloat16", "int8")
 HALF_PRECISIONS: Final = ("float16", "bfloat16")
@@ -61,7 +62,7 @@ class Manifest:
         name: As the user writes it, for example "nano" or "sam2.1-tiny@512".
         family: "nano" or "sam2.1".
         image_size: S, edge of the square picture in pixels; a multiple of 32.
-        mask_size: L, edge of the low-resolution masks: S / 4.
+        mask_size: L, edge of the low-resolution masks: S / 4 (SAM 2) or S / 2 (nano).
         grid: G, edge of the feature map.
         width: D, channels of the feature map and of an object pointer.
         memory_channels: M, channels of one memory.
@@ -291,7 +292,7 @@ def _value_problems(manifest: Manifest) -> list[str]:
         (m.form in FORMS, "form", _one_of(FORMS), m.form),
         (m.memory_dtype in MEMORY_DTYPES, "memory_dtype", _one_of(MEMORY_DTYPES), m.memory_dtype),
         (size >= 32 and size % 32 == 0, "image_size", "a multiple of 32", size),
-        (m.mask_size * 4 == size, "mask_size", "image_size / 4", m.mask_size),
+        (size in (m.mask_size * 2, m.mask_size * 4), "mask_size", MASK_SIZES, m.mask_size),
         (m.grid >= 1 and size % max(m.grid, 1) == 0, "grid", f"a divisor of {size}", m.grid),
         (len(m.no_obj_ptr) == m.width, "no_obj_ptr", f"{m.width} numbers", len(m.no_obj_ptr)),
         (bool(np.isfinite(m.no_obj_ptr).all()), "no_obj_ptr", "finite numbers", "inf or nan"),

@@ -17,7 +17,7 @@ from export.errors import ExportError
 from export.examples import Inputs, random_inputs, real_inputs
 from export.folder import fresh_folder
 from export.graphs import NetworkError, compare, quiet_exporter, write_graph
-from training.model import Nano
+from training.model import MASK_STRIDE, Nano
 
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
 ORIGIN = "trained by training/ on generated clips; see training/README.md"
@@ -93,7 +93,7 @@ def nano_manifest(model: Nano, size: int) -> Manifest:
         name="nano",
         family="nano",
         image_size=size,
-        mask_size=size // 4,
+        mask_size=size // MASK_STRIDE,
         grid=size // 16,
         width=cfg.width,
         memory_channels=cfg.memory_channels,

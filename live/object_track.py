@@ -21,10 +21,10 @@ from engines.host_rules import (
     uses_multimask_tokens,
 )
 from kalman.motion_score import mask_box, mask_boxes
-from live.frames import F32, Mask, ObjectResult
+from live.frames import F32, Mask, ObjectResult, Prompt
 from live.object_state import Observation, Status, advance
 from live.presets import TrackerSettings
-from live.search_window import Aim, Window, box_of_mask, resampled
+from live.search_window import Aim, Window, box_of_mask, first_window, resampled
 from live.tracker_gate import MotionGate
 from memory.bank import MemoryBank, MemoryEntry
 from memory.selection import admits
@@ -134,12 +134,14 @@ class ObjectTrack:
             if self._aim is not None:
                 self._aim = self._aim.begun(self._gate.box)
 
-    def window(self, picture_wh: tuple[int, int]) -> Window:
-        """Return where to look for the object: the whole picture where nobody knows better."""
+    def window(self, picture_wh: tuple[int, int], prompt: Prompt | None = None) -> Window:
+        """Return where to look for the object, or the part in which its prompt is decoded."""
         settings = self._settings.window
         if settings is None or self._aim is None:
-            return Window.whole(picture_wh)
-        return self._aim.window(picture_wh, self._cells, settings)
+            known = None if prompt is None else first_window(prompt, picture_wh, settings)
+            return known or Window.whole(picture_wh)
+        window = self._aim.window(picture_wh, self._cells, settings)
+        return window if prompt is None else window.holding(prompt)
 
     def window_around(self, box: F32, picture_wh: tuple[int, int]) -> Window:
         """Return the window that shows best what lies in a box, in low-resolution pixels."""

@@ -26,6 +26,7 @@ WHOLE_FROM: Final = 0.9  # share of the picture's side from which a window is no
 SIZE_SHARE: Final = 0.3  # of a new size in the damped one: a bad mask must not blow up the window
 MAX_UNSURE: Final = 100  # steps; by then any window is the whole picture
 STEP_OUT: Final = 2.0  # how a window widens for a prompt outside it
+BOX_ZOOM: Final = 2.0  # sides of a first box's window relative to the box's larger side
 
 _WINDOW_MODELS: Final = frozenset({"nano"})
 
@@ -160,6 +161,24 @@ class Window:
         moved = boxes_xyxy * scale + np.array((self.x, self.y) * 2) * cells / picture
         filled = boxes_xyxy[..., 2:3] > boxes_xyxy[..., 0:1]
         return np.where(filled, moved, 0).astype(np.float32)
+
+
+def first_window(
+    prompt: Prompt, picture_wh: tuple[int, int], settings: WindowSettings | None
+) -> Window:
+    """Return the window in which an object's first points are decoded.
+
+    A box says how large the object is, so it gets a window around it. A click does not, and it is
+    decoded on the whole picture, as its preview is.
+    """
+    whole = Window.whole(picture_wh)
+    box = prompt.box_xyxy_px
+    if settings is None or box is None:
+        return whole
+    # in shares of the picture's sides, as `Aim` has it in cells
+    aim = Aim.at(box / np.tile(np.array(picture_wh, np.float32), 2))
+    zoomed = replace(settings, zoom=BOX_ZOOM)
+    return aim.window(picture_wh, 1, zoomed).holding(prompt)
 
 
 def resampled(logits: F32, seen: Window, wanted: Window, size: int) -> F32:

@@ -140,7 +140,7 @@ class StepRunner:
         prompt = merge_prompts((*_of_the_picture(mine.prompts), click))
         track = self.new_track(click.object_id) if mine.before is None else mine.before.fork()
         track.begin(past.dt_s)
-        window = track.window(past.size_wh).holding(prompt)
+        window = track.window(past.size_wh, prompt)
         known = self._previewed
         if known is None or not (
             known.past is past
@@ -266,7 +266,7 @@ class _Step:
     def _answer(self, mine: PastObject, track: ObjectTrack, prompt: Prompt | None) -> _Outcome:
         """Answer what was asked, in the part of the picture that is best for it.
 
-        An object's first points are decoded on the whole picture, as they are for a preview.
+        An object's first clicks are decoded on the whole picture, its first box in a window.
         """
         size_wh = self.past.size_wh
         if prompt is None:
@@ -278,7 +278,7 @@ class _Step:
         if prompt.mask is not None:
             view = self.view(mine, track.window_around_mask(prompt.mask))
             return _Outcome(self._decode_mask(view, track, prompt.mask))
-        view = self.view(mine, track.window(size_wh).holding(prompt))
+        view = self.view(mine, track.window(size_wh, prompt))
         return self.decode_points(track, prompt, self.ground(track, view))
 
     def _attend(self, track: ObjectTrack, view: View) -> tuple[DeviceTensor, tuple[int, ...]]:

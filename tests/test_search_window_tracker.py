@@ -28,7 +28,13 @@ from live.tracker import Tracker
 from run_live import main
 from tests.helpers.colour_networks import colour_networks
 from tests.helpers.recordings import BALL, CARD, check_schemas, files_of, write_clip
-from tests.helpers.tracker_networks import RecordingNetworks, Remembered, click, frame
+from tests.helpers.tracker_networks import (
+    RecordingNetworks,
+    Remembered,
+    box_prompt,
+    click,
+    frame,
+)
 from tests.helpers.tracker_plans import BOX, FIX, OTHER, bits, run, same, seen_on
 
 WH = (1280, 720)
@@ -158,6 +164,19 @@ def test_a_small_object_is_followed_where_the_whole_picture_loses_it() -> None:
         tracker.prompt(red_click(0))
         last = [tracker.step(frame(index, SCENES[index])) for index in range(8)][-1]
     assert iou(last.objects[0], *place_of(7)) < 0.3
+
+
+def test_a_first_box_is_answered_in_its_window() -> None:
+    """One run of the encoder for the prompt, and a border as fine as those that follow."""
+    networks = colour_networks()
+    x, y = place_of(0)
+    with Tracker(networks, WINDOWS) as tracker:
+        tracker.prompt(box_prompt(x, y, x + EDGE, y + EDGE))
+        (first,) = tracker.step(frame(0, SCENES[0])).objects
+        assert seen_shares(networks) == [0.25]
+        (second,) = tracker.step(frame(1, SCENES[1])).objects
+    assert iou(first, x, y) > 0.9
+    assert iou(second, *place_of(1)) > 0.8
 
 
 def test_an_object_that_turns_at_once_is_caught_again() -> None:

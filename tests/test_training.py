@@ -16,11 +16,11 @@ from engines.graph_table import MEMORY_ATTENTION, NETWORKS
 from export.nano import compare, example_inputs, load_checkpoint
 from live.sources import demo_scene
 from training import plans, train
-from training.batches import LOW_RES_STRIDE, BatchSpec, batches, centre_pixel, low_resolution
+from training.batches import BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
 from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
-from training.losses import choice_regret, mask_ious, mask_losses, step_loss
-from training.model import Nano
+from training.losses import choice_regret, mask_ious, mask_losses, refined_loss, step_loss
+from training.model import MASK_STRIDE, Nano
 from training.rollout import Rollout, RolloutOptions, choose, correction_points
 from training.ship import MAX_BYTES
 
@@ -59,7 +59,7 @@ def test_batches_hold_prompts_inside_their_object() -> None:
         assert batch.images.shape == (2, 1, SMALL, SMALL, 3)
         names = kind_of(batch.labels, batch.mask_prompt)
         for b, name in enumerate(names):
-            x, y = (batch.points[b, 0] / LOW_RES_STRIDE).long().tolist()
+            x, y = (batch.points[b, 0] / MASK_STRIDE).long().tolist()
             if name != "box":
                 near = batch.targets[b, 0, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
                 assert int(near.max()) > 0
@@ -76,8 +76,8 @@ def test_centre_pixel_is_farthest_from_the_border() -> None:
 
 
 def test_low_resolution_keeps_the_share_of_each_cell() -> None:
-    mask = np.zeros((8, 8), bool)
-    mask[:4, :2] = True
+    mask = np.zeros((4, 4), bool)
+    mask[:2, :1] = True
     assert low_resolution(mask).tolist() == [[128, 0], [0, 0]]
 
 
@@ -99,13 +99,26 @@ def test_choice_regret_is_what_the_selection_loses() -> None:
 
 
 def test_hidden_object_trains_only_the_score() -> None:
-    outputs = (torch.zeros(1, 4, 16, 16), torch.full((1, 4), 0.5), torch.zeros(1, 4, 8))
+    outputs = (torch.zeros(1, 4, 16, 16), torch.full((1, 4), 0.5))
     single = torch.zeros(1, dtype=torch.bool)
     hidden = torch.zeros(1, 16, 16)
     sure = step_loss((*outputs, torch.tensor([[-9.0]])), hidden, single, 0.5)
     fooled = step_loss((*outputs, torch.tensor([[9.0]])), hidden, single, 0.5)
     assert float(sure.total) < 1e-3
     assert float(fooled.total) > 4
+
+
+def test_only_what_the_rough_mask_found_trains_the_refiner() -> None:
+    target = torch.zeros(2, 16, 16)
+    target[:, 4:10, 4:10] = 1
+    rough = torch.full((2, 1, 8, 8), -9.0)
+    rough[0, :, 2:5, 2:5] = 9  # the other one is elsewhere
+    rough[1, :, 6:8, 6:8] = 9
+    mask = torch.zeros(2, 1, 16, 16, requires_grad=True)
+    torch.autograd.backward(refined_loss(mask, rough, target, 0.5))
+    assert mask.grad is not None
+    assert mask.grad[0].abs().sum() > 0
+    assert mask.grad[1].abs().sum() == 0
 
 
 def test_correction_clicks_the_largest_error() -> None:
@@ -116,19 +129,15 @@ def test_correction_clicks_the_largest_error() -> None:
     mask[1, 0, 12:16, :] = 10  # too much
     points, labels = correction_points(mask, target)
     assert labels.tolist() == [1, 0]
-    x, y = (points[0] / 4).tolist()
+    x, y = (points[0] / MASK_STRIDE).tolist()
     assert 3 <= x < 8
     assert 3 <= y < 8
-    assert float(points[1, 1]) / 4 >= 12
+    assert float(points[1, 1]) / MASK_STRIDE >= 12
 
 
 def test_choice_follows_the_token_rule() -> None:
-    low = torch.arange(4.0).view(1, 4, 1, 1).repeat(2, 1, 2, 2)
     ious = torch.tensor([[0.9, 0.1, 0.5, 0.4]] * 2)
-    decoded = (low, ious, torch.arange(4.0).view(1, 4, 1).repeat(2, 1, 3), torch.zeros(2, 1))
-    mask, pointer = choose(decoded, torch.tensor([True, False]))
-    assert mask[:, 0, 0, 0].tolist() == [0.0, 2.0]
-    assert pointer[:, 0].tolist() == [0.0, 2.0]
+    assert choose(ious, torch.tensor([True, False])).tolist() == [0, 2]
 
 
 def test_invalid_memories_and_pointers_change_nothing(nano: Nano) -> None:

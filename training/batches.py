@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING
+from training.model import MASK_STRIDE
 from training.windows import ClipPool, varied
 
 MAX_POINTS = 3
-LOW_RES_STRIDE = 4
 MIN_FIRST_AREA = 0.002  # share of the picture an object must cover in frame 0 to be prompted
 DRAWN_LARGER = 1.5  # side of a clip drawn for several uses, relative to the network's picture
 POOL_FRAMES = 800  # drawn pictures that a worker keeps, 0.75 MB each
@@ -134,7 +134,7 @@ def sample_prompt(
 
 def low_resolution(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(S, S) to the share of each L x L cell that is object, 0..255."""
-    side = mask.shape[0] // LOW_RES_STRIDE
+    side = mask.shape[0] // MASK_STRIDE
     return np.asarray(
         cv2.resize(mask.astype(np.uint8) * 255, (side, side), interpolation=cv2.INTER_AREA),
         np.uint8,

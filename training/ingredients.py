@@ -22,7 +22,7 @@ class Ingredients:
         collage: backgrounds of pieces of several pictures.
     """
 
-    solids: float = 0.25
+    solids: float = 0.45
     real_looks: float = 0.3
     low_contrast: float = 0.15
     blending: float = 0.6

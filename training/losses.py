@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 MIN_CELLS = 0.7  # object cells below which a frame's mask is neither trained nor called absent
+NO_CELLS = 0.05  # and below which it is called absent
 ABSENT_WEIGHT = 2.0
+REFINED_FROM = 0.3  # IoU of a rough mask from which on its refinement is trained
 CHOICE_TEMPERATURE = 0.05  # of predicted IoUs when they stand for the chance of being selected
 
 
@@ -67,7 +69,7 @@ def choice_regret(ious: Tensor, truth: Tensor) -> Tensor:
 
 
 def step_loss(
-    outputs: tuple[Tensor, Tensor, Tensor, Tensor],
+    outputs: tuple[Tensor, Tensor, Tensor],
     target: Tensor,
     single: Tensor,
     balance: float,
@@ -75,15 +77,15 @@ def step_loss(
     """Loss of one decoded frame.
 
     Args:
-        outputs: Of the mask decoder, B objects.
+        outputs: Masks (B, K, L, L), predicted IoUs (B, K) and object score (B, 1).
         target: (B, L, L) in 0..1; empty where the object is hidden.
         single: (B,) bool, True where the single-mask token answers (prompted frames).
         balance: See `mask_losses`.
     """
-    low_res, ious, _, score = outputs
+    low_res, ious, score = outputs
     cells = target.sum(dim=(1, 2))
     present = (cells > MIN_CELLS).float()
-    empty = (cells <= 0.05).float()
+    empty = (cells <= NO_CELLS).float()
     per_token = mask_losses(low_res, target, balance)
     best = per_token[:, 1:].amin(dim=1)
     spread = per_token[:, 1:].mean(dim=1)
@@ -107,3 +109,21 @@ def step_loss(
         ((selected * present).sum() / many).detach(),
         ((truth.amax(dim=1) * present).sum() / many).detach(),
     )
+
+
+def refined_loss(mask: Tensor, rough: Tensor, target: Tensor, balance: float) -> Tensor:
+    """Loss of refined masks, over the objects that the rough mask found.
+
+    What the rough mask missed altogether is not the refiner's to mend: it must not learn to move
+    a mask from one object to another.
+
+    Args:
+        mask: (B, 1, L, L) logits.
+        rough: (B, 1, L/2, L/2) logits.
+        target: (B, L, L) in 0..1.
+        balance: See `mask_losses`.
+    """
+    coarse = F.avg_pool2d(target[:, None], 2)[:, 0]
+    found = mask_ious(rough.detach(), coarse)[:, 0] > REFINED_FROM
+    weight = found.float()
+    return (mask_losses(mask, target, balance)[:, 0] * weight).sum() / weight.sum().clamp(min=1)

@@ -5,7 +5,8 @@ prompts enter the decoder as dense maps as well as tokens; memory is read by aff
 of STCN (arXiv 2106.05210) and XMem (arXiv 2207.07115): a memory token holds its key and its value
 side by side in `maskmem_features`.
 
-Any picture size S divisible by 32 works: nothing learned depends on it.
+Masks are L x L with L = S/2. Any picture size S divisible by 32 works: nothing learned depends
+on it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.finer import MaskRefiner
 from training.layers import (
     Attention,
     ConvNorm,
@@ -32,6 +34,8 @@ MASK_LOGIT_SCALE = 20.0  # sigmoid * 20 - 10, as sam2_base.py's sigmoid_scale/bi
 MAX_POINTER_STEPS = 15.0
 RECENT = 6
 MAP_CHANNELS = 12
+MASK_STRIDE = 2  # pixels of the picture per cell of a mask: L = S / 2
+HIGH4, HIGH2 = 32, 16  # channels of the finer maps
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ class NanoConfig:
 
 
 class ImageEncoder(nn.Module):
-    """Picture to `pix_feat` at S/16 and two finer maps at S/4 and S/8."""
+    """Picture to `pix_feat` at S/16 and finer maps at S/2, S/4 and S/8.
+
+    The contract has two finer maps: the one at S/4 carries that at S/8 in its last channels, each
+    2 x 2 block one cell's (`nn.PixelShuffle`).
+    """
 
     def __init__(self, cfg: NanoConfig) -> None:
         super().__init__()
@@ -69,13 +77,14 @@ class ImageEncoder(nn.Module):
         self.lateral16 = nn.Conv2d(c16, cfg.width, 1)
         self.merge = Residual(cfg.width)
         self.high8 = nn.Conv2d(c8, 64, 1)
-        self.high4 = nn.Conv2d(c4, 32, 1)
+        self.high4 = nn.Conv2d(c4, HIGH4, 1)
+        self.high2 = nn.Conv2d(cfg.stem, HIGH2, 1)
         self.no_mem_embed = nn.Parameter(torch.zeros(1, cfg.width, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(B, S, S, 3) uint8 BGR -> pix_feat, pix_feat_no_mem, high_res_feat0, high_res_feat1."""
         x = image.float().permute(0, 3, 1, 2) * (1 / 64.0) - 2.0
-        x = self.stem(x)
+        x = finest = self.stem(x)
         maps = []
         for stage in self.stages:
             x = stage(x)
@@ -83,7 +92,9 @@ class ImageEncoder(nn.Module):
         coarse = self.lateral32(self.context(maps[3]))
         coarse = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
         pix_feat = self.merge(self.lateral16(maps[2]) + coarse)
-        return pix_feat, pix_feat + self.no_mem_embed, self.high4(maps[0]), self.high8(maps[1])
+        packed = F.pixel_shuffle(self.high8(maps[1]), 2)
+        high1 = torch.cat((self.high4(maps[0]), packed), dim=1)
+        return pix_feat, pix_feat + self.no_mem_embed, self.high2(finest), high1
 
 
 class MemoryEncoder(nn.Module):
@@ -107,6 +118,7 @@ class MemoryEncoder(nn.Module):
         hard = (low_res_mask > 0).float()
         soft = torch.sigmoid(low_res_mask)
         prob = torch.where(is_prompted[:, None, None, None], hard, soft)
+        prob = F.avg_pool2d(prob, 2)
         mask = self.mask_down((prob * MASK_LOGIT_SCALE - MASK_LOGIT_SCALE / 2) * 0.1)
         value = self.value(self.fuse(F.relu(self.feature(pix_feat) + mask)))
         absent = (score <= 0).float()[:, :, None, None]
@@ -229,6 +241,25 @@ class TwoWayLayer(nn.Module):
         return tokens, image
 
 
+@dataclass(frozen=True)
+class Rough:
+    """What the decoder knows before its masks are refined.
+
+    Attributes:
+        masks: (B, K, L/2, L/2) logits.
+        ious, pointers, score: As the decoder returns them.
+        fine: (B, 32, L/2, L/2), the map that the masks were made of.
+        high4: (B or 1, 32, L/2, L/2), the encoder's features.
+    """
+
+    masks: Tensor
+    ious: Tensor
+    pointers: Tensor
+    score: Tensor
+    fine: Tensor
+    high4: Tensor
+
+
 class MaskDecoder(nn.Module):
     """Features and prompts to masks, predicted IoUs, pointers and the object score."""
 
@@ -256,6 +287,7 @@ class MaskDecoder(nn.Module):
         self.norm4 = nn.BatchNorm2d(32)
         self.block4 = Residual(32)
         self.hyper = nn.ModuleList(Mlp(d, d, 33) for _ in range(k))
+        self.refiner = MaskRefiner(32, HIGH4, HIGH2)
         self.iou_head = Mlp(d + 3 + 64, 64, 1)
         self.pointer_head = Mlp(d, d, d)
         self.score_head = Mlp(d, 64, 1)
@@ -309,8 +341,25 @@ class MaskDecoder(nn.Module):
         has_mask_input: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """SPEC's `mask_decoder`: low_res_masks, ious, obj_ptrs, object_score_logits."""
+        features = pix_feat_with_mem, high_res_feat0, high_res_feat1
+        rough = self.rough(features, point_coords, point_labels, mask_input, has_mask_input)
+        masks = self.refiner(rough.masks, rough.fine, rough.high4, high_res_feat0)
+        return masks, rough.ious, rough.pointers, rough.score
+
+    def rough(
+        self,
+        features: tuple[Tensor, Tensor, Tensor],
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+    ) -> Rough:
+        """Everything but the refiner, of which training runs one candidate only."""
+        pix_feat_with_mem, _, high_res_feat1 = features
         b, d, g, _ = pix_feat_with_mem.shape
         has_mask = has_mask_input.float()
+        high4 = high_res_feat1[:, :HIGH4]
+        high8 = F.pixel_unshuffle(high_res_feat1[:, HIGH4:], 2)
         prompts = PromptGeometry(point_coords.float(), point_labels, g * 16)
         maps16 = self.prompt_maps(
             prompts, self.similarity16(pix_feat_with_mem), mask_input, has_mask
@@ -326,42 +375,43 @@ class MaskDecoder(nn.Module):
         for layer in self.layers:
             tokens, image = layer(tokens, image, code, token_code)
         x = x + image.transpose(1, 2).reshape(b, d, g, g)
-        fine = self.upscale(x, high_res_feat0, high_res_feat1, prompts, mask_input, has_mask)
+        fine = self.upscale(x, high4, high8, prompts, mask_input, has_mask)
         score = self.score_head(tokens[:, 0])
         mask_tokens = tokens[:, 1 : 1 + self.cfg.candidates]
         weights = torch.stack([head(mask_tokens[:, i]) for i, head in enumerate(self.hyper)], dim=1)
         low_res = torch.einsum("bkc,bchw->bkhw", weights[..., :-1], fine)
         low_res = low_res.float() + weights[..., -1, None, None].float()
         ious = self.predict_iou(mask_tokens, low_res, fine)
-        return low_res, ious, self.pointer_head(mask_tokens).float(), score.float()
+        pointers = self.pointer_head(mask_tokens).float()
+        return Rough(low_res, ious, pointers, score.float(), fine, high4)
 
     def upscale(
         self,
         x: Tensor,
-        high0: Tensor,
-        high1: Tensor,
+        high4: Tensor,
+        high8: Tensor,
         prompts: PromptGeometry,
         mask_input: Tensor,
         has_mask: Tensor,
     ) -> Tensor:
-        """(B, D, G, G) to (B, 32, L, L), with the fine features and the prompt maps mixed in."""
+        """(B, D, G, G) to (B, 32, L/2, L/2): fine features and prompt maps are mixed in."""
         b = x.shape[0]
         maps8 = self.prompt_maps(
-            prompts, self.similarity8(high1).expand(b, -1, -1, -1), mask_input, has_mask
+            prompts, self.similarity8(high8).expand(b, -1, -1, -1), mask_input, has_mask
         )
         x = F.interpolate(self.up8(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        x = self.block8(F.relu(self.norm8(x + high1 + self.maps8(maps8))))
+        x = self.block8(F.relu(self.norm8(x + high8 + self.maps8(maps8))))
         maps4 = self.prompt_maps(
-            prompts, self.similarity4(high0).expand(b, -1, -1, -1), mask_input, has_mask
+            prompts, self.similarity4(high4).expand(b, -1, -1, -1), mask_input, has_mask
         )
         x = F.interpolate(self.up4(x), scale_factor=2.0, mode="bilinear", align_corners=False)
-        return torch.as_tensor(self.block4(F.relu(self.norm4(x + high0 + self.maps4(maps4)))))
+        return torch.as_tensor(self.block4(F.relu(self.norm4(x + high4 + self.maps4(maps4)))))
 
     def predict_iou(self, mask_tokens: Tensor, low_res: Tensor, fine: Tensor) -> Tensor:
         """How good each candidate is: (B, K) in 0..1.
 
         Beside its token, a candidate is judged by how decided and how large its mask is, and by
-        the mean of `fine` (B, 32, L, L) inside it and on a ring of 4 cells around it: an object
+        the mean of `fine` (B, 32, L/2, L/2) inside it and on a ring of 4 cells around it: an object
         differs from what surrounds it, a part of it does not.
         """
         prob = torch.sigmoid(low_res.detach())
@@ -380,7 +430,7 @@ class MaskPrompt(nn.Module):
 
     def forward(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """(1, 1, S, S) uint8 0/1 -> two (1, 1, L, L) logits in -10..10."""
-        share = F.avg_pool2d((mask.float() > 0).float(), 4)
+        share = F.avg_pool2d((mask.float() > 0).float(), MASK_STRIDE)
         logits = share * MASK_LOGIT_SCALE - MASK_LOGIT_SCALE / 2
         return logits, logits.clone()
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from training.batches import Batch, centre_pixel
-from training.losses import StepLoss, step_loss
-from training.model import Nano
-
-Decoded = tuple[Tensor, Tensor, Tensor, Tensor]
+from training.losses import StepLoss, refined_loss, step_loss
+from training.model import MASK_STRIDE, Nano, Rough
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,19 @@ def _features_of(maps: tuple[Tensor, ...], rows: Tensor) -> tuple[Tensor, ...]:
     return tuple(m[rows] for m in maps)
 
 
-def choose(decoded: Decoded, single: Tensor) -> tuple[Tensor, Tensor]:
-    """The token rule by predicted IoU: low_res (B, 1, L, L) and pointer (B, D)."""
-    low_res, ious, pointers, _ = decoded
-    token = torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
-    rows = torch.arange(len(token), device=token.device)
-    return low_res[rows, token][:, None], pointers[rows, token]
+@dataclass(frozen=True)
+class _Answer:
+    """The answer for every object: its mask (B, 1, L, L), pointer (B, D), score (B, 1), loss."""
+
+    mask: Tensor
+    pointer: Tensor
+    score: Tensor
+    loss: StepLoss
+
+
+def choose(ious: Tensor, single: Tensor) -> Tensor:
+    """The token rule by predicted IoU: (B, K) and (B,) bool to tokens (B,)."""
+    return torch.where(single, 0, ious[:, 1:].argmax(dim=1) + 1)
 
 
 def correction_points(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,7 +71,7 @@ def correction_points(mask: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         extra = wrong[b] & ~missed
         error = missed if missed.sum() >= extra.sum() else extra
         x, y = centre_pixel(error.cpu().numpy())
-        points.append((x * 4 + 1.5, y * 4 + 1.5))
+        points.append(((x + 0.5) * MASK_STRIDE - 0.5, (y + 0.5) * MASK_STRIDE - 0.5))
         labels.append(int(missed.sum() >= extra.sum()))
     return torch.tensor(points), torch.tensor(labels, dtype=torch.int32)
 
@@ -88,83 +94,88 @@ class Rollout:
         pix, no_mem, high0, high1 = _features_of(encoded, clip_of * frames)
         # a mask prompt sees the raw features, as sam2_base.py:786-793 does
         bare = torch.where(batch.mask_prompt[:, None, None, None], pix, no_mem)
-        decoded, losses = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
+        first = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
+        losses = [first.loss]
         if frames == 1:
             return losses
-        every = torch.ones(b, dtype=torch.bool, device=device)  # the single-mask token answers
-        own, pointer = choose(decoded, every)
-        own = torch.where(batch.mask_prompt[:, None, None, None], target[:, :1] * 20 - 10, own)
-        memories = [self.remember(pix, own, pointer, decoded[3], target[:, 0], first=True)]
+        own = torch.where(
+            batch.mask_prompt[:, None, None, None], target[:, :1] * 20 - 10, first.mask
+        )
+        shown = replace(first, mask=own)
+        memories = [self.remember(pix, shown, target[:, 0], first=True)]
         for t in range(1, frames):
             pix, _, high0, high1 = _features_of(encoded, clip_of * frames + t)
-            decoded = self.track(pix, high0, high1, memories)
-            nobody = torch.zeros(b, dtype=torch.bool, device=device)
-            losses.append(step_loss(decoded, target[:, t], nobody, self.options.balance))
-            own, pointer = choose(decoded, nobody)
+            answer = self.track((pix, high0, high1), memories, target[:, t])
+            losses.append(answer.loss)
             if t + 1 < frames:
-                memories.append(
-                    self.remember(pix, own, pointer, decoded[3], target[:, t], first=False)
-                )
+                memories.append(self.remember(pix, answer, target[:, t], first=False))
         return losses
 
+    def answer(self, rough: Rough, high0: Tensor, target: Tensor, single: Tensor) -> _Answer:
+        """Choose by predicted IoU, refine what was chosen, and score both.
+
+        Args:
+            rough: Of the decoder, B objects.
+            high0: (B, ., L, L).
+            target: (B, L, L) in 0..1.
+            single: (B,) bool, where the single-mask token answers.
+        """
+        token = choose(rough.ious, single)
+        rows = torch.arange(len(token), device=token.device)
+        chosen = rough.masks[rows, token][:, None]
+        mask = self.model.mask_decoder.refiner(chosen, rough.fine, rough.high4, high0)
+        coarse = F.avg_pool2d(target[:, None], 2)[:, 0]
+        outputs = rough.masks, rough.ious, rough.score
+        loss = step_loss(outputs, coarse, single, self.options.balance)
+        finer = refined_loss(mask, chosen, target, self.options.balance)
+        loss = replace(loss, total=loss.total + finer)
+        return _Answer(mask, rough.pointers[rows, token], rough.score, loss)
+
     def prompted(
-        self, batch: Batch, target: Tensor, maps: tuple[Tensor, ...], size: int
-    ) -> tuple[Decoded, list[StepLoss]]:
+        self, batch: Batch, target: Tensor, maps: tuple[Tensor, Tensor, Tensor], size: int
+    ) -> _Answer:
         """Decode frame 0 from its prompts, sometimes with a correction click after it."""
-        b, side, device = batch.targets.shape[0], size // 4, target.device
+        b, side, device = batch.targets.shape[0], size // MASK_STRIDE, target.device
         mask_input = torch.zeros(b, 1, side, side, device=device)
         if bool(batch.mask_prompt.any()):
             given = target[:, None] * 20 - 10
             mask_input = torch.where(batch.mask_prompt[:, None, None, None], given, mask_input)
-        decoded: Decoded = self.model.mask_decoder(
-            *maps, batch.points, batch.labels, mask_input, batch.mask_prompt
-        )
-        every = torch.ones(b, dtype=torch.bool, device=device)
-        losses = [step_loss(decoded, target, every, self.options.balance)]
-        if torch.rand(()) < self.options.correct_share:
-            mask, _ = choose(decoded, every)
-            xy, label = correction_points(mask.detach(), target)
-            points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
-            labels = torch.cat((batch.labels, label[:, None].to(batch.labels)), dim=1)
-            again: Decoded = self.model.mask_decoder(
-                *maps,
-                points,
-                labels,
-                mask.detach().clamp(-32, 32),
-                every,
-            )
-            corrected = step_loss(again, target, every, self.options.balance)
-            first = losses[0]
-            mixed = first.total + 0.5 * corrected.total
-            losses = [StepLoss(mixed, first.iou_selected, first.iou_best)]
-        return decoded, losses
+        decoder = self.model.mask_decoder
+        rough = decoder.rough(maps, batch.points, batch.labels, mask_input, batch.mask_prompt)
+        every = torch.ones(b, dtype=torch.bool, device=device)  # the single-mask token answers
+        first = self.answer(rough, maps[1], target, every)
+        if torch.rand(()) >= self.options.correct_share:
+            return first
+        mask = first.mask.detach()
+        xy, label = correction_points(mask, target)
+        points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
+        labels = torch.cat((batch.labels, label[:, None].to(batch.labels)), dim=1)
+        again = decoder.rough(maps, points, labels, mask.clamp(-32, 32), every)
+        corrected = self.answer(again, maps[1], target, every)
+        total = first.loss.total + 0.5 * corrected.loss.total
+        return replace(first, loss=replace(first.loss, total=total))
 
-    def remember(
-        self,
-        pix: Tensor,
-        mask: Tensor,
-        pointer: Tensor,
-        score: Tensor,
-        target: Tensor,
-        first: bool,
-    ) -> _Memory:
+    def remember(self, pix: Tensor, answer: _Answer, target: Tensor, first: bool) -> _Memory:
         """Encode one frame's memory from the model's own mask, or sometimes the true one."""
-        b = mask.shape[0]
+        b, device = answer.mask.shape[0], answer.mask.device
         true_mask = target[:, None] * 20 - 10
-        device = mask.device
         use_truth = torch.rand(b, device=device) < self.options.truth_share
         use_truth = use_truth[:, None, None, None]
-        kept = torch.where(use_truth, true_mask, mask.detach())
+        kept = torch.where(use_truth, true_mask, answer.mask.detach())
         prompted = torch.full((b,), first, device=device)
-        features = self.model.memory_encoder(pix, kept, prompted, score.detach())
+        features = self.model.memory_encoder(pix, kept, prompted, answer.score.detach())
         admitted = torch.ones(b, dtype=torch.bool, device=device)
         if not first:
-            seen = torch.where(use_truth[:, 0, 0, 0], target.sum((1, 2)) > 1, score[:, 0] > 0)
+            there = target.sum((1, 2)) > 4
+            seen = torch.where(use_truth[:, 0, 0, 0], there, answer.score[:, 0] > 0)
             admitted = seen & (torch.rand(b, device=device) >= self.options.drop_share)
-        return _Memory(features, pointer, admitted)
+        return _Memory(features, answer.pointer, admitted)
 
-    def track(self, pix: Tensor, high0: Tensor, high1: Tensor, memories: list[_Memory]) -> Decoded:
+    def track(
+        self, maps: tuple[Tensor, Tensor, Tensor], memories: list[_Memory], target: Tensor
+    ) -> _Answer:
         """Decode a frame from memory alone, as the tracker does between prompts."""
+        pix, high0, high1 = maps
         b, t, device = pix.shape[0], len(memories), pix.device
         valid = torch.stack([m.admitted for m in memories], dim=1)
         # rank among the admitted, 1 = newest; the conditioning frame is 0
@@ -181,15 +192,14 @@ class Rollout:
             offsets,
             valid,
         )
+        nobody = torch.zeros(b, dtype=torch.bool, device=device)
         nothing = -torch.ones(b, 1, dtype=torch.int32, device=device)
         side = high0.shape[-1]
-        decoded: Decoded = self.model.mask_decoder(
-            features,
-            high0,
-            high1,
+        rough = self.model.mask_decoder.rough(
+            (features, high0, high1),
             torch.zeros(b, 1, 2, device=device),
             nothing,
             torch.zeros(b, 1, side, side, device=device),
-            torch.zeros(b, dtype=torch.bool, device=device),
+            nobody,
         )
-        return decoded
+        return self.answer(rough, high0, target, nobody)

@@ -33,7 +33,7 @@ SOLID_KINDS: tuple[str, ...] = (
     "figure",
     "animal",
 )
-_WEIGHTS = np.array([5, 3, 4, 2, 4, 7, 7], np.float64)
+_WEIGHTS = np.array([5, 3, 4, 3, 5, 11, 9], np.float64)
 UPRIGHT = ("furniture", "car", "figure", "animal")
 """Kinds that stand on the ground and turn about the vertical only."""
 _UNTURNED = rotation3(0, 0, 0)
