@@ -24,6 +24,7 @@ from export.errors import ExportError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+NANO_HAS: Final = {"precision": ("fp32", "int8"), "contract": ("live",), "backend": ("onnx",)}
 CONTRACTS: Final = ("live", "sam2-onnx-trt")
 BACKENDS: Final = ("onnx", "tensorrt")
 DEFAULT_PRECISION: Final = {"onnx": "fp32", "tensorrt": "fp16"}
@@ -104,14 +105,18 @@ def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, i
 def _export_nano(options: argparse.Namespace, size: int) -> None:
     from export.nano import describe, export_nano
 
-    for key, value in (("precision", "fp32"), ("contract", "live"), ("backend", "onnx")):
-        if getattr(options, key) not in (None, value):
-            raise ExportError(f"--{key}: nano has only {value}")
+    for key, values in NANO_HAS.items():
+        if getattr(options, key) not in (None, *values):
+            raise ExportError(f"--{key}: nano has only {' and '.join(values)}")
+    int8 = options.precision == "int8"
+    if int8 and options.out is None:
+        raise ExportError("--precision int8: name a folder with --out; engines/nano stays fp32")
     folder = options.out or ROOT / "engines/nano"
     checkpoint = options.checkpoint or ROOT / "training/checkpoint/nano.pt"
-    print(describe(export_nano(checkpoint, folder, size)))
+    print(describe(export_nano(checkpoint, folder, size, int8, _say)))
     _print_size(folder)
-    _print_build_hint(folder)
+    if not int8:
+        _print_build_hint(folder)
 
 
 def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from engines.graph_table import NETWORKS
 from engines.host_rules import TokenRule
 from engines.manifest import Manifest, describe_file, write_manifest
+from engines.sam2_graphs import U8
+from engines.self_check import read_pictures
 from export.errors import ExportError
 from export.examples import Inputs, random_inputs, real_inputs
 from export.folder import fresh_folder
 from export.graphs import NetworkError, compare, quiet_exporter, write_graph
+from export.quantise import quantise_encoder
+from training.evaluate import HELD_OUT_SEED
+from training.generator import generate_clip
 from training.model import MASK_STRIDE, Nano
 
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
 ORIGIN = "trained by training/ on generated clips; see training/README.md"
 LICENCE = "Apache-2.0"
+CALIBRATION_PICTURES = 32
 
 
 def load_checkpoint(path: Path) -> Nano:
@@ -51,16 +59,29 @@ def example_inputs(model: Nano, size: int, seed: int = 0) -> Inputs:
     return random_inputs(nano_modules(model), nano_manifest(model, size), seed)
 
 
-def export_nano(checkpoint: Path, folder: Path, size: int) -> list[NetworkError]:
+def export_nano(
+    checkpoint: Path,
+    folder: Path,
+    size: int,
+    int8: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[NetworkError]:
     """Write the model folder; the old one is replaced only when everything agreed.
 
     Args:
         checkpoint: Of `training.train`.
         folder: Target, for example engines/nano.
         size: Picture side S in pixels, a multiple of 32.
+        int8: The image encoder in INT8 (`export.quantise`), scaled by pictures that the training's
+            generator draws.
+        report: Takes one line on what INT8 changed.
+
+    Returns:
+        What the fp32 graphs differ by from torch.
 
     Raises:
-        ExportError: See `load_checkpoint` and `compare`.
+        ExportError: See `load_checkpoint`, `compare` and `quantise_encoder`.
+        EngineError: The INT8 graph does not run.
     """
     model = load_checkpoint(checkpoint)
     manifest = replace(nano_manifest(model, size), weights=describe_file(checkpoint, "float16"))
@@ -79,11 +100,22 @@ def export_nano(checkpoint: Path, folder: Path, size: int) -> list[NetworkError]
                 "random_max_abs": errors[-1].max_abs,
                 "real_max_abs": on_real.max_abs,
             }
-        write_manifest(partial, replace(manifest, measured=measured))
+        complete = write_manifest(partial, replace(manifest, measured=measured))
+        if int8:
+            drawn = calibration_pictures(size)
+            quantise_encoder(partial, complete, read_pictures(), report, drawn)
         card = folder / "MODEL_CARD.md"
         if card.exists():
             shutil.copy2(card, partial / card.name)
     return errors
+
+
+def calibration_pictures(size: int) -> list[U8]:
+    """Draw (S, S, 3) uint8 BGR pictures from seeds that no training draws."""
+    return [
+        generate_clip(np.random.default_rng((HELD_OUT_SEED, i)), 1, size, None).images_bgr[0]
+        for i in range(CALIBRATION_PICTURES)
+    ]
 
 
 def nano_manifest(model: Nano, size: int) -> Manifest:
