@@ -51,8 +51,8 @@ class SuggestRules:
 
 
 SAM2_RULES: Final = SuggestRules()
-# nano believes less in itself than SAM 2 does, and its 64 x 64 masks have softer borders: chosen on
-# generated scenes (docs/accuracy.md), not on photographs.
+# nano believes less in itself than SAM 2 does, and its masks have softer borders; how these were
+# chosen is in docs/accuracy.md.
 NANO_RULES: Final = SuggestRules(
     points_per_side=16, predicted_iou=0.35, stability=0.5, min_area=0.001
 )
