@@ -150,7 +150,7 @@ def summary_table(
             what = f"{mean.box_clips} clips with boxes, {title}"
             rows += [[f"{what}: AUC", number(mean.auc)], [f"{what}: P20", number(mean.p20)]]
     for score in stills:
-        what = f"{len(score.instances)} instances in photographs, one {score.kind}"
+        what = f"{len(score.instances)} instances in {score.name}, one {score.kind}"
         rows.append([f"{what}: IoU, selected", number(score.selected)])
         rows.append([f"{what}: IoU, best candidate", number(score.best)])
     return table(("measure", "value"), rows)
