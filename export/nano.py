@@ -24,7 +24,8 @@ from export.graphs import NetworkError, compare, quiet_exporter, write_graph
 from export.quantise import quantise_encoder
 from training.evaluate import HELD_OUT_SEED
 from training.generator import generate_clip
-from training.model import MASK_STRIDE, Nano
+from training.model import Nano
+from training.sizes import MASK_STRIDE
 
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
 ORIGIN = "trained by training/ on generated clips; see training/README.md"

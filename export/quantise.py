@@ -135,13 +135,13 @@ def quantise_convolutions(path: Path, pictures: Sequence[U8]) -> None:
     os.replace(partial, path)
 
 
-class _Pictures(CalibrationDataReader):
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # untyped
     """Feeds an image encoder with one picture after the other."""
 
     def __init__(self, pictures: Sequence[U8]) -> None:
         self._pictures = iter(pictures)
 
-    def get_next(self) -> dict[str, U8] | None:  # type: ignore[override]  # it ends with None
+    def get_next(self) -> dict[str, U8] | None:
         picture = next(self._pictures, None)
         return None if picture is None else {"image": np.ascontiguousarray(picture[None])}
 

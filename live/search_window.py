@@ -176,7 +176,7 @@ def first_window(
     if settings is None or box is None:
         return whole
     # in shares of the picture's sides, as `Aim` has it in cells
-    aim = Aim.at(box / np.tile(np.array(picture_wh, np.float32), 2))
+    aim = Aim.at((box / np.array(picture_wh * 2)).astype(np.float32))
     zoomed = replace(settings, zoom=BOX_ZOOM)
     return aim.window(picture_wh, 1, zoomed).holding(prompt)
 

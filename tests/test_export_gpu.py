@@ -23,7 +23,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note exports instead of doing them."""
     done: list[str] = []
     monkeypatch.setattr(sam2, "export_sam2", lambda order, folder: done.append(order.variant))
-    monkeypatch.setattr(nano, "export_nano", lambda checkpoint, folder, size: done.append("nano"))
+    monkeypatch.setattr(nano, "export_nano", lambda *order: done.append("nano"))
     monkeypatch.setattr(nano, "describe", lambda errors: "")
     return done
 

@@ -20,9 +20,10 @@ from training.batches import BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
 from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
 from training.losses import choice_regret, mask_ious, mask_losses, refined_loss, step_loss
-from training.model import MASK_STRIDE, Nano
+from training.model import Nano
 from training.rollout import Rollout, RolloutOptions, choose, correction_points
 from training.ship import MAX_BYTES
+from training.sizes import MASK_STRIDE
 
 ROOT = Path(__file__).parent.parent
 CHECKPOINT = ROOT / "training/checkpoint/nano.pt"

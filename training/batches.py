@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING
-from training.model import MASK_STRIDE
+from training.sizes import MASK_STRIDE
 from training.windows import ClipPool, varied
 
 MAX_POINTS = 3

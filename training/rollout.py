@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from training.batches import Batch, centre_pixel
 from training.losses import StepLoss, refined_loss, step_loss
-from training.model import MASK_STRIDE, Nano, Rough
+from training.mask_decoder import Rough
+from training.model import Nano
+from training.sizes import MASK_STRIDE
 
 
 @dataclass(frozen=True)
