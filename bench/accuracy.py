@@ -51,6 +51,7 @@ from live.tracker import Tracker
 BLOCK = "accuracy"
 WINDOW_ON = "on"
 WINDOW_KINDS = ("off", WINDOW_ON)
+WITH_WINDOW = "+window"  # behind the names of presets and photographs
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +265,7 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
         return Tracker(networks, replace(PRESETS[preset], window=window))
 
     windows = [WindowSettings() if kind == WINDOW_ON else None for kind in options.window]
-    named = [(window, "" if window is None else "+window") for window in windows]
+    named = [(window, "" if window is None else WITH_WINDOW) for window in windows]
     rules = [
         (f"{preset}{suffix}", partial(tracker, preset, window))
         for preset in options.preset

@@ -18,6 +18,7 @@ from typing import Any, Final
 import cv2
 
 from bench.accuracy import (
+    WITH_WINDOW,
     Accuracy,
     add_data_options,
     evaluate_run,
@@ -67,6 +68,8 @@ class Figures:
 def figures_of(report: dict[str, Any]) -> Figures:
     """Take the means out of `Accuracy.to_json`; of several presets the default one counts.
 
+    What was measured with search windows is left out.
+
     Raises:
         KeyError, TypeError: It is not laid out so.
     """
@@ -85,6 +88,8 @@ def figures_of(report: dict[str, Any]) -> Figures:
             clips = [*run["mask_clips"], *run["box_clips"]]
             names.setdefault(kind, set()).update(clip["name"] for clip in clips)
     for score in report["stills"]:
+        if score["name"].endswith(WITH_WINDOW):
+            continue
         names.setdefault(PHOTOGRAPHS, set()).add(score["name"])
         label = f"{len(score['instances'])} instances in {score['name']}, {score['kind']}: IoU"
         values[label] = float(score["selected"])
