@@ -138,8 +138,9 @@ class ObjectTrack:
         """Return where to look for the object, or the part in which its prompt is decoded."""
         settings = self._settings.window
         if settings is None or self._aim is None:
-            known = None if prompt is None else first_window(prompt, picture_wh, settings)
-            return known or Window.whole(picture_wh)
+            if prompt is None:
+                return Window.whole(picture_wh)
+            return first_window(prompt, picture_wh, settings)
         window = self._aim.window(picture_wh, self._cells, settings)
         return window if prompt is None else window.holding(prompt)
 

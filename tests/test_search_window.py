@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from live.config_tracker import (
     apply_overrides,
     settings_for_model,
 )
-from live.frames import F32, Prompt
+from live.frames import F32
 from live.opening import open_tracker
 from live.presets import DEFAULT, PRESETS
 from live.request import Request, plan_request
@@ -32,6 +31,7 @@ from live.search_window import (
     resampled,
 )
 from live.tracker import Tracker
+from live.tracker_prompts import merge_prompts
 from tests.helpers.tracker_networks import box_prompt, click
 
 WH = (1280, 720)
@@ -156,7 +156,7 @@ def test_a_first_box_is_seen_in_a_window_around_it() -> None:
     assert small == Window.place(630, 350, settings.min_share, WH)
     tall = first_window(box_prompt(600, 200, 700, 416), WH, settings)
     assert tall == Window.place(650, 308, 0.6, WH)  # twice the larger side, 0.3 of the picture's
-    with_click = replace(box_prompt(600, 320, 660, 380), **points_of(click(10, 10)))
+    with_click = merge_prompts((box_prompt(600, 320, 660, 380), click(10, 10)))
     assert first_window(with_click, WH, settings)._holds(with_click.points_xy_px)
     beyond = first_window(box_prompt(-50, -20, 60, 60), WH, settings)
     assert (beyond.x, beyond.y) == (0, 0)
@@ -166,10 +166,6 @@ def test_a_first_box_is_seen_in_a_window_around_it() -> None:
         (box_prompt(600, 320, 660, 380), None),
     ):
         assert first_window(prompt, WH, window).is_whole
-
-
-def points_of(prompt: Prompt) -> dict[str, Any]:
-    return {"points_xy_px": prompt.points_xy_px, "labels": prompt.labels}
 
 
 def test_an_aim_widens_while_unsure_and_narrows_again() -> None:

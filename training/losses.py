@@ -111,7 +111,9 @@ def step_loss(
     )
 
 
-def refined_loss(mask: Tensor, rough: Tensor, target: Tensor, balance: float) -> Tensor:
+def refined_loss(
+    mask: Tensor, rough: Tensor, target: Tensor, coarse: Tensor, balance: float
+) -> Tensor:
     """Loss of refined masks, over the objects that the rough mask found.
 
     What the rough mask missed altogether is not the refiner's to mend: it must not learn to move
@@ -121,9 +123,9 @@ def refined_loss(mask: Tensor, rough: Tensor, target: Tensor, balance: float) ->
         mask: (B, 1, L, L) logits.
         rough: (B, 1, L/2, L/2) logits.
         target: (B, L, L) in 0..1.
+        coarse: The same at (B, L/2, L/2).
         balance: See `mask_losses`.
     """
-    coarse = F.avg_pool2d(target[:, None], 2)[:, 0]
     found = mask_ious(rough.detach(), coarse)[:, 0] > REFINED_FROM
     weight = found.float()
     return (mask_losses(mask, target, balance)[:, 0] * weight).sum() / weight.sum().clamp(min=1)

@@ -86,7 +86,7 @@ class Rollout:
 
     def run(self, batch: Batch) -> list[StepLoss]:
         """Losses of every frame of the batch, frame 0 first."""
-        clips, frames, size = batch.images.shape[:3]
+        clips, frames = batch.images.shape[:2]
         b = batch.targets.shape[0]
         encoded = self.model.image_encoder(batch.images.flatten(0, 1))
         # (C * T, ...) -> rows of frame t for every object of the batch
@@ -96,7 +96,7 @@ class Rollout:
         pix, no_mem, high0, high1 = _features_of(encoded, clip_of * frames)
         # a mask prompt sees the raw features, as sam2_base.py:786-793 does
         bare = torch.where(batch.mask_prompt[:, None, None, None], pix, no_mem)
-        first = self.prompted(batch, target[:, 0], (bare, high0, high1), size)
+        first = self.prompted(batch, target[:, 0], (bare, high0, high1))
         losses = [first.loss]
         if frames == 1:
             return losses
@@ -129,15 +129,15 @@ class Rollout:
         coarse = F.avg_pool2d(target[:, None], 2)[:, 0]
         outputs = rough.masks, rough.ious, rough.score
         loss = step_loss(outputs, coarse, single, self.options.balance)
-        finer = refined_loss(mask, chosen, target, self.options.balance)
+        finer = refined_loss(mask, chosen, target, coarse, self.options.balance)
         loss = replace(loss, total=loss.total + finer)
         return _Answer(mask, rough.pointers[rows, token], rough.score, loss)
 
     def prompted(
-        self, batch: Batch, target: Tensor, maps: tuple[Tensor, Tensor, Tensor], size: int
+        self, batch: Batch, target: Tensor, maps: tuple[Tensor, Tensor, Tensor]
     ) -> _Answer:
         """Decode frame 0 from its prompts, sometimes with a correction click after it."""
-        b, side, device = batch.targets.shape[0], size // MASK_STRIDE, target.device
+        b, side, device = len(target), target.shape[-1], target.device
         mask_input = torch.zeros(b, 1, side, side, device=device)
         if bool(batch.mask_prompt.any()):
             given = target[:, None] * 20 - 10
