@@ -28,11 +28,13 @@ from live.remote_controls import RemoteControls, read_bindings
 from live.request import (
     Plan,
     Request,
+    check_loop,
     check_smooth,
     choose_outputs,
     choose_pace,
     is_watched,
     plan_request,
+    waits_for_click,
 )
 from live.run import Run
 from live.sinks.base import SinkError
@@ -116,7 +118,7 @@ def _open_and_run(
     if request.record is not None:
         prepare_folder(request.record)
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over
-        options = source_options(settings.source, is_watched(outputs))
+        options = source_options(settings.source, is_watched(outputs), request.loop)
         source = _open_frames(request, options, recording)
         opened.callback(source.close)
         if request.suggest is not None:
@@ -124,6 +126,8 @@ def _open_and_run(
         info = source.info
         if settings.source.independent:
             check_independent(info)
+        if request.loop:
+            check_loop(info)
         log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
         pace, carrier = choose_pace(request.pace, info, outputs), None
         if request.smooth:
@@ -138,15 +142,13 @@ def _open_and_run(
         wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)
         stepper = open_stepper(request, plan, prompts, wiring.stop.is_set)
         opened.callback(stepper.close)
-        run = Run(
-            wiring,
-            Metrics(),
-            Progress(info.frame_count, settings.metrics.period_s),
-            MetricsWriter(request.metrics) if request.metrics is not None else None,
-        )
+        run = _figures_of(wiring, request, info.frame_count, settings.metrics.period_s)
         opened.callback(run.close)
         if recording is not None:
             wiring.controls.script = recording.script(request)
+        elif waits_for_click(request, info, outputs):
+            wiring.controls.play.hold()
+            log.info("waiting on the first picture: click an object, or press space to play")
         if request.record is not None:
             session = Session(request, settings, info, prompts, wiring.pace, VERSION)
             source = run.record(make_recorder(session, request.record), source)
@@ -157,6 +159,17 @@ def _open_and_run(
     code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
     _finish_profile(profiles)
     return code
+
+
+def _figures_of(wiring: Wiring, request: Request, frame_count: int | None, period_s: float) -> Run:
+    """Return the run with its figures, progress and metrics file.
+
+    Raises:
+        SinkError: The metrics file cannot be written.
+    """
+    progress = Progress(frame_count, period_s, lambda: wiring.controls.play.held_s)
+    writer = MetricsWriter(request.metrics) if request.metrics is not None else None
+    return Run(wiring, Metrics(), progress, writer)
 
 
 def _finish_profile(profiles: ProfileSaver) -> None:

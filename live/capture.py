@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from live.frame_queue import FrameQueue
 from live.frames import NS_PER_S, Frame
+from live.play_gate import PlayGate
 from live.slot import Closed, Slot
 from live.sources.base import NoSignal, VideoSource, broken_frames
 
@@ -59,13 +60,27 @@ class CaptureMonitor:
         self._stats = stats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CaptureOptions:
+    """What capture does with the frames of a source.
+
+    Attributes:
+        pace: In `live` a source that is not live plays in real time by its frames' times.
+        display: Gets every frame too, without waiting, and is closed with the slot.
+        play: Waited at after the first frame, which has been delivered by then.
+    """
+
+    pace: Pace
+    display: FrameQueue | None = None
+    play: PlayGate = field(default_factory=PlayGate)
+
+
 def run_capture(
     source: VideoSource,
     frames: Slot[Frame],
     stop: threading.Event,
-    pace: Pace,
+    options: CaptureOptions,
     monitor: CaptureMonitor | None = None,
-    display: FrameQueue | None = None,
 ) -> None:
     """Read until the end, `stop` or an error; then close the slot, and the source last.
 
@@ -76,13 +91,13 @@ def run_capture(
         source: Used and closed by this thread alone.
         frames: Newest-wins for `live`, blocking for `all` and `recorded`.
         stop: Ends the loop within a quarter of a second, unless the source itself is stuck.
-        pace: In `live` a source that is not live plays in real time by its frames' times.
-        display: Gets every frame too, without waiting, and is closed with the slot.
+        options: Pace and what else there is to do with a frame.
+        monitor: Told where capture stands.
     """
     error: BaseException | None = None
-    loop = _CaptureLoop(source, frames, stop, monitor or CaptureMonitor(), display)
+    loop = _CaptureLoop(source, frames, stop, options, monitor or CaptureMonitor())
     try:
-        loop.run(real_time=pace == "live" and not source.info.live)
+        loop.run()
     except Closed:
         pass  # the reader wants no more, which is an end like any other
     except BaseException as raised:
@@ -90,8 +105,8 @@ def run_capture(
     finally:
         loop.publish(ended=True)
         frames.close(error)
-        if display is not None:
-            display.close()
+        if options.display is not None:
+            options.display.close()
         try:
             source.close()
         except Exception:
@@ -106,20 +121,21 @@ class _CaptureLoop:
         source: VideoSource,
         frames: Slot[Frame],
         stop: threading.Event,
+        options: CaptureOptions,
         monitor: CaptureMonitor,
-        display: FrameQueue | None,
     ) -> None:
         self._source = source
         self._frames = frames
         self._stop = stop
+        self._options = options
         self._monitor = monitor
-        self._display = display
+        self._real_time = options.pace == "live" and not source.info.live
         self._frames_read = 0
         self._no_signal: str | None = None
         self._last_captured_ns: int | None = None
         self._start_ns: int | None = None  # perf counter at media time 0
 
-    def run(self, real_time: bool) -> None:
+    def run(self) -> None:
         """Read and deliver; returns at the end and at `stop`."""
         while not self._stop.is_set():
             try:
@@ -131,16 +147,18 @@ class _CaptureLoop:
                 continue
             if frame is None:
                 return
-            if real_time:
+            if self._real_time:
                 frame = self._wait_until_due(frame)
             self._no_signal = None
             self._frames_read += 1
             self._last_captured_ns = frame.captured_ns
             self.publish()
-            if self._display is not None:
-                self._display.put(frame)
+            if self._options.display is not None:
+                self._options.display.put(frame)
             while not self._stop.is_set() and not self._frames.put(frame, _WAIT_S):
                 pass
+            if self._options.play.wait(self._stop):
+                self._start_ns = None  # media time stood still
 
     def publish(self, ended: bool = False) -> None:
         """Let the monitor know."""

@@ -71,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
     add("--pace", metavar="NAME", help=PACE_HELP)
     add("--smooth", action="store_true", help="show every frame, masks carried by motion (live)")
+    add("--loop", action="store_true", help="start a file again at its end")
     add("--record", type=Path, metavar="DIR", help="record the run, in a new or empty folder")
     add("--replay", type=Path, metavar="DIR", help="run a recording again")
     add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
@@ -116,6 +117,7 @@ def parse(argv: Sequence[str]) -> Request:
         list_profiles=given.list_profiles,
         record=given.record,
         replay=given.replay,
+        loop=given.loop,
         given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
     )
 

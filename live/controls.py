@@ -23,6 +23,8 @@ from live.commands import (
     SetEffect,
     TrackerCommand,
 )
+from live.frames import Prompt
+from live.play_gate import PlayGate
 from live.recording.script import CommandScript
 from live.status import LiveStatus
 from live.suggest import Suggestions, SuggestRequest
@@ -80,6 +82,7 @@ class Controls:
         hover_answer: The newest answer.
         suggest: The picture for which the window wants proposals, for as long as it does.
         suggestions: What came of it so far.
+        play: Where a file waits for the first prompt.
         stop: Ends the run.
         script: The commands of a replay; set before the run's threads start.
     """
@@ -92,6 +95,7 @@ class Controls:
         self.hover_answer: Cell[HoverAnswer] = Cell()
         self.suggest: Cell[SuggestRequest] = Cell()
         self.suggestions: Cell[Suggestions] = Cell()
+        self.play = PlayGate()
         self.stop = threading.Event()
         self.script: CommandScript | None = None
         self._notice: Cell[Notice] = Cell()
@@ -108,6 +112,8 @@ class Controls:
                 self.tracker.put_nowait(command)
         except queue.Full:
             return False
+        if isinstance(command, Prompt):
+            self.play.play()
         return True
 
     def watch(self, listener: Listener) -> None:

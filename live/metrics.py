@@ -97,6 +97,9 @@ class _Rate:
         self.first_ns = 0
         self.last_ns = 0
 
+    def leave_out(self, passed_ns: int) -> None:
+        self.first_ns += passed_ns
+
     def tick(self, now_ns: int) -> None:
         if not self.count:
             self.first_ns = now_ns
@@ -142,6 +145,12 @@ class Metrics:
         with self._lock:
             self._captured.tick(time.perf_counter_ns())
 
+    def leave_out(self, passed_s: float) -> None:
+        """Let the run's rates not count a time after the first frame in which none was wanted."""
+        with self._lock:
+            for rate in (self._captured, self._inferred):
+                rate.leave_out(round(passed_s * 1e9))
+
     def processed(self, result: FrameResult, source_age_ms: float) -> None:
         """Count one tracker step with its stages and the frame's age when it began."""
         with self._lock:
@@ -164,7 +173,7 @@ class Metrics:
             readers = dict(self._drops)
             captured, inferred = self._captured, self._inferred
             end_ns = max(captured.last_ns, inferred.last_ns)
-            elapsed_s = (end_ns - captured.first_ns) / 1e9 if captured.count else 0.0
+            elapsed_s = max(0, end_ns - captured.first_ns) / 1e9 if captured.count else 0.0
             figures = (captured.count, inferred.count)
             rates = (captured.per_second(), inferred.per_second())
         return Snapshot(

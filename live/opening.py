@@ -36,7 +36,7 @@ from live.tracker_prompts import merge_prompts
 log = logging.getLogger(__name__)
 
 
-def source_options(settings: SourceSettings, watched: bool) -> SourceOptions:
+def source_options(settings: SourceSettings, watched: bool, loop: bool = False) -> SourceOptions:
     """Return the sources' options; a single picture stays on where somebody watches."""
     return SourceOptions(
         fps=settings.fps,
@@ -47,6 +47,7 @@ def source_options(settings: SourceSettings, watched: bool) -> SourceOptions:
         rotate=settings.rotate,
         mirror=settings.mirror,
         repeat_picture=watched,
+        loop=loop,
         demo_frames=settings.demo_frames,
         demo_size_wh=settings.demo_size,
         retry_first_s=settings.retry_first_s,

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from live.capture import CaptureMonitor, run_capture
+from live.capture import CaptureMonitor, CaptureOptions, run_capture
 from live.carry import Carrier
 from live.carry_stage import run_carry
 from live.controls import Controls
@@ -167,9 +167,10 @@ def _make_threads(
 
     All are daemons: a camera that hangs in `read` must not keep the process alive.
     """
+    options = CaptureOptions(wiring.pace, wiring.display, wiring.controls.play)
     capture = threading.Thread(
         target=run_capture,
-        args=(source, wiring.frames, wiring.stop, wiring.pace, wiring.monitor, wiring.display),
+        args=(source, wiring.frames, wiring.stop, options, wiring.monitor),
         name="capture",
         daemon=True,
     )

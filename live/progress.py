@@ -6,6 +6,7 @@ import logging
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -25,9 +26,23 @@ class Progress:
     A bar needs a terminal and a known length; otherwise a line is logged every `period_s`.
     """
 
-    def __init__(self, frame_count: int | None, period_s: float) -> None:
+    def __init__(
+        self,
+        frame_count: int | None,
+        period_s: float,
+        held_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """Begin.
+
+        Args:
+            frame_count: Of the source; None where it is unknown.
+            period_s: Between two lines, in seconds.
+            held_s: How long the source has waited for a click, which says nothing of its rate.
+        """
         self._frame_count = frame_count
         self._period_s = period_s
+        self._held_s = held_s
+        self._left_out_s = 0.0
         self._start_s = self._line_s = time.monotonic()
         self._done = 0
         self._bar: Any = None
@@ -43,7 +58,13 @@ class Progress:
     def update(self, frame_index: int) -> None:
         """Tell that the frame with this source index is done."""
         self._done += 1
+        waited_s = self._held_s() - self._left_out_s
+        if waited_s > 0:
+            self._left_out_s += waited_s
+            self._start_s += waited_s
         if self._bar is not None:
+            if waited_s > 0:
+                self._bar.start_t += waited_s
             self._bar.update(max(0, frame_index + 1 - self._bar.n))
             return
         now_s = time.monotonic()

@@ -272,6 +272,7 @@ class RenderLoop:
             self._compositor.own_effects,
             self._compositor.panic,
             self._options.recording,
+            self._wiring.controls.play.holds,
         )
         status = self._meter.take(self._last.result, feed)
         self._wiring.controls.publish(status)
@@ -279,7 +280,7 @@ class RenderLoop:
     def _note(self) -> str:
         """Return what the window says about a stream that stands still, or ""."""
         age_ms = self._age_ms()
-        if age_ms <= self._options.max_mask_age_ms:
+        if age_ms <= self._options.max_mask_age_ms or self._wiring.controls.play.holds:
             return ""
         seconds = age_ms / 1000
         if self._signal_is_lost():

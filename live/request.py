@@ -59,6 +59,7 @@ class Request:
     list_profiles: bool = False
     record: Path | None = None
     replay: Path | None = None
+    loop: bool = False
     given: frozenset[str] = frozenset()
 
 
@@ -98,6 +99,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     if request.smooth and settings.source.independent:
         problems.append("--smooth: with source.independent no picture follows from another")
     problems += parse_bindings(settings.hotkeys.keys)[1]
+    if request.loop and request.suggest is not None:
+        problems.append("--loop: with --suggest the run would never end")
     if request.suggest is not None:
         problems += suggest_problems(request.outputs, request.prompts)
     if request.save_profile is not None:
@@ -279,6 +282,35 @@ def choose_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
 def is_watched(outputs: Sequence[str]) -> bool:
     """Whether somebody watches the run as it goes, in the window or as a camera."""
     return any(text.partition(":")[0] in ("window", "virtualcam") for text in outputs)
+
+
+def waits_for_click(request: Request, info: SourceInfo, outputs: Sequence[str]) -> bool:
+    """Whether a file waits on its first picture, so that there is time to click in the window.
+
+    A single picture stays on anyway, the demo is there to be seen moving; a finished recording
+    at a URL is a file.
+    """
+    return (
+        info.kind in ("file", "folder", "url")
+        and not info.live
+        and "window" in outputs
+        and not request.prompts
+        and request.suggest is None
+        and request.pace != "all"
+    )
+
+
+def check_loop(info: SourceInfo) -> None:
+    """Refuse `--loop` where there is no end to start again at.
+
+    Raises:
+        ConfigError: The source is a camera or a stream.
+    """
+    if info.live:
+        raise ConfigError(
+            f"--loop: source {info.name} ({info.kind}) has no end to start again at; expected a "
+            "file, a folder of pictures or the demo"
+        )
 
 
 def choose_pace(pace: str | None, info: SourceInfo, outputs: Sequence[str]) -> PipelinePace:

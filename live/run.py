@@ -103,6 +103,7 @@ class Run:
         finally:
             if interrupts.received is not None:
                 ending = f"interrupted by {signal.Signals(interrupts.received).name}"
+            self.metrics.leave_out(self.wiring.controls.play.held_s)
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
             _print_summary(format_summary(self.metrics.snapshot(), ending))

@@ -40,6 +40,7 @@ class LiveStatus:
         hidden: Whether the panic key hides everything.
         objects: By ascending object id.
         recording: Whether the run is being recorded.
+        waiting: Whether a file waits on its first picture for a click.
     """
 
     step: int
@@ -54,6 +55,7 @@ class LiveStatus:
     hidden: bool = False
     objects: tuple[ObjectStatus, ...] = field(default=())
     recording: bool = False
+    waiting: bool = False
 
 
 def object_name(object_id: int, names: Sequence[str]) -> str:

@@ -55,12 +55,14 @@ class FeedStatus:
         own_effects: By object id.
         hidden: Whether the panic key hides everything.
         recording: Whether the run is being recorded.
+        waiting: Whether a file waits on its first picture for a click.
     """
 
     effect: str = "highlight"
     own_effects: Mapping[int, str] = field(default_factory=dict)
     hidden: bool = False
     recording: bool = False
+    waiting: bool = False
 
 
 class StatusMeter:
@@ -130,4 +132,5 @@ class StatusMeter:
                 for item in result.objects
             ),
             recording=feed.recording,
+            waiting=feed.waiting,
         )

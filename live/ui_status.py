@@ -64,7 +64,9 @@ def status_parts(
     parts += [
         _object_part(item, names, rank) for rank, item in enumerate(status.objects, start=100)
     ]
-    if not status.objects:
+    if status.waiting:
+        parts.append(Part("WAITING: click an object, or space to play", 1, AMBER))
+    elif not status.objects:
         parts.append(Part("click an object", 2))
     parts += [
         Part(f"effect {status.effect}", 4),

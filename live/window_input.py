@@ -311,8 +311,11 @@ class WindowInput:
             self._hidden = not self._hidden
 
     def _freeze(self) -> None:
-        """Keep the picture on screen for prompting, or let it go."""
-        if self._frozen:
+        """Keep the picture on screen for prompting, or let it go; let a waiting file play."""
+        if self._controls.play.holds:
+            self._controls.play.play()
+            self._say("playing")
+        elif self._frozen:
             if self._send(PinStep(None)):
                 self._frozen, self._marks = False, ()
                 self._board.end()

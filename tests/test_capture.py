@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from live.capture import CaptureMonitor, CaptureStats, Pace, run_capture
+from live.capture import CaptureMonitor, CaptureOptions, CaptureStats, Pace, run_capture
 from live.frames import Frame
 from live.slot import Closed, Slot
 from live.sources import CaptureError, NoSignal, SourceInfo, SourceOptions, open_source
@@ -63,7 +63,7 @@ class Run:
         self.monitor = CaptureMonitor()
         self.thread = threading.Thread(
             target=run_capture,
-            args=(source, self.frames, self.stop, pace, self.monitor),
+            args=(source, self.frames, self.stop, CaptureOptions(pace), self.monitor),
             name="capture",
             daemon=True,
         )

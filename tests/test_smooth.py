@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from engines.base import EngineError
-from live.capture import run_capture
+from live.capture import CaptureOptions, run_capture
 from live.carry import Carrier
 from live.carry_stage import run_carry
 from live.frame_queue import FrameQueue
@@ -187,7 +187,7 @@ def test_capture_gives_every_frame_to_both_and_closes_both() -> None:
 
     frames: Slot[Frame] = Slot("newest")
     queue = FrameQueue()
-    run_capture(Source(), frames, threading.Event(), "live", display=queue)
+    run_capture(Source(), frames, threading.Event(), CaptureOptions("live", queue))
     taken = [queue.get(0.0) for _ in range(3)]
     assert [item.index for item in taken if item is not None] == [0, 1, 2]
     newest = frames.get(0.0)

@@ -28,6 +28,7 @@ class SourceRecord:
         path: Where the file or folder was; None for other kinds.
         fingerprint: Of that; None for other kinds.
         repeated: Whether a single picture was served again and again.
+        looped: Whether it started again at its end.
         pictures: None where the frames can be had from the source again; else lossless or lossy.
     """
 
@@ -39,6 +40,7 @@ class SourceRecord:
     fingerprint: Fingerprint | None = None
     repeated: bool = False
     pictures: str | None = None
+    looped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ _WHY_NOT = {
     "--config": "its settings are the recorded ones; change single ones with --set",
     "--profile": "its source, model and objects are the recorded ones",
     "--suggest": "a replay tracks; give the picture with --source instead",
+    "--loop": "it has the frames that were recorded",
     "--record": "record the original run instead",
 }
 

@@ -160,8 +160,8 @@ class Recording:
         else:
             if record.path is not None:
                 self._check_source(record, Path(place).expanduser())
-            repeated = replace(options, repeat_picture=record.repeated)
-            source = open_source(place, repeated)
+            again = replace(options, repeat_picture=record.repeated, loop=record.looped)
+            source = open_source(place, again)
         return ReplaySource(source, self.steps, exact)
 
     def script(self, request: Request) -> CommandScript:

@@ -111,5 +111,13 @@ def _source_record(session: Session) -> SourceRecord:
         pictures = "lossless" if session.settings.record.lossless else "lossy"
     repeated = info.kind == "picture" and info.frame_count is None
     return SourceRecord(
-        info.name, info.kind, info.size_wh, info.fps, path, mark, repeated, pictures
+        info.name,
+        info.kind,
+        info.size_wh,
+        info.fps,
+        path,
+        mark,
+        repeated,
+        pictures,
+        session.request.loop,
     )

@@ -11,6 +11,7 @@ from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
 from live.sources.demo import DemoSource
 from live.sources.images import PICTURE_SUFFIXES, Picture, PictureFolder
+from live.sources.looped import LoopedSource
 from live.sources.options import SourceOptions
 from live.sources.orient import orient
 from live.sources.url import open_url
@@ -26,7 +27,7 @@ _EXPECTED = (
 
 
 def open_source(spec: str, options: SourceOptions) -> VideoSource:
-    """Open what `spec` means, turned and mirrored as the options say.
+    """Open what `spec` means, turned and mirrored as the options say, again and again with `loop`.
 
     In this order: "demo", digits (a camera), a URL, an existing file or folder, part of a
     camera's name.
@@ -34,7 +35,11 @@ def open_source(spec: str, options: SourceOptions) -> VideoSource:
     Raises:
         CaptureError: Nothing fits, or it cannot be opened; says what was tried.
     """
-    return orient(_open(spec, options), options)
+
+    def reopen() -> VideoSource:
+        return orient(_open(spec, options), options)
+
+    return LoopedSource(reopen) if options.loop else reopen()
 
 
 def _open(spec: str, options: SourceOptions) -> VideoSource:

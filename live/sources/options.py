@@ -17,6 +17,7 @@ class SourceOptions:
         rotate: Degrees clockwise, 0, 90, 180 or 270; every kind.
         mirror: Flip left and right, after rotating; every kind.
         repeat_picture: Serve a single picture again and again at `fps` until closed.
+        loop: Start again at the end, for ever; not for cameras and URLs, which have none.
         demo_frames: Length of the demo; 0: endless.
         demo_size_wh: Size of the demo's pictures in pixels.
         retry_first_s, retry_max_s: A lost camera or URL is tried again after the first wait, then
@@ -33,6 +34,7 @@ class SourceOptions:
     rotate: int = 0
     mirror: bool = False
     repeat_picture: bool = False
+    loop: bool = False
     demo_frames: int = 240
     demo_size_wh: tuple[int, int] = (854, 480)
     retry_first_s: float = 0.5
