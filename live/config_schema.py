@@ -14,6 +14,7 @@ from live.config_effects import EffectSettings
 from live.config_fields import setting
 from live.config_suggest import SuggestSettings
 from live.config_tracker import TrackerOverrides
+from live.sources.options import MAX_MEGAPIXELS
 
 FALLBACKS = ("hide_all", "hold", "passthrough")
 
@@ -48,6 +49,13 @@ class SourceSettings:
     )
     demo_size: tuple[int, int] = setting(
         (854, 480), "Width and height of the demo scene.", unit="px", low=16, high=8192
+    )
+    max_megapixels: float = setting(
+        MAX_MEGAPIXELS,
+        "Larger pictures are refused before they are decoded: sources, mask=, image=, backgrounds.",
+        unit="million px",
+        low=0.01,
+        high=4000.0,
     )
     independent: bool = setting(
         False, "Pictures of a folder have nothing to do with each other: forget all before each."

@@ -48,6 +48,7 @@ def source_options(settings: SourceSettings, watched: bool, loop: bool = False) 
         mirror=settings.mirror,
         repeat_picture=watched,
         loop=loop,
+        max_megapixels=settings.max_megapixels,
         demo_frames=settings.demo_frames,
         demo_size_wh=settings.demo_size,
         retry_first_s=settings.retry_first_s,

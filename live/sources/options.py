@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+# A phone's 108 MP fit; decoded once they take 330 MB, and the run keeps a few of them.
+MAX_MEGAPIXELS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,7 @@ class SourceOptions:
         mirror: Flip left and right, after rotating; every kind.
         repeat_picture: Serve a single picture again and again at `fps` until closed.
         loop: Start again at the end, for ever; not for cameras and URLs, which have none.
+        max_megapixels: Pictures of more pixels are refused before they are decoded; every kind.
         demo_frames: Length of the demo; 0: endless.
         demo_size_wh: Size of the demo's pictures in pixels.
         retry_first_s, retry_max_s: A lost camera or URL is tried again after the first wait, then
@@ -35,6 +40,7 @@ class SourceOptions:
     mirror: bool = False
     repeat_picture: bool = False
     loop: bool = False
+    max_megapixels: float = MAX_MEGAPIXELS
     demo_frames: int = 240
     demo_size_wh: tuple[int, int] = (854, 480)
     retry_first_s: float = 0.5
@@ -46,7 +52,14 @@ class SourceOptions:
     def __post_init__(self) -> None:
         if self.rotate not in (0, 90, 180, 270):
             raise ValueError(f"rotate: expected 0, 90, 180 or 270, got {self.rotate}")
-        for name in ("fps", "retry_first_s", "retry_max_s", "open_timeout_s", "read_timeout_s"):
+        for name in (
+            "fps",
+            "max_megapixels",
+            "retry_first_s",
+            "retry_max_s",
+            "open_timeout_s",
+            "read_timeout_s",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
         if self.demo_frames < 0 or min(self.demo_size_wh) < 16:
