@@ -45,12 +45,13 @@ from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
 from live.presets import DEFAULT_PRESET, PRESETS
-from live.search_window import WindowSettings
+from live.search_window import WindowSettings, suits
 from live.tracker import Tracker
 
 BLOCK = "accuracy"
 WINDOW_ON = "on"
-WINDOW_KINDS = ("off", WINDOW_ON)
+WINDOW_AUTO = "auto"
+WINDOW_KINDS = (WINDOW_AUTO, "off", WINDOW_ON)
 WITH_WINDOW = "+window"  # behind the names of presets and photographs
 
 
@@ -98,13 +99,13 @@ class Accuracy:
         return Report(head, parts)
 
     def summary_markdown(self) -> str:
-        """The means only, for README."""
-        return (
-            summary_table(
-                [(run.title, run.mask_clips, run.box_clips) for run in self.runs], self.stills
-            ).markdown()
-            + f"\n\n{self.model}; commit {self.environment.commit}."
-        )
+        """The means of the first preset only, for README."""
+        preset = self.runs[0].preset
+        first = {
+            run.prompt: (run.mask_clips, run.box_clips) for run in self.runs if run.preset == preset
+        }
+        foot = f"{self.model}; preset {preset}; commit {self.environment.commit}."
+        return f"{summary_table(first).markdown()}\n\n{foot}"
 
     def to_json(self) -> dict[str, object]:
         """Everything, each frame's score included."""
@@ -164,8 +165,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--window",
         type=_words(WINDOW_KINDS, "window"),
         default=WINDOW_KINDS[:1],
-        metavar="off|on",
-        help="off, on (tracker.window as by default, but enabled) or off,on",
+        metavar="auto|off|on",
+        help="auto (as users run the model), off, on, or several, such as off,on (auto)",
     )
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     add_data_options(parser, BLOCK)
@@ -258,22 +259,38 @@ def _write_tiles(folder: Path | None, name: str, heading: str, tiles: Sequence[U
         write_sheet(folder / f"{name}.png", heading, tiles)
 
 
+def window_on(kind: str, preset: str, model: str) -> bool:
+    """Whether `tracker.window` is on.
+
+    Args:
+        kind: One of `WINDOW_KINDS`; auto is what `run_live.py` and `Tracker.open` do.
+        preset: Its name; one without a gate has nothing to steer a window with.
+        model: Name in the model's manifest.
+    """
+    if kind == WINDOW_AUTO:
+        return PRESETS[preset].gate is not None and suits(model)
+    return kind == WINDOW_ON
+
+
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
     """Run everything that was asked for."""
 
     def tracker(preset: str, window: WindowSettings | None) -> Tracker:
         return Tracker(networks, replace(PRESETS[preset], window=window))
 
-    windows = [WindowSettings() if kind == WINDOW_ON else None for kind in options.window]
-    named = [(window, "" if window is None else WITH_WINDOW) for window in windows]
-    rules = [
-        (f"{preset}{suffix}", partial(tracker, preset, window))
+    chosen = {
+        (preset, window_on(kind, preset, networks.manifest.name)): None
         for preset in options.preset
-        for window, suffix in named
+        for kind in options.window
+    }
+    windows = {on: WindowSettings() if on else None for _, on in chosen}
+    suffixes = {True: WITH_WINDOW, False: ""}
+    rules = [
+        (f"{preset}{suffixes[on]}", partial(tracker, preset, windows[on])) for preset, on in chosen
     ]
     stills = [
-        measure_stills(data, PromptedNetworks(networks, window), options.out, suffix)
-        for window, suffix in named
+        measure_stills(data, PromptedNetworks(networks, window), options.out, suffixes[on])
+        for on, window in windows.items()
     ]
     return Accuracy(
         model_line(options.model),

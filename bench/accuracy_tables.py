@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.evaluate import BoxClipScore, MaskClipScore
+from bench.prompts import PromptKind
 from bench.report import Table, number, table
 from bench.stills import StillScore
 
@@ -135,22 +136,16 @@ def stills_table(scores: Sequence[StillScore]) -> Table:
 
 
 def summary_table(
-    runs: Sequence[tuple[str, Sequence[MaskClipScore], Sequence[BoxClipScore]]],
-    stills: Sequence[StillScore],
+    runs: Mapping[PromptKind, tuple[Sequence[MaskClipScore], Sequence[BoxClipScore]]],
 ) -> Table:
-    """The means alone, one measure a row."""
+    """The two figures that say most, one row each: J&F and AUC, by kind of prompt."""
+    found = {kind: means(masks, boxes) for kind, (masks, boxes) in runs.items()}
+    first = next(iter(found.values()))
     rows: list[list[str]] = []
-    for title, masks, boxes in runs:
-        mean = means(masks, boxes)
-        if masks:
-            what = f"{mean.mask_clips} clips with masks, {title}"
-            rows += [[f"{what}: J", number(mean.j)], [f"{what}: F", number(mean.f)]]
-            rows.append([f"{what}: J&F", number(mean.jf)])
-        if boxes:
-            what = f"{mean.box_clips} clips with boxes, {title}"
-            rows += [[f"{what}: AUC", number(mean.auc)], [f"{what}: P20", number(mean.p20)]]
-    for score in stills:
-        what = f"{len(score.instances)} instances in {score.name}, one {score.kind}"
-        rows.append([f"{what}: IoU, selected", number(score.selected)])
-        rows.append([f"{what}: IoU, best candidate", number(score.best)])
-    return table(("measure", "value"), rows)
+    if first.mask_clips:
+        what = f"{first.mask_clips} clips with masks: J&F"
+        rows.append([what, *(number(mean.jf) for mean in found.values())])
+    if first.box_clips:
+        what = f"{first.box_clips} clips with boxes: AUC"
+        rows.append([what, *(number(mean.auc) for mean in found.values())])
+    return table(("prompt on the first frame", *(f"one {kind}" for kind in found)), rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from cuda.bindings import runtime as cudart
 
 _INSTALL: Final = "pip install 'samcam[tensorrt]'"
+_NO_DRIVER: Final = "no NVIDIA driver is installed"
 _OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
 
 
@@ -42,15 +45,29 @@ class GpuInfo:
     memory_bytes: int
 
 
+def has_nvidia_driver() -> bool:
+    """Whether an NVIDIA driver's library of CUDA loads here; needs no package."""
+    if sys.platform == "darwin":
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def import_cudart() -> Any:
     """Import cuda-python's binding of the CUDA runtime.
 
     Raises:
-        NoGpuError: It is not installed, or does not load.
+        NoGpuError: There is no driver that it could speak to, it is not installed, or does not
+            load.
     """
     try:
         from cuda.bindings import runtime
     except (ImportError, OSError, RuntimeError) as error:
+        if not has_nvidia_driver():  # installing a package would not help
+            raise NoGpuError(_NO_DRIVER) from error
         raise NoGpuError(f"cuda-python cannot be imported ({error}): {_INSTALL}") from error
     return runtime
 
@@ -65,7 +82,7 @@ def find_gpu(index: int = 0) -> GpuInfo:
     try:
         version = value_of(cudart, "cudaDriverGetVersion", cudart.cudaDriverGetVersion())
         if version == 0:
-            raise NoGpuError("no NVIDIA driver is installed")
+            raise NoGpuError(_NO_DRIVER)
         count = value_of(cudart, "cudaGetDeviceCount", cudart.cudaGetDeviceCount())
         if index >= count:
             raise NoGpuError(f"no NVIDIA GPU with index {index}: {count} found")

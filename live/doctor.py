@@ -1,21 +1,21 @@
 """`--doctor`: looks at everything a run needs, and says what to do about what is missing.
 
-A finding is ok, a problem with the command that mends it, or absent: not there, and nothing that
-a command would bring. Only what every run needs decides the exit code: engine and models (4), and
-the virtual camera where the settings require it (5).
+A finding is ok; a problem: broken, or asked for and not there; or absent: not there and not asked
+for, which is how a healthy machine without a camera or a screen is. Problems, and what is absent
+and can be had, come with what to do. Only what every run needs decides the exit code: engine and
+models (4), and the virtual camera where the settings require it (5).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from engines.base import EngineError
-from engines.cuda_runtime import NoGpuError, find_gpu
+from engines.cuda_runtime import NoGpuError, find_gpu, has_nvidia_driver
 from engines.manifest import ModelFileError, read_manifest
 from engines.model_folder import EMBEDDED_MODEL, find_model, rebuild_hint, verify_files
 from engines.onnxruntime_backend import available_providers
@@ -29,6 +29,7 @@ from live.sinks.display import prepare_display
 from live.sinks.virtualcam import (
     NoVirtualCameraError,
     VirtualCameraOptions,
+    driver_is_loaded,
     even_size,
     open_virtual_camera,
 )
@@ -60,7 +61,8 @@ class Finding:
         what: What was looked at.
         state: How it is.
         details: What was found, in one line.
-        mend: What to do about a problem; the command, or steps where there is none.
+        mend: What to do about a problem, or to have what is absent; the command, or steps where
+            there is none.
         exit_code: Of the program if this is a problem; 0: every run can do without it.
     """
 
@@ -84,17 +86,18 @@ class Report:
         return next(codes, 0)
 
     def table(self) -> str:
-        """Return the findings as lines of text; what mends a problem stands beneath it."""
+        """Return the findings as lines of text; what to do stands beneath."""
         width = max(len(finding.what) for finding in self.findings)
         lines = []
         for finding in self.findings:
             lines.append(f"{finding.what:<{width}}  {finding.state:<7}  {finding.details}")
-            if finding.state is State.PROBLEM:
+            if finding.mend:
                 lines.append(f"{'':<{width}}  {'':<7}  -> {finding.mend}")
         problems = sum(finding.state is State.PROBLEM for finding in self.findings)
         ends = f"; every run needs what is wrong: exit code {self.exit_code}"
         if not problems:
-            lines.append("no problem found")
+            absent = any(finding.state is State.ABSENT for finding in self.findings)
+            lines.append("no problem found" + ("; what is absent is optional" if absent else ""))
         else:
             noun = "problem" if problems == 1 else "problems"
             tail = ends if self.exit_code else "; the rest works without"
@@ -111,9 +114,9 @@ def examine(request: Request, plan: Plan) -> Report:
     """
     settings = plan.settings
     camera = request.source if request.source.isdecimal() else None
-    device = next(
-        (text.partition(":")[2] for text in request.outputs if text.startswith("virtualcam:")), None
-    )
+    sinks = [text.partition(":") for text in request.outputs]
+    device = next((name for kind, _, name in sinks if kind == "virtualcam" and name), None)
+    kinds = {kind for kind, _, _ in sinks}
     virtual = VirtualCameraOptions(
         size_wh=settings.output.virtual_camera_size,
         fps=settings.output.virtual_camera_fps,
@@ -122,9 +125,9 @@ def examine(request: Request, plan: Plan) -> Report:
     models = dict.fromkeys((EMBEDDED_MODEL, request.model))
     return Report(
         (
-            check_camera(camera),
-            check_virtual_camera(device, virtual),
-            check_display_for_window(),
+            check_camera(camera, asked="--source" in request.given and camera is not None),
+            check_virtual_camera(device, virtual, asked="virtualcam" in kinds),
+            check_display_for_window(asked="window" in kinds),
             check_hotkeys(settings.hotkeys),
             check_control_folder(settings.control),
             *(check_model(name) for name in models),
@@ -134,16 +137,25 @@ def examine(request: Request, plan: Plan) -> Report:
     )
 
 
-def check_camera(spec: str | None) -> Finding:
+def _missing(asked: bool) -> State:
+    """Return what it is called that something is not there."""
+    return State.PROBLEM if asked else State.ABSENT
+
+
+def check_camera(spec: str | None, asked: bool = False) -> Finding:
     """Open a camera and get a picture: the one named, else the first there is."""
     what = "camera"
     cameras = list_cameras()
     if not cameras:
         return Finding(
-            what, State.PROBLEM, "none found", f"plug one in; without: {_WITHOUT_CAMERA}"
+            what, _missing(asked), "none found", f"plug one in; without: {_WITHOUT_CAMERA}"
         )
     listed = ", ".join(map(str, cameras))
     known = spec is not None and int(spec) in [camera.index for camera in cameras]
+    if asked and not known:
+        return Finding(
+            what, State.PROBLEM, f"no camera {spec}; found: {listed}", "name one of those: --source"
+        )
     try:
         source = open_camera(str(spec) if known else str(cameras[0].index), SourceOptions())
     except CaptureError as error:
@@ -170,7 +182,9 @@ def _camera_command(system: str = sys.platform) -> str:
     return "close the program that uses it and allow access: start ms-settings:privacy-webcam"
 
 
-def check_virtual_camera(device: str | None, options: VirtualCameraOptions) -> Finding:
+def check_virtual_camera(
+    device: str | None, options: VirtualCameraOptions, asked: bool = False
+) -> Finding:
     """Open the virtual camera and close it again."""
     what = "virtual camera"
     size_wh = even_size(options.size_wh or _PROBE_SIZE_WH)
@@ -178,20 +192,22 @@ def check_virtual_camera(device: str | None, options: VirtualCameraOptions) -> F
     try:
         camera = open_virtual_camera(device, size_wh, options.fps or _PROBE_FPS)
     except NoVirtualCameraError as error:
-        return Finding(what, State.PROBLEM, error.reason, error.mend, code)
+        state = _missing(asked or options.required or driver_is_loaded())
+        return Finding(what, state, error.reason, error.mend, code)
     details = f"{camera.device} ({camera.backend})"
     camera.close()
     return Finding(what, State.OK, details)
 
 
-def check_display_for_window() -> Finding:
+def check_display_for_window(asked: bool = False) -> Finding:
     """Look for a display and the libraries of windows, without opening one."""
     what = "display"
     try:
         prepare_display()
     except SinkError as error:
         reason = str(error).removeprefix("--output window: ")
-        return Finding(what, State.PROBLEM, reason, f"run on a desktop, or: {_WITHOUT_DISPLAY}")
+        state = _missing(asked or bool(os.environ.get("DISPLAY")))
+        return Finding(what, state, reason, f"run on a desktop, or: {_WITHOUT_DISPLAY}")
     shown = os.environ.get("DISPLAY", "the system's own")
     return Finding(what, State.OK, shown)
 
@@ -205,7 +221,9 @@ def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Findi
     try:
         load_keyboard(platform=system)
     except NoHotkeysError as error:
-        return Finding(what, State.PROBLEM, error.obstacle.reason, error.obstacle.mend)
+        obstacle = error.obstacle
+        state = _missing(obstacle.broken or settings.enabled == "true")
+        return Finding(what, state, obstacle.reason, obstacle.mend)
     return Finding(what, State.OK, ", ".join(settings.keys) or "none are set")
 
 
@@ -266,7 +284,7 @@ def check_gpu() -> tuple[Finding, Finding]:
     try:
         gpu = find_gpu()
     except NoGpuError as error:
-        if shutil.which("nvidia-smi") is None:
+        if not has_nvidia_driver():
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
         reason, _, command = str(error).rpartition(": ")

@@ -35,10 +35,12 @@ class Obstacle:
     Attributes:
         reason: In one line.
         mend: The command that mends it, or that does the same without them.
+        broken: Whether something is there that fails, instead of not being there.
     """
 
     reason: str
     mend: str
+    broken: bool = False
 
 
 class NoHotkeysError(Exception):
@@ -76,7 +78,7 @@ def load_keyboard(environment: Mapping[str, str] = os.environ, platform: str = s
     except ModuleNotFoundError as error:
         raise NoHotkeysError(Obstacle(f"there is no package {error.name}", INSTALL)) from error
     except Exception as error:  # pynput connects while it is imported
-        raise NoHotkeysError(Obstacle(_first_line(error), USE_CTL)) from error
+        raise NoHotkeysError(Obstacle(_first_line(error), USE_CTL, broken=True)) from error
     return keyboard
 
 

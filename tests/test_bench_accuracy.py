@@ -59,7 +59,7 @@ def tree(tmp_path: Path) -> Path:
 def test_everything_is_measured_and_written(
     tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path
 ) -> None:
-    """Two presets and both prompts: tables, JSON, Markdown block and a sheet per clip."""
+    """Two presets as users run them, both prompts: tables, JSON, Markdown and a sheet per clip."""
     page = tmp_path / "page.md"
     page.write_text("# Page\n<!-- bench:accuracy -->\nold\n<!-- /bench -->\n")
     readme = tmp_path / "README.md"
@@ -75,8 +75,8 @@ def test_everything_is_measured_and_written(
         assert part in done.stdout
     report = json.loads((tmp_path / "a.json").read_text())
     assert [(r["preset"], r["prompt"]) for r in report["runs"]] == [
-        ("default", "box"),
-        ("default", "click"),
+        ("default+window", "box"),
+        ("default+window", "click"),
         ("sam2", "box"),
         ("sam2", "click"),
     ]
@@ -97,7 +97,12 @@ def test_everything_is_measured_and_written(
     assert boxed["selected"] > 0.4
     assert "old" not in page.read_text()
     assert "| pair |" in page.read_text()
-    assert "| 1 clips with masks, preset sam2, prompt click: J |" in readme.read_text()
+    summary = readme.read_text()
+    for kind in ("box", "click"):
+        assert f" one {kind} |" in summary
+    mean = next(run for run in report["runs"] if run["prompt"] == "box")["mean"]
+    assert f"| 1 clips with masks: J&F | {mean['jf']:.3f} |" in summary
+    assert "; preset default+window; " in summary
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_everything_is_measured_and_written(
     [
         (("--preset", "best"), 2, "unknown preset 'best'; expected some of default"),
         (("--prompt", "text"), 2, "unknown prompt 'text'; expected some of box, click"),
-        (("--window", "on,narrow"), 2, "unknown window 'narrow'; expected some of off, on"),
+        (("--window", "on,narrow"), 2, "unknown window 'narrow'; expected some of auto, off, on"),
         (("--clips", "absent"), 2, "--clips absent: not in"),
         (("--model", "absent"), 4, "model absent: expected nano"),
     ],

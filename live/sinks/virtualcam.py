@@ -280,6 +280,11 @@ def linux_device(device: str, sysfs: Path = SYSFS) -> str:
     return f"/dev/{found[0]}" if len(found) == 1 else device
 
 
+def driver_is_loaded(sysfs: Path = SYSFS) -> bool:
+    """Whether Linux's virtual camera is there at all; elsewhere this cannot be told: False."""
+    return (sysfs.parent.parent / "module" / _MODULE).is_dir()
+
+
 def mend_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Path = SYSFS) -> str:
     """Return what to do to get a virtual camera on this system, in the imperative."""
     if system == "darwin":
@@ -293,7 +298,7 @@ def mend_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Pat
             "where OBS is to receive the picture, install Unity Capture and use "
             '--output "virtualcam:Unity Video Capture"'
         )
-    if (sysfs.parent.parent / "module" / _MODULE).is_dir():
+    if driver_is_loaded(sysfs):
         return f"run: sudo modprobe -r {_MODULE} && {MODPROBE}"  # loaded, but otherwise or busy
     if any((modules / platform.release()).rglob(f"{_MODULE}.ko*")):
         return f"run: {MODPROBE}"
