@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Literal, TypeAlias
 
 from live.frame_queue import FrameQueue
@@ -18,6 +20,7 @@ _log = logging.getLogger(__name__)
 
 Pace: TypeAlias = Literal["live", "all", "recorded"]
 
+_INTERVALS = 5  # between frames; their median says what is usual
 _WAIT_S = 0.25  # longest wait without looking at the stop event
 
 
@@ -31,6 +34,8 @@ class CaptureStats:
         no_signal: Why a live source has no picture just now; None while it has.
         last_captured_ns: `time.perf_counter_ns()` at the newest frame's grab; None before it. A
             camera that is stuck without saying so shows here only.
+        waiting: Whether the newest frame waits for a reader that is busy: the source is fine.
+        usual_ms: Time between two frames lately, the median; None before there are some.
         ended: Whether capture is over.
     """
 
@@ -38,6 +43,8 @@ class CaptureStats:
     broken_frames: int = 0
     no_signal: str | None = None
     last_captured_ns: int | None = None
+    waiting: bool = False
+    usual_ms: float | None = None
     ended: bool = False
 
 
@@ -133,6 +140,8 @@ class _CaptureLoop:
         self._frames_read = 0
         self._no_signal: str | None = None
         self._last_captured_ns: int | None = None
+        self._waiting = False
+        self._intervals_ns: deque[int] = deque(maxlen=_INTERVALS)
         self._start_ns: int | None = None  # perf counter at media time 0
 
     def run(self) -> None:
@@ -149,16 +158,26 @@ class _CaptureLoop:
                 return
             if self._real_time:
                 frame = self._wait_until_due(frame)
-            self._no_signal = None
-            self._frames_read += 1
-            self._last_captured_ns = frame.captured_ns
-            self.publish()
+            self._note(frame)
             if self._options.display is not None:
                 self._options.display.put(frame)
             while not self._stop.is_set() and not self._frames.put(frame, _WAIT_S):
                 pass
+            if self._waiting:
+                self._waiting = False
+                self.publish()
             if self._options.play.wait(self._stop):
                 self._start_ns = None  # media time stood still
+
+    def _note(self, frame: Frame) -> None:
+        """Take a frame's figures, before it is handed on."""
+        if self._last_captured_ns is not None and self._no_signal is None:
+            self._intervals_ns.append(frame.captured_ns - self._last_captured_ns)
+        self._no_signal = None
+        self._frames_read += 1
+        self._last_captured_ns = frame.captured_ns
+        self._waiting = self._frames.mode == "blocking"
+        self.publish()
 
     def publish(self, ended: bool = False) -> None:
         """Let the monitor know."""
@@ -168,6 +187,8 @@ class _CaptureLoop:
                 broken_frames(self._source),
                 self._no_signal,
                 self._last_captured_ns,
+                self._waiting,
+                1000 * median(self._intervals_ns) / NS_PER_S if self._intervals_ns else None,
                 ended,
             )
         )

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-import cv2
 import numpy as np
 
-from live.effects import Effect, hide_picture
+from live.cover import NO_SIGNAL, captioned, cover
+from live.effects import Effect
 from live.effects.effect_set import NO_EFFECT, EffectSet, Layers, Picture
-from live.effects.pictures import TransparentOptions, flat
 from live.effects.refine import refine_layer
 from live.effects.smoothing import MaskSmoother
-from live.frames import NS_PER_S, U8, FrameResult
+from live.frames import NS_PER_S, U8, Frame, FrameResult
 from live.masks import (
     MaskLayer,
     grown_to,
@@ -29,7 +28,6 @@ from live.sinks.base import Composite
 
 _MARGIN_SHARE = 1 / 60  # of the picture's height: room for contours and feathers
 _MIN_MARGIN_PX = 8
-_COVER_GREY = 32
 _NS_PER_MS = NS_PER_S // 1000
 
 
@@ -99,7 +97,7 @@ class Compositor:
     It remembers two masks per known object at most: for smoothing, and for `hold`.
 
     Attributes:
-        panic: Show nothing but grey, whatever the masks say.
+        panic: Hide everything, whatever the masks say.
     """
 
     def __init__(
@@ -178,7 +176,7 @@ class Compositor:
         known = [item.object_id for item in result.objects]
         hidden = self.panic or self._must_hide(known, [layer.object_id for layer in shown])
         if hidden:
-            made = self._hiding(frame.image_bgr, known)
+            made = cover(size_wh, self._effects.left_alone(known), frame.time_ns)
         elif shown:
             layers = self._layers(frame.image_bgr, known, found, shown)
             made = self._effects.apply(frame.image_bgr, layers, known, frame.time_ns)
@@ -190,6 +188,32 @@ class Compositor:
             object_ids=_read_only(merge_object_ids(separated, size_wh)),
             areas_px=tuple(areas.get(item.object_id, 0) for item in result.objects),
             hidden=hidden,
+            panic=self.panic,
+            alpha=None if made.alpha is None else _read_only(made.alpha),
+            backdrop_rgb=made.backdrop_rgb,
+        )
+
+    def stand_in(self, last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
+        """Return the picture that stands in while no frames come.
+
+        Args:
+            last: What was composed last; gives the size.
+            time_ns: Media time at which the stand-in begins.
+            text: What it says.
+        """
+        height, width = last.feed_bgr.shape[:2]
+        known = [item.object_id for item in last.result.objects]
+        made = captioned(cover((width, height), self._effects.left_alone(known), time_ns), text)
+        return replace(
+            last,
+            feed_bgr=_read_only(made.feed_bgr),
+            object_ids=_read_only(np.zeros((height, width), np.uint8)),
+            areas_px=tuple(0 for _ in last.areas_px),
+            hidden=True,
+            panic=self.panic,
+            stand_in_time_ns=time_ns,
+            caption=text,
+            repeats=False,
             alpha=None if made.alpha is None else _read_only(made.alpha),
             backdrop_rgb=made.backdrop_rgb,
         )
@@ -203,17 +227,6 @@ class Compositor:
         if chosen is not None:
             return chosen is not Fallback.PASSTHROUGH
         return any(effect.hides for effect in self._effects.in_force(known))
-
-    def _hiding(self, image_bgr: U8, known: Sequence[int]) -> Picture:
-        """Return what stands in for a picture that must not be seen."""
-        if self.panic:
-            return Picture(np.full_like(image_bgr, _COVER_GREY))
-        for effect in self._effects.in_force(known):
-            if isinstance(effect.options, TransparentOptions):
-                nothing = np.zeros(image_bgr.shape[:2], np.uint8)
-                colour = effect.options.color
-                return Picture(flat(image_bgr, effect.options), nothing, colour)
-        return Picture(hide_picture(image_bgr))
 
     def _smoothed(
         self, result: FrameResult, found: tuple[MaskLayer, ...], margin: int
@@ -289,33 +302,16 @@ def compose(result: FrameResult, effect: Effect, policy: FeedPolicy = DEFAULT_PO
     return Compositor(effect, policy).compose(result)
 
 
-def no_signal(last: Composite, time_ns: int) -> Composite:
-    """Return the picture that stands in while no frames come.
+def stand_in(last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
+    """Return `Compositor.stand_in` on a flat card."""
+    return Compositor(Effect()).stand_in(last, time_ns, text)
 
-    Args:
-        last: What was composed last; gives the size.
-        time_ns: Media time at which the stand-in begins.
-    """
-    height, width = last.feed_bgr.shape[:2]
-    feed = np.full((height, width, 3), _COVER_GREY, np.uint8)
-    scale = height / 360
-    thickness = max(1, round(scale * 2))
-    text = "no signal"
-    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    origin = ((width - text_width) // 2, (height + text_height) // 2)
-    cv2.putText(
-        feed, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (200, 200, 200), thickness, cv2.LINE_AA
-    )
-    return replace(
-        last,
-        feed_bgr=_read_only(feed),
-        object_ids=_read_only(np.zeros((height, width), np.uint8)),
-        areas_px=tuple(0 for _ in last.areas_px),
-        hidden=True,
-        stand_in_time_ns=time_ns,
-        repeats=False,
-        alpha=None,
-    )
+
+def before_the_first(size_wh: tuple[int, int]) -> Composite:
+    """Return what stands in the place of a last picture while there is none; for `stand_in`."""
+    image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    nothing = FrameResult(Frame(0, 0, 0, image), -1, ())
+    return Composite(nothing, _read_only(image), _read_only(image[..., 0]), (), hidden=True)
 
 
 def _close(effect: Effect | None) -> None:

@@ -186,7 +186,7 @@ def open_outputs(
     compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
     delay = _delay(plan, run.wiring.pace, info)
-    render = RenderOptions(info.live, age_ms, delay, profiles, run.records)
+    render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh)
     build = partial(build_effect, settings=settings.effect)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 

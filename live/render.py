@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from live.carry import CARRY
-from live.compositor import Compositor, no_signal
+from live.compositor import Compositor, before_the_first
+from live.cover import NO_SIGNAL, STARTING
 from live.delay import DELAYED_SINKS, DelayLine, DelayOptions
 from live.effects import Effect
 from live.feed_control import FeedControl
@@ -23,6 +24,7 @@ from live.slot import Closed
 from live.status_meter import FeedStatus, StatusMeter
 
 _FILE_SINKS = ("video", "masks")  # they have every frame once
+_MISSED = 3.0  # a source is silent when this many of its usual intervals passed
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
 
 
@@ -38,6 +40,7 @@ class RenderOptions:
         delay: How long pictures wait for window and virtual camera; None: not at all.
         profiles: Told of every result; saves profiles on command.
         recording: Whether the run is being recorded, for the status line.
+        size_wh: Of the source's pictures, for what cameras get before the first one; None: nothing.
     """
 
     live_source: bool = False
@@ -45,6 +48,7 @@ class RenderOptions:
     delay: DelayOptions | None = None
     profiles: ProfileSaver | None = None
     recording: bool = False
+    size_wh: tuple[int, int] | None = None
 
 
 class RenderLoop:
@@ -83,6 +87,7 @@ class RenderLoop:
         self._options = options
         self._metrics = metrics
         self._last: Composite | None = None
+        self._opening = ""  # what cameras were told before the first picture
         self._last_ns = time.perf_counter_ns()
         self._meter = StatusMeter(
             wiring.monitor, metrics, lambda: wiring.frames.dropped + wiring.results.dropped
@@ -121,9 +126,9 @@ class RenderLoop:
             if result is not None:
                 self._control.follow_script(result)
                 self._take(result)
-            elif changed and self._last is not None:
+            elif changed:
                 self._again()
-            elif self._signal_is_lost():
+            else:
                 self._stand_in()
             if result is not None or changed or self._meter.is_due():
                 self._publish()
@@ -169,15 +174,15 @@ class RenderLoop:
         return -1 if self._last is None else self._last.result.step
 
     def _again(self) -> None:
-        """Compose the last result anew: a change must not wait for a stream that stands still.
-
-        A "no signal" picture stays as it is, but older ones may wait behind a panic key.
-        """
+        """Compose the last result anew: a change must not wait for a stream that stands still."""
         last = self._last
         if last is None:
+            self._say_before_the_first(self._opening)
             return
         if last.stand_in_time_ns is None:
             last = self._compositor.compose(last.result)
+        else:
+            last = self._compositor.stand_in(last, last.stand_in_time_ns, last.caption)
         self._last = replace(last, repeats=True)
         self._present(self._last)
 
@@ -187,7 +192,10 @@ class RenderLoop:
             self._show(composite)
             self._send(composite, self._workers)
             return
-        self._send(composite, [w for w in self._workers if w not in self._delayed])
+        at_once = [w for w in self._workers if w not in self._delayed]
+        self._send(composite, at_once)
+        if self._window is not None and at_once:
+            self._window.left(composite)
         if self._compositor.panic:  # at once, and before anything that waits
             self._delay.clear()
             self._show(composite)
@@ -238,23 +246,50 @@ class RenderLoop:
         return (time.perf_counter_ns() - self._last_ns) / NS_PER_MS
 
     def _signal_is_lost(self) -> bool:
-        """Whether a live source gives no pictures; slow inference is not that."""
+        """Whether a live source gives no pictures; slow inference is not that, nor a low rate."""
         if not self._options.live_source or self._age_ms() <= self._options.max_mask_age_ms:
             return False
         stats = self._wiring.monitor.stats
-        if stats.ended or stats.last_captured_ns is None:
+        if stats.ended or stats.waiting:
+            return False
+        if stats.no_signal is not None:
+            return True
+        if stats.last_captured_ns is None:
             return False
         silent_ms = (time.perf_counter_ns() - stats.last_captured_ns) / NS_PER_MS
-        return stats.no_signal is not None or silent_ms > self._options.max_mask_age_ms
+        usual_ms = stats.usual_ms or 0.0
+        return silent_ms > max(self._options.max_mask_age_ms, _MISSED * usual_ms)
 
     def _stand_in(self) -> None:
-        """Replace the stale picture on every output, once per outage."""
+        """Replace a picture that is stale for want of a signal, once per outage.
+
+        When pictures come again before inference has answered for one, that is said instead.
+        """
         last = self._last
-        if last is None or last.stand_in_time_ns is not None:
+        lost = self._signal_is_lost()
+        if last is None:
+            text = NO_SIGNAL if lost else STARTING
+            if text != self._opening:
+                self._say_before_the_first(text)
+            return
+        if not lost and not last.caption:
+            return
+        text = NO_SIGNAL if lost else STARTING
+        if text == last.caption:
             return
         passed_ns = time.perf_counter_ns() - self._last_ns
-        self._last = no_signal(last, last.result.frame.time_ns + passed_ns)
+        time_ns = last.result.frame.time_ns + passed_ns
+        self._last = self._compositor.stand_in(last, time_ns, text)
         self._present(self._last)
+
+    def _say_before_the_first(self, text: str) -> None:
+        """Tell whoever looks through a camera what it waits for; files begin with a picture."""
+        cameras = [worker for worker in self._workers if worker.kind in DELAYED_SINKS]
+        if self._options.size_wh is None or not cameras or not text:
+            return
+        self._opening = text
+        blank = before_the_first(self._options.size_wh)
+        self._send(self._compositor.stand_in(blank, 0, text), cameras)
 
     def _refresh_window(self) -> None:
         if self._window is None:

@@ -46,6 +46,8 @@ class View:
         notice: What the program says, or "".
         hover: What a click would give, or None.
         names: Of the objects 1, 2 and so on.
+        left: The newest pictures that left, one for outputs that show them at once and one for
+            those with a delay; the one on screen may be older.
     """
 
     composite: Composite | None
@@ -55,10 +57,22 @@ class View:
     notice: str = ""
     hover: HoverAnswer | None = None
     names: tuple[str, ...] = ()
+    left: tuple[Composite, ...] = ()
+
+    @property
+    def hidden_note(self) -> str:
+        """What is to be said where all that left is hidden, else ""."""
+        left = self.left or (() if self.composite is None else (self.composite,))
+        if not left or not all(one.hidden and one.stand_in_time_ns is None for one in left):
+            return ""
+        why = "the object is lost" if left[0].result.objects else "click the object"
+        return f"only you see this, the output is hidden: {why}"
 
     @property
     def hidden(self) -> bool:
         """Whether the panic key hides what leaves."""
+        if self.left:
+            return all(picture.panic for picture in self.left)
         return self.status is not None and self.status.hidden
 
 
@@ -145,13 +159,6 @@ def _draw_mark(canvas: U8, mark: Mark, box: Letterbox) -> None:
         cv2.circle(canvas, centre, _MARK_PX - 2, WHITE, cv2.FILLED, cv2.LINE_AA)
 
 
-def _hidden_note(composite: Composite | None) -> str:
-    if composite is None or not composite.hidden or composite.stand_in_time_ns is not None:
-        return ""
-    why = "the object is lost" if composite.result.objects else "click the object"
-    return f"only you see this, the output is hidden: {why}"
-
-
 def _draw_banners(canvas: U8, view: View) -> int:
     """Say across the whole width what nobody may overlook; return the row below."""
     row = 0
@@ -164,7 +171,7 @@ def _draw_banners(canvas: U8, view: View) -> int:
 
 def _draw_notes(canvas: U8, view: View, row: int) -> None:
     """Write from `row` down what is to be said."""
-    hidden_note = "" if view.hidden else _hidden_note(view.composite)
+    hidden_note = "" if view.hidden else view.hidden_note
     proposals = view.state.proposals
     found = "" if proposals is None else proposals.note
     for text in (hidden_note, view.note, found, view.notice, view.state.message):

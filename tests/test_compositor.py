@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
-from live.compositor import Compositor, Fallback, FeedPolicy, compose, no_signal
-from live.effects import EFFECT_NAMES, Effect, HighlightOptions
-from live.effects.blur import hide_picture
+from live.compositor import Compositor, Fallback, FeedPolicy, compose, stand_in
+from live.cover import captioned, cover
+from live.effects import (
+    EFFECT_NAMES,
+    ChromaOptions,
+    EdgeOptions,
+    Effect,
+    HighlightOptions,
+    ReplaceOptions,
+    TransparentOptions,
+)
+from live.effects.blend import scaled_to_cover
 from live.effects.highlight import highlight
 from live.effects.palette import object_colour
 from live.frames import U8
@@ -113,14 +121,70 @@ def test_effects_take_any_picture_size(size_wh: tuple[int, int]) -> None:
     result = result_of(image, (tracked(1, disc_logits(16, 8, 8, 5)),))
     for effect in (BLUR, HIGHLIGHT):
         assert compose(result, effect).feed_bgr.shape == image.shape
-    assert hide_picture(image).shape == image.shape
+    assert cover(size_wh, None, 0).feed_bgr.shape == image.shape
+    assert captioned(cover(size_wh, None, 0), "no signal").feed_bgr.shape == image.shape
 
 
-def test_a_hidden_picture_shows_nothing() -> None:
-    """White text on black, as large as a title: afterwards no edge is left."""
-    image = np.zeros((480, 854, 3), np.uint8)
-    cv2.putText(image, "SECRET", (60, 280), cv2.FONT_HERSHEY_SIMPLEX, 5, (255, 255, 255), 12)
-    assert detail(hide_picture(image)) < 1.0
+PICTURE = textured((64, 36))
+HIDDEN_AS = {
+    "chroma": (Effect("chroma", ChromaOptions((10, 200, 30))), (30, 200, 10)),
+    "replace": (Effect("replace", ReplaceOptions((70, 80, 90))), (90, 80, 70)),
+    "transparent": (Effect("transparent", TransparentOptions((1, 2, 3))), (3, 2, 1)),
+    **{
+        name: (Effect(name), (32, 32, 32))
+        for name in EFFECT_NAMES
+        if name not in ("chroma", "replace", "transparent")
+    },
+}
+
+
+@pytest.mark.parametrize("cause", ["idle", "lost", "panic", "no signal", "stale mask"])
+@pytest.mark.parametrize("name", HIDDEN_AS)
+def test_a_hidden_picture_has_nothing_of_the_cameras(name: str, cause: str) -> None:
+    """It was the room in 12 blurred cells, with its light, its colours and who walks through it."""
+    effect, colour = HIDDEN_AS[name]
+    feeds = []
+    for image in (textured(SIZE), np.full((SIZE[1], SIZE[0], 3), 250, np.uint8)):
+        everywhere = Fallback.HOLD if cause == "stale mask" else Fallback.HIDE_ALL
+        compositor = Compositor(effect, FeedPolicy(everywhere, everywhere))
+        seen = (tracked(1, disc_logits(64, 32, 32, 9)),)
+        objects = {"idle": (), "lost": (tracked(1, None),)}.get(cause, seen)
+        compositor.panic = cause == "panic"
+        made = compositor.compose(result_of(image, objects))
+        if cause == "stale mask":
+            made = compositor.compose(result_of(image, (tracked(1, None),), 1, 10**10))
+        elif cause == "no signal":
+            made = compositor.stand_in(made, 77)
+        assert made.hidden
+        assert made.panic == (cause == "panic")
+        assert made.alpha is None or cause == "no signal" or not made.alpha.any()
+        assert (made.alpha is None) == (name != "transparent")
+        feeds.append(made.feed_bgr)
+    np.testing.assert_array_equal(feeds[0], feeds[1])
+    if cause == "no signal":
+        assert (feeds[0][0] == colour).all()
+        assert len(np.unique(feeds[0])) > 2, "it says so in words"
+    else:
+        assert (feeds[0] == colour).all()
+
+
+def test_a_hidden_picture_is_the_replacement_whole() -> None:
+    compositor = Compositor(Effect("replace", ReplaceOptions(image_bgr=PICTURE)))
+    made = compositor.compose(result_of(textured((128, 72), seed=5)))
+    np.testing.assert_array_equal(made.feed_bgr, scaled_to_cover(PICTURE, (128, 72)))
+
+
+def test_an_own_effect_may_say_what_a_hidden_picture_is() -> None:
+    """An object that is to be made transparent is lost: nothing leaves, and what replaces the
+    surroundings comes first."""
+    hole = Effect("transparent", edge=EdgeOptions(invert=True))
+    lost = result_of(textured(SIZE), (tracked(1, None), tracked(2, None)))
+    made = Compositor(Effect("blur"), own={2: hole}).compose(lost)
+    assert made.alpha is not None
+    assert not made.alpha.any()
+    keyed = Compositor(Effect("chroma"), own={2: hole}).compose(lost)
+    assert keyed.alpha is None
+    assert (keyed.feed_bgr == (0, 255, 0)).all()
 
 
 @pytest.mark.parametrize(
@@ -227,15 +291,15 @@ def test_ids_and_areas_agree() -> None:
 
 def test_the_no_signal_picture_shows_nothing_of_the_last_one() -> None:
     last = compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 32, 32, 9)),)), HIGHLIGHT)
-    stand_in = no_signal(last, 77)
-    assert (stand_in.time_ns, stand_in.hidden) == (77, True)
+    made = stand_in(last, 77)
+    assert (made.time_ns, made.hidden) == (77, True)
     other = compose(result_of(textured(SIZE, seed=5), (tracked(1, None),)), HIGHLIGHT)
-    np.testing.assert_array_equal(stand_in.feed_bgr, no_signal(other, 0).feed_bgr)
-    assert len(np.unique(stand_in.feed_bgr)) > 2, "it says so in words"
-    assert not stand_in.object_ids.any()
+    np.testing.assert_array_equal(made.feed_bgr, stand_in(other, 0).feed_bgr)
+    assert len(np.unique(made.feed_bgr)) > 2, "it says so in words"
+    assert not made.object_ids.any()
 
 
 def test_the_no_signal_picture_is_new_even_after_a_repeated_one() -> None:
     """Files leave out what repeats: they would show the last picture for the whole outage."""
     last = compose(result_of(textured(SIZE), (tracked(1, disc_logits(64, 32, 32, 9)),)), HIGHLIGHT)
-    assert not no_signal(replace(last, repeats=True), 77).repeats
+    assert not stand_in(replace(last, repeats=True), 77).repeats

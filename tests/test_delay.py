@@ -13,7 +13,7 @@ import pytest
 
 from live.capture import CaptureStats
 from live.commands import HideFeed
-from live.compositor import Compositor, compose, no_signal
+from live.compositor import Compositor, compose, stand_in
 from live.config import ConfigError, load_settings
 from live.delay import DelayLine, DelayOptions, plan_delay
 from live.effects import Effect
@@ -156,7 +156,7 @@ def test_no_signal_leaves_behind_what_waits_and_without_more_delay() -> None:
     line = DelayLine(DelayOptions(100, 8), lambda _: None, clock)
     waiting = composite(0, 0)
     line.put(waiting)
-    line.put(no_signal(waiting, 5))
+    line.put(stand_in(waiting, 5))
     clock.now_ns = 99 * MS
     assert line.take_due() == []
     clock.now_ns = 100 * MS

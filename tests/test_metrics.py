@@ -15,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from live.compositor import compose, no_signal
+from live.compositor import compose, stand_in
 from live.effects import Effect
 from live.frames import Frame, FrameResult, ObjectResult, ObjectState
 from live.metrics import TOTAL, WINDOW, Metrics, MetricsWriter, Stopwatch, peak_rss_mb
@@ -254,5 +254,5 @@ def test_a_repeated_picture_is_not_late() -> None:
     made = compose(result(0, 0), Effect())
     sink.put(made)
     sink.put(replace(made, repeats=True))
-    sink.put(no_signal(made, 5))
+    sink.put(stand_in(made, 5))
     assert metrics.snapshot().stages[f"{TOTAL} {sink.name}"].count == 1

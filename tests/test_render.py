@@ -176,6 +176,46 @@ def test_a_lost_signal_replaces_the_stale_picture_once_until_it_is_back() -> Non
     assert made.sink.got[2].time_ns == 20 * 10**8
 
 
+def test_a_camera_that_is_back_before_inference_is_not_said_to_be_lost() -> None:
+    made = make("live", live_source=True)
+    with running(made):
+        made.wiring.results.put(result(5))
+        made.sink.await_count(1)
+        now_ns = time.perf_counter_ns()
+        made.wiring.monitor.publish(CaptureStats(6, 0, "unplugged", now_ns))
+        made.sink.await_count(2)
+        back_ns = time.perf_counter_ns() + 60 * 10**9  # fine for all of the test
+        made.wiring.monitor.publish(CaptureStats(7, 0, None, back_ns))
+        made.sink.await_count(3)
+    assert [item.caption for item in made.sink.got[:3]] == ["", "no signal", "starting"]
+    assert all(item.hidden for item in made.sink.got[1:3])
+    assert made.sink.got[2].time_ns >= made.sink.got[1].time_ns
+
+
+@pytest.mark.parametrize("effect", ["blur", "chroma"])
+def test_a_virtual_camera_says_starting_until_the_first_picture(effect: str) -> None:
+    """It sent black, for all of the seconds that a large model takes for its first answer."""
+    wiring = Wiring.build("live", command_queue=4)
+    camera, file = Collector("virtualcam:demo"), Collector("video:a.mp4")
+    workers = tuple(SinkWorker(sink, "newest", f"sink-{sink.name}") for sink in (camera, file))
+    options = RenderOptions(True, MAX_AGE_MS, size_wh=(8, 6))
+    loop = RenderLoop(wiring, Compositor(Effect(effect)), Outputs(workers), options, Metrics())
+    with running(Loop(wiring, camera, Metrics(), loop)):
+        camera.await_count(1)
+        wiring.monitor.publish(CaptureStats(0, 0, "unplugged"))
+        camera.await_count(2)
+        wiring.controls.send(SetEffect("highlight"))
+        camera.await_count(3)
+        wiring.results.put(result(5))
+        camera.await_count(4)
+        file.await_count(1)
+    assert [item.caption for item in camera.got] == ["starting", "no signal", "no signal", ""]
+    assert [item.caption for item in file.got] == [""], "a file begins with its first picture"
+    corner = (0, 255, 0) if effect == "chroma" else (32, 32, 32)
+    assert tuple(camera.got[0].feed_bgr[0, 0]) == corner
+    assert camera.got[0].feed_bgr.shape == (6, 8, 3)
+
+
 def test_a_stuck_camera_counts_as_lost_too() -> None:
     """Some drivers just stop answering: the last grab is then long ago."""
     made = make("live", live_source=True)
@@ -187,9 +227,12 @@ def test_a_stuck_camera_counts_as_lost_too() -> None:
     assert made.sink.got[1].stand_in_time_ns is not None
 
 
-@pytest.mark.parametrize("case", ["file", "slow model", "ended"])
+@pytest.mark.parametrize("case", ["file", "slow model", "waiting", "low rate", "ended"])
 def test_no_stand_in_where_no_signal_is_lost(case: str) -> None:
-    """A slow model, a file with long frames and the end of a source are no lost signal."""
+    """A slow model, a file with long frames and the end of a source are no lost signal.
+
+    Nor is a frame that waits for a slow model in `--pace all`, nor a camera at one frame a second.
+    """
     made = make("live", live_source=case != "file")
     seen = threading.Event()
 
@@ -203,8 +246,13 @@ def test_no_stand_in_where_no_signal_is_lost(case: str) -> None:
             self.looks += 1
             if self.looks >= 5:
                 seen.set()
-            grabbed_ns = time.perf_counter_ns() if case == "slow model" else 1
-            return CaptureStats(9, 0, None, grabbed_ns, ended=case == "ended")
+            grabbed_ns = 1
+            if case in ("slow model", "low rate"):
+                grabbed_ns = time.perf_counter_ns() - (0 if case == "slow model" else 2 * 10**9)
+            usual_ms = 1000.0 if case == "low rate" else None
+            return CaptureStats(
+                9, 0, None, grabbed_ns, case == "waiting", usual_ms, case == "ended"
+            )
 
     object.__setattr__(made.wiring, "monitor", Monitor())
     with running(made):

@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from live.compositor import compose, no_signal
+from live.compositor import compose, stand_in
 from live.effects import Effect
 from live.frames import U8, ObjectResult
 from live.sinks.base import Composite, SinkError
@@ -79,7 +79,7 @@ def test_one_picture_per_frame_named_by_source_index(tmp_path: Path) -> None:
     given = [composite(0), composite(7, *two_objects()), composite(123456, tracked(3, None))]
     for item in given:
         sink.put(item)
-    sink.put(no_signal(given[-1], 10**12))
+    sink.put(stand_in(given[-1], 10**12))
     sink.close()
     folder = tmp_path / "new" / "out"
     names = ["00000.png", "00007.png", "123456.png", "tracks.jsonl"]

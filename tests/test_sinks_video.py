@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from live.compositor import compose, no_signal
+from live.compositor import compose, stand_in
 from live.effects import Effect
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
@@ -136,7 +136,7 @@ def test_colours_survive(tmp_path: Path) -> None:
 
 def test_a_stand_in_picture_is_written_at_its_time(tmp_path: Path) -> None:
     first = at(0, flat(200))
-    got = write(tmp_path / "a.mp4", [first, no_signal(first, 600 * MS), at(4000 * MS, flat(200))])
+    got = write(tmp_path / "a.mp4", [first, stand_in(first, 600 * MS), at(4000 * MS, flat(200))])
     assert got.times_s == pytest.approx([0, 0.6, 4.0])
     assert got.images[1].mean() < 60
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -106,6 +108,27 @@ def test_hidden_and_frozen_are_loud() -> None:
     for colour in (RED, AMBER):
         assert count(canvas, colour) > 0.6 * SIZE_WH[0] * (LINE_PX + PAD_PX)
         assert count(plain, colour) < 50
+
+
+def test_a_frozen_window_says_what_leaves_not_what_is_on_screen() -> None:
+    """Clicked in a frozen picture, the object left in the open, and the window went on to say
+    that the output was hidden: what it says follows the newest picture that left."""
+    frozen = InputState(frozen=True)
+    private = replace(picture("black"), hidden=True)
+    public = picture("white")
+    note = "only you see this, the output is hidden: click the object"
+    assert View(private, frozen, left=(private,)).hidden_note == note
+    assert View(public, frozen, left=(private,)).hidden_note == note
+    assert View(private, frozen, left=(public,)).hidden_note == ""
+    # with `output.delay_ms` a file has the picture before the window shows it
+    assert View(private, frozen, left=(private, public)).hidden_note == ""
+    assert View(private, frozen, left=(private, private)).hidden_note == note
+    pressed = replace(private, panic=True)
+    assert View(public, frozen, status_of(hidden=False), left=(pressed,)).hidden
+    assert not View(pressed, frozen, status_of(hidden=False), left=(private,)).hidden
+    said = draw_canvas(View(private, frozen, status_of(), left=(private,)), SIZE_WH)
+    silent = draw_canvas(View(private, frozen, status_of(), left=(public,)), SIZE_WH)
+    assert (said != silent).any()
 
 
 def test_hover_and_marks_are_drawn_where_they_are() -> None:

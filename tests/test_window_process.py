@@ -13,6 +13,7 @@ import pytest
 from live.effects.palette import object_colour
 from live.frames import U8, Mask
 from live.sources.demo_scene import DemoScene
+from live.ui_text import AMBER, LINE_PX, PAD_PX, text_width, write
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
 from tests.helpers.xvfb import Display, running_xvfb, wait_until
 
@@ -104,3 +105,48 @@ def test_click_track_and_quit(display: Display, nano_dir: Path, tmp_path: Path) 
     strips = [scene.render(index)[0][-26:].astype(int) for index in range(0, 240, 4)]
     for image in (feed[0], feed[-1]):
         assert min(np.abs(image[-26:] - strip).mean() for strip in strips) < 15
+
+
+def says(shot: U8, text: str) -> bool:
+    """Whether the window shows a note with these words."""
+    word = np.zeros((LINE_PX + PAD_PX, text_width(text) + PAD_PX, 3), np.uint8)
+    write(word, text, (1, LINE_PX - 3), AMBER)
+    amber, wanted = ((image == AMBER).all(axis=2).astype(np.float32) for image in (shot, word))
+    return float(cv2.matchTemplate(amber, wanted, cv2.TM_CCORR_NORMED).max()) > 0.95
+
+
+def has_banner(shot: U8) -> bool:
+    """Whether the bar that says FROZEN lies across the window."""
+    return bool((shot[2, 8:-8] == AMBER).all())
+
+
+def test_frozen_the_window_tells_when_the_output_is_in_the_open(
+    display: Display, nano_dir: Path, tmp_path: Path
+) -> None:
+    """Space, then a click on the frozen picture: the object left in the open from the click on,
+    and the window went on to say that only its user sees it. Hidden pictures are one flat card."""
+    video = tmp_path / "feed.mp4"
+    arguments = ("--source", "demo", "--set", FULL_LENGTH, "--model", nano_dir, "--effect", "blur")
+    outputs = ("--output", "window", "--output", f"video:{video}")
+    with running_command(display, tmp_path, *arguments, *outputs) as (process, window):
+        hidden = "only you see this, the output is hidden"
+        wait_until(lambda: says(window.screenshot(), hidden), "the note", 60)
+        wait_until(
+            lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen", 60
+        )
+        window.key("space")
+        wait_until(lambda: has_banner(window.screenshot()), "the banner of the frozen picture", 60)
+        x, y = middle_of_card(window.screenshot())
+        window.click(x, y)
+        wait_until(lambda: not says(window.screenshot(), hidden), "no note any more", 60)
+        window.key("q")
+        assert process.wait(END_TIMEOUT_S) == 0
+
+    feed = decode(video)
+    flat = [float(image.std()) < 2 for image in feed]
+    assert flat[0], "nothing of the room before the first click"
+    assert not all(flat), "the object in the open"
+    covers = np.array(
+        [image.mean(axis=(0, 1)) for image, one in zip(feed, flat, strict=True) if one]
+    )
+    assert np.ptp(covers, axis=0).max() < 2, "no movement and no colour of the room"

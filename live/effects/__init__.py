@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from live.effects import pictures
-from live.effects.blur import BlurOptions, blurred, hide_picture
+from live.effects.blur import BlurOptions, blurred
 from live.effects.edges import EdgeOptions
 from live.effects.highlight import HighlightOptions
 from live.effects.pictures import (
@@ -69,7 +69,6 @@ __all__ = [
     "ReplaceOptions",
     "SpotlightOptions",
     "TransparentOptions",
-    "hide_picture",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Blur: a picture out of focus; and a picture that hides everything."""
+"""Blur: a picture out of focus."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 
 from live.effects.blend import length_px
 from live.effects.cells import blurred_cells, enlarge_cells
@@ -15,7 +14,6 @@ from live.masks import MaskLayer
 
 _SMALL_SIGMA_PX = 2.0  # blur left to do at reduced size: enough that up-scaling shows no grid
 _MAX_REDUCTION = 32
-_HIDDEN_CELLS = 12  # cells along the shorter side of a hidden picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +43,6 @@ def blurred(image_bgr: U8, without: Sequence[MaskLayer], options: BlurOptions) -
     reduction = _reduction(sigma_px, min(height, width))
     cells = blurred_cells(image_bgr, without, reduction, sigma_px / reduction)
     return enlarge_cells(cells, reduction, (width, height), cv2.INTER_LINEAR)
-
-
-def hide_picture(image_bgr: U8) -> U8:
-    """Return the picture so strongly blurred that nothing in it can be made out.
-
-    It is reduced to 12 cells along its shorter side, so what is gone cannot be computed back.
-    """
-    height, width = image_bgr.shape[:2]
-    cell = max(1, min(height, width) / _HIDDEN_CELLS)
-    size_wh = (max(1, round(width / cell)), max(1, round(height / cell)))
-    cells = cv2.resize(image_bgr, size_wh, interpolation=cv2.INTER_AREA)
-    smooth = cv2.GaussianBlur(cells, (0, 0), 1.0)
-    return np.asarray(cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _reduction(sigma_px: float, shorter_px: int) -> int:

@@ -100,6 +100,19 @@ class EffectSet:
         upon = (self.upon(object_id) for object_id in known)
         return (*self.around(known), *(effect for effect in upon if effect is not None))
 
+    def left_alone(self, known: Collection[int]) -> Effect | None:
+        """Return the effect of which a hidden picture shows all there is, None: it has none.
+
+        `chroma`, `replace` and `transparent` have something that is not the camera's; what changes
+        the surroundings comes before what changes an object.
+
+        Args:
+            known: Ids of the objects, seen or not.
+        """
+        flat = [effect for effect in self.in_force(known) if effect.name in _FLAT]
+        around = [effect for effect in flat if not effect.on_object]
+        return max(around or flat, key=lambda effect: _FLAT.index(effect.name), default=None)
+
     def reach_px(self, height: int) -> float:
         """Return how far outside the masks any of them looks."""
         effects = (self.common, *(e for e in self.own.values() if e is not None))

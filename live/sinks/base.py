@@ -22,9 +22,12 @@ class Composite:
         object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
             the higher logit wins.
         areas_px: Visible area of each object of `result.objects`, in source pixels.
-        hidden: True where a privacy rule replaced the picture in `feed_bgr`.
-        stand_in_time_ns: Set on a "no signal" picture only: its media time. `result` is then the
-            last one there was, and only `feed_bgr` is to be shown or written.
+        hidden: True where `feed_bgr` has nothing of the camera's picture: a privacy rule, the
+            panic key or a missing signal replaced it.
+        panic: Whether the panic key was on.
+        stand_in_time_ns: Set on a stand-in only, such as "no signal": its media time. `result` is
+            then the last one there was, and only `feed_bgr` is to be shown or written.
+        caption: What a stand-in says; "" for every other picture.
         repeats: True where this step was sent before and only `feed_bgr` is another one, such as
             after the panic key: files have that frame already.
         alpha: (H, W) uint8, 0 where the picture is transparent; None: nowhere. `feed_bgr` is
@@ -37,7 +40,9 @@ class Composite:
     object_ids: U8
     areas_px: tuple[int, ...]
     hidden: bool = False
+    panic: bool = False
     stand_in_time_ns: int | None = None
+    caption: str = ""
     repeats: bool = False
     alpha: U8 | None = None
     backdrop_rgb: tuple[int, int, int] = (0, 0, 0)

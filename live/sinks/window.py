@@ -83,6 +83,7 @@ class PreviewWindow:
         self._input: WindowInput | None = None
         self._controls: Controls | None = None
         self._composite: Composite | None = None
+        self._left: Composite | None = None
         self._on_screen: Composite | None = None
         self._drawn: tuple[object, ...] | None = None
         self._drawn_s = self._events_s = 0.0
@@ -117,6 +118,10 @@ class PreviewWindow:
         if self._input is not None:
             self._input.set_known_objects([o.object_id for o in composite.result.objects])
 
+    def left(self, composite: Composite) -> None:
+        """Take note of a picture that left by another output, and is shown here later."""
+        self._left = composite
+
     def refresh(self, note: str = "") -> None:
         """Draw if anything changed, and handle mouse and keys; cheap when nothing is due.
 
@@ -134,7 +139,8 @@ class PreviewWindow:
         self._input.hover()
         if due:
             view = self._view(self._input, self._controls, note, now_s)
-            content = (view.composite, view.state, view.status, note, view.notice, view.hover)
+            content: tuple[object, ...] = (view.composite, *view.left, view.state, view.status)
+            content = (*content, note, view.notice, view.hover)
             if content != self._drawn:
                 self._drawn, self._drawn_s = content, now_s
                 self._imshow(self._draw(view, self._input))
@@ -159,6 +165,7 @@ class PreviewWindow:
         state, notice = newest_words(user.state, user.said_s, controls.notice, now_s)
         return View(
             composite=self._on_screen if state.frozen else self._composite,
+            left=tuple(one for one in (self._composite, self._left) if one is not None),
             state=state,
             status=controls.status,
             note=note,

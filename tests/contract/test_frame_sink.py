@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live.compositor import compose, no_signal
+from live.compositor import compose, stand_in
 from live.effects import Effect
 from live.sinks import SinkOptions, open_sinks, parse_sinks
 from live.sinks.base import Composite, FrameSink
@@ -86,6 +86,6 @@ def test_gaps_stand_ins_and_another_size_are_taken(make_sink: MakeSink, tmp_path
     """A live source drops frames, loses its signal and may come back with another size."""
     sink = make_sink(tmp_path)
     first = composite(3)
-    for item in (first, composite(9), no_signal(first, 900 * MS), composite(40, (65, 33))):
+    for item in (first, composite(9), stand_in(first, 900 * MS), composite(40, (65, 33))):
         sink.put(item)
     sink.close()
