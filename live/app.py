@@ -17,7 +17,7 @@ from live.metrics import Metrics, MetricsWriter
 from live.opening import open_outputs, open_stepper, source_options
 from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
-from live.profiles import ProfileError, describe_profiles
+from live.profiles import ProfileError, describe_profiles, looked_for
 from live.progress import Progress
 from live.prompts import parse_prompts
 from live.recording.options import check_recording_options
@@ -156,6 +156,10 @@ def _open_and_run(
         renderer = open_outputs(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
         opened.pop_all()
+    if request.profile is not None:
+        said = looked_for(request.profile, request.sought, settings.window.object_names or ())
+        log.info("%s", said)
+        wiring.controls.say(said)
     code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
     _finish_profile(profiles)
     return code

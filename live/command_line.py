@@ -118,6 +118,8 @@ def parse(argv: Sequence[str]) -> Request:
         record=given.record,
         replay=given.replay,
         loop=given.loop,
+        profile=given.profile,
+        sought=() if saved is None else tuple(sorted(saved.masks)),
         given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
     )
 

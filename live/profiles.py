@@ -24,6 +24,7 @@ import numpy as np
 from engines.model_folder import user_data_folder
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
+from live.status import object_name
 
 PROFILE_FILE: Final = "profile.json"
 TEXT_KEYS: Final = ("source", "model", "preset", "effect")
@@ -108,6 +109,19 @@ def name_problems(name: str) -> list[str]:
     except ConfigError as error:
         return list(error.problems)
     return []
+
+
+def looked_for(name: str, object_ids: Sequence[int], names: Sequence[str]) -> str:
+    """Return what a run with a profile tells its user at the start.
+
+    Args:
+        name: Of the profile, as given.
+        object_ids: That it brings, ascending.
+        names: Of the objects 1, 2 and so on.
+    """
+    if not object_ids:
+        return f"profile {name}: has no object: click one"
+    return f"profile {name}: looking for " + ", ".join(object_name(i, names) for i in object_ids)
 
 
 def load_profile(name: str) -> Profile:

@@ -37,7 +37,10 @@ _LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The command line, taken apart but not yet checked; `given`: the options that stand on it."""
+    """The command line, taken apart but not yet checked.
+
+    `given`: the options that stand on it; `sought`: the objects that a profile brings.
+    """
 
     source: str = "0"
     model: str = "nano"
@@ -60,6 +63,8 @@ class Request:
     record: Path | None = None
     replay: Path | None = None
     loop: bool = False
+    profile: str | None = None
+    sought: tuple[int, ...] = ()
     given: frozenset[str] = frozenset()
 
 

@@ -236,8 +236,10 @@ def test_the_next_start_finds_the_objects_again(run_cli: RunCli, nano_dir: Path)
     saved = run_cli("--source", "demo", *clicks, *short, "--output", "none", "--save-profile", "g")
     assert saved.returncode == 0, saved.stderr
     assert "objects 1, 2" in saved.stderr
-    found = run_cli("--profile", "g", "--effect", "dim", *short, "--output", "masks:m")
+    named = ("--set", "window.object_names=[gear]")
+    found = run_cli("--profile", "g", "--effect", "dim", *short, *named, "--output", "masks:m")
     assert found.returncode == 0, found.stderr
+    assert "profile g: looking for gear, object 2" in found.stderr
     scene = DemoScene((427, 240))
     for index in (0, 5, 11):
         ids = scene.render(index)[1]

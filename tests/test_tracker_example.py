@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from live.frames import FrameResult
+from live.search_window import WindowSettings
+from live.tracker import Tracker
 
 
 def run_example(page: Path) -> FrameResult:
@@ -39,3 +41,11 @@ def test_the_documented_example_runs(repo_root: Path, capsys: pytest.CaptureFixt
     assert [line.split()[:2] for line in lines] == [[str(index), "1"] for index in range(30)]
     assert "tracking" in lines[0]
     assert "prompted on this frame" in lines[0]
+
+
+@pytest.mark.usefixtures("nano_dir")
+def test_open_switches_on_what_the_page_says() -> None:
+    """The search window, with nano and a preset that has a gate to steer it."""
+    for preset, expected in (("default", WindowSettings()), ("sam2", None)):
+        with Tracker.open("nano", preset=preset) as tracker:
+            assert tracker.settings.window == expected
