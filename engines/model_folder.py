@@ -26,6 +26,7 @@ from engines.manifest import (
 )
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
+from engines.places import NoHomeError, lenient_path, user_home
 from engines.sam2_graphs import Sam2Networks, close_all
 from engines.tensorrt_files import ENGINE_FOLDER, PRECISION_LADDER
 from engines.tensorrt_runtime import NoTensorRtError
@@ -66,19 +67,26 @@ class _BackendClass(Protocol):
 
 
 def user_data_folder() -> Path:
-    """Return the folder for what the program keeps for this user; it need not exist."""
-    home = Path.home()
+    """Return the folder for what the program keeps for this user; it need not exist.
+
+    Raises:
+        NoHomeError: Nothing says where.
+    """
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or user_home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        base = home / "Library" / "Application Support"
+        base = user_home() / "Library" / "Application Support"
     else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+        base = Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
     return base / "samcam"
 
 
 def user_model_folder() -> Path:
-    """Return the folder for models that are not part of the program; it need not exist."""
+    """Return the folder for models that are not part of the program; it need not exist.
+
+    Raises:
+        NoHomeError: See `user_data_folder`.
+    """
     return user_data_folder() / "models"
 
 
@@ -98,7 +106,7 @@ def find_model(name: str) -> Path:
     """
     folder_name = _folder_name(name)
     if folder_name is None:
-        folder = Path(name).expanduser()
+        folder = lenient_path(name)
         if folder.is_dir():
             return folder
         known = ", ".join((EMBEDDED_MODEL, *SAM2_MODELS))
@@ -106,12 +114,17 @@ def find_model(name: str) -> Path:
             f"model {name}: expected {known} (the last four with @512 or @1024), or the path of "
             f"a folder with {MANIFEST_NAME}; there is no folder of that name"
         )
-    places = [_ENGINES_FOLDER / folder_name, user_model_folder() / folder_name]
+    places = [_ENGINES_FOLDER / folder_name]
+    homeless = ""
+    try:
+        places.append(user_model_folder() / folder_name)
+    except NoHomeError as error:
+        homeless = f"; {error}"
     for place in places:
         if place.is_dir():
             return place
     raise EngineError(
-        f"model {name}: not installed (looked in {' and '.join(map(str, places))}): "
+        f"model {name}: not installed (looked in {' and '.join(map(str, places))}{homeless}): "
         f"{rebuild_hint(folder_name)}"
     )
 

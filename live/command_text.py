@@ -1,11 +1,13 @@
 """Commands as text: one grammar for `ctl`, for the hotkeys of `config.yaml` and for their help.
 
 `FORMS` is the one list of what can be written; `parse_command` turns a line into the values of
-`live.commands`. `PinStep` has no word: it serves the window alone, which knows what is on screen.
+`live.commands`, `parse_words` what a shell made of one. `PinStep` has no word: it serves the window
+alone, which knows what is on screen.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +26,8 @@ from live.commands import (
 from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
-from live.profiles import name_problems
-from live.prompts import check_prompt_texts, parse_prompts
+from live.profiles import absolute_name, name_problems
+from live.prompts import check_prompt_texts, is_prompt_text, parse_prompts
 
 MAX_CYCLE: Final = 9
 
@@ -59,10 +61,12 @@ class Place:
     Attributes:
         size_wh: Width and height of the source picture; coordinates must lie inside.
         folder: Where relative file names start.
+        pipes: Whether a file may be a pipe or device, which can be waited for without end.
     """
 
     size_wh: tuple[int, int]
     folder: Path = Path()
+    pipes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,19 +129,72 @@ def parse_command(text: str, place: Place | None = None) -> tuple[Spoken, ...]:
         CommandError: It is none, or names something that cannot be.
     """
     word, _, rest = text.strip().partition(" ")
+    rest = rest.strip()
+    if word == "prompt":
+        return _read_prompt(_without_quotes(rest), place)
+    return _parse(word, _split(rest), place)
+
+
+def parse_words(words: Sequence[str], place: Place | None = None) -> tuple[Spoken, ...]:
+    """Read a command as a shell gives it: a blank in a word was quoted and belongs to it.
+
+    Args:
+        words: Such as `profile`, `save`, `my guitar`; a single one is read as a line.
+        place: As for `parse_command`.
+
+    Raises:
+        CommandError: As for `parse_command`.
+    """
+    if len(words) < 2:
+        return parse_command("".join(words), place)
+    word, *rest = words
+    if word != "prompt":
+        return _parse(word, rest, place)
+    if rest[0].startswith("@"):
+        return _read_prompt(" ".join(rest), place)
+    spec = _without_quotes(rest[0]) if len(rest) == 1 else " ".join(rest)
+    if not is_prompt_text(spec):  # the shell took the quotes of a file name
+        spec = " ".join(one if is_prompt_text(one) else _quoted_pair(one) for one in rest)
+    return _read_prompt(spec, place)
+
+
+def _parse(word: str, rest: Sequence[str], place: Place | None) -> tuple[Spoken, ...]:
+    """Read a command other than a prompt."""
     if not word:
         raise CommandError(f"no command given; expected one of {', '.join(_USAGE)}")
-    if word not in _USAGE:
+    if word not in _READERS:
         raise CommandError(f"{word}: unknown command; expected one of {', '.join(_USAGE)}")
-    if word == "prompt":
-        return _read_prompt(rest.strip(), place)
-    return (_READERS[word](_Words(word, rest.split())),)
+    return (_READERS[word](_Words(word, rest, Path() if place is None else place.folder)),)
+
+
+def _split(text: str) -> list[str]:
+    """Split at blanks that are not in quotes; a quote that is not closed is a letter."""
+    lexer = shlex.shlex(text, posix=True, punctuation_chars="")
+    lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", ""
+    try:
+        return list(lexer)
+    except ValueError:
+        return text.split()
+
+
+def _without_quotes(spec: str) -> str:
+    """Take off quotes around a whole prompt."""
+    if len(spec) > 1 and spec[0] in "\"'" and spec.find(spec[0], 1) == len(spec) - 1:
+        return spec[1:-1].strip()
+    return spec
+
+
+def _quoted_pair(word: str) -> str:
+    """Write `mask=my file.png` so that it stays one pair."""
+    key, equals, value = word.partition("=")
+    return f"{key}{equals}{shlex.quote(value)}"
 
 
 class _Words:
     """The words after a command's first one, taken from the left."""
 
-    def __init__(self, word: str, rest: Sequence[str]) -> None:
+    def __init__(self, word: str, rest: Sequence[str], folder: Path) -> None:
+        self.folder = folder
         self._word = word
         self._rest = list(rest)
 
@@ -228,6 +285,7 @@ def _read_profile(words: _Words) -> Spoken:
     if verb != "save" or name is None:
         raise words.error(" ".join(filter(None, (verb, name))), "save and a name")
     words.end()
+    name = absolute_name(name, words.folder)
     problems = name_problems(name)
     if problems:
         raise CommandError("; ".join(p.removeprefix("--") for p in problems))
@@ -258,8 +316,6 @@ _READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
 
 
 def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
-    if len(spec) > 1 and spec[0] in "\"'" and spec.find(spec[0], 1) == len(spec) - 1:
-        spec = spec[1:-1].strip()
     if not spec:
         raise CommandError(
             f"prompt: expected what to point at, such as point=320,240, as in: {_USAGE['prompt']}"
@@ -268,7 +324,7 @@ def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
         if place is None:
             check_prompt_texts([spec])
             return ()
-        prompts = parse_prompts([spec], place.size_wh, folder=place.folder)
+        prompts = parse_prompts([spec], place.size_wh, folder=place.folder, pipes=place.pipes)
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
         raise CommandError("; ".join(p.removeprefix("--") for p in error.problems)) from error

@@ -1,4 +1,4 @@
-"""What a line of `ctl` comes to: read, handed to the run, and its outcome awaited for a moment."""
+"""What a command of `ctl` comes to: read, handed to the run, its outcome awaited for a moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from live.command_text import AskStatus, CommandError, Place, Quit, Spoken, parse_command
+from live.command_text import AskStatus, CommandError, Place, Quit, Spoken, parse_words
 from live.commands import Command
 from live.control_server import Answer
 from live.controls import Controls
@@ -25,17 +25,21 @@ class _Sent:
 
     Attributes:
         command: Found again by identity: two equal ones may be under way.
+        time_s: `time.monotonic()` at which it was sent.
         done: Whether it took effect or was refused.
         reason: Why it was refused, or None.
+        said: What the run said when it took effect, or "".
     """
 
     command: Command
+    time_s: float
     done: bool = False
     reason: str | None = None
+    said: str = ""
 
 
 class CommandDesk:
-    """Does the commands of one caller after the other."""
+    """Does the commands of all callers, each on the thread that it is asked on."""
 
     def __init__(self, controls: Controls, size_wh: tuple[int, int]) -> None:
         """Connect; before the run's threads start.
@@ -52,11 +56,11 @@ class CommandDesk:
         controls.watch(lambda command, step: self._note(command, None))
         controls.watch_refusals(self._note)
 
-    def answer(self, text: str, folder: Path) -> Answer:
-        """Do one line.
+    def answer(self, words: Sequence[str], folder: Path) -> Answer:
+        """Do one command.
 
         Args:
-            text: See `live.command_text`.
+            words: See `live.command_text.parse_words`.
             folder: Where its relative file names start.
 
         Returns:
@@ -64,7 +68,7 @@ class CommandDesk:
             `OUTCOME_S`; else why not.
         """
         try:
-            spoken = parse_command(text, Place(self._size_wh, folder))
+            spoken = parse_words(words, Place(self._size_wh, folder, pipes=False))
         except CommandError as error:
             return Answer(False, str(error))
         if spoken == (Quit(),):
@@ -87,41 +91,38 @@ class CommandDesk:
         return Answer(True, status=asdict(status))
 
     def _send(self, spoken: Sequence[Spoken]) -> Answer:
-        commands = [c for c in spoken if not isinstance(c, Quit | AskStatus)]
-        started_s = time.monotonic()
+        now_s = time.monotonic()
+        sent = [_Sent(c, now_s) for c in spoken if not isinstance(c, Quit | AskStatus)]
         with self._changed:
-            self._sent = tuple(map(_Sent, commands))
+            self._sent = (*self._sent, *sent)
         try:
-            for command in commands:
-                if not self._controls.send(command):
+            for one in sent:
+                if not self._controls.send(one.command):
                     return Answer(False, _FULL)
             with self._changed:
-                self._changed.wait_for(self._is_over, OUTCOME_S)
-                sent = self._sent
+                self._changed.wait_for(
+                    lambda: self._closed or all(one.done for one in sent), OUTCOME_S
+                )
         finally:
             with self._changed:
-                self._sent = ()
+                self._sent = tuple(one for one in self._sent if one not in sent)
         reasons = [one.reason for one in sent if one.reason is not None]
         if reasons:
             return Answer(False, "; ".join(reasons))
         if not all(one.done for one in sent):
             return Answer(True, _LATER)  # what was said meanwhile is about something else
-        return Answer(True, self._said_since(started_s))
-
-    def _is_over(self) -> bool:
-        return self._closed or all(one.done for one in self._sent)
-
-    def _said_since(self, time_s: float) -> str:
-        """Return what the run said about it: both sides name the effect, or what is hidden."""
-        notice = self._controls.notice
-        return notice.text if notice is not None and notice.time_s >= time_s else ""
+        return Answer(True, sent[-1].said)
 
     def _note(self, command: Command, reason: str | None) -> None:
         """Take down an outcome; called by the run's own threads, so it never waits for a caller."""
         if not self._sent:
             return
+        notice = self._controls.notice
         with self._changed:
             for one in self._sent:
                 if one.command is command and not one.done:
                     one.done, one.reason = True, reason
+                    # now, as the next caller's command may be said a moment later
+                    if notice is not None and notice.time_s >= one.time_s:
+                        one.said = notice.text
             self._changed.notify_all()

@@ -4,13 +4,18 @@ Standard library only: `ctl` must answer a key press at once. On Unix a run is a
 where there are none (Windows, or a path too long for one) it is `PID.json` with a loopback port and
 a secret token. Both lie in a folder of mode 0700 that belongs to the user.
 
-A request is one line of JSON: `command` (null: only say who you are), `folder` (where relative
-file names start), `token` (loopback only). The answer is one line: `ok`, `text`, perhaps `status`.
+A request is one line of JSON: `command` (its words as they were given, or one line of text; null:
+only say who you are), `folder` (where relative file names start), `token` (loopback only). The
+answer is one line: `ok`, `text`, perhaps `status`.
+
+Whose folder it is decides who is meant: `ctl` talks to the runs of its own `XDG_RUNTIME_DIR`, and
+to others only by their process. A run is a file behind which something listens, however busy.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -18,13 +23,15 @@ import stat
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 Transport: TypeAlias = Literal["unix", "tcp"]
 
-MAX_REQUEST_BYTES: Final = 1 << 14
+MAX_COMMAND_BYTES: Final = 1 << 14  # of a request; the rest is for the folder and the token
+MAX_REQUEST_BYTES: Final = 1 << 16
 MAX_ANSWER_BYTES: Final = 1 << 20
 CONNECT_TIMEOUT_S: Final = 2.0
 LOOPBACK: Final = "127.0.0.1"
@@ -32,6 +39,9 @@ _FOLDER: Final = "samcam"
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST_SOCKET_PATH: Final = 100  # sun_path holds 104 bytes on macOS, 108 on Linux, with a zero
 _MAX_FILES: Final = 64  # runs looked at; the rest must be stale
+_RETRY_S: Final = 0.01  # between two attempts where a run takes no more connections just now
+# Elsewhere a socket that has no room for another connection refuses it as if nobody listened.
+_REFUSED_FOR_GOOD_S: Final = 0.0 if sys.platform == "linux" else 0.5
 
 
 class ControlFolderError(OSError):
@@ -71,7 +81,7 @@ class Endpoint:
 
 
 def folders() -> list[Path]:
-    """Return where runs may be found, the preferred one first; they need not exist."""
+    """Return where runs may be found, this environment's own one first; they need not exist."""
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA") or tempfile.gettempdir()
         return [Path(local) / _FOLDER / "run"]
@@ -79,7 +89,7 @@ def folders() -> list[Path]:
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     if runtime.startswith("/") and _is_ours(runtime):  # under sudo it may be another user's
         found.append(Path(runtime) / _FOLDER)
-    # also without that variable, as under cron or sudo: both sides must find each other
+    # without that variable, as under cron or sudo
     return [*found, Path(tempfile.gettempdir()) / f"{_FOLDER}-{os.getuid()}"]
 
 
@@ -134,13 +144,16 @@ def usual_transport(folder: Path, pid: int) -> Transport:
     return "unix" if hasattr(socket, "AF_UNIX") and fits else "tcp"
 
 
-def endpoints() -> list[Endpoint]:
-    """Return what the folders name, by process; some may be stale.
+def endpoints(places: Iterable[Path] | None = None) -> list[Endpoint]:
+    """Return what folders name, by process; some may be stale.
 
     Folders that others could write to are left out.
+
+    Args:
+        places: Where to look; None: everywhere.
     """
     found = []
-    for folder in folders():
+    for folder in folders() if places is None else places:
         try:
             check_folder(folder)
             names = sorted(os.listdir(folder))
@@ -148,7 +161,7 @@ def endpoints() -> list[Endpoint]:
             continue
         for name in names:
             stem, _, kind = name.partition(".")
-            if kind in ("sock", "json") and stem.isascii() and stem.isdigit():
+            if kind in ("sock", "json") and stem.isascii() and stem.isdigit() and len(stem) < 12:
                 found.append(Endpoint(int(stem), folder / name))
     return sorted(found, key=lambda endpoint: endpoint.pid)[:_MAX_FILES]
 
@@ -156,36 +169,43 @@ def endpoints() -> list[Endpoint]:
 class Conversation:
     """A connection to a run; one request each."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Connect.
+    def __init__(self, endpoint: Endpoint, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """Connect; a run that has no room for another connection is asked again and again.
+
+        Args:
+            endpoint: The run.
+            timeout_s: For how long.
 
         Raises:
             ConnectionRefusedError, FileNotFoundError: The run is gone.
+            ValueError: The file is none of ours.
             OSError: It does not answer.
         """
         self.endpoint = endpoint
         self._token = ""
+        deadline_s = time.monotonic() + timeout_s
         if endpoint.transport == "tcp":
             port, self._token = _read_port(endpoint.path)
-            self._socket = socket.create_connection((LOOPBACK, port), CONNECT_TIMEOUT_S)
-            return
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(CONNECT_TIMEOUT_S)
-        try:
-            self._socket.connect(str(endpoint.path))
-        except BaseException:
-            self._socket.close()
-            raise
+            self._socket = _connect(socket.AF_INET, (LOOPBACK, port), deadline_s)
+        else:
+            self._socket = _connect(socket.AF_UNIX, str(endpoint.path), deadline_s)
 
-    def ask(self, command: str | None, timeout_s: float) -> dict[str, Any]:
+    def ask(self, command: str | Sequence[str] | None, timeout_s: float) -> dict[str, Any]:
         """Send a request and return the answer.
 
+        Args:
+            command: One line, or the words that it was given as; None: who are you.
+            timeout_s: For all of it.
+
         Raises:
-            OSError: There was none in time, or not one of a run.
+            OSError: There was no answer in time, or not one of a run.
         """
-        request = {"command": command, "folder": os.getcwd(), "token": self._token}
+        deadline_s = time.monotonic() + timeout_s
+        words = command if command is None or isinstance(command, str) else list(command)
+        request = {"command": words, "folder": _caller_folder(), "token": self._token}
+        self._socket.settimeout(timeout_s)
         self._socket.sendall(json.dumps(request).encode() + b"\n")
-        line = read_line(self._socket, MAX_ANSWER_BYTES, time.monotonic() + timeout_s)
+        line = read_line(self._socket, MAX_ANSWER_BYTES, deadline_s)
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):
@@ -199,6 +219,35 @@ class Conversation:
         self._socket.close()
 
 
+def is_run(endpoint: Endpoint) -> bool:
+    """Whether something listens at an endpoint, busy or not; a dead run's file is removed."""
+    try:
+        Conversation(endpoint, 0.0).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        # A file appears after its socket listens, so nobody will ever answer here.
+        with contextlib.suppress(OSError):
+            endpoint.path.unlink()
+        return False
+    except ValueError:
+        return False  # no file of ours
+    except OSError:
+        return True  # it takes no connection at this moment: a busy run is a run
+    return True
+
+
+def live_runs(pid: int | None = None) -> tuple[list[Endpoint], list[Endpoint]]:
+    """Return the runs that a caller may mean, and those that have to be named by process.
+
+    Args:
+        pid: The one that is named, wherever it is; None: those of this environment's own folder
+            are meant.
+    """
+    own, *others = ([place] for place in folders())
+    here = [one for one in endpoints(own) if pid in (None, one.pid) and is_run(one)]
+    rest = [e for place in others for e in endpoints(place) if pid in (None, e.pid) and is_run(e)]
+    return ([*here, *rest], []) if pid is not None else (here, rest)
+
+
 def open_runs(pid: int | None = None) -> list[Conversation]:
     """Connect to every run, or to one; what dead runs left behind is removed.
 
@@ -207,17 +256,44 @@ def open_runs(pid: int | None = None) -> list[Conversation]:
     """
     found = []
     for endpoint in endpoints():
-        if pid is not None and endpoint.pid != pid:
-            continue
-        try:
-            found.append(Conversation(endpoint))
-        except (ConnectionRefusedError, FileNotFoundError):
-            # A file appears after its socket listens, so nobody will ever answer here.
-            with contextlib.suppress(OSError):
-                endpoint.path.unlink()
-        except (OSError, ValueError):
-            continue  # hangs, or is no file of ours
+        if pid in (None, endpoint.pid) and is_run(endpoint):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(Conversation(endpoint))
     return found
+
+
+def _connect(family: int, address: str | tuple[str, int], deadline_s: float) -> socket.socket:
+    """Connect before a moment of `time.monotonic()`, at least once.
+
+    Raises:
+        ConnectionRefusedError, FileNotFoundError: Nobody listens there.
+        OSError: Otherwise.
+    """
+    refused_until_s = time.monotonic() + _REFUSED_FOR_GOOD_S
+    while True:
+        left_s = deadline_s - time.monotonic()
+        connection = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(max(left_s, _RETRY_S))
+            connection.connect(address)
+            return connection
+        except BaseException as error:
+            connection.close()
+            now_s = time.monotonic()
+            full = isinstance(error, OSError) and error.errno == errno.EAGAIN  # no room in it
+            again = full and now_s < deadline_s
+            again |= isinstance(error, ConnectionRefusedError) and now_s < refused_until_s
+            if not again:
+                raise
+        time.sleep(_RETRY_S)
+
+
+def _caller_folder() -> str:
+    """Return the current folder, by its name of before where it has been removed meanwhile."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.environ.get("PWD") or "/"
 
 
 def read_line(connection: socket.socket, limit: int, deadline_s: float) -> bytes:

@@ -1,4 +1,8 @@
-"""Takes the commands of `ctl` while a run goes on: one thread, one connection at a time."""
+"""Takes the commands of `ctl` while a run goes on.
+
+One thread reads what all callers send, side by side, so that nobody who is silent or slow delays
+another; each whole request is answered on a thread of its own, at most `_MAX_COMMANDS` at once.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +12,25 @@ import json
 import logging
 import os
 import secrets
+import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from live.control_files import (
     LOOPBACK,
     MAX_REQUEST_BYTES,
-    NoAnswerError,
+    ControlFolderError,
+    Endpoint,
     Transport,
+    endpoints,
+    is_run,
     make_folder,
-    open_runs,
     usual_transport,
 )
 
@@ -31,7 +39,11 @@ log = logging.getLogger(__name__)
 THREAD_NAME: Final = "control"
 _READ_S: Final = 2.0  # for a whole request, however slowly it drips
 _SLICE_S: Final = 0.2  # longest wait without looking whether the run ends
-_WAITING: Final = 8  # connections that the system holds for us; the next one is refused
+_ROOM_S: Final = 0.01  # longest wait without looking whether a command is done
+_WAITING: Final = 128  # connections that the system holds for us
+_MAX_CALLERS: Final = 64  # that have not said yet what they want; and commands that wait
+_MAX_COMMANDS: Final = 16  # under way at once; each holds a thread for about a second at most
+_TOO_MANY: Final = "too many commands are under way: this one was not taken; try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +61,35 @@ class Answer:
     status: dict[str, Any] | None = None
 
 
+@dataclass(slots=True, eq=False)
+class _Caller:
+    """A connection and its request.
+
+    Attributes:
+        connection: Non-blocking until its request is whole.
+        deadline_s: `time.monotonic()` by which that must be.
+        data: What came of it.
+    """
+
+    connection: socket.socket
+    deadline_s: float
+    data: bytes = b""
+
+
 class ControlServer:
     """Listens until `stop`; nothing here ever waits for the run, and the run never for it."""
 
     def __init__(
         self,
-        answer: Callable[[str, Path], Answer],
+        answer: Callable[[Sequence[str], Path], Answer],
         run_name: str,
         transport: Transport | None = None,
     ) -> None:
         """Prepare; nothing is open yet.
 
         Args:
-            answer: Does a command, given with the folder of its file names; on this thread.
+            answer: Does a command, given as its words and with the folder of its file names; on
+                several threads at once.
             run_name: What tells this run from others in a list.
             transport: None: a Unix socket where there are such.
         """
@@ -73,6 +101,9 @@ class ControlServer:
         self._listener: socket.socket | None = None
         self._path: Path | None = None
         self._thread: threading.Thread | None = None
+        self._reading: list[_Caller] = []  # of the thread alone, the oldest first
+        self._waiting: deque[_Caller] = deque()  # whole requests, for a free place
+        self._workers: list[threading.Thread] = []
 
     def start(self) -> None:
         """Listen.
@@ -93,11 +124,12 @@ class ControlServer:
     def stop(self, timeout_s: float) -> None:
         """Hang up and take the file away. Idempotent; never raises."""
         self._ending.set()
+        deadline_s = time.monotonic() + timeout_s
         thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.join(timeout_s)
-            if thread.is_alive():
-                log.warning("ctl: the thread %s is left behind", THREAD_NAME)
+        for one in (*filter(None, [thread]), *self._workers):
+            one.join(max(0.0, deadline_s - time.monotonic()))
+            if one.is_alive():
+                log.warning("ctl: the thread %s is left behind", one.name)
         if self._listener is not None:
             self._listener.close()
         if self._path is not None:
@@ -106,83 +138,121 @@ class ControlServer:
         self._listener = self._path = None
 
     def _listen_unix(self, folder: Path, pid: int) -> None:
-        hidden, self._path = folder / f".{pid}.sock", folder / f"{pid}.sock"
+        hidden, path = folder / f".{pid}.sock", folder / f"{pid}.sock"
+        _check_free(path)
+        self._path = path
         listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        for old in (hidden, self._path):
+        for old in (hidden, path):
             old.unlink(missing_ok=True)  # of a dead process with our number
         listener.bind(str(hidden))
         hidden.chmod(0o600)
         listener.listen(_WAITING)
-        hidden.rename(self._path)  # who sees it finds us listening
+        hidden.rename(path)  # who sees it finds us listening
 
     def _listen_tcp(self, folder: Path, pid: int) -> None:
+        hidden, path = folder / f".{pid}.json", folder / f"{pid}.json"
+        _check_free(path)
+        self._path = path
         listener = self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind((LOOPBACK, 0))
         listener.listen(_WAITING)
         self._token = secrets.token_urlsafe(32)
-        hidden, self._path = folder / f".{pid}.json", folder / f"{pid}.json"
         hidden.unlink(missing_ok=True)
         row = {"port": listener.getsockname()[1], "token": self._token}
         # 0600 from the first moment on, and never an old file of other rights
         with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(json.dumps(row))
-        hidden.replace(self._path)
+        hidden.replace(path)
 
     def _serve(self) -> None:
+        """Accept, and read requests, all callers side by side; each whole one gets a thread."""
         listener = self._listener
         if listener is None:
             return
-        for other in open_runs():  # which removes what dead ones left behind
-            other.close()
-        listener.settimeout(_SLICE_S)
-        while not self._ending.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            except OSError as error:  # out of file handles, among others: later perhaps not
-                log.warning("ctl: a connection was lost: %s", error)
-                self._ending.wait(_SLICE_S)
-                continue
-            with connection:
-                self._talk(connection)
+        for other in endpoints():
+            is_run(other)  # which removes what dead ones left behind
+        listener.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            while not self._ending.is_set():
+                for key, _ in selector.select(_ROOM_S if self._waiting else _SLICE_S):
+                    if key.fileobj is listener:
+                        self._accept(listener, selector)
+                    else:
+                        self._read(key.data, selector)
+                self._answer_waiting()
+                self._hang_up_on_silent(selector)
+            for caller in (*self._reading, *self._waiting):
+                caller.connection.close()
 
-    def _talk(self, connection: socket.socket) -> None:
-        """Take one request and answer it; whoever hangs up or drips is dropped."""
+    def _accept(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         try:
-            line = self._read(connection)
-            if line is None:
+            connection, _ = listener.accept()
+        except BlockingIOError:
+            return  # it has hung up already
+        except OSError as error:  # out of file handles, among others: later perhaps not
+            log.warning("ctl: a connection was lost: %s", error)
+            self._ending.wait(_SLICE_S)
+            return
+        connection.setblocking(False)
+        caller = _Caller(connection, time.monotonic() + _READ_S)
+        if len(self._reading) >= _MAX_CALLERS:  # the one that has been silent for longest goes
+            self._drop(self._reading[0], selector)
+        self._reading.append(caller)
+        selector.register(connection, selectors.EVENT_READ, caller)
+
+    def _read(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
+        """Take what a caller has sent; once that is a whole request, have it answered."""
+        if caller not in self._reading:
+            return  # dropped meanwhile
+        try:
+            part = caller.connection.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            part = b""
+        caller.data += part
+        if b"\n" in part:
+            self._reading.remove(caller)
+            selector.unregister(caller.connection)
+            if len(self._waiting) < _MAX_CALLERS:
+                self._waiting.append(caller)
                 return
-            answer = self._respond(line)
-            row = {"ok": answer.ok, "text": answer.text}
-            if answer.status is not None:
-                row["status"] = answer.status
-            connection.settimeout(_READ_S)
-            connection.sendall(json.dumps(row).encode() + b"\n")
+            with contextlib.suppress(OSError):
+                caller.connection.send(_line(Answer(False, _TOO_MANY)))
+            caller.connection.close()
+        elif not part or len(caller.data) > MAX_REQUEST_BYTES:
+            self._drop(caller, selector)
+
+    def _answer_waiting(self) -> None:
+        """Start answering whole requests, as many as may be under way."""
+        self._workers = [worker for worker in self._workers if worker.is_alive()]
+        while self._waiting and len(self._workers) < _MAX_COMMANDS:
+            caller = self._waiting.popleft()
+            name = f"{THREAD_NAME} command"
+            worker = threading.Thread(target=self._talk, args=(caller,), name=name, daemon=True)
+            self._workers.append(worker)
+            worker.start()
+
+    def _hang_up_on_silent(self, selector: selectors.BaseSelector) -> None:
+        now_s = time.monotonic()
+        for caller in [one for one in self._reading if now_s > one.deadline_s]:
+            self._drop(caller, selector)
+
+    def _drop(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
+        self._reading.remove(caller)
+        selector.unregister(caller.connection)
+        caller.connection.close()
+
+    def _talk(self, caller: _Caller) -> None:
+        """Answer one request; whoever hangs up is dropped."""
+        try:
+            with caller.connection as connection:
+                answer = self._respond(caller.data.partition(b"\n")[0])
+                connection.settimeout(_READ_S)
+                connection.sendall(_line(answer))
         except OSError as error:
             log.debug("ctl: a connection was dropped: %s", error)
-        except Exception:
-            log.exception("ctl: a request failed")
-
-    def _read(self, connection: socket.socket) -> bytes | None:
-        """Read a request; None where the run ends before it is there."""
-        deadline_s = time.monotonic() + _READ_S
-        data = b""
-        while not self._ending.is_set():
-            now_s = time.monotonic()
-            if now_s > deadline_s:
-                raise TimeoutError("no whole request in time")
-            connection.settimeout(_SLICE_S)
-            try:
-                part = connection.recv(4096)
-            except TimeoutError:
-                continue
-            data += part
-            if b"\n" in data:
-                return data.partition(b"\n")[0]
-            if not part or len(data) > MAX_REQUEST_BYTES:
-                raise NoAnswerError("no request, or too long a one")
-        return None
 
     def _respond(self, line: bytes) -> Answer:
         try:
@@ -198,6 +268,37 @@ class ControlServer:
         command, folder = request.get("command"), request.get("folder")
         if command is None:
             return Answer(True, self._run_name)
-        if not isinstance(command, str) or not isinstance(folder, str):
+        words = [command] if isinstance(command, str) else command
+        if not _are_texts(words) or not isinstance(folder, str):
             return Answer(False, "expected command and folder as text")
-        return self._answer(command, Path(folder))
+        try:
+            return self._answer(words, Path(folder))
+        except Exception as error:  # no command may end a run, nor go without an answer
+            log.exception("ctl: a command failed")
+            return Answer(False, f"the command failed: {type(error).__name__}: {error}")
+
+
+def _are_texts(words: object) -> TypeGuard[list[str]]:
+    return isinstance(words, list) and all(isinstance(word, str) for word in words)
+
+
+def _line(answer: Answer) -> bytes:
+    row = {"ok": answer.ok, "text": answer.text}
+    if answer.status is not None:
+        row["status"] = answer.status
+    return json.dumps(row).encode() + b"\n"
+
+
+def _check_free(path: Path) -> None:
+    """Refuse a place where another run answers: processes of two containers share numbers.
+
+    Raises:
+        ControlFolderError: One does.
+    """
+    kind = "sock" if path.suffix == ".json" else "json"
+    for place in (path, path.with_suffix(f".{kind}")):
+        if place.exists() and is_run(Endpoint(int(path.stem), place)):
+            raise ControlFolderError(
+                f"{place}: another run with this process number answers there",
+                "mkdir -m 700 ~/.run && export XDG_RUNTIME_DIR=~/.run",
+            )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Final
 
-from live.control_files import Conversation, open_runs
+from live.control_files import MAX_COMMAND_BYTES, Conversation, Endpoint, live_runs
 
 DONE, WRONG, NO_RUN = 0, 2, 3
 _ANSWER_S: Final = 10.0  # a prompt may have a large mask to read
@@ -62,8 +64,8 @@ def _help() -> str:
     return f"{_USAGE}\n\n{commands}\n\n{_CODES}"
 
 
-def _split(words: Sequence[str]) -> tuple[int | None, str]:
-    """Return the process, if one is named, and the command."""
+def _split(words: Sequence[str]) -> tuple[int | None, list[str]]:
+    """Return the process, if one is named, and the command's words."""
     rest = list(words)
     pid = None
     if rest and rest[0].partition("=")[0] == "--pid":
@@ -76,41 +78,63 @@ def _split(words: Sequence[str]) -> tuple[int | None, str]:
         pid = int(text)
     if not rest:
         raise _CtlError(WRONG, f"ctl: no command given; {_USAGE}; see ctl --help")
-    return pid, " ".join(rest)
+    return pid, rest
 
 
-def _ask(pid: int | None, command: str) -> dict[str, Any]:
-    runs = open_runs(pid)
+def _ask(pid: int | None, words: Sequence[str]) -> dict[str, Any]:
+    deadline_s = time.monotonic() + _ANSWER_S
+    size = len(json.dumps(list(words)))
+    if size > MAX_COMMAND_BYTES:
+        text = f"ctl: a command of {size} bytes; expected at most {MAX_COMMAND_BYTES}"
+        raise _CtlError(WRONG, f"{text}; put long prompts into a file: prompt @FILE.jsonl")
+    runs, elsewhere = live_runs(pid)
+    if not runs:
+        _check_command(words)
+        which = "no run" if pid is None else f"no run with process {pid}"
+        if elsewhere:
+            raise _CtlError(
+                NO_RUN,
+                f"ctl: no run of this XDG_RUNTIME_DIR; of another one: {_listed(elsewhere)}; "
+                "choose it with --pid N",
+            )
+        raise _CtlError(NO_RUN, f"ctl: {which} to talk to; {_START}")
+    if len(runs) > 1:
+        text = f"ctl: {len(runs)} runs: {_listed(runs)}; choose one with --pid N"
+        raise _CtlError(WRONG, text)
     try:
-        if not runs:
-            _check_command(command)
-            which = "no run" if pid is None else f"no run with process {pid}"
-            raise _CtlError(NO_RUN, f"ctl: {which} to talk to; {_START}")
-        if len(runs) > 1:
-            listed = ", ".join(f"{run.endpoint.pid} ({_name_of(run)})" for run in runs)
-            raise _CtlError(WRONG, f"ctl: {len(runs)} runs: {listed}; choose one with --pid N")
-        try:
-            return runs[0].ask(command, _ANSWER_S)
-        except OSError as error:
-            text = f"ctl: the run with process {runs[0].endpoint.pid} does not answer: {error}"
-            raise _CtlError(NO_RUN, text) from error
-    finally:
-        for run in runs:
-            run.close()
+        with closing(Conversation(runs[0], _ANSWER_S)) as run:
+            return run.ask(words, max(_NAME_S, deadline_s - time.monotonic()))
+    except (OSError, ValueError) as error:
+        text = f"ctl: the run with process {runs[0].pid} does not answer: {_reason(error)}"
+        raise _CtlError(NO_RUN, text) from error
 
 
-def _check_command(command: str) -> None:
+def _reason(error: Exception) -> str:
+    if isinstance(error, BlockingIOError):
+        return f"it is busy, and took no connection within {_ANSWER_S:g} s"
+    return str(error)
+
+
+def _check_command(words: Sequence[str]) -> None:
     """Refuse a wrong command where no run can: that is what is wrong first."""
-    from live.command_text import CommandError, parse_command
+    from live.command_text import CommandError, parse_words
 
     try:
-        parse_command(command)
+        parse_words(words)
     except CommandError as error:
         raise _CtlError(WRONG, f"ctl: {error}") from error
 
 
-def _name_of(run: Conversation) -> str:
-    try:
-        return str(run.ask(None, _NAME_S)["text"])
-    except OSError:
-        return "does not answer"
+def _listed(endpoints: Sequence[Endpoint]) -> str:
+    """Return runs with what they run on; together they get a moment to say it."""
+    deadline_s = time.monotonic() + _NAME_S
+    names = []
+    for endpoint in endpoints:
+        left_s = max(0.05, deadline_s - time.monotonic())
+        try:
+            with closing(Conversation(endpoint, left_s)) as run:
+                name = str(run.ask(None, left_s)["text"])
+        except (OSError, ValueError):
+            name = "does not answer"
+        names.append(f"{endpoint.pid} ({name})")
+    return ", ".join(names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,6 +15,8 @@ from live.controls import Controls
 from live.effects import EFFECT_NAMES, Effect
 from live.effects.effect_set import NO_EFFECT, OBJECT_EFFECTS
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, FrameResult
+
+log = logging.getLogger(__name__)
 
 _HIDDEN: Final = "hidden: nothing leaves until you show it again"
 _SHOWN: Final = "shown again"
@@ -62,8 +65,12 @@ class FeedControl:
     def _carry_out(self, command: FeedCommand, step: int) -> bool:
         try:
             text = self._apply(command)
-        except (ConfigError, ValueError) as error:
+        except ValueError as error:  # ConfigError and ProfileError are ones
             self._controls.refused(command, str(error))
+            return False
+        except Exception as error:  # whatever it is: no command may end a run
+            log.exception("a command failed: %s", command)
+            self._controls.refused(command, f"it failed: {type(error).__name__}: {error}")
             return False
         self._controls.say(text)
         self._controls.applied(command, step)

@@ -141,6 +141,10 @@ def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> Non
         log.warning("refused: %s", error)
         controls.refused(command, str(error))
         return
+    except Exception as error:  # whatever it is: no command may end a run
+        log.exception("a command failed: object %s", getattr(command, "object_id", ""))
+        controls.refused(command, f"it failed: {type(error).__name__}: {error}")
+        return
     if notice is not None:
         controls.say(notice)  # first: whoever waits for the command reads it once it took effect
     controls.applied(command, tracker.next_step)

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from engines.model_folder import user_data_folder
+from engines.places import NoHomeError, expand_user
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
 from live.status import object_name
@@ -82,7 +83,11 @@ class Profile:
 
 
 def profiles_folder() -> Path:
-    """Return the folder of profiles that go by name; it need not exist."""
+    """Return the folder of profiles that go by name; it need not exist.
+
+    Raises:
+        NoHomeError: Nothing says where.
+    """
     return user_data_folder() / "profiles"
 
 
@@ -90,16 +95,30 @@ def profile_folder(name: str) -> Path:
     """Return the folder of a profile: a name, or a path, which has a separator in it.
 
     Raises:
-        ConfigError: A name with other characters than letters, digits, spaces and . _ -
+        ConfigError: A name with other characters than letters, digits, spaces and . _ -; a ~ of
+            nobody; or there is no home folder to keep it in.
     """
     if "/" in name or os.sep in name:
-        return Path(name).expanduser()
+        try:
+            return expand_user(name)
+        except NoHomeError as error:
+            raise ConfigError(f"profile {error}") from error
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"profile {name!r}: expected a name of at most 63 letters, digits, spaces and . _ - "
             "that starts with a letter or digit, or a folder such as ./profiles/guitar"
         )
-    return profiles_folder() / name
+    try:
+        return profiles_folder() / name
+    except NoHomeError as error:
+        raise ConfigError(f"profile {name}: {error}, or give a path such as ./{name}") from error
+
+
+def absolute_name(name: str, folder: Path) -> str:
+    """Return a profile's name as it is, a path so that it holds from any folder."""
+    if name.startswith("~") or not ("/" in name or os.sep in name):
+        return name
+    return str(folder / name)
 
 
 def name_problems(name: str) -> list[str]:
@@ -135,11 +154,10 @@ def load_profile(name: str) -> Profile:
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         known = ", ".join(saved_profiles()) or "none"
-        raise ConfigError(
-            f"--profile {name}: {path}: {error.strerror or error}; saved profiles: {known}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"--profile {name}: {path}: {reason}; saved profiles: {known}") from error
     try:
         return _parse(folder, data)
     except ValueError as error:
@@ -154,12 +172,20 @@ def saved_profiles() -> list[str]:
         return sorted(
             item.name for item in profiles_folder().iterdir() if (item / PROFILE_FILE).is_file()
         )
-    except OSError:
+    except (OSError, NoHomeError):
         return []
 
 
 def describe_profiles() -> Iterator[str]:
-    """Give one line per saved profile, and where they are."""
+    """Give one line per saved profile, and where they are.
+
+    Raises:
+        ConfigError: There is no home folder, which would have them.
+    """
+    try:
+        folder = profiles_folder()
+    except NoHomeError as error:
+        raise ConfigError(f"--list-profiles: {error}") from error
     for name in saved_profiles():
         try:
             profile = load_profile(name)
@@ -171,7 +197,7 @@ def describe_profiles() -> Iterator[str]:
             f"{name}: objects {objects}; source {profile.source}, model {profile.model}, effect "
             f"{profile.effect}; saved {profile.saved}"
         )
-    yield f"profiles are folders in {profiles_folder()}; remove one to forget it"
+    yield f"profiles are folders in {folder}; remove one to forget it"
 
 
 def save_profile(
@@ -196,7 +222,12 @@ def save_profile(
         folder = profile_folder(name)
     except ConfigError as error:
         raise ProfileError(str(error)) from error
-    if folder.exists() and not (folder / PROFILE_FILE).is_file() and not _is_empty(folder):
+    try:
+        foreign = folder.exists() and not (folder / PROFILE_FILE).is_file()
+        foreign = foreign and not _is_empty(folder)
+    except (OSError, ValueError) as error:  # such as a name longer than file systems take
+        raise _unwritable(name, folder, error) from error
+    if foreign:
         raise ProfileError(
             f"profile {name}: {folder} holds something else; expected a new folder or a profile"
         )
@@ -226,11 +257,14 @@ def save_profile(
         for file in (*files, partial.name):
             with suppress(OSError):
                 (folder / file).unlink(missing_ok=True)
-        raise ProfileError(
-            f"profile {name}: {folder}: cannot be written: {error.strerror or error}"
-        ) from error
+        raise _unwritable(name, folder, error) from error
     _sweep(folder, set(files))
     return folder
+
+
+def _unwritable(name: str, folder: Path, error: Exception) -> ProfileError:
+    reason = getattr(error, "strerror", None) or error
+    return ProfileError(f"profile {name}: {folder}: cannot be written: {reason}")
 
 
 def _png(pixels: U8) -> bytes:

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shlex
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final, cast
 import cv2
 import numpy as np
 
+from engines.places import lenient_path
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
 from live.sources.quiet import quiet_opencv
@@ -41,10 +43,12 @@ class _Draft:
         where: The spec as the user wrote it, or file and line.
         points: x, y and label of each click.
         folder: Folder that relative file names start from.
+        pipes: Whether a file may be a pipe or device, which can be waited for without end.
     """
 
     where: str
     folder: Path
+    pipes: bool
     points: list[tuple[float, float, int]] = field(default_factory=list)
     box: tuple[float, ...] | None = None
     box_key: str = "box"
@@ -59,6 +63,7 @@ def parse_prompts(
     size_wh: tuple[int, int],
     frame_count: int | None = None,
     folder: Path = _HERE,
+    pipes: bool = True,
 ) -> list[Prompt]:
     """Parse the prompts of the command line.
 
@@ -68,6 +73,7 @@ def parse_prompts(
         size_wh: Picture size of the source; every coordinate must lie inside.
         frame_count: Length of the source, None when unknown.
         folder: Where relative file names of the specs start; the current folder.
+        pipes: Whether a file may be a pipe or device, which can be waited for without end.
 
     Raises:
         ConfigError: All problems at once; each line says which prompt, which value and what was
@@ -75,7 +81,7 @@ def parse_prompts(
     """
     problems: list[str] = []
     prompts = []
-    for draft in _drafts(specs, folder, problems):
+    for draft in _drafts(specs, folder, problems, pipes):
         known = len(problems)
         _check(draft, size_wh, frame_count, problems)
         prompt = _build(draft, size_wh, problems) if len(problems) == known else None
@@ -93,19 +99,27 @@ def check_prompt_texts(specs: Iterable[str]) -> None:
         ConfigError: All problems at once.
     """
     problems: list[str] = []
-    for _ in _drafts(specs, _HERE, problems):
+    for _ in _drafts(specs, _HERE, problems, pipes=False):
         pass
     if problems:
         raise ConfigError(problems)
 
 
-def _drafts(specs: Iterable[str], folder: Path, problems: list[str]) -> Iterator[_Draft]:
+def is_prompt_text(spec: str) -> bool:
+    """Whether a text is made of `key=value` with known keys, whatever the values."""
+    pairs = _split(spec, "", [])
+    return pairs is not None and all(key in KEYS for key, _ in pairs)
+
+
+def _drafts(
+    specs: Iterable[str], folder: Path, problems: list[str], pipes: bool
+) -> Iterator[_Draft]:
     for spec in specs:
         if spec.startswith("@"):
-            yield from _read_jsonl(folder / spec[1:], problems)
+            yield from _read_jsonl(_place(folder, spec[1:]), problems, pipes)
             continue
         where = f'--prompt "{spec}"'
-        draft = _Draft(where, folder)
+        draft = _Draft(where, folder, pipes)
         pairs = _split(spec, where, problems)
         if pairs is not None and _fill(draft, pairs, problems):
             yield draft
@@ -130,10 +144,28 @@ def _split(spec: str, where: str, problems: list[str]) -> list[tuple[str, Any]] 
     return pairs
 
 
-def _read_jsonl(path: Path, problems: list[str]) -> Iterator[_Draft]:
+def _place(folder: Path, name: str) -> Path:
+    """Return where a file is; the shell leaves the ~ of `@~/FILE` and `mask=~/FILE` as it is."""
+    return folder / lenient_path(name)
+
+
+def _check_kind(path: Path, pipes: bool) -> None:
+    """Refuse what can be waited for without end, where nobody may be kept waiting.
+
+    Raises:
+        ValueError: It is a pipe or a device.
+        OSError: There is no such file.
+    """
+    mode = path.stat().st_mode
+    if not pipes and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ValueError("a pipe or device; expected a file")
+
+
+def _read_jsonl(path: Path, problems: list[str], pipes: bool) -> Iterator[_Draft]:
     try:
+        _check_kind(path, pipes)
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         problems.append(f"--prompt @{path}: cannot be read: {_reason(error)}")
         return
     for number, line in enumerate(lines, 1):
@@ -148,7 +180,7 @@ def _read_jsonl(path: Path, problems: list[str]) -> Iterator[_Draft]:
         if not isinstance(row, dict):
             problems.append(f'{where}: expected an object such as {{"point": [320, 240]}}')
             continue
-        draft = _Draft(where, path.parent)
+        draft = _Draft(where, path.parent, pipes)
         if _fill(draft, list(_json_pairs(row)), problems):
             yield draft
 
@@ -203,7 +235,7 @@ def _set(draft: _Draft, key: str, value: Any) -> None:
     elif key == "box":
         draft.box = _numbers(value, 4)
     elif key == "bbox_txt":
-        x, y, width, height = _read_bbox(draft.folder / _text(value))
+        x, y, width, height = _read_bbox(_place(draft.folder, _text(value)), draft.pipes)
         draft.box, draft.box_key = (x, y, x + width, y + height), "bbox_txt"
     elif key == "mask":
         draft.mask = _text(value)
@@ -249,12 +281,13 @@ def _numbers(value: Any, count: int) -> tuple[float, ...]:
     return tuple(numbers)
 
 
-def _read_bbox(path: Path) -> tuple[float, ...]:
+def _read_bbox(path: Path, pipes: bool) -> tuple[float, ...]:
     """Read `x,y,w,h` from the first line, as SAMURAI's demo does (scripts/demo.py, load_txt)."""
     try:
+        _check_kind(path, pipes)
         with path.open(encoding="utf-8") as file:
             line = file.readline().strip()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {_reason(error)}") from error
     try:
         return _numbers(re.split(r"\s*,\s*|\s+", line), 4)
@@ -295,7 +328,7 @@ def _build(draft: _Draft, size_wh: tuple[int, int], problems: list[str]) -> Prom
     reference: U8 | None = None
     try:
         if draft.image is not None:
-            reference = _read_picture(draft.folder / draft.image, "image", cv2.IMREAD_COLOR)
+            reference = _read_picture(draft, "image", draft.image, cv2.IMREAD_COLOR)
         if draft.mask is not None:
             mask = _read_mask(draft, size_wh, reference)
     except ValueError as error:
@@ -316,7 +349,7 @@ def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) ->
     """Read the mask: what is not transparent where the file has an alpha channel, else all that is
     not black (palette index 0), whatever its value.
     """
-    pixels = _read_picture(draft.folder / str(draft.mask), "mask", cv2.IMREAD_UNCHANGED)
+    pixels = _read_picture(draft, "mask", str(draft.mask), cv2.IMREAD_UNCHANGED)
     found = (pixels.shape[1], pixels.shape[0])
     wanted = size_wh if reference is None else (reference.shape[1], reference.shape[0])
     if found != wanted:
@@ -335,11 +368,13 @@ def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) ->
     return mask
 
 
-def _read_picture(path: Path, key: str, flags: int) -> U8:
+def _read_picture(draft: _Draft, key: str, name: str, flags: int) -> U8:
     """Read a picture file in the layout that OpenCV's `flags` ask for."""
+    path = _place(draft.folder, name)
     try:
+        _check_kind(path, draft.pipes)
         data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{key}={path}: cannot be read: {_reason(error)}") from error
     try:
         with quiet_opencv():

@@ -53,7 +53,7 @@ def taking(controls: Controls, take: Callable[[Command], None]) -> Iterator[None
         thread.join()
 
 
-def ask(command: str | None) -> dict[str, Any]:
+def ask(command: str | list[str] | None) -> dict[str, Any]:
     (run,) = open_runs()
     with closing(run):
         return run.ask(command, 5.0)
