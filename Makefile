@@ -14,10 +14,10 @@ SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
 SETUP = TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench accuracy picture effects-pictures setup constraints clean
+.PHONY: help demo test test-fast check format bench accuracy pictures effects-pictures setup constraints clean
 
 help:  ## This list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{ printf "  make %-18s%s\n", $$1, $$2 }'
 
 demo: .venv/.base  ## Set up, track the demo scene, write out/demo.mp4 and out/demo.png
 	@$(BIN)/python -m bench.demo
@@ -51,11 +51,8 @@ accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/
 	@$(BIN)/python -m bench.suggest $(DATA) --markdown docs/accuracy.md
 	@$(BIN)/python -m bench.smooth $(DATA) --markdown docs/accuracy.md
 
-picture: demo  ## README's picture, from the demo's contact sheet
-	@mkdir -p docs/images
-	@$(BIN)/python -c "import cv2; s = cv2.imread('out/demo.png'); \
-	  f = 900 / s.shape[1]; s = cv2.resize(s, None, fx=f, fy=f, interpolation=cv2.INTER_AREA); \
-	  cv2.imwrite('docs/images/demo.png', s)"
+pictures: demo  ## README's moving picture and its strip of effects
+	@$(BIN)/python -m bench.readme_pictures
 
 effects-pictures: .venv/.base  ## The pictures of docs/effects.md, from the demo scene
 	@$(BIN)/python -m bench.effects_pictures

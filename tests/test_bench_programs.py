@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench import demo, hover, loop, speed
 from bench.datasets import DatasetError
@@ -98,6 +99,14 @@ def test_demo_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir: 
     sheet = cv2.imread(str(out / "demo.png"))
     assert sheet is not None
     assert sheet.shape[0] > 3 * 200  # twelve tiles in three rows
+    pages = [sys.executable, "-m", "bench.readme_pictures", "--video", str(out / "demo.mp4")]
+    subprocess.run([*pages, "--out", str(out)], cwd=repo_root, check=True, timeout=TIMEOUT_S)
+    with Image.open(out / "demo.webp") as moving:
+        assert getattr(moving, "n_frames", 1) == 4 + 5  # two clicks, then every third picture
+        assert moving.size == (640, 360)
+    strip = cv2.imread(str(out / "effects.jpg"))
+    assert strip is not None
+    assert strip.shape[1] == 4 * 300
 
 
 def test_demo_passes_the_programs_exit_code_on(tmp_path: Path, repo_root: Path) -> None:

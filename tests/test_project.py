@@ -97,6 +97,15 @@ def test_make_commands_in_the_docs_exist() -> None:
     assert named <= targets, f"not in the Makefile: {sorted(named - targets)}"
 
 
+def test_make_help_keeps_its_columns() -> None:
+    """A long name pushed its text out of the column."""
+    make = require_tool("make", "make")
+    done = subprocess.run([make, "help"], cwd=REPO_ROOT, capture_output=True, text=True, timeout=60)
+    found = [re.match(r"  make [a-z-]+ +", line) for line in done.stdout.splitlines()]
+    assert len(found) > 10
+    assert len({None if match is None else match.end() for match in found}) == 1
+
+
 def test_command_lines_in_the_pages_are_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
