@@ -35,8 +35,8 @@ PROMPT_HELP = (
     "frame=N, separated by spaces, in pixels of the source; or @FILE.jsonl; repeatable"
 )
 OUTPUT_HELP = (
-    "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none; repeatable (window where "
-    "there is a display)"
+    "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR[?format=png|coco|mot] (several with "
+    "commas) or none; repeatable (window where there is a display)"
 )
 SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
 PACE_HELP = (

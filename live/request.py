@@ -21,7 +21,7 @@ from live.hotkey_names import parse_bindings
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
 from live.profiles import name_problems
-from live.sinks import parse_sinks, same_place
+from live.sinks import output_files, parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
 from live.sources.base import CaptureError, SourceInfo
@@ -163,16 +163,15 @@ def _metrics_problems(request: Request, config: Path | None) -> list[str]:
     target = request.metrics
     if target is None:
         return []
-    taken = {f"--source {request.source}": Path(request.source).expanduser()}
+    taken = [(f"--source {request.source}", Path(request.source).expanduser())]
     if config is not None:
-        taken["the configuration"] = config
+        taken.append(("the configuration", config))
     for text in request.prompts:
         if text.startswith("@"):
-            taken[f"--prompt {text}"] = Path(text[1:])
+            taken.append((f"--prompt {text}", Path(text[1:])))
     for text in request.outputs:
-        kind, _, name = text.partition(":")
-        taken[f"--output {text}"] = Path(name, "tracks.jsonl") if kind == "masks" else Path(name)
-    for what, path in taken.items():
+        taken += [(f"--output {text}", path) for path in output_files(text)]
+    for what, path in taken:
         if same_place(target, path):
             return [f"--metrics {target}: this is {what}; expected a file of its own"]
     if target.is_file() and not _is_metrics_file(target):

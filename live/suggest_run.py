@@ -15,6 +15,7 @@ from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.config import ConfigError
 from live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState
 from live.masks import PixelBox, mask_box, upsample_logits
+from live.rle import encode_rle
 from live.sinks.base import SinkError
 from live.sources.base import SourceInfo, VideoSource, WrappedSource
 from live.suggest import MaskGenerator, Proposal, SuggestRules
@@ -22,21 +23,6 @@ from live.suggest_job import Proposer
 
 _HEAD: Final = '{"samcam": "suggestions"'
 _STILL_KINDS: Final = ("picture", "folder")
-
-
-def encode_rle(mask: Mask) -> dict[str, list[int]]:
-    """Return an (H, W) mask as COCO's uncompressed run-length encoding.
-
-    Returns:
-        `size` [H, W] and `counts`: lengths of runs in column order, the first one of zeros.
-
-    Source: pycocotools common/maskApi.c `rleEncode`; `frPyObjects` reads this form.
-    """
-    flat = mask.ravel(order="F")
-    starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff(np.concatenate(([0], starts, [flat.size])))
-    runs = [int(count) for count in counts]
-    return {"size": list(mask.shape), "counts": [0, *runs] if flat[0] else runs}
 
 
 class SuggestionsFile:

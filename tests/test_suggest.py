@@ -22,10 +22,11 @@ from live.commands import RemoveObject
 from live.config_suggest import SuggestSettings, suggest_rules
 from live.frames import F32, Frame, Mask
 from live.presets import PRESETS
+from live.rle import encode_rle
 from live.sources.base import SourceInfo, broken_frames
 from live.sources.demo_scene import DemoScene
 from live.suggest import NANO_RULES, SAM2_RULES, MaskGenerator, Proposal, SuggestRules
-from live.suggest_run import Suggester, SuggestionsFile, encode_rle, to_suggest_for
+from live.suggest_run import Suggester, SuggestionsFile, to_suggest_for
 from live.tracker import Tracker
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from live.config import ConfigError
 from live.request import Request
+from live.sinks import output_path
 
 _WHY_NOT = {
     "--prompt": "its prompts are the recorded ones",
@@ -53,9 +54,9 @@ def _inside(option: str, folder: Path, request: Request) -> Iterator[str]:
     """Give the problem of every output that would be written into a recording's folder."""
     targets = {} if request.metrics is None else {f"--metrics {request.metrics}": request.metrics}
     for text in request.outputs:
-        kind, _, name = text.partition(":")
-        if kind in ("video", "masks") and name:
-            targets[f"--output {text}"] = Path(name)
+        written = output_path(text)
+        if written is not None:
+            targets[f"--output {text}"] = written
     for what, path in targets.items():
         if path.resolve().is_relative_to(folder.resolve()):
             yield f"{what}: this is in the folder of {option} {folder}; expected another place"

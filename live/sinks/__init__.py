@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from live.config import ConfigError
 from live.sinks.base import FrameSink
-from live.sinks.masks import MasksSink
+from live.sinks.coco import COCO_FILE
+from live.sinks.masks import FORMATS, MOT_FILE, PNG_ALONE, TRACKS_FILE, MasksSink
 from live.sinks.null import NullSink
 from live.sinks.video import VideoOptions, VideoSink
 from live.sinks.virtualcam import (
@@ -24,8 +26,11 @@ from live.sources.base import SourceInfo
 
 __all__ = ["Outputs", "SinkOptions", "SinkSpec", "open_sinks", "parse_sinks"]
 
-EXPECTED = "expected window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR or none"
+EXPECTED = (
+    "expected window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR[?format=png|coco|mot] or none"
+)
 _LATER = ("web",)
+_OPTIONS = re.compile(r"([^?].*)\?(\w+)=(.*)")
 
 _log = logging.getLogger(__name__)
 
@@ -53,11 +58,13 @@ class SinkSpec:
         kind: window, virtualcam, video, masks or none.
         path: Of video and masks.
         device: Of virtualcam; None: the first that works.
+        formats: Of masks, see `live.sinks.masks.FORMATS`.
     """
 
     kind: str
     path: Path | None = None
     device: str | None = None
+    formats: tuple[str, ...] = PNG_ALONE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,13 +155,54 @@ def _parse(text: str, problems: list[str]) -> SinkSpec | None:
         problems.append(f"--output {text}: expected a name that ends in .mp4")
     elif kind == "virtualcam":
         return SinkSpec(kind, device=rest)
+    elif kind == "masks":
+        return _parse_masks(text, rest, problems)
     else:
         return SinkSpec(kind, Path(rest))
     return None
 
 
+def _parse_masks(text: str, rest: str, problems: list[str]) -> SinkSpec | None:
+    """Read what stands after `masks:`; a question mark without options is part of the name."""
+    found = _OPTIONS.fullmatch(rest)
+    if found is None:
+        return SinkSpec("masks", Path(rest))
+    folder, key, value = found.groups()
+    formats = tuple(dict.fromkeys(value.split(",")))
+    wrong = [name for name in formats if name not in FORMATS]
+    expected = f"expected masks:DIR?format= and {', '.join(FORMATS)}, one or several with commas"
+    if key != "format" or "&" in value:
+        problems.append(f"--output {text}: unknown option; {expected}")
+    elif wrong:
+        problems.append(f"--output {text}: unknown format {wrong[0]!r}; {expected}")
+    else:
+        return SinkSpec("masks", Path(folder), formats=formats)
+    return None
+
+
+def output_path(text: str) -> Path | None:
+    """Return the file or folder that an `--output` writes; None where there is none."""
+    kind, _, rest = text.partition(":")
+    if kind not in ("video", "masks") or not rest:
+        return None
+    found = _OPTIONS.fullmatch(rest) if kind == "masks" else None
+    return Path(found[1] if found else rest)
+
+
+def output_files(text: str) -> list[Path]:
+    """Return the files of fixed names that an `--output` may write."""
+    path = output_path(text)
+    if path is None:
+        return []
+    names = (TRACKS_FILE, COCO_FILE, MOT_FILE) if text.startswith("masks:") else ("",)
+    return [path / name for name in names]
+
+
 def _resolved(spec: SinkSpec) -> SinkSpec:
-    return spec if spec.path is None else replace(spec, path=spec.path.resolve())
+    """Return what two outputs must not have in common."""
+    if spec.path is None:
+        return spec
+    return replace(spec, path=spec.path.resolve(), formats=PNG_ALONE)
 
 
 def same_place(first: Path, second: Path) -> bool:
@@ -198,5 +246,5 @@ def _open_one(spec: SinkSpec, options: SinkOptions, info: SourceInfo) -> FrameSi
     if spec.kind == "video" and spec.path is not None:
         return VideoSink(spec.path, info.fps, options.video)
     if spec.kind == "masks" and spec.path is not None:
-        return MasksSink(spec.path)
+        return MasksSink(spec.path, spec.formats)
     return NullSink()

@@ -1,4 +1,4 @@
-"""`masks:DIR`: one palette PNG per processed frame, and `tracks.jsonl`."""
+"""`masks:DIR`: `tracks.jsonl`, and the masks as palette PNGs, COCO or MOT."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from io import FileIO
 from pathlib import Path
+from typing import Final
 
 from live.frames import NS_PER_S, ObjectResult
 from live.sinks.base import Composite, SinkError
+from live.sinks.coco import COCO_FILE, CocoFile, score_of
 from live.sinks.indexed_png import encode_indexed_png
 
-TRACKS_FILE = "tracks.jsonl"
-_PICTURE_NAME = re.compile(r"\d{5,}\.png(\.part)?")
+TRACKS_FILE: Final = "tracks.jsonl"
+MOT_FILE: Final = "mot.txt"
+FORMATS: Final = ("png", "coco", "mot")
+PNG_ALONE: Final = ("png",)
+_WRITTEN_NAME = re.compile(
+    rf"\d{{5,}}\.png(\.part)?|{re.escape(COCO_FILE)}(\.part)?|{re.escape(MOT_FILE)}"
+)
 
 
 class MasksSink:
@@ -22,24 +30,34 @@ class MasksSink:
 
     A picture is written beside its place and then moved there, and the rows of one frame go out
     in one write, so that a killed run leaves whole pictures and whole rows. A folder from an
-    earlier run (it has a `tracks.jsonl`) is written anew: its numbered pictures are removed first.
+    earlier run (it has a `tracks.jsonl`) is written anew: what that run wrote is removed first,
+    whatever its formats were.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, formats: Sequence[str] = PNG_ALONE) -> None:
         """Make the folder ready.
 
+        Args:
+            folder: Made if missing.
+            formats: Of `FORMATS`, at least one; `tracks.jsonl` is written in any case.
+
         Raises:
-            SinkError: It cannot be written, or it holds numbered pictures of another origin.
+            SinkError: It cannot be written, or it holds masks of another origin.
         """
         self._folder = folder
+        self._formats = tuple(formats)
+        self._coco: CocoFile | None = None
+        self._mot: FileIO | None = None
         tracks = folder / TRACKS_FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            older = [item for item in folder.iterdir() if _PICTURE_NAME.fullmatch(item.name)]
+            older = [item for item in folder.iterdir() if _WRITTEN_NAME.fullmatch(item.name)]
             if older and not tracks.exists():
+                numbered = all(item.suffix not in (".json", ".txt") for item in older)
+                what = "numbered pictures" if numbered else "files with masks"
                 raise SinkError(
-                    f"--output {self.name}: the folder holds {len(older)} numbered pictures, such "
-                    f"as {older[0].name}, and no {TRACKS_FILE}: they are not from an earlier run; "
+                    f"--output {self.name}: the folder holds {len(older)} {what}, such as "
+                    f"{older[0].name}, and no {TRACKS_FILE}: they are not from an earlier run; "
                     "expected an empty folder"
                 )
             # Unbuffered: a row is with the system as soon as it is written.
@@ -52,7 +70,8 @@ class MasksSink:
     @property
     def name(self) -> str:
         """As the user wrote it."""
-        return f"masks:{self._folder}"
+        options = "" if self._formats == PNG_ALONE else f"?format={','.join(self._formats)}"
+        return f"masks:{self._folder}{options}"
 
     def put(self, composite: Composite) -> None:
         """Write the picture of one frame, then its rows.
@@ -67,20 +86,25 @@ class MasksSink:
         try:
             if not self._started:
                 self._start_anew()
-            index = composite.result.frame.index
-            picture = self._folder / f"{index:05d}.png"
-            partial = picture.with_name(picture.name + ".part")
-            partial.write_bytes(encode_indexed_png(composite.object_ids))
-            partial.replace(picture)
+            if "png" in self._formats:
+                self._write_picture(composite)
+            if self._coco is not None:
+                self._coco.add(composite)
+            if self._mot is not None:
+                _append(self._mot, "".join(mot_rows(composite)).encode())
             rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in track_rows(composite))
-            self._append(rows.encode())
+            _append(self._tracks, rows.encode())
         except OSError as error:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Close the rows' file. Idempotent."""
+        """Close the files. Idempotent."""
         try:
             self._tracks.close()
+            if self._mot is not None:
+                self._mot.close()
+            if self._coco is not None:
+                self._coco.close()
         except OSError as error:
             raise self._failure(error) from error
 
@@ -90,27 +114,51 @@ class MasksSink:
         for picture in self._older:
             picture.unlink(missing_ok=True)
         self._older = []
+        if "coco" in self._formats:
+            self._coco = CocoFile(self._folder / COCO_FILE)
+        if "mot" in self._formats:
+            self._mot = (self._folder / MOT_FILE).open("wb", buffering=0)
         self._started = True
 
-    def _append(self, rows: bytes) -> None:
-        """Write all of `rows` or nothing."""
-        if not rows:
-            return
-        end = os.fstat(self._tracks.fileno()).st_size
-        try:
-            written = self._tracks.write(rows)
-        except OSError:
-            self._tracks.truncate(end)
-            raise
-        if written != len(rows):  # what the system does when the disk fills up on the way
-            self._tracks.truncate(end)
-            raise OSError(f"only {written} of {len(rows)} bytes fitted; is the disk full?")
+    def _write_picture(self, composite: Composite) -> None:
+        picture = self._folder / f"{composite.result.frame.index:05d}.png"
+        partial = picture.with_name(picture.name + ".part")
+        partial.write_bytes(encode_indexed_png(composite.object_ids))
+        partial.replace(picture)
 
     def _failure(self, error: OSError) -> SinkError:
         return SinkError(
             f"--output {self.name}: cannot be written: {error.strerror or error}; "
             "expected a folder that you may write to, on a disk with room"
         )
+
+
+def _append(file: FileIO, rows: bytes) -> None:
+    """Write all of `rows` or nothing."""
+    if not rows:
+        return
+    end = os.fstat(file.fileno()).st_size
+    try:
+        written = file.write(rows)
+    except OSError:
+        file.truncate(end)
+        raise
+    if written != len(rows):  # what the system does when the disk fills up on the way
+        file.truncate(end)
+        raise OSError(f"only {written} of {len(rows)} bytes fitted; is the disk full?")
+
+
+def mot_rows(composite: Composite) -> Iterator[str]:
+    """Give one row of MOTChallenge's text per visible object: frames count from 1.
+
+    Frame, object, left, top, width, height, score, and -1 for what there is not: x, y, z.
+    """
+    for item in composite.result.objects:
+        if item.box_xyxy_px is not None:
+            x1, y1, x2, y2 = item.box_xyxy_px
+            edges = ",".join(f"{value:.2f}" for value in (x1, y1, x2 - x1, y2 - y1))
+            frame = composite.result.frame.index + 1
+            yield f"{frame},{item.object_id},{edges},{score_of(item):.4f},-1,-1,-1\n"
 
 
 def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
