@@ -18,7 +18,9 @@ from live.recording.recorder import Recorder
 from live.recording.rows import read_rows, whole
 from live.sinks.fragmented import TICKS_PER_S
 from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSource
-from live.sources.decoding import Decoder, describe, open_container, to_bgr
+from live.sources.decoding import Decoder, describe, open_file
+from live.sources.displayed import DisplayedPictures
+from live.sources.options import MAX_MEGAPIXELS
 
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 
@@ -75,8 +77,9 @@ class RecordedPictures:
         """
         self._name = str(folder)
         self._size_wh = record.size_wh
-        self._container = open_container(str(folder / VIDEO_FILE), self._name)
+        self._container = open_file(folder / VIDEO_FILE, self._name)
         self._decoder = Decoder(self._container)
+        self._pictures = DisplayedPictures(self._decoder.stream, self._name, MAX_MEGAPIXELS)
         self._rows = read_rows(folder / PICTURES_FILE)
         self._closed = False
         self._info = SourceInfo(
@@ -116,7 +119,7 @@ class RecordedPictures:
                 "recording again"
             )
         width, height = self._size_wh
-        image = to_bgr(decoded)[:height, :width]
+        image = self._pictures.picture(decoded)[:height, :width]
         return Frame(index, time_ns, time.perf_counter_ns(), image)
 
     def close(self) -> None:

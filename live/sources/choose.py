@@ -79,4 +79,4 @@ def _open_file(path: Path, spec: str, options: SourceOptions) -> VideoSource:
     )
     if is_picture:
         return Picture(path, spec, options.fps, options.repeat_picture)
-    return VideoFile.open(path, spec)
+    return VideoFile.open(path, spec, options.max_megapixels)

@@ -6,6 +6,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -13,15 +14,17 @@ import av.error
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from live.frames import U8
 from live.sources.base import CaptureError
-from live.sources.orient import rotate_clockwise
+from live.sources.media_time import MediaClock
+from live.sources.options import MAX_MEGAPIXELS
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
+_DEFAULT_STREAM_PX = 5_000_000
 _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 
 
@@ -39,26 +42,55 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+def open_file(path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> InputContainer:
+    """Open a file for reading, whatever its name looks like to FFmpeg.
+
+    Args:
+        path: The file. FFmpeg would take "10:30.mp4" for the protocol "10" without its prefix.
+        name: What the user wrote, for messages.
+        max_megapixels: Larger pictures are refused before they are decoded.
+
+    Raises:
+        CaptureError: It is empty, cannot be opened, or is no video.
+    """
+    try:
+        empty = path.is_file() and path.stat().st_size == 0
+    except OSError as error:
+        raise CaptureError(
+            f"source {name!r}: cannot be read: {error.strerror}; check the disk"
+        ) from error
+    if empty:
+        raise CaptureError(
+            f"source {name!r}: is empty (0 bytes); expected a video or picture; was its recording "
+            "cut off?"
+        )
+    return open_container(f"file:{path}", name, max_megapixels=max_megapixels)
+
+
 def open_container(
     address: str,
     name: str,
     options: dict[str, str] | None = None,
     timeouts_s: tuple[float, float] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> InputContainer:
-    """Open a file or URL for reading.
+    """Open a URL for reading.
 
     Args:
         address: What FFmpeg opens.
         name: What the user wrote, for messages.
         options: FFmpeg's options of the protocol and the demuxer.
         timeouts_s: (open, read) seconds of silence; None: wait for ever.
+        max_megapixels: Larger pictures are refused before they are decoded.
 
     Raises:
         CaptureError: It cannot be opened, or is no video.
     """
     begin = time.monotonic()
+    # Decoders refuse larger ones by themselves, also where FFmpeg looks at the first pictures.
+    limited = {"max_pixels": str(round(max_megapixels * 1e6))} | (options or {})
     try:
-        container = av.open(address, "r", options=options or {}, timeout=timeouts_s)
+        container = av.open(address, "r", options=limited, timeout=timeouts_s)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         # RTSP reports a time-out as invalid data.
         late = timeouts_s is not None and time.monotonic() - begin >= timeouts_s[0]
@@ -66,25 +98,71 @@ def open_container(
         raise CaptureError(
             f"source {name!r}: cannot be opened as a video: {reason}; "
             + (
-                "expected a video or picture that FFmpeg can read"
+                "expected a video or picture that FFmpeg can read; is it complete?"
                 if timeouts_s is None
                 else "expected a video; check the address, the password and the network"
             )
         ) from error
-    if container.format.name in _FOREIGN_FORMATS or not video_streams(container):
-        kind = container.format.long_name or container.format.name
+    problem = _problem(container, max_megapixels)
+    if problem:
         container.close()
-        raise CaptureError(
-            f"source {name!r}: has no video (it looks like: {kind}); expected a video file, a "
-            "picture or a folder of pictures"
-        )
+        raise CaptureError(f"source {name!r}: {problem}")
     return container
 
 
+def _problem(container: InputContainer, max_megapixels: float) -> str:
+    """Return why a container cannot be shown, "" where it can."""
+    kind = container.format.long_name or container.format.name
+    found = [] if container.format.name in _FOREIGN_FORMATS else video_streams(container)
+    if not found:
+        sound = ", only sound" if container.streams.audio else ""
+        return (
+            f"has no video{sound} (it looks like: {kind}); expected a video file, a picture or a "
+            "folder of pictures"
+        )
+    stream = best_video_stream(container)
+    if _context(stream) is None:
+        return (
+            f"its video (in {kind}) is in a format that this FFmpeg cannot decode; expected a "
+            "usual one such as H.264; convert it with ffmpeg"
+        )
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > max_megapixels * 1e6:
+        return (
+            f"has pictures of {width} x {height} pixels, more than source.max_megapixels = "
+            f"{max_megapixels:g} allows; set it higher if the memory is there"
+        )
+    return ""
+
+
 def video_streams(container: InputContainer) -> list[VideoStream]:
-    """Return the video streams, without cover pictures of music."""
-    streams = container.streams.video
-    return [s for s in streams if not s.disposition & Disposition.attached_pic]
+    """Return the video streams, without cover pictures and thumbnails."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    return [s for s in container.streams.video if not s.disposition & pictures]
+
+
+def best_video_stream(container: InputContainer) -> VideoStream:
+    """Return the stream that players show: by default, else the largest, as ffmpeg chooses.
+
+    One that can be decoded comes before one that cannot, a default one counts as five megapixels
+    more, and of equal ones the first is taken.
+    """
+    return max(video_streams(container), key=_rank)
+
+
+def _rank(stream: VideoStream) -> tuple[bool, int]:
+    context = _context(stream)
+    if context is None:
+        return False, 0
+    area = context.width * context.height
+    known = area > 0 and context.pix_fmt is not None  # else not one frame of it was met
+    default = bool(stream.disposition & Disposition.default)
+    return known, area + default * _DEFAULT_STREAM_PX
+
+
+def _context(stream: VideoStream) -> VideoCodecContext | None:
+    """Return the stream's decoder; PyAV has None there where FFmpeg has none."""
+    return cast(VideoCodecContext | None, stream.codec_context)
 
 
 class TooManyBrokenFramesError(Exception):
@@ -92,25 +170,33 @@ class TooManyBrokenFramesError(Exception):
 
 
 class Decoder:
-    """Gives the decoded frames of a container's first video stream, past what is broken."""
+    """Gives the decoded frames of a container's best video stream, past what is broken."""
 
-    def __init__(self, container: InputContainer, live: bool = False) -> None:
+    def __init__(
+        self, container: InputContainer, live: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+    ) -> None:
         """Start at the beginning.
 
         Args:
             live: Decode with threads within a frame only, since others hold frames back, and
                 give up on a stream that is all broken, which need not end as a file does.
+            max_megapixels: Larger pictures are not decoded.
         """
         self._broken_limit = _MAX_BROKEN_IN_A_ROW if live else None
-        self.stream = video_streams(container)[0]
+        self.stream = best_video_stream(container)
         self.stream.thread_type = cast(Any, "SLICE" if live else "AUTO")
+        context = self.stream.codec_context
+        context.options = {**context.options, "max_pixels": str(round(max_megapixels * 1e6))}
         self.broken = 0
         self.decoded = 0
+        self.packets = 0
+        self._clock = MediaClock(container, self.stream)
         self._packets: Iterator[Packet[VideoStream]] = container.demux(self.stream)
+        self._ahead: deque[Packet[VideoStream]] = deque()
         self._ready: deque[VideoFrame] = deque()
 
     def next_frame(self) -> VideoFrame | None:
-        """Return the next good frame, None at the end.
+        """Return the next good frame, its times corrected by `MediaClock`; None at the end.
 
         Frames and packets that cannot be decoded are counted in `broken` and skipped.
 
@@ -128,21 +214,28 @@ class Decoder:
                     self.decoded += 1
                     return frame
                 self.broken += 1
-            packet = next(self._packets, None)
+            packet = self._ahead.popleft() if self._ahead else self._next_packet()
             if packet is None:
                 return None
+            if not packet.size and packet.dts is not None:
+                continue  # "the picture before stays"; a decoder would take it for the end
             try:
                 self._ready.extend(packet.decode())
             except av.error.InvalidDataError:
                 self.broken += 1
 
+    def look_ahead(self, count: int) -> list[Packet[VideoStream]]:
+        """Return up to `count` packets that come next; they are still decoded in their turn."""
+        while len(self._ahead) < count:
+            packet = self._next_packet()
+            if packet is None:
+                break
+            self._ahead.append(packet)
+        return [packet for packet in self._ahead if packet.size]
 
-def to_bgr(frame: VideoFrame, coded_size_wh: tuple[int, int] | None = None) -> U8:
-    """Return a frame as a (H, W, 3) BGR picture, turned as its display matrix says.
-
-    Args:
-        coded_size_wh: Size to scale to before turning; None: the frame's own.
-    """
-    width, height = coded_size_wh or (frame.width, frame.height)
-    image = cast(U8, frame.to_ndarray(format="bgr24", width=width, height=height))
-    return rotate_clockwise(image, -90 * round(frame.rotation / 90) % 360)
+    def _next_packet(self) -> Packet[VideoStream] | None:
+        packet = next(self._packets, None)
+        if packet is not None and packet.size:
+            self.packets += 1
+            self._clock.correct(packet)
+        return packet

@@ -9,15 +9,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol, cast
+from typing import Final, NoReturn, Protocol
 
-import cv2
-
-from live.frames import NS_PER_S, U8, Frame
+from live.frames import U8, Frame
 from live.sources.base import CaptureError, NoSignal, SourceInfo
+from live.sources.displayed import letterboxed
 from live.sources.options import SourceOptions
 
 _log = logging.getLogger(__name__)
+
+_MOST_FPS: Final = 500.0  # streams without a rate report 1000 or 90,000: their clock's ticks
 
 
 class SignalLost(Exception):
@@ -61,8 +62,8 @@ class ReconnectingSource:
     """Frames of a camera or live URL, stamped with the capture clock, 0 at the first frame.
 
     While the signal is lost `read` raises `NoSignal` at once between attempts, so the reader can
-    wait where it can be woken. Sizes stay those of the first picture: after a reconnect with
-    another size pictures are scaled, because outputs cannot change size in the middle.
+    wait where it can be woken. The size stays that of the first picture: others, in mid-stream or
+    after a reconnect, are letter-boxed, because outputs cannot change size in the middle.
     """
 
     def __init__(
@@ -141,7 +142,8 @@ class ReconnectingSource:
         index = self._next_index + grab.skipped
         self._next_index = index + 1
         time_ns = grab.captured_ns - self._start_ns
-        return Frame(index, time_ns, grab.captured_ns, self._fit(grab.image_bgr))
+        image = letterboxed(grab.image_bgr, self._info.size_wh)
+        return Frame(index, time_ns, grab.captured_ns, image)
 
     def close(self) -> None:
         """Close the connection and stop retrying."""
@@ -149,11 +151,6 @@ class ReconnectingSource:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _fit(self, image: U8) -> U8:
-        if (image.shape[1], image.shape[0]) == self._info.size_wh:
-            return image
-        return cast(U8, cv2.resize(image, self._info.size_wh, interpolation=cv2.INTER_AREA))
 
     def _lose(self, connection: Connection, reason: str) -> NoReturn:
         connection.close()
@@ -187,5 +184,5 @@ class ReconnectingSource:
 
 
 def nominal_fps(value: float) -> float:
-    """Return a reported rate, or 30 where a device or stream reports nonsense."""
-    return float(value) if 0 < value < NS_PER_S / 1000 else 30.0
+    """Return a reported rate, or 30 where a device or stream reports none or its clock's ticks."""
+    return float(value) if 0 < value <= _MOST_FPS else 30.0

@@ -6,76 +6,105 @@ import logging
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 import av.error
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from live.frames import NS_PER_S, Frame
 from live.sources.base import CaptureError, SourceInfo
-from live.sources.decoding import Decoder, describe, open_container, to_bgr
+from live.sources.decoding import Decoder, describe, open_file
+from live.sources.displayed import DisplayedPictures, letterboxed
+from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
+from live.sources.media_time import FrameTimes
+from live.sources.options import MAX_MEGAPIXELS
 
 _log = logging.getLogger(__name__)
 
-_DEFAULT_FPS = Fraction(30)
-
 
 class VideoFile:
-    """Frames of a container in display order, with their presentation times from 0.
+    """Frames of a container in display order, as a good player shows them, with their times from 0.
 
-    A frame that cannot be decoded is counted and skipped; its index stays empty. A file that was
-    cut off gives what is there.
+    What the times mean stands in `live.sources.media_time`. A frame that cannot be decoded is
+    counted and skipped; its index stays empty, unless it comes before the first good one: frame 0
+    is the first that can be shown. A file that was cut off gives what is there. Pictures of
+    another size in the middle are letter-boxed.
     """
 
-    def __init__(self, container: InputContainer, name: str, kind: str = "file") -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        name: str,
+        kind: str = "file",
+        path: Path | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
         """Take over an open container and decode its first frame.
 
+        Args:
+            path: The local file, where it is one.
+            max_megapixels: Larger pictures are refused.
+
         Raises:
-            CaptureError: It has no readable frame.
+            CaptureError: It has no readable frame, or is too large.
         """
         self._container: InputContainer | None = container
         self._name = name
-        self._decoder = Decoder(container)
+        self._decoder = Decoder(container, max_megapixels=max_megapixels)
         stream = self._decoder.stream
-        rate = stream.average_rate or stream.guessed_rate or _DEFAULT_FPS
-        self._interval_ns = round(NS_PER_S / rate)
-        self._expected_frames = stream.frames
-        self._start: Fraction | None = None
-        self._last_ns = -1
         try:
+            self._table = SampleTable(container, stream, path)
+            rate = frame_rate(stream, self._look_ahead())
+            self._times = FrameTimes(round(NS_PER_S / rate), container)
+            self._pictures = DisplayedPictures(stream, name, max_megapixels)
             first = self._next_decoded()
             if first is None:
                 raise CaptureError(
                     f"source {name!r}: has a video stream but not one readable frame; is the file "
                     "complete?"
                 )
-        except CaptureError:
+            self._first_index = self._decoder.broken
+            self._size_wh: tuple[int, int] | None = None
+            self._pending: Frame | None = self._to_frame(first)
+        except BaseException:
             container.close()
             raise
-        self._coded_size_wh = first.width, first.height
-        self._pending: Frame | None = self._to_frame(first)
         self._info = SourceInfo(
-            name, kind, self._pending.size_wh, float(rate), stream.frames or None, live=False
+            name,
+            kind,
+            self._pending.size_wh,
+            float(rate),
+            self._table.frames or None,
+            live=False,
         )
 
     @classmethod
-    def open(cls, path: Path, name: str) -> VideoFile:
+    def open(cls, path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> VideoFile:
         """Open a file.
 
         Raises:
-            CaptureError: It is missing, unreadable or no video.
+            CaptureError: It is missing, unreadable, too large or no video.
         """
-        return cls(open_container(str(path), name), name)
+        container = open_file(path, name, max_megapixels)
+        return cls(container, name, path=path, max_megapixels=max_megapixels)
 
     @property
     def info(self) -> SourceInfo:
-        """What is known; `frame_count` as the file's header says."""
+        """What is known; `frame_count` only where the file's index has every frame."""
         return self._info
 
     @property
     def broken_frames(self) -> int:
         """Frames skipped because they could not be decoded."""
         return self._decoder.broken
+
+    @property
+    def start(self) -> Fraction | None:
+        """Corrected container time of media time 0, in seconds; None where frames have none."""
+        return self._times.start
 
     def read(self) -> Frame | None:
         """Return the next frame.
@@ -101,43 +130,46 @@ class VideoFile:
             self._container.close()
             self._container = None
 
+    def _look_ahead(self) -> list[Packet[VideoStream]]:
+        try:
+            return self._decoder.look_ahead(PACKETS_FOR_RATE)
+        except av.error.InvalidDataError:  # what follows is met again when it is read
+            return []
+        except (av.error.FFmpegError, OSError) as error:
+            self._fail(error)
+
     def _next_decoded(self) -> VideoFrame | None:
         try:
             return self._decoder.next_frame()
         except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
-            raise CaptureError(
-                f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
-                f"{describe(error)}; check the disk or the network"
-            ) from error
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        raise CaptureError(
+            f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
+            f"{describe(error)}; check the disk or the network"
+        ) from error
 
     def _check_complete(self) -> None:
         """Say once when the end came early; the demuxer takes a cut-off file for a short one."""
-        expected, got = self._expected_frames, self._decoder.decoded + self._decoder.broken
-        self._expected_frames = 0
-        if got < expected:
+        expected, read = self._table.packets, self._decoder.packets
+        self._table.packets = 0
+        if read < expected:
             _log.warning(
                 "source %r: ended after %d of %d frames; is the file complete?",
                 self._name,
-                got,
-                expected,
+                self._decoder.decoded + self._decoder.broken,
+                self._table.frames,
             )
 
     def _to_frame(self, decoded: VideoFrame) -> Frame:
-        index = self._decoder.decoded + self._decoder.broken - 1
-        image = to_bgr(decoded, self._coded_size_wh)
-        return Frame(index, self._time_ns(decoded), time.perf_counter_ns(), image)
-
-    def _time_ns(self, decoded: VideoFrame) -> int:
-        """Return the frame's time since the first; missing or repeated times get an interval."""
-        time_ns = self._last_ns
-        if decoded.pts is not None and decoded.time_base is not None:
-            at = decoded.pts * decoded.time_base
-            if self._start is None:
-                self._start = at
-            time_ns = round((at - self._start) * NS_PER_S)
-        if time_ns <= self._last_ns:
-            time_ns = 0 if self._last_ns < 0 else self._last_ns + self._interval_ns
-        self._last_ns = time_ns
-        return time_ns
+        index = self._decoder.decoded + self._decoder.broken - 1 - self._first_index
+        image = self._pictures.picture(decoded)
+        if self._size_wh is None:
+            self._size_wh = image.shape[1], image.shape[0]
+        if (image.shape[1], image.shape[0]) != self._size_wh:
+            image = letterboxed(image, self._size_wh)
+        time_ns = self._times.time_ns(decoded)
+        return Frame(index, time_ns, time.perf_counter_ns(), image)

@@ -1,0 +1,196 @@
+"""Decoded frames as a good player shows them: upright, in square pixels, in the right colours.
+
+One order for every stream: colours and pixel aspect in one pass of the scaler, then the display
+matrix. Where these change in the middle, the picture is fitted by `letterboxed`, since prompts,
+masks and outputs keep the size of the first picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, cast
+
+import av.error
+import cv2
+import numpy as np
+from av.buffer import Buffer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+
+from live.frames import U8
+from live.sources.base import CaptureError
+from live.sources.colours import is_hdr, tag_colours, tone_mapping
+
+_log = logging.getLogger(__name__)
+
+_STRANGE_ASPECT: Final = 10  # beyond, either way, a pixel aspect is a damaged header
+_UPRIGHT_WITHIN: Final = 0.02  # of a unit vector; a matrix farther off turns by an odd angle
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """One of the eight ways to lay a picture: transposed first, then flipped."""
+
+    transposed: bool = False
+    flipped_x: bool = False
+    flipped_y: bool = False
+
+    def apply(self, image: U8) -> U8:
+        """Return the (H, W, 3) picture laid this way, itself where nothing is to do."""
+        if self.transposed:
+            image = cast(U8, cv2.transpose(image))
+        if self.flipped_x or self.flipped_y:
+            code = (-1 if self.flipped_y else 1) if self.flipped_x else 0
+            image = cast(U8, cv2.flip(image, code))
+        return image
+
+
+def orientation_of(matrix: bytes) -> Orientation | None:
+    """Return how a display matrix lays the picture; None where it turns by no right angle.
+
+    Args:
+        matrix: FFmpeg's nine int32, 16.16 fixed point: (x, y) is shown at (a x + c y, b x + d y).
+    """
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
+    upright, lying = math.hypot(a, d), math.hypot(b, c)
+    if min(upright, lying) > _UPRIGHT_WITHIN * max(upright, lying) or upright == lying:
+        return None
+    if lying > upright:
+        return Orientation(True, flipped_x=c < 0, flipped_y=b < 0)
+    return Orientation(False, flipped_x=a < 0, flipped_y=d < 0)
+
+
+def letterboxed(image: U8, size_wh: tuple[int, int]) -> U8:
+    """Return a (H, W, 3) picture of a size, the given one whole in its middle, black around it."""
+    height, width = image.shape[:2]
+    if (width, height) == size_wh:
+        return image
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    inner_w = min(size_wh[0], max(1, round(width * scale)))
+    inner_h = min(size_wh[1], max(1, round(height * scale)))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    boxed = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    x, y = (size_wh[0] - inner_w) // 2, (size_wh[1] - inner_h) // 2
+    boxed[y : y + inner_h, x : x + inner_w] = cv2.resize(
+        image, (inner_w, inner_h), interpolation=kind
+    )
+    return boxed
+
+
+def _is_transparent(frame: VideoFrame) -> bool:
+    """Return whether a frame with an alpha channel makes use of it."""
+    try:
+        alpha = frame.to_ndarray(format="bgra")[..., 3]
+    except (av.error.FFmpegError, OSError, ValueError):
+        return False  # `picture` says what is wrong with it
+    return bool((alpha < 255).any())
+
+
+class DisplayedPictures:
+    """Turns the decoded frames of one stream into what a player shows; used by one thread.
+
+    What cannot be shown as it is meant is said once in the log.
+    """
+
+    def __init__(self, stream: VideoStream, name: str, max_megapixels: float) -> None:
+        """Start before the first frame.
+
+        Args:
+            name: What the user wrote, for messages.
+            max_megapixels: Larger pictures are refused.
+        """
+        self._context = stream.codec_context
+        self._container_aspect = stream.sample_aspect_ratio
+        self._follows_codec: bool | None = None  # the aspect; the container's has precedence
+        self._name = name
+        self._max_pixels = max_megapixels * 1e6
+        self._matrix = b""
+        self._orientation = Orientation()
+        self._reformatter = VideoReformatter()  # keeps the scaler from frame to frame
+        self._looked_at_alpha = False
+        self._said: set[str] = set()
+
+    def picture(self, frame: VideoFrame) -> U8:
+        """Return a frame as (H, W, 3) uint8 BGR.
+
+        Raises:
+            CaptureError: It is larger than `max_megapixels`, or its pixel format is unknown.
+        """
+        self._orient(frame)
+        width, height = self._square_size_wh(frame)
+        self._check_size(width, height)
+        self._say_what_is_left_out(frame)
+        tag_colours(frame)
+        scaled = (width, height) != (frame.width, frame.height)
+        try:
+            bgr = self._reformatter.reformat(
+                frame,
+                width,
+                height,
+                "bgr24",
+                interpolation=Interpolation.BICUBIC if scaled else None,
+                **tone_mapping(frame),
+            )
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise CaptureError(
+                f"source {self._name!r}: its pictures ({frame.format.name}) cannot be shown: "
+                f"{error}; expected a usual pixel format such as yuv420p; convert it with ffmpeg"
+            ) from error
+        return self._orientation.apply(cast(U8, bgr.to_ndarray()))
+
+    def _square_size_wh(self, frame: VideoFrame) -> tuple[int, int]:
+        """Return the frame's size in square pixels: as ffmpeg's scale=iw*sar:ih makes it."""
+        aspect = self._container_aspect
+        in_stream = self._context.sample_aspect_ratio
+        if self._follows_codec is None:
+            self._follows_codec = aspect is None or not aspect or in_stream == aspect
+        if self._follows_codec:
+            aspect = in_stream
+        if not aspect or aspect == 1:
+            return frame.width, frame.height
+        if not Fraction(1, _STRANGE_ASPECT) <= aspect <= _STRANGE_ASPECT:
+            self._say("its pixel aspect %s is left out: no picture has such pixels", aspect)
+            return frame.width, frame.height
+        return max(1, round(frame.width * aspect)), frame.height
+
+    def _check_size(self, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            raise CaptureError(
+                f"source {self._name!r}: has pictures of {width} x {height} pixels, more than "
+                f"source.max_megapixels = {self._max_pixels / 1e6:g} allows; set it higher if the "
+                "memory is there"
+            )
+
+    def _orient(self, frame: VideoFrame) -> None:
+        """Take the display matrix of a frame; without one, that of the frame before holds."""
+        found = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
+        if found is None:
+            return
+        matrix = bytes(found)
+        if matrix == self._matrix:
+            return
+        self._matrix = matrix
+        orientation = orientation_of(matrix)
+        if orientation is None:
+            self._say("its display matrix turns by %s degrees: shown unturned", frame.rotation)
+        self._orientation = orientation or Orientation()
+
+    def _say_what_is_left_out(self, frame: VideoFrame) -> None:
+        if is_hdr(frame):
+            self._say("HDR, shown tone-mapped to BT.709 as on an ordinary screen")
+        if frame.interlaced_frame:
+            self._say("interlaced, shown as it is: both fields of a frame in one picture")
+        if any(part.is_alpha for part in frame.format.components) and not self._looked_at_alpha:
+            self._looked_at_alpha = True  # every frame of a GIF could have some
+            if _is_transparent(frame):
+                self._say("has transparency, which is left out: all of it is shown")
+
+    def _say(self, what: str, *values: object) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            _log.warning(f"source %r: {what}", self._name, *values)
