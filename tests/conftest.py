@@ -23,11 +23,9 @@ import cv2
 import pytest
 
 from live.control_files import folders
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S, RUN_TIMEOUT_S, THREAD_GRACE_S
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
-THREAD_GRACE_S = 2.0
-RUN_TIMEOUT_S = 120.0
-EXPORT_TIMEOUT_S = 900.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -128,7 +126,7 @@ def sam2_256(parity_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-def run_python(*arguments: str | Path, timeout_s: float = EXPORT_TIMEOUT_S) -> str:
+def run_python(*arguments: str | Path, timeout_s: float = LONG_RUN_TIMEOUT_S) -> str:
     """Run this interpreter from the checkout; fail with what it printed unless it ends well."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],

@@ -11,16 +11,18 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.labelled_data import write_ids, write_palette_png
 
 SIZE_WH = (160, 120)
 FRAMES = 6
-TIMEOUT_S = 120
 
 
 def run(repo_root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.accuracy", *map(str, arguments)]
-    return subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S)
+    return subprocess.run(
+        command, cwd=repo_root, capture_output=True, text=True, timeout=LONG_RUN_TIMEOUT_S
+    )
 
 
 def write_scene(folder: Path, masks: Path | None, palette: bool, radius: int = 22) -> list[str]:

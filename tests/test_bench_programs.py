@@ -16,9 +16,8 @@ from PIL import Image
 from bench import demo, hover, loop, speed
 from bench.datasets import DatasetError
 from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.labelled_data import write_palette_png
-
-TIMEOUT_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,7 @@ def test_demo_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir: 
         cwd=repo_root,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=LONG_RUN_TIMEOUT_S,
     )
     assert "object 1 (gear): mean IoU" in done.stdout, done.stderr
     assert "object 2 (card): mean IoU" in done.stdout
@@ -100,7 +99,9 @@ def test_demo_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir: 
     assert sheet is not None
     assert sheet.shape[0] > 3 * 200  # twelve tiles in three rows
     pages = [sys.executable, "-m", "bench.readme_pictures", "--video", str(out / "demo.mp4")]
-    subprocess.run([*pages, "--out", str(out)], cwd=repo_root, check=True, timeout=TIMEOUT_S)
+    subprocess.run(
+        [*pages, "--out", str(out)], cwd=repo_root, check=True, timeout=LONG_RUN_TIMEOUT_S
+    )
     with Image.open(out / "demo.webp") as moving:
         assert getattr(moving, "n_frames", 1) == 4 + 5  # two clicks, then every third picture
         assert moving.size == (640, 360)
@@ -111,7 +112,9 @@ def test_demo_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir: 
 
 def test_demo_passes_the_programs_exit_code_on(tmp_path: Path, repo_root: Path) -> None:
     command = [sys.executable, "-m", "bench.demo", "--out", str(tmp_path), "--model", "absent"]
-    done = subprocess.run(command, cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(
+        command, cwd=repo_root, capture_output=True, text=True, timeout=LONG_RUN_TIMEOUT_S
+    )
     assert done.returncode == 4
     assert "run_live.py ended with code 4" in done.stderr
 
@@ -158,7 +161,7 @@ def test_speed_runs_the_whole_program(tmp_path: Path, repo_root: Path, nano_dir:
         cwd=repo_root,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=LONG_RUN_TIMEOUT_S,
     )
     assert done.returncode == 0, done.stderr
     for part in ("image_encoder", "mask_prompt", "one object, overlay, mp4", "manifest"):

@@ -15,6 +15,7 @@ from bench.sam2 import STEP, WAYS, Figures, Ours, Way, result_table
 from bench.sam2_library import Library
 from engines.graph_table import MEMORY_ATTENTION
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 
 SIZE = 256
 CELLS = (SIZE // 16) ** 2
@@ -28,7 +29,7 @@ def run_program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG_RUN_TIMEOUT_S,
         check=False,
     )
 

@@ -15,8 +15,8 @@ from live.frames import Frame
 from live.slot import Closed, Slot
 from live.sources import CaptureError, NoSignal, SourceInfo, SourceOptions, open_source
 from live.sources.base import VideoSource
+from tests.helpers.bounds import WAIT_S
 
-WAIT_S = 10.0
 IMAGE = np.zeros((4, 6, 3), np.uint8)
 Step = Callable[[], Frame | None]
 

@@ -20,7 +20,6 @@ RADII_WH = (200, 130)
 STEP_PX = 20
 FPS = 30
 BEHIND = 6  # frames from a picture to its answer at 5 fps
-WAIT_S = 10.0
 
 
 class Scene:

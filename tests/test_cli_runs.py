@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -22,8 +22,8 @@ import pytest
 
 from live.interrupts import Interrupted, Interrupts
 from tests.conftest import RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 
-TIMEOUT_S = 120.0
 CLICK = "point=200,200"
 
 
@@ -105,7 +105,7 @@ def running(repo_root: Path, cwd: Path, *args: str) -> Iterator[subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
     )
-    watchdog = threading.Timer(TIMEOUT_S, process.kill)
+    watchdog = threading.Timer(RUN_TIMEOUT_S, process.kill)
     watchdog.start()
     try:
         yield process
@@ -116,16 +116,31 @@ def running(repo_root: Path, cwd: Path, *args: str) -> Iterator[subprocess.Popen
         watchdog.join()
 
 
-def wait_for_frame(stderr: IO[str] | None, frame: int) -> str:
-    """Read progress lines until one reports `frame` or a later one; return all lines read."""
+def wait_for(stderr: IO[str] | None, done: Callable[[int], bool]) -> str:
+    """Read progress lines until `done` holds, asked with the frame of each; return all lines."""
     assert stderr is not None
     lines = []
     for line in stderr:
         lines.append(line)
         found = re.search(r"frame (\d+), [0-9.]+ fps", line)
-        if found and int(found[1]) >= frame:
+        if found and done(int(found[1])):
             return "".join(lines)
-    pytest.fail(f"ended before frame {frame}:\n{''.join(lines)}", pytrace=False)
+    pytest.fail(f"ended too early:\n{''.join(lines)}", pytrace=False)
+
+
+def has_written(folder: Path, count: int) -> bool:
+    """Whether a run's video, read while it grows, and its masks both have `count` frames.
+
+    How many source frames that takes is another matter: in live pace a busy machine leaves most
+    of them out.
+    """
+    tracks = folder / "masks" / "tracks.jsonl"
+    if not tracks.exists() or len(tracks.read_bytes().splitlines()) <= count:
+        return False
+    try:
+        return len(decoded_times(folder / "out.mp4")) >= count
+    except (OSError, av.error.FFmpegError):  # not even its header is there
+        return False
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send these to one process")
@@ -135,10 +150,9 @@ def test_signal_in_the_middle(
     signum: signal.Signals, code: int, pace: str, repo_root: Path, tmp_path: Path, nano_dir: Path
 ) -> None:
     with running(repo_root, tmp_path, "--pace", pace, "--metrics", "m.jsonl") as process:
-        # in live pace a busy machine leaves most frames out, so the signal comes later there
-        log = wait_for_frame(process.stderr, 20 if pace == "all" else 150)
+        log = wait_for(process.stderr, lambda _: has_written(tmp_path, 10))
         process.send_signal(signum)
-        stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        stdout, stderr = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == code, stderr
     assert "Traceback" not in log + stderr
     assert "left behind" not in stderr
@@ -155,9 +169,9 @@ def test_signal_in_the_middle(
 def test_killed_run_leaves_readable_files(repo_root: Path, tmp_path: Path, nano_dir: Path) -> None:
     """SIGKILL may cost the video its last second, and no row or picture that was finished."""
     with running(repo_root, tmp_path, "--metrics", "m.jsonl") as process:
-        wait_for_frame(process.stderr, 75)
+        wait_for(process.stderr, lambda frame: frame >= 75)
         process.kill()
-        process.communicate(timeout=TIMEOUT_S)
+        process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == -signal.SIGKILL
     times = decoded_times(tmp_path / "out.mp4")
     assert len(times) >= 30
@@ -194,7 +208,7 @@ def test_a_closed_stdout_is_no_bug(repo_root: Path) -> None:
     words = ("--source", "demo", "--set", "source.demo_frames=2", "--output", "none")
     done = subprocess.run(
         [sys.executable, str(repo_root / "run_live.py"), *words],
-        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False,
+        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=RUN_TIMEOUT_S, check=False,
     )  # fmt: skip
     os.close(writer)
     assert done.returncode == 0, done.stderr
@@ -222,7 +236,7 @@ def test_signals_at_the_very_start_and_end_give_the_exit_code(repo_root: Path) -
     """Ctrl-C while the packages load, or twice in a row, was a traceback of Python's own."""
     done = subprocess.run(
         [sys.executable, "-c", SIGNAL_WHILE_IMPORTING],
-        cwd=repo_root, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
+        cwd=repo_root, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
@@ -231,7 +245,7 @@ def test_signals_at_the_very_start_and_end_give_the_exit_code(repo_root: Path) -
 def send_and_wait(signum: signal.Signals) -> None:
     """Send a signal to this process and give its handler time to raise."""
     os.kill(os.getpid(), signum)
-    threading.Event().wait(10)
+    threading.Event().wait(WAIT_S)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.kill sends no signal there")
@@ -240,7 +254,7 @@ def test_first_signal_asks_and_the_second_forces() -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupts() as interrupts, interrupts.graceful(stop):
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.wait(10)
+        assert stop.wait(WAIT_S)
         assert interrupts.received == signal.SIGTERM
         with pytest.raises(Interrupted) as forced:
             send_and_wait(signal.SIGINT)

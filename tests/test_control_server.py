@@ -33,6 +33,7 @@ from live.control_server import THREAD_NAME, ControlServer
 from live.controls import Controls
 from live.frames import Prompt
 from live.status import LiveStatus, ObjectStatus
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.control import STOP_S, TRANSPORTS, ask, running, taking
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of Unix")
@@ -262,7 +263,7 @@ def test_too_long_a_request_is_dropped() -> None:
     with running(Controls(4)):
         (run,) = open_runs()
         with closing(run), pytest.raises(OSError, match=r"hung up|reset|pipe"):
-            run.ask("x" * (MAX_REQUEST_BYTES * 2), 5.0)
+            run.ask("x" * (MAX_REQUEST_BYTES * 2), WAIT_S)
         assert ask(None)["ok"] is True
 
 
@@ -276,7 +277,7 @@ def test_who_says_nothing_holds_nobody_up_for_long(monkeypatch: pytest.MonkeyPat
         with closing(silent), closing(dripping):
             (run,) = open_runs()
             with closing(run):
-                assert run.ask(None, 10.0)["ok"] is True
+                assert run.ask(None, WAIT_S)["ok"] is True
             assert silent._socket.recv(1) == b"", "it was hung up on"
 
 
@@ -299,7 +300,7 @@ def test_it_ends_while_a_command_is_awaited(monkeypatch: pytest.MonkeyPatch) -> 
     server.start()
     (run,) = open_runs()
     with closing(run):
-        asking = threading.Thread(target=lambda: run.ask("reset", 5.0))
+        asking = threading.Thread(target=lambda: run.ask("reset", WAIT_S))
         asking.start()
         while controls.tracker.empty():
             time.sleep(0.005)

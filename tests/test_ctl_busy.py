@@ -20,6 +20,7 @@ from live.control_files import Conversation, Transport, endpoints, folders, live
 from live.controls import Controls
 from live.ctl import run_ctl
 from tests.conftest import REPO_ROOT, RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.control import TRANSPORTS, ask, running, taking
 from tests.helpers.live_run import ENDLESS, SMALL, without_display
 from tests.helpers.live_run import running as running_program
@@ -177,7 +178,7 @@ def test_many_commands_at_once_are_all_done() -> None:
     def call(number: int) -> None:
         (run,) = open_runs()
         with closing(run):
-            outcomes.append({"n": number, **run.ask(["commit", str(number)], 60.0)})
+            outcomes.append({"n": number, **run.ask(["commit", str(number)], WAIT_S)})
 
     with running(controls), taking(controls, take):
         callers = [threading.Thread(target=call, args=(n,)) for n in range(1, 41)]
@@ -269,8 +270,8 @@ def test_no_command_ends_a_run(
     with running_program(arguments, run_cli, tmp_path, environment) as run:
         (endpoint,) = endpoints()
         for words in ODD:
-            with closing(Conversation(endpoint, 60.0)) as caller:
-                answer = caller.ask(words, 60.0)
+            with closing(Conversation(endpoint, WAIT_S)) as caller:
+                answer = caller.ask(words, WAIT_S)
             assert answer["ok"] is False, words
             assert answer["text"], words
         assert run.process.poll() is None
@@ -294,6 +295,6 @@ def test_no_command_ends_a_run(
         assert 7 in [one["object_id"] for one in json.loads(listed.stdout)["objects"]]
         assert "Traceback" not in run.log.read_text()
         assert run.ctl("quit").returncode == 0
-        assert run.process.wait(60) == 0
+        assert run.process.wait(RUN_TIMEOUT_S) == 0
     assert live_runs() == ([], [])
     assert folders()[0].is_dir()

@@ -17,6 +17,7 @@ import pytest
 from live.control_files import Conversation, Transport, endpoints, open_runs
 from live.controls import Controls
 from live.ctl import run_ctl
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.control import TRANSPORTS, running
 from tests.helpers.xvfb import wait_until
 
@@ -50,7 +51,7 @@ def answering() -> list[int]:
     found = []
     for run in open_runs():
         with closing(run):
-            assert run.ask(None, 30.0)["ok"]
+            assert run.ask(None, WAIT_S)["ok"]
             found.append(run.endpoint.pid)
     return found
 

@@ -26,11 +26,11 @@ from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.sources.base import SourceInfo
 from run_live import main
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.results import disc_logits, textured, tracked
 
 MS = 1_000_000
 PERIOD_NS = 33 * MS
-WAIT_S = 10.0
 
 
 @dataclass

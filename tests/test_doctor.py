@@ -25,6 +25,7 @@ from live.sinks.virtualcam import mend_command
 from live.sources.camera import list_cameras, open_camera
 from run_live import main
 from tests.conftest import REPO_ROOT, CliResult, RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.fake_camera import FakeDevices
 
 ROW = re.compile(r"^(\S.*?) +(ok|problem|absent) +(\S.*)$")
@@ -157,7 +158,7 @@ def test_a_virtual_camera_that_works(tmp_path: Path) -> None:
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -18,6 +18,7 @@ from live.sinks.video import VideoOptions, VideoSink
 from live.sources.demo_scene import GEAR_ID, DemoScene
 from live.ui import View, draw_canvas
 from live.window_input import InputState
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 from tests.test_virtualcam import Sent, running
 
@@ -158,7 +159,7 @@ def test_virtual_camera(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, takes_r
     arguments = (*DEMO, "--pace", "all", "--effect", "transparent", "--output", "virtualcam")
     key = ("--set", "effect.transparent.color=[0,255,0]")
     with running(tmp_path, *arguments, *key, "--prompt", f"mask={path}") as process:
-        text, _ = process.communicate(timeout=60)
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, text
     pictures = Sent.read(tmp_path / "sent.npz").pictures[1:]  # the first is black
     far = cv2.dilate(mask, np.ones((9, 9), np.uint8)) == 0

@@ -22,6 +22,7 @@ from export.errors import ExportError
 from export.folder import fresh_folder
 from export.sam2_checkpoint import load_sam2, read_official
 from tests.conftest import REPO_ROOT, RunCli
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.test_cli import DEMO, one_error
 
 Weights = dict[str, Tensor]
@@ -35,7 +36,7 @@ def export_process(*arguments: str | Path, env: dict[str, str] | None = None) ->
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG_RUN_TIMEOUT_S,
         check=False,
     )
     assert done.stdout == ""

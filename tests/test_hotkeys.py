@@ -23,9 +23,9 @@ from live.remote_controls import read_bindings
 from live.sources.base import SourceInfo
 from run_live import main
 from tests.conftest import skip_or_fail
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.xvfb import Display, running_xvfb
 
-STOP_S = 5.0
 X11 = {"DISPLAY": ":0"}
 
 
@@ -181,9 +181,9 @@ def listen(load: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> list[st
         hotkeys.start()
         for thread in threading.enumerate():
             if thread.name == THREAD_NAME:
-                thread.join(STOP_S)
-        hotkeys.stop(STOP_S)
-        hotkeys.stop(STOP_S)
+                thread.join(WAIT_S)
+        hotkeys.stop(WAIT_S)
+        hotkeys.stop(WAIT_S)
     return [record.getMessage() for record in caplog.records]
 
 
@@ -243,10 +243,10 @@ class DeafListener:
         self.actions = actions
 
     def run(self) -> None:
-        self.release.wait(STOP_S)
+        self.release.wait(WAIT_S)
 
     def stop(self) -> None:
-        self.release.wait(STOP_S)
+        self.release.wait(WAIT_S)
 
 
 def test_a_listener_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) -> None:
@@ -308,7 +308,7 @@ def test_pynput_knows_every_name_and_hears_and_stops(
         while not controls.feed.empty():
             got.append(controls.feed.get_nowait())
         press("ctrl+shift+q")
-        hotkeys.stop(STOP_S)
+        hotkeys.stop(WAIT_S)
     assert got[0] == HideFeed(None)
     assert got[-1] == SetEffect("blur")
     assert set(got) == {HideFeed(None), SetEffect("blur")}
@@ -325,6 +325,6 @@ def test_it_stops_at_whatever_moment(keyboard: Any, caplog: pytest.LogCaptureFix
         hotkeys = Hotkeys({"<ctrl>+h": (HideFeed(),)}, Controls(1), load=lambda: keyboard)
         hotkeys.start()
         threading.Event().wait(delay_s)
-        hotkeys.stop(STOP_S)
+        hotkeys.stop(WAIT_S)
         assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
     assert "left behind" not in caplog.text

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 
 PRODUCT = ("live", "engines", "memory", "kalman")
 PACKAGES = (*PRODUCT, "export", "training", "bench", "tools")
@@ -303,7 +304,7 @@ def test_the_product_imports_without_optional_and_posix_packages() -> None:
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -318,7 +319,7 @@ def test_the_blocker_blocks() -> None:
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=RUN_TIMEOUT_S,
         check=False,
     )
     assert done.returncode != 0

@@ -15,6 +15,7 @@ import pytest
 from live.sources import CaptureError, SourceOptions, open_source
 from live.sources.base import VideoSource
 from tests.conftest import RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.recordings import check_schemas
 from tests.helpers.synthetic_video import (
     MjpegServer,
@@ -25,7 +26,6 @@ from tests.helpers.synthetic_video import (
 )
 
 LOOPED = SourceOptions(fps=25.0, loop=True)
-TIMEOUT_S = 600.0
 
 
 def read(source: VideoSource, count: int) -> list[tuple[int, float, int]]:
@@ -98,7 +98,7 @@ def test_a_looped_run_is_recorded_and_replayed(
             if re.search(r"frame ([7-9]|\d\d+),", line):
                 process.send_signal(signal.SIGINT)
                 break
-        process.communicate(timeout=TIMEOUT_S)
+        process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 130
     check_schemas(tmp_path / "rec")
     rows = [json.loads(row) for row in (tmp_path / "a" / "tracks.jsonl").read_text().splitlines()]

@@ -11,6 +11,7 @@ import pytest
 
 from bench.datasets import read_object_ids
 from tests.conftest import RunCli
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 
 CLIP = "data/clips/01_dog.mp4"
 DOG_FIRST_XYXY = (430, 360, 720, 560)  # looked up by eye on frame 0 and, after the dog ran, on 60
@@ -41,7 +42,7 @@ def test_follows_the_dog(run_cli: RunCli, shared_dir: Path, nano_dir: Path) -> N
     result = run_cli(
         *("--source", str(clip), "--prompt", "point=590,430"),
         *("--output", "video:out.mp4", "--output", "masks:out/"),
-        timeout_s=180,
+        timeout_s=LONG_RUN_TIMEOUT_S,
     )
     assert result.returncode == 0, result.stderr
     wanted, length_s = times_of(clip)

@@ -25,6 +25,7 @@ from live.sinks.base import SinkError
 from live.sinks.null import NullSink
 from live.slot import Slot
 from live.summary import format_summary
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 
 
 def result(index: int, step: int, **stage_ms: float) -> FrameResult:
@@ -72,7 +73,7 @@ def test_threads_lose_no_value() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(WAIT_S)
     snapshot = metrics.snapshot()
     assert snapshot.stages["compose"].count == snapshot.counters["clicks"] == 8000
 
@@ -239,7 +240,11 @@ def test_progress_bar_on_a_terminal_without_a_size(repo_root: Path) -> None:
     ours, theirs = os.openpty()
     try:
         subprocess.run(
-            [sys.executable, "-c", program], cwd=repo_root, stderr=theirs, timeout=60, check=True
+            [sys.executable, "-c", program],
+            cwd=repo_root,
+            stderr=theirs,
+            timeout=RUN_TIMEOUT_S,
+            check=True,
         )
         assert b"2/2" in os.read(ours, 65536)
     finally:

@@ -38,12 +38,12 @@ from live.sinks import Outputs
 from live.sources.demo_scene import DemoScene
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 
 SCHEMA = json.loads((REPO_ROOT / "docs/schemas/profile.schema.json").read_text())
 OPTIONS = {"source": "0", "model": "nano", "preset": "default", "effect": "blur"}
 SIZE_WH = (64, 48)
-WAIT_S = 10.0
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ import run_live
 from live.command_text import parse_command
 from live.profiles import save_profile
 from tests.conftest import REPO_ROOT, RunCli, require_tool, skip_or_fail
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.recordings import one_step
 
 MAX_TRACKED_BYTES = 1_000_000
@@ -42,7 +43,11 @@ def tracked_files() -> list[str]:
     """Names of the files that git tracks."""
     git = require_tool("git", "git")
     done = subprocess.run(
-        [git, "ls-files", "-z"], cwd=REPO_ROOT, capture_output=True, timeout=60, check=False
+        [git, "ls-files", "-z"],
+        cwd=REPO_ROOT,
+        capture_output=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
     )
     if done.returncode != 0:
         skip_or_fail(f"not a git checkout: {done.stderr.decode().strip()}")
@@ -100,7 +105,9 @@ def test_make_commands_in_the_docs_exist() -> None:
 def test_make_help_keeps_its_columns() -> None:
     """A long name pushed its text out of the column."""
     make = require_tool("make", "make")
-    done = subprocess.run([make, "help"], cwd=REPO_ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [make, "help"], cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S
+    )
     found = [re.match(r"  make [a-z-]+ +", line) for line in done.stdout.splitlines()]
     assert len(found) > 10
     assert len({None if match is None else match.end() for match in found}) == 1
@@ -276,7 +283,7 @@ def copy_sources(target: Path) -> None:
 def run(command: list[str], cwd: Path) -> str:
     """Run a command that must succeed; returns its stdout."""
     done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=cwd, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

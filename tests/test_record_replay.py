@@ -18,6 +18,7 @@ import pytest
 from live.sources.demo_scene import DemoScene
 from run_live import main
 from tests.conftest import REPO_ROOT, RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.recordings import (
     BALL,
     CARD,
@@ -37,7 +38,6 @@ from tests.helpers.synthetic_video import MjpegServer, serve_file
 PROMPTS = ("--prompt", CARD, "--prompt", f"{BALL} frame=3")
 SMALL = ("--source", "demo", "--set", f"source.demo_size={list(SIZE_WH)}")
 SHORT = (*SMALL, "--set", "source.demo_frames=8")
-TIMEOUT_S = 120.0
 OUTSIDE = json.dumps(
     {
         "type": "Prompt",
@@ -199,7 +199,7 @@ def test_a_killed_live_recording_replays_up_to_its_last_second(tmp_path: Path) -
             stdout=subprocess.DEVNULL,
             text=True,
         )
-        watchdog = threading.Timer(TIMEOUT_S, process.kill)
+        watchdog = threading.Timer(RUN_TIMEOUT_S, process.kill)
         watchdog.start()
         log = []
         try:
@@ -250,7 +250,7 @@ def test_a_full_disk_is_one_line_and_what_was_written_replays(tmp_path: Path) ->
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=RUN_TIMEOUT_S,
             check=False,
         )
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -45,7 +45,7 @@ def test_clicks_in_a_live_run_are_replayed(
         user.click_object(GEAR)
         user.window.key("2")
         user.click_object(CARD)
-        wait_until(lambda: shows_both(tmp_path / "a"), "both objects in a mask", 60)
+        wait_until(lambda: shows_both(tmp_path / "a"), "both objects in a mask")
         user.window.key("x")
         user.await_command("RemoveObject")
         user.await_steps(3)

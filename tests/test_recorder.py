@@ -34,6 +34,7 @@ from live.recording.sources import RecordedPictures, RecordedSource, RecordedSte
 from live.sinks.base import SinkError
 from live.sinks.fragmented import H264
 from live.sources import CaptureError, SourceInfo
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.recordings import json_rows
 
 SIZE_WH = (33, 17)  # odd: a lossy picture is padded and cut again
@@ -107,7 +108,7 @@ def test_without_room_frames_are_dropped_before_they_are_tracked(
 
     def slow(files: recorder_module._Files, item: Frame) -> None:
         encodes.set()
-        assert go.wait(10)
+        assert go.wait(WAIT_S)
         to_write(files, item)
 
     monkeypatch.setattr(recorder_module._Files, "write", slow)
@@ -115,7 +116,7 @@ def test_without_room_frames_are_dropped_before_they_are_tracked(
         tee = RecordedSource(Pictures(30), recorder, False, threading.Event())
         first = tee.read()
         assert first is not None
-        assert encodes.wait(10)  # one picture is with the encoder, not waiting
+        assert encodes.wait(WAIT_S)  # one picture is with the encoder, not waiting
         passed = [first, *read_all(tee)]
         go.set()
     assert len(passed) == MAX_PICTURES + 1
@@ -163,7 +164,7 @@ def test_a_disk_that_stands_still_ends_the_run(
     to_write = recorder_module._Files.write
 
     def stuck(files: recorder_module._Files, item: Frame) -> None:
-        assert go.wait(10)
+        assert go.wait(WAIT_S)
         to_write(files, item)
 
     monkeypatch.setattr(recorder_module._Files, "write", stuck)
@@ -178,7 +179,7 @@ def test_a_disk_that_stands_still_ends_the_run(
                 for given in range(20):
                     recorder.step(FrameResult(frame(given), given, ()))
             finally:
-                monkeypatch.setattr(recorder_module, "_PATIENCE_S", 10.0)
+                monkeypatch.setattr(recorder_module, "_PATIENCE_S", WAIT_S)
                 go.set()
 
     with pytest.raises(SinkError, match=r"the disk has taken nothing for 0\.05 s"):
@@ -195,7 +196,7 @@ def test_stop_ends_the_waiting_for_room(tmp_path: Path) -> None:
     reader = threading.Thread(target=read_all, args=(tee,))
     reader.start()
     stop.set()
-    reader.join(5)
+    reader.join(WAIT_S)
     assert not reader.is_alive()
 
 

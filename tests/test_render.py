@@ -28,8 +28,8 @@ from live.sinks import Outputs
 from live.sinks.base import Composite, SinkError
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
+from tests.helpers.bounds import WAIT_S
 
-WAIT_S = 10.0
 MAX_AGE_MS = 60.0
 
 

@@ -18,9 +18,9 @@ from live.sinks import SinkOptions, SinkSpec, open_sinks, parse_sinks
 from live.sinks.base import Composite, SinkError
 from live.sinks.worker import SinkWorker
 from live.sources.base import SourceInfo
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.results import MS, result_of, textured
 
-WAIT_S = 10.0
 INFO = SourceInfo("demo", "demo", (96, 64), 25.0, None, live=False)
 
 

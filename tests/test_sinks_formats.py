@@ -28,6 +28,7 @@ from live.sinks.base import Composite, SinkError
 from live.sinks.coco import CocoFile
 from live.sinks.masks import MasksSink
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT, RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
 from tests.helpers.xvfb import wait_until
 from tests.test_sinks_masks import decode_indices, rows_in
@@ -39,7 +40,7 @@ SIZE = (131, 77)
 ALL = ("png", "coco", "mot")
 DEMO = ("--source", "demo", "--set", "source.demo_size=[160,90]", "--prompt", "point=40,60")
 PROMPTS = (*DEMO, "--prompt", "object=7 point=100,40")
-END_TIMEOUT_S = 120.0
+END_TIMEOUT_S = RUN_TIMEOUT_S
 
 
 def composite(index: int, *objects: ObjectResult) -> Composite:

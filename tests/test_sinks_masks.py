@@ -24,6 +24,7 @@ from live.sinks.base import Composite, SinkError
 from live.sinks.indexed_png import davis_palette_rgb, encode_indexed_png
 from live.sinks.masks import MasksSink
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
 
 SIZE = (131, 77)
@@ -190,7 +191,7 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=120, check=True,
+        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
     )  # fmt: skip
     assert f"--output masks:{tmp_path}: cannot be written" in done.stdout
     assert len(done.stdout.splitlines()) == 1
@@ -215,7 +216,7 @@ def test_a_killed_writer_leaves_whole_pictures_and_rows(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"far enough\n"
         os.kill(process.pid, signal.SIGKILL)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(RUN_TIMEOUT_S) == -signal.SIGKILL
     rows = rows_in(tmp_path)
     pictures = sorted(tmp_path.glob("*.png"))
     assert len(rows) >= 82

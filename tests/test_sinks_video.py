@@ -20,6 +20,7 @@ from live.frames import U8
 from live.sinks.base import Composite, SinkError
 from live.sinks.video import VideoOptions, VideoSink
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.results import MS, result_of
 
 PLAIN = Effect("highlight")
@@ -201,7 +202,7 @@ def test_a_disk_that_fills_up_leaves_a_readable_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=120, check=True,
+        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
     )  # fmt: skip
     assert f"--output video:{path}: cannot be written: File too large" in done.stdout
     assert len(done.stdout.splitlines()) == 1
@@ -235,7 +236,7 @@ def test_a_killed_writer_leaves_a_readable_file(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"far enough\n"
         process.kill()
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(RUN_TIMEOUT_S) == -signal.SIGKILL
     got = read_video(path)
     assert len(got.times_s) >= 130 - 26
     assert got.times_s == pytest.approx([i * 0.04 for i in range(len(got.times_s))], abs=1e-6)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from live.slot import Closed, Slot
-
-WAIT_S = 10.0  # far beyond anything that should happen; reached only by a broken slot
+from tests.helpers.bounds import WAIT_S
 
 
 class Worker:

@@ -30,11 +30,10 @@ from live.slot import Closed, Slot
 from live.sources.base import SourceInfo
 from run_live import main
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.results import disc_logits, textured, tracked
 
 SIZE_WH = (64, 48)
-WAIT_S = 10.0
-RUN_TIMEOUT_S = 60.0
 
 
 def frame(index: int) -> Frame:

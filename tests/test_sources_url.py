@@ -11,6 +11,7 @@ from live.frames import Frame
 from live.sources import CaptureError, NoSignal, SourceOptions, VideoSource, open_source
 from live.sources.base import broken_frames
 from live.sources.decoding import without_password
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.synthetic_video import (
     MjpegServer,
     VideoSpec,
@@ -19,7 +20,9 @@ from tests.helpers.synthetic_video import (
     write_video,
 )
 
-QUICK = SourceOptions(retry_first_s=1e-6, retry_max_s=1e-6, open_timeout_s=5, read_timeout_s=5)
+QUICK = SourceOptions(
+    retry_first_s=1e-6, retry_max_s=1e-6, open_timeout_s=WAIT_S, read_timeout_s=WAIT_S
+)
 
 
 def read_or_lost(source: VideoSource) -> Frame | NoSignal:
@@ -95,7 +98,7 @@ def test_a_silent_stream_is_lost_after_the_read_time_out() -> None:
     server = MjpegServer(per_connection=20)
     server.silent.set()
     with server.serve() as url:
-        source = open_source(url, SourceOptions(read_timeout_s=0.3))
+        source = open_source(url, SourceOptions(read_timeout_s=2.0))
         answers = [read_or_lost(source) for _ in range(20)]
         source.close()
     *frames, last = answers

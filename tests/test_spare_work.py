@@ -16,6 +16,7 @@ from live.inference import apply_commands, run_inference
 from live.slot import Slot
 from live.spare_work import MAX_SAVED_S, SHARE, HoverJob, SpareWork
 from live.suggest_job import Proposer
+from tests.helpers.bounds import WAIT_S
 
 SLICE_S = 0.01
 
@@ -144,7 +145,7 @@ class HoveringTracker:
 
 
 def wait_for(ready: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + WAIT_S
     while not ready() and time.monotonic() < deadline_s:
         time.sleep(0.002)
     assert ready()
@@ -168,11 +169,11 @@ def test_the_loop_answers_hovers_while_no_frame_comes() -> None:
         controls.hover.put(HoverRequest(1, 99, 7.0, 6.0))  # a step that is not kept
         wait_for(tracker.hovered.is_set)
         frames.put(Frame(0, 0, 0, np.zeros((4, 4, 3), np.uint8)))
-        assert results.get(10) is not None
+        assert results.get(WAIT_S) is not None
         assert controls.hover_answer.take() is None
     finally:
         controls.stop.set()
-        thread.join(10)
+        thread.join(WAIT_S)
     assert not thread.is_alive()
     assert tracker.log == ["hover 5", "hover 7", "step", "closed"]
     assert tracker.threads == {"inference"}

@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import REPO_ROOT, require_tool, skip_or_fail
 from tests.helpers import fake_tensorrt, fake_tensorrt_builder
 from tests.helpers.api_check import Api, Checker, Report, returns_of
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.fake_cuda import FakeCuda
 
 API_FOLDER = Path(sys.prefix) / "api"
@@ -54,7 +55,9 @@ def dump(module: str, folder: Path, libraries: list[Path]) -> Api:
     """Return what a module offers, as a fresh interpreter sees it."""
     program = REPO_ROOT / "tests" / "helpers" / "api_dump.py"
     command = [sys.executable, str(program), module, str(folder), *map(str, libraries)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+    )
     assert done.returncode == 0, done.stderr
     return Api(json.loads(done.stdout))
 
@@ -75,7 +78,7 @@ def tensorrt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         soname = f"lib{name}.so.{version}"
         libraries.append(where / soname)
         command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{soname}", "-o", soname, source.name]
-        subprocess.run(command, cwd=where, check=True, capture_output=True, timeout=60)
+        subprocess.run(command, cwd=where, check=True, capture_output=True, timeout=RUN_TIMEOUT_S)
     api = dump("tensorrt_bindings", folder, libraries)
     assert api.version.startswith(f"{version}.")
     return api
@@ -290,7 +293,11 @@ def test_probing_without_a_driver_is_a_clear_refusal() -> None:
         "except NoGpuError as error:\n    print('refused:', error)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(("GPU ", "refused: no NVIDIA"))

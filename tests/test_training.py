@@ -15,6 +15,7 @@ import torch
 from engines.graph_table import MEMORY_ATTENTION, NETWORKS
 from export.nano import compare, example_inputs, load_checkpoint
 from live.sources import demo_scene
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from training import plans, train
 from training.batches import BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
@@ -195,14 +196,19 @@ def test_training_stops_and_resumes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_training_command_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training.train", "--plan", "smoke", "--run", str(tmp_path)]
-    subprocess.run([*command, "--workers", "0"], check=True, timeout=240, cwd=ROOT)
+    subprocess.run([*command, "--workers", "0"], check=True, timeout=LONG_RUN_TIMEOUT_S, cwd=ROOT)
     out = tmp_path / "nano.pt"
     ship = [sys.executable, "-m", "training.ship", str(tmp_path / "last.pt"), "--out", str(out)]
-    subprocess.run(ship, check=True, timeout=60, cwd=ROOT)
+    subprocess.run(ship, check=True, timeout=LONG_RUN_TIMEOUT_S, cwd=ROOT)
     assert out.stat().st_size <= MAX_BYTES
     score = [sys.executable, "-m", "training.evaluate", str(out), "--clips", "6", "--size", "128"]
     lines = subprocess.run(
-        [*score, "--frames", "2"], check=True, timeout=60, cwd=ROOT, capture_output=True, text=True
+        [*score, "--frames", "2"],
+        check=True,
+        timeout=LONG_RUN_TIMEOUT_S,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     ).stdout.splitlines()
     assert all(0 <= json.loads(line)["selected"] <= 1 for line in lines)
 

@@ -28,6 +28,7 @@ from export.verify import TOLERANCES, Comparison, tolerance
 from live.sources.demo_scene import DemoScene
 from tests.conftest import REPO_ROOT
 from tests.helpers import fake_tensorrt
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.tiny_model import example_feeds, tiny_manifest, write_tiny_model
 
 OUTPUTS = sum(len(network.outputs) for network in NETWORKS.values())
@@ -126,7 +127,7 @@ def test_a_right_model(sam2_256: Path, frames: Path) -> None:
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG_RUN_TIMEOUT_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

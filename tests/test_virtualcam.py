@@ -42,20 +42,24 @@ from live.sources.base import SourceInfo
 from live.sources.demo_scene import DemoScene
 from run_live import main
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.results import result_of, textured
 from tests.helpers.synthetic_video import MjpegServer
 from tests.helpers.xvfb import running_xvfb, wait_until
 
-RUN_TIMEOUT_S = 60.0
 NO_SUCH = "virtualcam:no such device"
 DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--set", "source.demo_size=[96,64]")
 
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """What the camera in memory got: times in s, the number of each picture, the pictures."""
+    """What the camera in memory got: times in s, the number of each picture, the pictures.
+
+    `beats_s` are times in s at which a metronome of the same rate beat beside it.
+    """
 
     times_s: np.ndarray
+    beats_s: np.ndarray
     order: np.ndarray
     fps: float
     pictures: np.ndarray
@@ -63,7 +67,8 @@ class Sent:
     @classmethod
     def read(cls, path: Path) -> Sent:
         with np.load(path) as data:
-            return cls(data["times_s"], data["order"], float(data["fps"]), data["pictures"])
+            times_s, beats_s = data["times_s"], data["beats_s"]
+            return cls(times_s, beats_s, data["order"], float(data["fps"]), data["pictures"])
 
 
 @contextmanager
@@ -123,7 +128,7 @@ def test_the_rate_stays_while_the_source_is_silent(tmp_path: Path) -> None:
     """A network camera hangs, then is gone for good: the last pictures say so, at full rate."""
     server = MjpegServer(per_connection=20)
     server.silent.set()
-    limits = ("--set", "source.read_timeout_s=0.5", "--set", "source.retry_limit_s=2")
+    limits = ("--set", "source.read_timeout_s=0.5", "--set", "source.retry_limit_s=3")
     rate = ("--set", "output.virtual_camera_fps=25", "--output", "virtualcam")
     with (
         server.serve() as url,
@@ -138,8 +143,14 @@ def test_the_rate_stays_while_the_source_is_silent(tmp_path: Path) -> None:
     assert sent.fps == 25
     times_s = sent.times_s
     assert times_s[-1] - times_s[0] > 2.0
-    assert (len(times_s) - 1) / (times_s[-1] - times_s[0]) == pytest.approx(25, rel=0.05)
-    assert np.diff(times_s).max() < 0.3, "no hole, for another program takes it for an end"
+    beats = (sent.beats_s >= times_s[0]) & (sent.beats_s <= times_s[-1])
+    missed = 25 * (times_s[-1] - times_s[0]) - beats.sum()  # by the machine: 0 where it is quiet
+    sent_per_s = (len(times_s) - 1) / (times_s[-1] - times_s[0])
+    assert sent_per_s < 25 * 1.05
+    assert sent_per_s > 25 * 0.95 - 2 * max(0, missed - 1) / (times_s[-1] - times_s[0])
+    lag_s = max(0.0, np.diff(sent.beats_s).max() - 1 / 25)
+    hole_s = np.diff(times_s).max()
+    assert hole_s < 0.3 + 2 * lag_s, "no hole, for another program takes it for an end"
     silent = sent.order == sent.order[-1]
     assert silent.sum() > 25, "the same picture again and again"
     assert (sent.pictures[sent.order[-1]][0, 0] == 32).all(), "the no-signal picture"
@@ -160,12 +171,13 @@ def test_help_and_status_stay_in_the_window(tmp_path: Path) -> None:
         ) as process,
     ):
         window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: window.screenshot()[:100].std() > 10, "the scene", 60)
+        wait_until(lambda: window.screenshot()[:100].std() > 10, "the scene")
         before = window.screenshot()
         window.key("h")
-        wait_until(lambda: before.mean() - window.screenshot().mean() > 3, "the help", 60)
-        opened_s = time.monotonic()
-        wait_until(lambda: time.monotonic() > opened_s + 1.0, "a second of pictures")
+        wait_until(lambda: before.mean() - window.screenshot().mean() > 3, "the help")
+        opened_s, count = time.monotonic(), tmp_path / "sent.sent"
+        enough = count.stat().st_size + 30
+        wait_until(lambda: count.stat().st_size >= enough, "a second of pictures")
         window.key("q")
         text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, text
@@ -285,7 +297,7 @@ class HangingCamera:
 
     def send(self, frame: U8) -> None:
         self.entered.set()
-        assert self.release.wait(30)
+        assert self.release.wait(WAIT_S)
 
     def close(self) -> None:
         self.closed = True
@@ -298,7 +310,7 @@ def test_a_driver_that_hangs_holds_nobody_up(
     monkeypatch.setattr(virtualcam_module, "_JOIN_S", 0.2)
     monkeypatch.setattr(virtualcam_module, "open_virtual_camera", lambda *_: camera)
     sink = VirtualCameraSink(None, (96, 64), 30.0, VirtualCameraOptions())
-    assert camera.entered.wait(10)
+    assert camera.entered.wait(WAIT_S)
     sink.put(composite(textured((96, 64))))
     sink.close()
     assert "left behind" in caplog.text

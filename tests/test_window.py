@@ -15,6 +15,7 @@ from live.sinks.base import SinkError
 from live.sinks.display import check_display, check_qt_plugin
 from live.sources.demo_scene import CARD_ID, GEAR_ID, demo_clicks
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.window_program import SIZE_WH
 from tests.helpers.window_user import (
     END_TIMEOUT_S,
@@ -139,7 +140,11 @@ def test_the_systems_libx11_xcb_comes_before_the_wheels(display: Display) -> Non
         "ctypes.CDLL(None).XSetEventQueueOwner"
     )
     subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO_ROOT, env=display.environment, check=True, timeout=60
+        [sys.executable, "-c", code],
+        cwd=REPO_ROOT,
+        env=display.environment,
+        check=True,
+        timeout=RUN_TIMEOUT_S,
     )
 
 

@@ -157,14 +157,14 @@ def test_freeze_hover_and_help_stay_in_the_window(program: Program) -> None:
     window.display.xdotool("mousemove", "--window", window.id, 5, 200)
     wait_until(lambda: marks(program) < MANY_PIXELS, "the outline gone")
     still = window.screenshot()[middle]
-    time.sleep(1.0)  # fifteen frames of the scene
+    program.await_pictures(15)
     np.testing.assert_array_equal(window.screenshot()[middle], still)
     window.click(x, y)
     sent = program.await_commands(2)
     assert (sent["step"], sent["labels"]) == (pinned["step"], [1])
     window.key("h")
     wait_until(lambda: window.screenshot()[middle].mean() < 0.7 * still.mean(), "the help")
-    time.sleep(1.0)  # frames go out meanwhile, with all of it open
+    program.await_pictures(15)  # with all of it open
     window.key("h")
     assert press(program, "space") == [{"command": "PinStep", "step": None}]
     wait_until(lambda: marks(program) > MANY_PIXELS, "the gear in the running picture")

@@ -70,9 +70,7 @@ def test_click_track_and_quit(display: Display, nano_dir: Path, tmp_path: Path) 
     arguments = ("--source", "demo", "--set", FULL_LENGTH, "--model", nano_dir)
     outputs = ("--output", "window", "--output", f"video:{video}")
     with running_command(display, tmp_path, *arguments, *outputs) as (process, window):
-        wait_until(
-            lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen", 60
-        )
+        wait_until(lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen")
         before = window.screenshot()
         x, y = middle_of_card(before)
         window.click(x, y)
@@ -85,12 +83,12 @@ def test_click_track_and_quit(display: Display, nano_dir: Path, tmp_path: Path) 
             near = (np.abs(columns - x) < 160) & (np.abs(rows - y) < 140)
             return int(near.sum()) > 150
 
-        wait_until(marked_near_click, "the card's contour", 60)
+        wait_until(marked_near_click, "the card's contour")
         shot = window.screenshot()
         window.key("h")
-        wait_until(lambda: shot.mean() - window.screenshot().mean() > 3, "the help", 60)
+        wait_until(lambda: shot.mean() - window.screenshot().mean() > 3, "the help")
         window.key("h")
-        wait_until(lambda: int(new_marks().sum()) > 150, "the contour again", 60)
+        wait_until(lambda: int(new_marks().sum()) > 150, "the contour again")
         window.key("q")
         assert process.wait(END_TIMEOUT_S) == 0
 
@@ -130,15 +128,15 @@ def test_frozen_the_window_tells_when_the_output_is_in_the_open(
     outputs = ("--output", "window", "--output", f"video:{video}")
     with running_command(display, tmp_path, *arguments, *outputs) as (process, window):
         hidden = "only you see this, the output is hidden"
-        wait_until(lambda: says(window.screenshot(), hidden), "the note", 60)
+        wait_until(lambda: says(window.screenshot(), hidden), "the note")
         wait_until(
             lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen", 60
         )
         window.key("space")
-        wait_until(lambda: has_banner(window.screenshot()), "the banner of the frozen picture", 60)
+        wait_until(lambda: has_banner(window.screenshot()), "the banner of the frozen picture")
         x, y = middle_of_card(window.screenshot())
         window.click(x, y)
-        wait_until(lambda: not says(window.screenshot(), hidden), "no note any more", 60)
+        wait_until(lambda: not says(window.screenshot(), hidden), "no note any more")
         window.key("q")
         assert process.wait(END_TIMEOUT_S) == 0
 

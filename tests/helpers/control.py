@@ -13,9 +13,10 @@ from live.control_desk import CommandDesk
 from live.control_files import Transport, open_runs
 from live.control_server import ControlServer
 from live.controls import Controls
+from tests.helpers.bounds import WAIT_S
 
 TRANSPORTS: Final[list[Transport]] = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]
-STOP_S: Final = 5.0
+STOP_S: Final = WAIT_S
 
 
 @contextmanager
@@ -56,4 +57,4 @@ def taking(controls: Controls, take: Callable[[Command], None]) -> Iterator[None
 def ask(command: str | list[str] | None) -> dict[str, Any]:
     (run,) = open_runs()
     with closing(run):
-        return run.ask(command, 5.0)
+        return run.ask(command, WAIT_S)

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.conftest import REPO_ROOT, CliResult, RunCli
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.xvfb import wait_until
 
 SIZE_WH: Final = (320, 180)
 ENDLESS: Final = ("--source", "demo", "--set", "source.demo_frames=0", "--pace", "live")
 SMALL: Final = ("--set", f"source.demo_size=[{SIZE_WH[0]}, {SIZE_WH[1]}]")
-END_TIMEOUT_S: Final = 60.0
+END_TIMEOUT_S: Final = RUN_TIMEOUT_S
 
 
 @dataclass
@@ -58,7 +59,7 @@ def running(
         )
     run = Run(process, log, run_cli)
     try:
-        wait_until(lambda: run.status() is not None, "the first picture", 60)
+        wait_until(lambda: run.status() is not None, "the first picture")
         yield run
     finally:
         if process.poll() is None:

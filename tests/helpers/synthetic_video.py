@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from live.frames import U8
+from tests.helpers.bounds import WAIT_S
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")
 _CORNER_BGR = ((40, 40, 220), (40, 200, 40), (220, 60, 40), (230, 230, 230))
@@ -205,4 +206,4 @@ class MjpegServer:
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
             handler.wfile.write(head.encode() + data + b"\r\n")
         if self.silent.is_set():
-            self.stopped.wait(30)
+            self.stopped.wait(WAIT_S)

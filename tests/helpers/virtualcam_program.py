@@ -3,13 +3,16 @@
 Run as `python -m tests.helpers.virtualcam_program REPORT BREAK_AFTER ARGUMENT...`: everything
 after BREAK_AFTER goes to `run_live.main`. With MEMORY_CAMERA_RGBA=1 the camera takes RGBA too. It
 refuses pictures after BREAK_AFTER (0: never)
-and leaves `REPORT` (.npz) when it is closed: when which picture came, and every different picture.
+and leaves `REPORT` (.npz) when it is closed: when which picture came, every different picture, and
+when a metronome of the same rate beat, which shows how far the machine itself lagged. `REPORT.sent`
+has a byte for each picture so far.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -41,6 +44,10 @@ class MemoryCamera:
         self._size_wh = (width, height)
         self._fps = fps
         self._times_s: list[float] = []
+        self._beats_s: list[float] = []
+        self._closed = threading.Event()
+        self._metronome = threading.Thread(target=self._beat, name="metronome", daemon=True)
+        self._metronome.start()
         self._order: list[int] = []
         self._numbers: dict[bytes, int] = {}
 
@@ -51,15 +58,28 @@ class MemoryCamera:
         assert frame.ndim == 1
         assert frame.flags.c_contiguous
         self._times_s.append(time.monotonic())
+        with self.report.with_suffix(".sent").open("ab") as file:
+            file.write(b".")
         self._order.append(self._numbers.setdefault(frame.tobytes(), len(self._numbers)))
+
+    def _beat(self) -> None:
+        """Keep the rate as anyone can on this machine, without pictures."""
+        due_s = time.monotonic()
+        while not self._closed.is_set():
+            self._beats_s.append(time.monotonic())
+            due_s = max(due_s, time.monotonic() - 1 / self._fps) + 1 / self._fps
+            self._closed.wait(max(0.0, due_s - time.monotonic()))
 
     def close(self) -> None:
         """Write the report."""
+        self._closed.set()
+        self._metronome.join()
         width, height = self._size_wh
         pictures = [np.frombuffer(data, np.uint8) for data in self._numbers]
         np.savez(
             self.report,
             times_s=self._times_s,
+            beats_s=self._beats_s,
             order=self._order,
             fps=self._fps,
             pictures=np.array(pictures, np.uint8).reshape(

@@ -1,8 +1,8 @@
 """The window with everything around it but the model: the demo scene and a tracker that knows it.
 
 Run as `python -m tests.helpers.window_program FOLDER [EFFECT]` on a display; ends with q. It
-leaves `commands.jsonl` (what the tracker got, as it comes), `feed.jsonl` (what the feed got) and at
-the end `report.json`.
+leaves `commands.jsonl` (what the tracker got, as it comes), `feed.jsonl` (what the feed got),
+`left` (a byte for each picture that left) and at the end `report.json`.
 """
 
 from __future__ import annotations
@@ -202,6 +202,8 @@ class CheckingSink:
     def put(self, composite: Composite) -> None:
         self.frames += 1
         self.with_objects += bool(composite.object_ids.any())
+        with (self.folder / "left").open("ab") as file:
+            file.write(b".")
         if composite.hidden and (composite.feed_bgr == composite.feed_bgr[0, 0, 0]).all():
             self.panic += 1
             return

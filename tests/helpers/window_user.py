@@ -17,10 +17,10 @@ from live.effects.palette import object_colour
 from live.frames import U8
 from live.sinks.window import WindowOptions
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.xvfb import Display, Window, wait_until
 
-START_S = 60.0
-END_TIMEOUT_S = 60.0
+END_TIMEOUT_S = RUN_TIMEOUT_S
 MANY_PIXELS = 80  # of a contour's colour: far more than noise, far less than a contour
 
 
@@ -47,6 +47,12 @@ class Program:
         commands = self.commands()
         assert len(commands) == count
         return commands[-1]
+
+    def await_pictures(self, count: int) -> None:
+        """Wait until that many more pictures have left the program."""
+        left = self.folder / "left"
+        enough = left.stat().st_size + count
+        wait_until(lambda: left.stat().st_size >= enough, f"{count} pictures more")
 
     def quit(self, key: str = "q") -> dict[str, int]:
         """Leave as a user does; return what the program reports."""
@@ -91,7 +97,7 @@ def _running(
         )
     try:
         window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
-        wait_until(lambda: is_picture(window.screenshot()), "a picture in the window", START_S)
+        wait_until(lambda: is_picture(window.screenshot()), "a picture in the window")
         yield process, window
     finally:
         if process.poll() is None:

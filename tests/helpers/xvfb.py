@@ -21,16 +21,15 @@ import numpy as np
 
 from live.frames import U8
 from tests.conftest import require_tool
+from tests.helpers.bounds import WAIT_S
 
 PACKAGES = "xvfb xdotool"
-START_TIMEOUT_S = 20.0
-TOOL_TIMEOUT_S = 30.0
 POLL_S = 0.05
 _HEADER_FIELDS = 25  # XWDFile.h: 25 unsigned 32-bit numbers, big-endian
 _BYTES_PER_COLOUR = 12
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = WAIT_S) -> None:
     """Look again and again until `condition` holds; fail with `what` when it does not."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
@@ -73,7 +72,7 @@ class Display:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=TOOL_TIMEOUT_S,
+            timeout=WAIT_S,
             check=True,
         )
         return done.stdout.strip()
@@ -89,7 +88,7 @@ class Display:
                 env=self.environment,
                 capture_output=True,
                 text=True,
-                timeout=TOOL_TIMEOUT_S,
+                timeout=WAIT_S,
                 check=False,  # it fails while there is none
             )
             found[:] = done.stdout.split()
@@ -189,11 +188,11 @@ def running_xvfb(folder: Path, size_wh: tuple[int, int] = (1280, 800)) -> Iterat
     )
     os.close(number_write)
     try:
-        ready, _, _ = select.select([number_read], [], [], START_TIMEOUT_S)
+        ready, _, _ = select.select([number_read], [], [], WAIT_S)
         number = os.read(number_read, 32).decode().strip() if ready else ""
-        assert number, f"Xvfb did not start within {START_TIMEOUT_S} s"
+        assert number, f"Xvfb did not start within {WAIT_S} s"
         yield Display(f":{number}", folder / "Xvfb_screen0")
     finally:
         os.close(number_read)
         server.terminate()
-        server.wait(TOOL_TIMEOUT_S)
+        server.wait(WAIT_S)
