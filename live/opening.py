@@ -187,7 +187,8 @@ def open_outputs(
     age_ms = settings.pipeline.max_mask_age_ms
     delay = _delay(plan, run.wiring.pace, info)
     render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh)
-    build = partial(build_effect, settings=settings.effect)
+    limit = settings.source.max_megapixels
+    build = partial(build_effect, settings=settings.effect, max_megapixels=limit)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 
 

@@ -25,7 +25,9 @@ from live.sinks import output_files, parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
 from live.sources.base import CaptureError, SourceInfo
-from live.sources.images import PICTURE_SUFFIXES, read_picture
+from live.sources.images import read_picture
+from live.sources.options import MAX_MEGAPIXELS
+from live.sources.picture_file import PictureError
 from live.suggest_run import suggest_problems
 
 _LONGEST_ROW: Final = 1 << 16
@@ -113,8 +115,9 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     effect, own = Effect(), {}
     if request.effect in EFFECT_NAMES:
         try:
-            effect = build_effect(request.effect, settings.effect)
-            own = build_own_effects(settings.effect)
+            limit = settings.source.max_megapixels
+            effect = build_effect(request.effect, settings.effect, limit)
+            own = build_own_effects(settings.effect, limit)
         except ConfigError as error:
             problems += error.problems
         problems += _alpha_problems(request, (effect, *own.values()))
@@ -193,8 +196,15 @@ def _is_metrics_file(path: Path) -> bool:
     return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 
-def build_effect(name: str, settings: EffectSettings) -> Effect:
+def build_effect(
+    name: str, settings: EffectSettings, max_megapixels: float = MAX_MEGAPIXELS
+) -> Effect:
     """Return the effect of this name as the settings want it to look.
+
+    Args:
+        name: One of `EFFECT_NAMES`.
+        settings: How it looks.
+        max_megapixels: Larger pictures for `replace` are refused.
 
     Raises:
         ConfigError: The picture or video for `replace` cannot be read.
@@ -202,21 +212,25 @@ def build_effect(name: str, settings: EffectSettings) -> Effect:
     edge = EdgeOptions(settings.feather_px, settings.grow_px, settings.invert)
     if name == "replace":
         chosen = settings.replace
-        picture = None if chosen.picture is None else _read_background(chosen.picture)
+        picture = (
+            None if chosen.picture is None else _read_background(chosen.picture, max_megapixels)
+        )
         video = None if chosen.video is None else _open_background(chosen)
         return Effect(name, ReplaceOptions(chosen.color, picture, video), edge)
     section = getattr(settings, name)
     return Effect(name, OPTIONS[name](**asdict(section)), edge)
 
 
-def build_own_effects(settings: EffectSettings) -> dict[int, Effect | None]:
+def build_own_effects(
+    settings: EffectSettings, max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[int, Effect | None]:
     """Return the objects' own effects by id; None: the object is left as it is.
 
     Raises:
         ConfigError: See `build_effect`.
     """
     return {
-        object_id: None if name == NO_EFFECT else build_effect(name, settings)
+        object_id: None if name == NO_EFFECT else build_effect(name, settings, max_megapixels)
         for object_id, name in (settings.per_object or {}).items()
     }
 
@@ -235,21 +249,16 @@ def _open_background(chosen: ReplaceSettings) -> BackgroundVideo:
         raise ConfigError(f"effect.replace.video: {name}: {reason}") from error
 
 
-def _read_background(name: str) -> U8:
+def _read_background(name: str, max_megapixels: float) -> U8:
+    where = f"effect.replace.picture: {name}"
     try:
-        picture = read_picture(Path(name).expanduser())
-    except CaptureError as error:
-        reason = error.__cause__ if isinstance(error.__cause__, OSError) else None
+        return read_picture(Path(name).expanduser(), where, max_megapixels)
+    except PictureError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    except OSError as error:
         raise ConfigError(
-            f"effect.replace.picture: {name}: cannot be read: "
-            f"{(reason and reason.strerror) or error}; expected a picture file"
+            f"{where}: cannot be read: {error.strerror or error}; expected a picture file"
         ) from error
-    if picture is None:
-        raise ConfigError(
-            f"effect.replace.picture: {name}: not a readable picture; expected one of "
-            f"{' '.join(sorted(PICTURE_SUFFIXES))}"
-        )
-    return picture
 
 
 def _check_word(

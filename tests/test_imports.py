@@ -178,6 +178,12 @@ def test_pynput_only_in_the_hotkeys_and_inside_functions() -> None:
     assert [(i.path, i.at_import_time) for i in uses] == [("live/hotkeys.py", False)]
 
 
+def test_pi_heif_only_where_heic_is_read_and_inside_functions() -> None:
+    """LGPL-3.0 and optional: only a HEIC or HEIF picture loads it."""
+    uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top in ("pi_heif", "pillow_heif")]
+    assert [(i.path, i.at_import_time) for i in uses] == [("live/sources/heif.py", False)]
+
+
 def test_cameras_are_opened_in_one_file() -> None:
     """cv2.VideoCapture serves cameras only; files and URLs are read with PyAV."""
     users = {
@@ -266,6 +272,7 @@ BLOCKED = (
     "cuda",
     "pyvirtualcam",
     "pynput",
+    "pi_heif",
     "fcntl",
     "resource",
     "termios",

@@ -13,7 +13,7 @@ import pytest
 from live.frames import Frame
 from live.sources import CaptureError, SourceOptions, VideoSource, open_source
 from live.sources.base import broken_frames
-from live.sources.images import natural_key
+from live.sources.picture_list import natural_key
 from tests.helpers.synthetic_video import (
     CORNERS,
     VideoSpec,
@@ -260,11 +260,19 @@ def test_a_broken_picture_in_a_folder_leaves_a_gap(
     assert "2.png" in caplog.text
 
 
-def test_mixed_sizes_in_a_folder_name_the_file(tmp_path: Path) -> None:
+def test_mixed_sizes_in_a_folder_are_scaled_into_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder of photographs holds upright and lying ones; it was refused."""
     cv2.imwrite(str(tmp_path / "1.png"), numbered_picture(1))
-    cv2.imwrite(str(tmp_path / "2.png"), numbered_picture(2, (128, 96)))
-    message = error_of(tmp_path)
-    assert "2.png is 128 x 96, expected 96 x 64" in message
+    cv2.imwrite(str(tmp_path / "2.png"), np.full((96, 48, 3), 200, np.uint8))
+    cv2.imwrite(str(tmp_path / "3.png"), np.full((64, 96, 3), 200, np.uint8))
+    with caplog.at_level(logging.WARNING):
+        frames = read_all(open_source(str(tmp_path), OPTIONS))
+    assert [frame.size_wh for frame in frames] == [(96, 64)] * 3
+    lit = (frames[1].image_bgr == 200).all(axis=(0, 2))
+    assert lit.tolist() == [32 <= x < 64 for x in range(96)]
+    assert "2.png is 48x96; what is not 96x64" in caplog.text
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:

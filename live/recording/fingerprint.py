@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.manifest import file_sha256
-from live.sources.images import PICTURE_SUFFIXES
+from live.sources.picture_list import list_pictures
 
 MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
 
@@ -46,7 +46,7 @@ def fingerprint(path: Path) -> Fingerprint:
     """
     if not path.is_dir():
         return Fingerprint(file_sha256(path))
-    names = sorted(p.name for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES)
+    names = sorted(p.name for p in list_pictures(path).paths)
     digest = hashlib.sha256()
     listed: list[tuple[str, str]] = []
     for name in names:

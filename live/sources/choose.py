@@ -5,21 +5,22 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
-
 from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
 from live.sources.demo import DemoSource
-from live.sources.images import PICTURE_SUFFIXES, Picture, PictureFolder
+from live.sources.images import PictureFolder, open_picture
 from live.sources.looped import LoopedSource
 from live.sources.options import SourceOptions
 from live.sources.orient import orient
+from live.sources.picture_kinds import (
+    PICTURE_SUFFIXES,
+    REFUSED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    is_picture,
+)
 from live.sources.url import open_url
 from live.sources.video_file import VideoFile
 
-_VIDEO_SUFFIXES = frozenset(
-    (".avi", ".flv", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm")
-)
 _EXPECTED = (
     "expected demo, a camera's index or part of its name, a video or picture file, a folder of "
     "pictures, or an rtsp:// or http:// URL"
@@ -56,7 +57,7 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         return open_camera(device[1], options)
     path = Path(spec).expanduser()
     if path.is_dir():
-        return PictureFolder(path, spec, options.fps)
+        return PictureFolder(path, spec, options)
     if path.exists():
         return _open_file(path, spec, options)
     if "/" in spec or "\\" in spec or _has_media_suffix(path):
@@ -68,15 +69,17 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
 
 
 def _has_media_suffix(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES | _VIDEO_SUFFIXES
+    return path.suffix.lower() in PICTURE_SUFFIXES | REFUSED_SUFFIXES | VIDEO_SUFFIXES
 
 
 def _open_file(path: Path, spec: str, options: SourceOptions) -> VideoSource:
-    suffix = path.suffix.lower()
-    is_picture = suffix in PICTURE_SUFFIXES or (
-        # By content where the name says nothing.
-        suffix not in _VIDEO_SUFFIXES and cv2.haveImageReader(str(path))
-    )
-    if is_picture:
-        return Picture(path, spec, options.fps, options.repeat_picture)
+    try:
+        picture = is_picture(path)
+    except OSError as error:
+        raise CaptureError(
+            f"source {spec!r}: cannot be read: {error.strerror or error}; "
+            "check that you may read it"
+        ) from error
+    if picture:
+        return open_picture(path, spec, options)
     return VideoFile.open(path, spec, options.max_megapixels)
