@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 
 from live.interrupts import Interrupted, Interrupts
+from live.process_end import run_to_the_end
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,9 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: The arguments; None: those of this process, which ends with this call.
     """
-    words = sys.argv[1:] if argv is None else argv
+    if argv is not None:
+        return _run(argv, to_the_end=False)
+    return run_to_the_end(lambda: _run(sys.argv[1:], to_the_end=True))
+
+
+def _run(words: Sequence[str], to_the_end: bool) -> int:
     try:
-        with Interrupts(to_the_end=argv is None) as interrupts:
+        with Interrupts(to_the_end) as interrupts:
             # here, so that Ctrl-C while the packages load is an interruption like any other
             if list(words[:1]) == ["ctl"]:  # before the rest is loaded: a key press waits for it
                 from live.ctl import run_ctl
