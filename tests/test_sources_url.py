@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+import av
 import pytest
 
 from live.frames import Frame
@@ -13,8 +14,12 @@ from live.sources.base import broken_frames
 from live.sources.decoding import without_password
 from tests.helpers.bounds import WAIT_S
 from tests.helpers.synthetic_video import (
+    CORNERS,
     MjpegServer,
+    RecordingServer,
     VideoSpec,
+    corner_order,
+    numbered_picture,
     read_number,
     serve_file,
     write_video,
@@ -129,6 +134,119 @@ def test_broken_pictures_of_a_stream_are_skipped_and_counted() -> None:
     numbers = [read_number(frame.image_bgr) for frame in frames if isinstance(frame, Frame)]
     assert {9, 10, 12} & set(numbers) == set()
     assert numbers[-1] - numbers[0] == 17
+
+
+def webm_without_duration(path: Path, count: int = 24) -> bytes:
+    """Return a webm as browsers record it: no duration, no index."""
+    with av.open(str(path), "w", options={"live": "1"}) as container:
+        stream = container.add_stream("libvpx", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"deadline": "realtime", "cpu-used": "8"}
+        stream.bit_rate = 400_000
+        for number in range(count):
+            picture = numbered_picture(number)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    return path.read_bytes()
+
+
+def numbers_to_the_end(source: VideoSource, most: int = 200) -> list[int]:
+    """Read until the source says that it ended; the numbers of the pictures."""
+    numbers = []
+    for _ in range(most):
+        try:
+            frame = source.read()
+        except NoSignal:
+            continue
+        if frame is None:
+            source.close()
+            return numbers
+        numbers.append(read_number(frame.image_bgr))
+    pytest.fail(f"no end after {most} pictures: {numbers}")
+
+
+def test_a_finished_recording_without_a_duration_ends(tmp_path: Path) -> None:
+    """It was taken for a live stream and started again for ever."""
+    server = RecordingServer(webm_without_duration(tmp_path / "a.webm"))
+    with server.serve("a.webm") as url:
+        source = open_source(url, QUICK)
+        assert (source.info.kind, source.info.live, source.info.frame_count) == ("url", False, None)
+        assert numbers_to_the_end(source) == list(range(24))
+        assert source.read() is None
+    assert server.connections == 1
+
+
+def test_a_recording_that_is_cut_is_read_on(tmp_path: Path) -> None:
+    """The server gives no ranges: what was read already is read past."""
+    data = webm_without_duration(tmp_path / "a.webm")
+    server = RecordingServer(data)
+    server.cuts = [len(data) // 2, len(data) * 2 // 3]
+    with server.serve("a.webm") as url:
+        source = open_source(url, QUICK)
+        assert numbers_to_the_end(source) == list(range(24))
+    assert server.connections == 3
+
+
+def test_a_recording_that_is_always_cut_is_given_up(tmp_path: Path) -> None:
+    data = webm_without_duration(tmp_path / "a.webm")
+    server = RecordingServer(data)
+    server.cuts = [len(data) // 2] * 100
+    with server.serve("a.webm") as url:
+        source = open_source(url, QUICK)
+        with pytest.raises(CaptureError, match="cannot be read on after"):
+            numbers_to_the_end(source)
+        source.close()
+    assert server.connections < 10
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_recording_whose_server_says_no_length_ends(tmp_path: Path, chunked: bool) -> None:
+    """Nothing tells it from a live stream but that it starts again."""
+    data = webm_without_duration(tmp_path / "a.webm")
+    server = RecordingServer(data, length=False, chunked=chunked)
+    with server.serve("a.webm") as url:
+        source = open_source(url, QUICK)
+        assert source.info.live
+        numbers = numbers_to_the_end(source)
+    # Of a stream the very first picture only tells its size.
+    assert numbers == [*range(1, 24), *([] if chunked else range(24))]
+    assert server.connections == 2
+
+
+def test_a_stream_without_a_length_goes_on_where_it_is(tmp_path: Path) -> None:
+    """Every connection of a live stream sends something else, also where it ends properly."""
+    parts = []
+    for part in range(3):
+        times_ms = [1000 * part + 40 * n for n in range(12)]
+        parts.append(write_video(tmp_path / f"{part}.ts", VideoSpec(times_ms=times_ms)))
+    server = RecordingServer(b"", length=False, chunked=True)
+    with server.serve("live.ts") as url:
+        frames = 0
+        server.show(parts[0].read_bytes())
+        source = open_source(url, QUICK)
+        for part in parts[1:]:
+            server.show(part.read_bytes())
+            while not isinstance(read_or_lost(source), NoSignal):
+                frames += 1
+        source.close()
+    assert frames > 9
+
+
+def test_a_size_that_changes_in_a_stream_is_letter_boxed() -> None:
+    """A network camera whose resolution is changed was stretched."""
+    server = MjpegServer(per_connection=20)
+    with server.serve() as url:
+        source = open_source(url, QUICK)
+        server.size_wh = (64, 96)
+        for _ in range(60):
+            frame = read_or_lost(source)
+            if isinstance(frame, Frame) and not frame.image_bgr[:, :20].any():
+                break
+        source.close()
+    assert isinstance(frame, Frame)
+    assert frame.size_wh == (96, 64)
+    inner = frame.image_bgr[:, 27:69]
+    assert corner_order(inner) == CORNERS
 
 
 def test_nobody_listens() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
@@ -20,6 +23,8 @@ from live.sources.picture_kinds import (
 )
 from live.sources.url import open_url
 from live.sources.video_file import VideoFile
+
+_log = logging.getLogger(__name__)
 
 _EXPECTED = (
     "expected demo, a camera's index or part of its name, a video or picture file, a folder of "
@@ -47,9 +52,15 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
     if not spec.strip():
         raise CaptureError(f"source {spec!r}: is empty; {_EXPECTED}")
     if spec == "demo":
+        if Path(spec).exists():
+            _log.info("source demo: the built-in scene; what is called so here is ./demo")
         return DemoSource(options.demo_size_wh, options.fps, options.demo_frames)
     if spec.isdecimal():
-        return open_camera(spec, options)
+        return _open_camera_number(spec, options)
+    if spec.lower().startswith("file:") and not Path(spec).exists():
+        raise CaptureError(
+            f"source {spec!r}: an address of a file; expected its path: {_path_of_address(spec)}"
+        )
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
         return open_url(spec, options)
     device = re.fullmatch(r"/dev/video(\d+)", spec)
@@ -66,6 +77,25 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         return open_camera(spec, options)
     except CaptureError as error:
         raise CaptureError(f"{error}; there is no file or folder {spec!r} either") from error
+
+
+def _open_camera_number(spec: str, options: SourceOptions) -> VideoSource:
+    """Open the camera of an index; where there is none, say that a file is called so."""
+    try:
+        return open_camera(spec, options)
+    except CaptureError as error:
+        if not Path(spec).exists():
+            raise
+        raise CaptureError(
+            f"{error}; for the file or folder that is called {spec} here write ./{spec}"
+        ) from error
+
+
+def _path_of_address(spec: str) -> str:
+    """Return the path in `file:NAME` or `file:///PATH`, as file managers give it."""
+    if re.match(r"file://(localhost)?/", spec, re.IGNORECASE):
+        return url2pathname(urlsplit(spec).path)
+    return spec[len("file:") :]
 
 
 def _has_media_suffix(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections import deque
@@ -190,10 +191,13 @@ class Decoder:
         self.broken = 0
         self.decoded = 0
         self.packets = 0
+        self.first_packet = ""  # SHA-256 of the first one with its time
+        self.all_packets = 0  # hash of the times and sizes of all so far
         self._clock = MediaClock(container, self.stream)
         self._packets: Iterator[Packet[VideoStream]] = container.demux(self.stream)
         self._ahead: deque[Packet[VideoStream]] = deque()
         self._ready: deque[VideoFrame] = deque()
+        self._failure: Exception | None = None  # of the container, told after what came before it
 
     def next_frame(self) -> VideoFrame | None:
         """Return the next good frame, its times corrected by `MediaClock`; None at the end.
@@ -201,7 +205,7 @@ class Decoder:
         Frames and packets that cannot be decoded are counted in `broken` and skipped.
 
         Raises:
-            av.error.FFmpegError: The file or stream itself broke.
+            av.error.FFmpegError: The file or stream itself broke; all frames before it were given.
             TooManyBrokenFramesError: Live only: none could be decoded for too long.
         """
         broken_before = self.broken
@@ -215,14 +219,21 @@ class Decoder:
                     return frame
                 self.broken += 1
             packet = self._ahead.popleft() if self._ahead else self._next_packet()
-            if packet is None:
+            if packet is None and self._failure is None:
                 return None
-            if not packet.size and packet.dts is not None:
+            if packet is not None and not packet.size and packet.dts is not None:
                 continue  # "the picture before stays"; a decoder would take it for the end
             try:
-                self._ready.extend(packet.decode())
+                # Where the stream broke the decoder may hold frames back still.
+                self._ready.extend(
+                    packet.decode() if packet is not None else self.stream.decode(None)
+                )
             except av.error.InvalidDataError:
                 self.broken += 1
+            except av.error.EOFError:
+                assert self._failure is not None
+                failure, self._failure = self._failure, None
+                raise failure from None
 
     def look_ahead(self, count: int) -> list[Packet[VideoStream]]:
         """Return up to `count` packets that come next; they are still decoded in their turn."""
@@ -234,8 +245,17 @@ class Decoder:
         return [packet for packet in self._ahead if packet.size]
 
     def _next_packet(self) -> Packet[VideoStream] | None:
-        packet = next(self._packets, None)
+        """Return the next packet; None at the end, or where the stream broke: see `_failure`."""
+        try:
+            packet = next(self._packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            self._failure = error
+            return None
         if packet is not None and packet.size:
+            if not self.packets:
+                content = f"{packet.pts} {packet.dts} ".encode() + bytes(packet)
+                self.first_packet = hashlib.sha256(content).hexdigest()
             self.packets += 1
+            self.all_packets = hash((self.all_packets, packet.pts, packet.dts, packet.size))
             self._clock.correct(packet)
         return packet

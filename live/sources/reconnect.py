@@ -25,6 +25,10 @@ class SignalLost(Exception):
     """A connection broke; a new one may work."""
 
 
+class SignalEnded(Exception):
+    """A connection gave all there is; a new one would only give the same again."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Grab:
     """One picture as it came in.
@@ -52,6 +56,7 @@ class Connection(Protocol):
 
         Raises:
             SignalLost: None came.
+            SignalEnded: There will be none any more.
         """
 
     def close(self) -> None:
@@ -98,7 +103,7 @@ class ReconnectingSource:
         self._connection: Connection | None = connect()
         try:
             image = self._connection.grab().image_bgr
-        except SignalLost as error:
+        except (SignalLost, SignalEnded) as error:
             self._connection.close()
             raise CaptureError(
                 f"source {name!r}: opened, but gives no picture ({error}); is it in use by "
@@ -132,6 +137,10 @@ class ReconnectingSource:
             grab = connection.grab()
         except SignalLost as error:
             self._lose(connection, str(error))
+        except SignalEnded as error:
+            _log.info("source %r: %s", self._name, error)
+            self.close()
+            return None
         if self._reason:
             _log.info("source %r: the signal is back", self._name)
             self._reason = ""

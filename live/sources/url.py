@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import av.error
@@ -27,13 +28,22 @@ from live.sources.decoding import (
 )
 from live.sources.displayed import DisplayedPictures
 from live.sources.options import SourceOptions
-from live.sources.reconnect import Connection, Grab, ReconnectingSource, SignalLost, nominal_fps
+from live.sources.reconnect import (
+    Connection,
+    Grab,
+    ReconnectingSource,
+    SignalEnded,
+    SignalLost,
+    nominal_fps,
+)
 from live.sources.video_file import VideoFile
 
 _log = logging.getLogger(__name__)
 
 _PLAYLISTS: Final = frozenset(("hls", "dash"))
+_WITHOUT_TIMES: Final = frozenset(("mpjpeg", "mjpeg"))
 _MOST_ATTEMPTS: Final = 5
+_STARTS_AGAIN: Final = "it starts again: a recording without a length, read to its end"
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 
@@ -61,8 +71,10 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
             lambda: VideoFile(container(), name, "url", max_megapixels=options.max_megapixels)
         )
 
+    sent = Sent()
+
     def connect() -> Connection:
-        return UrlConnection(container(), name, options.max_megapixels)
+        return UrlConnection(container(), name, options.max_megapixels, sent)
 
     return ReconnectingSource(name, "url", connect, options)
 
@@ -137,16 +149,43 @@ class Recording(WrappedSource):
         self._source = source
 
 
+@dataclass(slots=True, eq=False)
+class Sent:
+    """What the connection before sent, to tell a recording that starts again from a live stream.
+
+    A server that says no length, such as one that sends chunks, does not say which of both it
+    serves. A stream goes on where it is when it is connected again; a recording begins anew, and
+    would do so for ever.
+
+    Attributes:
+        first_packet, all_packets: Of `Decoder`.
+        to_its_end: Whether it ended as servers end what is complete.
+    """
+
+    first_packet: str = ""
+    all_packets: int | None = None
+    to_its_end: bool = False
+
+
 class UrlConnection:
     """One open live stream."""
 
-    def __init__(self, container: InputContainer, name: str, max_megapixels: float) -> None:
-        """Take over an open container."""
+    def __init__(
+        self, container: InputContainer, name: str, max_megapixels: float, before: Sent
+    ) -> None:
+        """Take over an open container.
+
+        Args:
+            before: What the connection before sent; this one's is noted there when it ends.
+        """
         self._container = container
         self._decoder = Decoder(container, live=True, max_megapixels=max_megapixels)
         stream = self._decoder.stream
         self._pictures = DisplayedPictures(stream, name, max_megapixels)
         self._fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
+        self._before = before
+        # Pictures without times of their own may be the same again.
+        self._comparable = container.format.name not in _WITHOUT_TIMES
 
     @property
     def fps(self) -> float:
@@ -158,18 +197,34 @@ class UrlConnection:
 
         Raises:
             SignalLost: The stream ended, broke, or was silent for the read time-out.
+            SignalEnded: It was a recording, and all of it was read.
         """
-        broken_before = self._decoder.broken
+        decoder, before = self._decoder, self._before
+        broken_before = decoder.broken
+        is_first = not decoder.decoded
         try:
-            frame = self._decoder.next_frame()
+            frame = decoder.next_frame()
         except (av.error.FFmpegError, OSError, TooManyBrokenFramesError) as error:
+            self._note_end(to_its_end=False)
             raise SignalLost(describe(error)) from error
         captured_ns = time.perf_counter_ns()
         if frame is None:
+            self._note_end(to_its_end=True)
             raise SignalLost("the stream ended")
-        skipped = self._decoder.broken - broken_before
-        return Grab(self._pictures.picture(frame), captured_ns, skipped)
+        starts_again = before.to_its_end and decoder.first_packet == before.first_packet
+        if is_first and self._comparable and starts_again:
+            raise SignalEnded(_STARTS_AGAIN)
+        return Grab(self._pictures.picture(frame), captured_ns, decoder.broken - broken_before)
 
     def close(self) -> None:
         """Close the stream."""
         self._container.close()
+
+    def _note_end(self, to_its_end: bool) -> None:
+        """Note what this connection sent; end the source where it was all the same again."""
+        decoder, before = self._decoder, self._before
+        same = decoder.packets > 0 and decoder.all_packets == before.all_packets
+        if same and self._comparable:
+            raise SignalEnded(_STARTS_AGAIN)
+        before.first_packet, before.all_packets = decoder.first_packet, decoder.all_packets
+        before.to_its_end = to_its_end

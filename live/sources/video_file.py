@@ -6,13 +6,10 @@ import logging
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
 
 import av.error
 from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from live.frames import NS_PER_S, Frame
 from live.sources.base import CaptureError, SourceInfo
@@ -57,7 +54,7 @@ class VideoFile:
         stream = self._decoder.stream
         try:
             self._table = SampleTable(container, stream, path)
-            rate = frame_rate(stream, self._look_ahead())
+            rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
             self._times = FrameTimes(round(NS_PER_S / rate), container)
             self._pictures = DisplayedPictures(stream, name, max_megapixels)
             first = self._next_decoded()
@@ -130,27 +127,16 @@ class VideoFile:
             self._container.close()
             self._container = None
 
-    def _look_ahead(self) -> list[Packet[VideoStream]]:
-        try:
-            return self._decoder.look_ahead(PACKETS_FOR_RATE)
-        except av.error.InvalidDataError:  # what follows is met again when it is read
-            return []
-        except (av.error.FFmpegError, OSError) as error:
-            self._fail(error)
-
     def _next_decoded(self) -> VideoFrame | None:
         try:
             return self._decoder.next_frame()
         except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> NoReturn:
-        raise CaptureError(
-            f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
-            f"{describe(error)}; check the disk or the network"
-        ) from error
+            raise CaptureError(
+                f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
+                f"{describe(error)}; check the disk or the network"
+            ) from error
 
     def _check_complete(self) -> None:
         """Say once when the end came early; the demuxer takes a cut-off file for a short one."""

@@ -158,6 +158,64 @@ def serve_file(path: Path) -> Iterator[str]:
         yield f"{address}/{path.name}"
 
 
+class RecordingServer:
+    """Serves one file as simple servers do: from its beginning, whatever range is asked for.
+
+    Attributes:
+        connections: How often it was asked for.
+        cuts: Bytes after which the first, second, ... connection is cut; later ones are whole.
+    """
+
+    def __init__(self, data: bytes, length: bool = True, chunked: bool = False) -> None:
+        """Serve `data`.
+
+        Args:
+            length: Say how long it is.
+            chunked: Send it in chunks, which needs no length.
+        """
+        self.connections = 0
+        self.cuts: list[int] = []
+        self._data, self._length, self._chunked = data, length, chunked
+
+    def show(self, data: bytes) -> None:
+        """Serve something else from the next connection on."""
+        self._data = data
+
+    @contextmanager
+    def serve(self, name: str) -> Iterator[str]:
+        """Start, and give the URL."""
+        server = self
+
+        class Handler(_Handler):
+            def do_GET(self) -> None:
+                self.close_connection = True
+                self.send_response(200)
+                if server._chunked:
+                    self.send_header("Transfer-Encoding", "chunked")
+                elif server._length:
+                    self.send_header("Content-Length", str(len(server._data)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                with suppress(OSError):  # the reader left
+                    server._send(self)
+
+        with _serving(Handler) as address:
+            yield f"{address}/{name}"
+
+    def _send(self, handler: BaseHTTPRequestHandler) -> None:
+        number, self.connections = self.connections, self.connections + 1
+        whole = number >= len(self.cuts)
+        data = self._data if whole else self._data[: self.cuts[number]]
+        if not self._chunked:
+            handler.wfile.write(data)
+            return
+        for at in range(0, len(data), 1000):
+            part = data[at : at + 1000]
+            handler.wfile.write(f"{len(part):x}\r\n".encode() + part + b"\r\n")
+        if whole:
+            handler.wfile.write(b"0\r\n\r\n")
+
+
 class MjpegServer:
     """A network camera: numbered JPEG pictures as multipart, hung up after `per_connection`."""
 
@@ -167,8 +225,8 @@ class MjpegServer:
         self.silent = threading.Event()  # when set, a connection stays open without pictures
         self.garbage_numbers: set[int] = set()  # of pictures that cannot be decoded
         self.stopped = threading.Event()
+        self.size_wh = size_wh
         self._per_connection = per_connection
-        self._size_wh = size_wh
 
     @contextmanager
     def serve(self) -> Iterator[str]:
@@ -198,7 +256,7 @@ class MjpegServer:
     def send_pictures(self, handler: BaseHTTPRequestHandler) -> None:
         """Send one connection's pictures, numbered from 0."""
         for number in range(self._per_connection):
-            ok, jpeg = cv2.imencode(".jpg", numbered_picture(number % 256, self._size_wh))
+            ok, jpeg = cv2.imencode(".jpg", numbered_picture(number % 256, self.size_wh))
             assert ok
             data = jpeg.tobytes()
             if number in self.garbage_numbers:
