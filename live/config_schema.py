@@ -126,6 +126,7 @@ class OutputSettings:
         "Speed of the video encoder: a slower one makes a smaller file.",
         choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
     )
+    sound: bool = setting(True, "Keep the sound of a source file in a video file.")
     on_lost: str | None = setting(
         None,
         "What leaves while no object is visible (with censor: not every one); null: hide_all for "

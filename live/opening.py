@@ -166,7 +166,7 @@ def open_outputs(
     settings = plan.settings
     options = SinkOptions(
         mode="newest" if run.wiring.pace == "live" else "blocking",
-        video=VideoOptions(settings.output.crf, settings.output.preset),
+        video=VideoOptions(settings.output.crf, settings.output.preset, settings.output.sound),
         window=WindowOptions(
             max_width=settings.window.max_width,
             max_height=settings.window.max_height,

@@ -244,7 +244,7 @@ def _open_one(spec: SinkSpec, options: SinkOptions, info: SourceInfo) -> FrameSi
     if spec.kind == "virtualcam":
         return VirtualCameraSink(spec.device, info.size_wh, info.fps, options.virtual_camera)
     if spec.kind == "video" and spec.path is not None:
-        return VideoSink(spec.path, info.fps, options.video)
+        return VideoSink(spec.path, info.fps, options.video, info.sound)
     if spec.kind == "masks" and spec.path is not None:
         return MasksSink(spec.path, spec.formats)
     return NullSink()

@@ -14,6 +14,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from live.frames import NS_PER_S, U8
+from live.sinks.sound import Sound
 
 TICKS_PER_S = 90_000  # exact for 24, 25, 30, 50, 60 and the NTSC rates but 23.976 (3 us off)
 _KEYFRAME_TICKS = TICKS_PER_S  # one fragment a second: what a SIGKILL may cost
@@ -21,6 +22,14 @@ _KEYFRAME_TICKS = TICKS_PER_S  # one fragment a second: what a SIGKILL may cost
 _MUXER_OPTIONS = {
     "movflags": "frag_keyframe+empty_moov+default_base_moof",
     "flush_packets": "1",
+}
+# The index comes with the first fragment: the beginning of sound is known by then, and what of it
+# lies before the first picture can be marked as not to be played. Sound that ends before the
+# pictures must not hold them back.
+_MUXER_OPTIONS_WITH_SOUND = {
+    "movflags": "frag_keyframe+delay_moov+default_base_moof",
+    "flush_packets": "1",
+    "max_interleave_delta": "1000000",
 }
 # ITU-T H.273 code points for BT.601 525 lines in limited range, which cv2's I420 is.
 _BT601_525 = 6
@@ -43,19 +52,29 @@ class H264:
 
 
 class FragmentedMp4:
-    """One H.264 stream with the pictures' own times; used by one thread.
+    """One H.264 stream with the pictures' own times, and sound beside it; used by one thread.
 
     The first picture is time 0 of the file. Each lasts until the next one's time, the last one
     for a nominal interval. Every method raises av.FFmpegError or OSError where the file cannot be
     written; what was written before stays readable.
     """
 
-    def __init__(self, path: Path, size_wh: tuple[int, int], fps: float, encoding: H264) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size_wh: tuple[int, int],
+        fps: float,
+        encoding: H264,
+        sound: Sound | None = None,
+    ) -> None:
         """Open the file, replacing an older one.
 
         Args:
+            path: Of the file.
             size_wh: Even numbers, unless the encoding is lossless.
             fps: Nominal rate, for the duration of the last picture.
+            encoding: How.
+            sound: Of the source; closed with the file.
         """
         self._lossless = encoding.lossless
         self._last_ticks = max(1, round(TICKS_PER_S / fps))
@@ -64,11 +83,13 @@ class FragmentedMp4:
         self._keyframe_ticks = 0
         self._held: Packet[VideoStream] | None = None  # its duration is known with the next one
         self._file = _OutputFile(path)
-        self._container: OutputContainer = av.open(
-            self._file, "w", format="mp4", options=_MUXER_OPTIONS
-        )
+        options = _MUXER_OPTIONS if sound is None else _MUXER_OPTIONS_WITH_SOUND
+        self._container: OutputContainer = av.open(self._file, "w", format="mp4", options=options)
         self._stream = self._add_stream(encoding)
         self._stream.width, self._stream.height = size_wh
+        self._sound = sound
+        if sound is not None:
+            sound.join(self._container)
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -87,6 +108,8 @@ class FragmentedMp4:
         """
         if self._start_ns is None:
             self._start_ns = time_ns
+            if self._sound is not None:
+                self._sound.begin(time_ns)
         ticks = round((time_ns - self._start_ns) * TICKS_PER_S / NS_PER_S)
         ticks = max(ticks, self._newest_ticks + 1)  # a clock that stands still or steps back
         pixel_format = "bgr24" if self._lossless else "yuv420p"
@@ -107,7 +130,10 @@ class FragmentedMp4:
                 for packet in self._stream.encode(None):
                     self._mux(packet)
                 self._mux(None)
+                self._mux_rest_of_sound()
         finally:
+            if self._sound is not None:
+                self._sound.close()
             self._container.close()
             self._file.close()
 
@@ -139,7 +165,19 @@ class FragmentedMp4:
             return
         ends = held.pts + self._last_ticks if packet is None or packet.pts is None else packet.pts
         held.duration = ends - held.pts
+        if self._sound is not None:  # before the picture: the muxer holds nothing back then
+            for part in self._sound.until(Fraction(held.pts, TICKS_PER_S)):
+                self._container.mux(part)
         self._container.mux(held)
+        self._file.end_of_packet()
+
+    def _mux_rest_of_sound(self) -> None:
+        if self._sound is None or self._newest_ticks < 0:
+            return
+        newest_s = Fraction(self._newest_ticks, TICKS_PER_S)
+        ends_s = newest_s + Fraction(self._last_ticks, TICKS_PER_S)
+        for part in self._sound.rest(newest_s, ends_s):
+            self._container.mux(part)
         self._file.end_of_packet()
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
 from live.sinks.fragmented import H264, FragmentedMp4
+from live.sinks.sound import open_sound
+from live.sources.base import SoundOrigin
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class VideoOptions:
 
     crf: int = 20
     preset: str = "superfast"
+    sound: bool = True
 
 
 class VideoSink:
@@ -41,18 +44,22 @@ class VideoSink:
     are made even, as 4:2:0 needs, by repeating the last column or row.
     """
 
-    def __init__(self, path: Path, fps: float, options: VideoOptions) -> None:
+    def __init__(
+        self, path: Path, fps: float, options: VideoOptions, sound: SoundOrigin | None = None
+    ) -> None:
         """Check that the file can be written; an older file stays until the first frame.
 
         Args:
             path: Its folder is made if missing.
             fps: Nominal rate, for the duration of the last frame.
             options: How.
+            sound: Of the source; None: there is none.
 
         Raises:
             SinkError: It cannot be written.
         """
         self._path = path
+        self._sound = sound if options.sound else None
         self._options = options
         self._fps = fps
         self._video: FragmentedMp4 | None = None
@@ -92,7 +99,8 @@ class VideoSink:
                 height, width = feed.shape[:2]
                 size_wh = width + width % 2, height + height % 2
                 encoding = H264(self._options.crf, self._options.preset)
-                self._video = FragmentedMp4(self._path, size_wh, self._fps, encoding)
+                sound = None if self._sound is None else open_sound(self._sound, self.name)
+                self._video = FragmentedMp4(self._path, size_wh, self._fps, encoding, sound)
             self._video.write(to_i420(feed, self._video.size_wh), composite.time_ns)
 
     def close(self) -> None:

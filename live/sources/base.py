@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from live.frames import Frame
@@ -31,6 +33,25 @@ class NoSignal(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SoundOrigin:
+    """Where a source's sound is.
+
+    Attributes:
+        path: The file; None where the source is none, and its sound is not kept.
+        name: As the user wrote it, for messages.
+        start_s: Corrected container time of media time 0.
+        interval_s: How long a picture lasts: a round of a looped file ends so long after its last.
+        looped: Whether the file starts again at its end.
+    """
+
+    path: Path | None
+    name: str
+    start_s: Fraction
+    interval_s: Fraction
+    looped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SourceInfo:
     """What is known of a source before its first frame.
 
@@ -41,6 +62,7 @@ class SourceInfo:
         fps: Nominal rate in frames per second; times come from the frames.
         frame_count: Number of frames, None when unknown or endless.
         live: True for cameras and URLs, where frames come whether read or not.
+        sound: Where its sound is; None where it has none, or none that is kept.
     """
 
     name: str
@@ -49,6 +71,7 @@ class SourceInfo:
     fps: float
     frame_count: int | None
     live: bool
+    sound: SoundOrigin | None = None
 
 
 class VideoSource(Protocol):

@@ -26,7 +26,9 @@ class LoopedSource:
         """
         self._reopen = reopen
         self._source = reopen()
-        self._info = replace(self._source.info, frame_count=None)
+        info = self._source.info
+        sound = None if info.sound is None else replace(info.sound, looped=True)
+        self._info = replace(info, frame_count=None, sound=sound)
         self._closed = False
         self._earlier_broken = 0
         self._first_index = self._first_ns = 0  # of this round

@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from live.frames import NS_PER_S, Frame
-from live.sources.base import CaptureError, SourceInfo
+from live.sources.base import CaptureError, SoundOrigin, SourceInfo
 from live.sources.decoding import Decoder, describe, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
@@ -76,6 +76,7 @@ class VideoFile:
             float(rate),
             self._table.frames or None,
             live=False,
+            sound=self._sound_origin(container, path, rate),
         )
 
     @classmethod
@@ -126,6 +127,14 @@ class VideoFile:
         if self._container is not None:
             self._container.close()
             self._container = None
+
+    def _sound_origin(
+        self, container: InputContainer, path: Path | None, rate: Fraction
+    ) -> SoundOrigin | None:
+        start_s = self._times.start
+        if start_s is None or not container.streams.audio:
+            return None
+        return SoundOrigin(path, self._name, start_s, 1 / rate)
 
     def _next_decoded(self) -> VideoFrame | None:
         try:
