@@ -6,7 +6,6 @@ wall-clock milliseconds. Percentiles cover the last `WINDOW` values of a stage, 
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -19,7 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.bounded_files import reason_of
 from live.frames import FrameResult
+from live.rows import RowFile
 from live.sinks.base import SinkError
 
 WINDOW: Final = 4096  # values kept per stage: more than two minutes at 30 fps
@@ -214,16 +215,17 @@ class Stopwatch:
 class MetricsWriter:
     """Appends one JSON row per processed frame to a file (docs/schemas/metrics.schema.json).
 
-    Rows are flushed one by one, so that a killed run leaves whole rows. Inference thread only.
+    A row is there whole or not at all (`live.rows`). Inference thread only.
     """
 
     def __init__(self, path: Path) -> None:
+        """Open the file; SinkError where it cannot be written."""
         self._path = path
         try:
-            self._file = path.open("a", encoding="utf-8")
+            self._file = RowFile(path)
         except OSError as error:
             raise SinkError(
-                f"--metrics {path}: cannot be written: {error.strerror}; "
+                f"--metrics {path}: cannot be written: {reason_of(error)}; "
                 "expected a file in an existing folder that you may write to"
             ) from error
 
@@ -249,17 +251,21 @@ class MetricsWriter:
             "dropped": dropped,
         }
         try:
-            self._file.write(json.dumps(row) + "\n")
-            self._file.flush()
+            self._file.write(row)
         except OSError as error:
-            raise SinkError(f"--metrics {self._path}: cannot be written: {error}") from error
+            raise SinkError(
+                f"--metrics {self._path}: cannot be written: {reason_of(error)}; expected a disk "
+                "with room; the rows before are whole"
+            ) from error
 
     def close(self) -> None:
         """Close the file. Idempotent."""
         try:
             self._file.close()
         except OSError as error:
-            raise SinkError(f"--metrics {self._path}: cannot be finished: {error}") from error
+            raise SinkError(
+                f"--metrics {self._path}: cannot be finished: {reason_of(error)}"
+            ) from error
 
 
 def peak_rss_mb() -> float | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
+from engines.bounded_files import open_regular, parse_json
 from engines.model_folder import BACKENDS
 from live.config import ConfigError, load_settings
 from live.config_effects import EffectSettings, ReplaceSettings
@@ -31,6 +31,7 @@ from live.sources.picture_file import PictureError
 from live.suggest_run import suggest_problems
 
 _LONGEST_ROW: Final = 1 << 16
+_ROW_START: Final = b'{"frame": '
 SMOOTH_NEEDS_LIVE: Final = (
     "with --pace all every frame is inferred, so there is nothing to predict; expected --pace live"
 )
@@ -183,16 +184,15 @@ def _metrics_problems(request: Request, config: Path | None) -> list[str]:
 
 
 def _is_metrics_file(path: Path) -> bool:
-    """Whether a file is empty or starts with a metrics row."""
+    """Whether a file is empty or starts with a metrics row, or half a one and no more."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with open_regular(path) as file:
             line = file.readline(_LONGEST_ROW)
-    except (OSError, UnicodeDecodeError):
+        row = parse_json(line) if line.strip() else None
+    except OSError:
         return False
-    try:
-        row = json.loads(line) if line.strip() else None
     except ValueError:
-        return False
+        return line.startswith(_ROW_START) and not line.endswith(b"\n")
     return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 

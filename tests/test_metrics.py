@@ -140,8 +140,7 @@ def test_full_disk_is_an_output_error() -> None:
     writer = MetricsWriter(Path("/dev/full"))
     with pytest.raises(SinkError, match="No space left"):
         writer.write(result(0, 0), 0.0, 0)
-    with pytest.raises(SinkError, match="No space left"):
-        writer.close()
+    writer.close()  # nothing is kept back that could fail once more
 
 
 def test_peak_rss_grows_with_what_is_used() -> None:

@@ -16,8 +16,8 @@ import pytest
 from live.commands import Command
 from live.frames import Prompt
 from live.recording import values
-from live.recording.rows import RowWriter, read_rows
 from live.recording.values import COMMAND_CLASSES, Arrays, decode_command, encode_command
+from live.rows import RowFile, read_rows
 
 
 def mask_of(shape: tuple[int, int], seed: int = 0) -> np.ndarray[Any, Any]:
@@ -83,7 +83,7 @@ def assert_same(first: Any, second: Any) -> None:
 def test_every_command_comes_back_as_it_was(command: Any, tmp_path: Path, repo_root: Path) -> None:
     """Through a row of a file, bit for bit; and the row is what the schema says."""
     schema = json.loads((repo_root / "docs/schemas/recording_commands.schema.json").read_text())
-    rows = RowWriter(tmp_path / "rows.jsonl")
+    rows = RowFile(tmp_path / "rows.jsonl")
     rows.write({"step": 3, "command": encode_command(command, Arrays(tmp_path))})
     rows.close()
     (row,) = read_rows(tmp_path / "rows.jsonl")
@@ -162,7 +162,7 @@ def test_a_damaged_array_file_is_named(tmp_path: Path) -> None:
 
 def test_a_row_that_was_cut_off_is_left_out_and_a_damaged_one_named(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    rows = RowWriter(path)
+    rows = RowFile(path)
     rows.write({"step": 0})
     rows.write({"step": 1})
     rows.close()

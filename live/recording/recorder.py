@@ -23,8 +23,8 @@ from live.recording.header import (
     Header,
     write_header,
 )
-from live.recording.rows import RowWriter
 from live.recording.values import Arrays, encode_command
+from live.rows import RowFile
 from live.sinks.base import SinkError
 from live.sinks.fragmented import H264, FragmentedMp4
 from live.sinks.video import to_i420
@@ -258,9 +258,9 @@ class _Files:
         self._source = header.source
         self._encoding = encoding
         self._arrays = Arrays(folder)
-        self._steps = RowWriter(folder / STEPS_FILE)
-        self._commands = RowWriter(folder / COMMANDS_FILE)
-        self._pictures = RowWriter(folder / PICTURES_FILE) if encoding is not None else None
+        self._steps = RowFile(folder / STEPS_FILE)
+        self._commands = RowFile(folder / COMMANDS_FILE)
+        self._pictures = RowFile(folder / PICTURES_FILE) if encoding is not None else None
         self._video: FragmentedMp4 | None = None
 
     def write(self, item: Frame | _Note) -> None:

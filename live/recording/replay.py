@@ -23,11 +23,11 @@ from live.recording.header import (
     SourceRecord,
     read_header,
 )
-from live.recording.rows import read_rows, whole
 from live.recording.script import CommandScript, ScriptedCommand
 from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
 from live.recording.values import Arrays, decode_command
 from live.request import Request
+from live.rows import read_rows, whole
 from live.sources import SourceOptions, VideoSource, open_source
 from live.sources.base import CaptureError
 from live.tracker_prompts import check_prompt

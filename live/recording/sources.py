@@ -15,7 +15,7 @@ import av.error
 from live.frames import Frame
 from live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
 from live.recording.recorder import Recorder
-from live.recording.rows import read_rows, whole
+from live.rows import read_rows, whole
 from live.sinks.fragmented import TICKS_PER_S
 from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSource
 from live.sources.decoding import Decoder, describe, open_file

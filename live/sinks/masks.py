@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
 from collections.abc import Iterator, Sequence
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from live.frames import NS_PER_S, ObjectResult
+from live.rows import RowFile
 from live.sinks.base import Composite, SinkError
 from live.sinks.coco import COCO_FILE, CocoFile, score_of
 from live.sinks.indexed_png import encode_indexed_png
@@ -47,7 +45,7 @@ class MasksSink:
         self._folder = folder
         self._formats = tuple(formats)
         self._coco: CocoFile | None = None
-        self._mot: FileIO | None = None
+        self._mot: RowFile | None = None
         tracks = folder / TRACKS_FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -60,8 +58,7 @@ class MasksSink:
                     f"{older[0].name}, and no {TRACKS_FILE}: they are not from an earlier run; "
                     "expected an empty folder"
                 )
-            # Unbuffered: a row is with the system as soon as it is written.
-            self._tracks = tracks.open("ab", buffering=0)
+            self._tracks = RowFile(tracks)
         except OSError as error:
             raise self._failure(error) from error
         self._older = older
@@ -91,9 +88,8 @@ class MasksSink:
             if self._coco is not None:
                 self._coco.add(composite)
             if self._mot is not None:
-                _append(self._mot, "".join(mot_rows(composite)).encode())
-            rows = "".join(json.dumps(row, allow_nan=False) + "\n" for row in track_rows(composite))
-            _append(self._tracks, rows.encode())
+                self._mot.write_lines(mot_rows(composite))
+            self._tracks.write(*track_rows(composite))
         except OSError as error:
             raise self._failure(error) from error
 
@@ -110,42 +106,31 @@ class MasksSink:
 
     def _start_anew(self) -> None:
         """Remove what an earlier run left; only now, when this run has something to write."""
-        self._tracks.truncate(0)
+        self._tracks.start_anew()
         for picture in self._older:
             picture.unlink(missing_ok=True)
         self._older = []
         if "coco" in self._formats:
             self._coco = CocoFile(self._folder / COCO_FILE)
         if "mot" in self._formats:
-            self._mot = (self._folder / MOT_FILE).open("wb", buffering=0)
+            self._mot = RowFile(self._folder / MOT_FILE, anew=True)
         self._started = True
 
     def _write_picture(self, composite: Composite) -> None:
         picture = self._folder / f"{composite.result.frame.index:05d}.png"
         partial = picture.with_name(picture.name + ".part")
-        partial.write_bytes(encode_indexed_png(composite.object_ids))
-        partial.replace(picture)
+        try:
+            partial.write_bytes(encode_indexed_png(composite.object_ids))
+            partial.replace(picture)
+        except OSError:
+            partial.unlink(missing_ok=True)  # half a picture only takes room
+            raise
 
     def _failure(self, error: OSError) -> SinkError:
         return SinkError(
             f"--output {self.name}: cannot be written: {error.strerror or error}; "
             "expected a folder that you may write to, on a disk with room"
         )
-
-
-def _append(file: FileIO, rows: bytes) -> None:
-    """Write all of `rows` or nothing."""
-    if not rows:
-        return
-    end = os.fstat(file.fileno()).st_size
-    try:
-        written = file.write(rows)
-    except OSError:
-        file.truncate(end)
-        raise
-    if written != len(rows):  # what the system does when the disk fills up on the way
-        file.truncate(end)
-        raise OSError(f"only {written} of {len(rows)} bytes fitted; is the disk full?")
 
 
 def mot_rows(composite: Composite) -> Iterator[str]:
