@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+import threading
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, cast
@@ -27,6 +28,10 @@ from live.sources.base import CaptureError
 from live.sources.colours import is_hdr, tag_colours, tone_mapping
 
 _log = logging.getLogger(__name__)
+
+# The scaler needs two seconds for its table of HDR colours: a file that is opened again, in a loop,
+# takes that of the thread's last one.
+_this_thread = threading.local()
 
 _STRANGE_ASPECT: Final = 10  # beyond, either way, a pixel aspect is a damaged header
 _UPRIGHT_WITHIN: Final = 0.02  # of a unit vector; a matrix farther off turns by an odd angle
@@ -106,12 +111,15 @@ class DisplayedPictures:
         """
         self._context = stream.codec_context
         self._container_aspect = stream.sample_aspect_ratio
-        self._follows_codec: bool | None = None  # the aspect; the container's has precedence
+        # A container's own has precedence; else the two are the same, and the frames' may change.
+        in_stream = self._context.sample_aspect_ratio
+        self._aspect_of_frames = in_stream == self._container_aspect or not self._container_aspect
         self._name = name
         self._max_pixels = max_megapixels * 1e6
         self._matrix = b""
         self._orientation = Orientation()
         self._reformatter = VideoReformatter()  # keeps the scaler from frame to frame
+        self._tone_mapper: VideoReformatter | None = None
         self._looked_at_alpha = False
         self._said: set[str] = set()
 
@@ -128,7 +136,7 @@ class DisplayedPictures:
         tag_colours(frame)
         scaled = (width, height) != (frame.width, frame.height)
         try:
-            bgr = self._reformatter.reformat(
+            bgr = self._reformatter_for(frame).reformat(
                 frame,
                 width,
                 height,
@@ -143,14 +151,19 @@ class DisplayedPictures:
             ) from error
         return self._orientation.apply(cast(U8, bgr.to_ndarray()))
 
+    def _reformatter_for(self, frame: VideoFrame) -> VideoReformatter:
+        if not is_hdr(frame):
+            return self._reformatter
+        if self._tone_mapper is None:
+            self._tone_mapper = getattr(_this_thread, "tone_mapper", None) or VideoReformatter()
+            _this_thread.tone_mapper = self._tone_mapper
+        return self._tone_mapper
+
     def _square_size_wh(self, frame: VideoFrame) -> tuple[int, int]:
         """Return the frame's size in square pixels: as ffmpeg's scale=iw*sar:ih makes it."""
         aspect = self._container_aspect
-        in_stream = self._context.sample_aspect_ratio
-        if self._follows_codec is None:
-            self._follows_codec = aspect is None or not aspect or in_stream == aspect
-        if self._follows_codec:
-            aspect = in_stream
+        if self._aspect_of_frames:
+            aspect = self._context.sample_aspect_ratio
         if not aspect or aspect == 1:
             return frame.width, frame.height
         if not Fraction(1, _STRANGE_ASPECT) <= aspect <= _STRANGE_ASPECT:

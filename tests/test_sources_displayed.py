@@ -1,0 +1,437 @@
+"""Videos as a good player shows them: turned and mirrored, square pixels, streams, colours."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from live.effects.background_video import BackgroundVideo
+from live.frames import U8, Frame
+from live.sources import CaptureError, SourceOptions, open_source
+from live.sources.displayed import letterboxed, orientation_of
+from tests.conftest import RunCli
+from tests.helpers.synthetic_video import (
+    CORNERS,
+    corner_order,
+    numbered_picture,
+    read_number,
+    serve_file,
+)
+
+ONE = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """How to write a short video, one stream.
+
+    Attributes:
+        aspect: Width of a pixel by its height.
+        matrix: (a, b, c, d) of the display matrix.
+        planes: Flat levels of the planes, 8 bits each, in place of numbered pictures.
+        luma: The first plane's level of each picture, in place of `planes[0]`.
+        tags: (range, primaries, transfer, matrix), FFmpeg's numbers; 0 or 2 say nothing.
+    """
+
+    size_wh: tuple[int, int] = (96, 64)
+    count: int = 3
+    codec: str = "libx264"
+    pix_fmt: str = "yuv420p"
+    aspect: Fraction | None = None
+    matrix: tuple[int, int, int, int] | None = None
+    planes: tuple[int, ...] = ()
+    luma: tuple[int, ...] = ()
+    tags: tuple[int, int, int, int] = (0, 2, 2, 2)
+
+
+def write_clip(path: Path, clip: Clip) -> Path:
+    """Write a clip and return `path`."""
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(clip.codec, rate=25))
+        stream.width, stream.height = clip.size_wh
+        stream.pix_fmt = clip.pix_fmt
+        context = stream.codec_context
+        if clip.codec == "libx264":
+            stream.options = {"preset": "ultrafast", "crf": "5"}
+        if clip.aspect is not None:
+            context.sample_aspect_ratio = clip.aspect
+        if clip.matrix is not None:
+            a, b, c, d = (value * ONE for value in clip.matrix)
+            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
+        context.color_range, context.color_primaries, context.color_trc, context.colorspace = (
+            clip.tags
+        )
+        for number in range(clip.count):
+            container.mux(stream.encode(_frame(clip, number)))
+        container.mux(stream.encode())
+    return path
+
+
+def _frame(clip: Clip, number: int) -> av.VideoFrame:
+    if not clip.planes:
+        picture = numbered_picture(number, clip.size_wh)
+        return av.VideoFrame.from_ndarray(picture, format="bgr24")
+    frame = av.VideoFrame(*clip.size_wh, clip.pix_fmt)
+    levels = (clip.luma[number], *clip.planes[1:]) if clip.luma else clip.planes
+    for plane, level in zip(frame.planes, levels, strict=True):
+        plane.update(bytes([level]) * plane.buffer_size)
+    frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = clip.tags
+    return frame
+
+
+def frames_of(spec: Path | str, options: SourceOptions | None = None) -> list[Frame]:
+    """Read a source to its end; every frame has the size that the source said."""
+    source = open_source(str(spec), options or SourceOptions())
+    frames = []
+    while (frame := source.read()) is not None:
+        assert frame.size_wh == source.info.size_wh
+        frames.append(frame)
+    source.close()
+    return frames
+
+
+TL, TR, BL, BR = CORNERS
+EIGHT = {
+    "as it is": ((1, 0, 0, 1), (TL, TR, BL, BR)),
+    "mirrored left to right": ((-1, 0, 0, 1), (TR, TL, BR, BL)),
+    "half a turn": ((-1, 0, 0, -1), (BR, BL, TR, TL)),
+    "upside down": ((1, 0, 0, -1), (BL, BR, TL, TR)),
+    "transposed": ((0, 1, 1, 0), (TL, BL, TR, BR)),
+    "a quarter clockwise": ((0, 1, -1, 0), (BL, TL, BR, TR)),
+    "transposed the other way": ((0, -1, -1, 0), (BR, TR, BL, TL)),
+    "a quarter counter-clockwise": ((0, -1, 1, 0), (TR, BR, TL, BL)),
+}
+
+
+@pytest.mark.parametrize("name", EIGHT)
+@pytest.mark.parametrize("aspect", [None, Fraction(2)])
+def test_every_display_matrix(tmp_path: Path, name: str, aspect: Fraction | None) -> None:
+    """Those with a mirror were turned instead.
+
+    The matrix shows (x, y) at (a x + c y, b x + d y); pixels are made square before that.
+    """
+    matrix, seen = EIGHT[name]
+    path = write_clip(tmp_path / "clip.mp4", Clip(matrix=matrix, aspect=aspect))
+    upright = (96 if aspect is None else 192, 64)
+    lying = matrix[0] == 0
+    for frame in frames_of(path):
+        assert frame.size_wh == (upright[::-1] if lying else upright)
+        assert corner_order(frame.image_bgr) == seen
+
+
+def test_a_matrix_that_turns_by_an_odd_angle_is_none() -> None:
+    def packed(*values: int) -> bytes:
+        return np.array([*values, 0, 0, 0, 0], np.int32).tobytes()
+
+    assert orientation_of(packed(46341, 46341, 0, -46341, 46341)) is None
+    assert orientation_of(packed(0, 0, 0, 0, 0)) is None
+    scaled = orientation_of(packed(-2 * ONE, 0, 0, 0, ONE // 3))
+    assert scaled is not None
+    assert scaled.flipped_x
+
+
+@pytest.mark.shared
+def test_a_display_orientation_in_the_stream_holds(shared_dir: Path) -> None:
+    """H.264 says it once, with the first frame; only that one was turned."""
+    turned = frames_of(shared_dir / "cases/sources/sei_rot90.mp4")
+    plain = frames_of(shared_dir / "cases/sources/reboot.ts")  # the same scene twice
+    assert len(turned) == 48
+    for ours, upright in zip(turned, plain, strict=False):
+        assert ours.size_wh == (180, 320)
+        again = np.rot90(ours.image_bgr, -1)  # it was turned counter-clockwise
+        assert np.abs(again.astype(int) - upright.image_bgr).mean() < 3
+
+
+@pytest.mark.shared
+def test_the_whole_command_on_a_mirrored_turned_clip(
+    shared_dir: Path, run_cli: RunCli, nano_dir: Path
+) -> None:
+    result = run_cli(
+        *("--source", str(shared_dir / "cases/sources/m_rot90_mirror.mp4")),
+        *("--prompt", "point=40,30", "--output", "masks:m", "--output", "video:v.mp4"),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "180x320" in result.stderr
+    with av.open(str(result.cwd / "v.mp4")) as container:
+        first = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    with av.open(str(shared_dir / "cases/sources/m_rot90_mirror.mp4")) as container:
+        coded = next(container.decode(video=0)).to_ndarray(format="bgr24")
+    difference = np.abs(first.astype(int) - coded.transpose(1, 0, 2)).mean()
+    assert difference < 12, "an effect and a codec lie between them, but no turn"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
+@pytest.mark.parametrize(
+    ("aspect", "width"), [(Fraction(2), 192), (Fraction(16, 15), 102), (Fraction(8, 9), 85)]
+)
+def test_pixels_are_made_square(tmp_path: Path, suffix: str, aspect: Fraction, width: int) -> None:
+    """As ffmpeg's scale=iw*sar:ih; a pixel twice as wide was shown half as wide."""
+    path = write_clip(tmp_path / f"clip{suffix}", Clip(aspect=aspect))
+    for number, frame in enumerate(frames_of(path)):
+        assert frame.size_wh == (width, 64)
+        assert read_number(frame.image_bgr) == number
+        assert corner_order(frame.image_bgr) == CORNERS
+
+
+def test_pixels_of_a_recording_and_a_background_are_square_too(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "clip.mp4", Clip(aspect=Fraction(2)))
+    with serve_file(path) as url:
+        assert [frame.size_wh for frame in frames_of(url)] == [(192, 64)] * 3
+    background = BackgroundVideo(path, "clip.mp4")
+    picture = background.picture(0, (192, 64))
+    background.close()
+    assert corner_order(picture) == CORNERS
+
+
+def test_a_strange_pixel_aspect_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged header must not make a picture of millions of columns."""
+    path = write_clip(tmp_path / "clip.mp4", Clip(aspect=Fraction(50)))
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(path)
+    assert [frame.size_wh for frame in frames] == [(96, 64)] * 3
+    assert caplog.text.count("pixel aspect 50") == 1
+
+
+def test_a_size_and_an_aspect_that_change_are_letter_boxed(tmp_path: Path) -> None:
+    """Two recordings of other sizes in one file: the second was stretched."""
+    parts = [
+        Clip(),
+        Clip(size_wh=(64, 96)),
+        Clip(aspect=Fraction(2)),
+        Clip(size_wh=(192, 128)),
+    ]
+    data = b"".join(
+        write_clip(tmp_path / f"{i}.ts", clip).read_bytes() for i, clip in enumerate(parts)
+    )
+    path = tmp_path / "joined.ts"
+    path.write_bytes(data)
+    frames = frames_of(path)
+    assert len(frames) == 12
+    whole, upright, wide, large = (frames[3 * i + 2].image_bgr for i in range(4))
+    assert corner_order(whole) == corner_order(large) == CORNERS
+    assert not upright[:, :25].any()
+    assert not upright[:, -25:].any()
+    assert corner_order(upright[:, 28:68]) == CORNERS
+    assert not wide[:15].any()
+    assert not wide[-15:].any()
+    assert corner_order(wide[17:47]) == CORNERS
+
+
+@pytest.mark.parametrize("size_wh", [(96, 64), (97, 13), (1, 1), (5, 300)])
+def test_letter_boxed_keeps_the_whole_picture(size_wh: tuple[int, int]) -> None:
+    image: U8 = np.full((48, 72, 3), 200, np.uint8)
+    boxed = letterboxed(image, size_wh)
+    assert boxed.shape == (size_wh[1], size_wh[0], 3)
+    assert boxed.any()
+
+
+def write_streams(path: Path, sizes_wh: list[tuple[int, int]], default: int | None) -> Path:
+    """Write video streams of these sizes whose pictures have their place as number."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for width, height in sizes_wh:
+            stream = container.add_stream("mjpeg", rate=25)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuvj420p"
+            streams.append(stream)
+        for place, stream in enumerate(streams):
+            flag = av.stream.Disposition.default
+            stream.disposition = flag if place == default else av.stream.Disposition(0)
+        for _ in range(3):
+            for place, stream in enumerate(streams):
+                picture = numbered_picture(place, sizes_wh[place])
+                frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("default", "shown"), [(None, 1), (0, 0), (2, 2)], ids=["largest", "first", "last"]
+)
+def test_the_default_or_largest_stream_is_shown(
+    tmp_path: Path, default: int | None, shown: int
+) -> None:
+    """A camera's preview stream came first in the file, and was shown."""
+    sizes_wh = [(96, 64), (192, 128), (128, 96)]
+    path = write_streams(tmp_path / "clip.mkv", sizes_wh, default)
+    frames = frames_of(path)
+    assert [frame.size_wh for frame in frames] == [sizes_wh[shown]] * 3
+    assert [read_number(frame.image_bgr) for frame in frames] == [shown] * 3
+
+
+# Y 120, Cb 90, Cr 170 as BGR, from the definitions of BT.601, BT.709 and BT.2020.
+LEVELS = (120, 90, 170)
+COLOURS = {
+    ("601", "limited"): (44, 102, 188),
+    ("709", "limited"): (41, 107, 196),
+    ("2020", "limited"): (40, 101, 192),
+    ("601", "full"): (53, 103, 179),
+    ("709", "full"): (49, 107, 186),
+}
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "tags", "meant"),
+    [
+        ((96, 64), (0, 2, 2, 2), ("601", "limited")),
+        ((720, 576), (0, 2, 2, 2), ("601", "limited")),
+        ((1280, 720), (0, 2, 2, 2), ("709", "limited")),
+        ((720, 1280), (0, 2, 2, 2), ("709", "limited")),
+        ((1280, 720), (1, 6, 6, 6), ("601", "limited")),
+        ((1280, 720), (1, 5, 6, 5), ("601", "limited")),
+        ((96, 64), (1, 1, 1, 1), ("709", "limited")),
+        ((96, 64), (1, 9, 14, 9), ("2020", "limited")),
+        ((96, 64), (2, 6, 6, 6), ("601", "full")),
+        ((1280, 720), (2, 2, 2, 2), ("709", "full")),
+        ((96, 64), (1, 2, 2, 8), ("601", "limited")),
+        ((1280, 720), (1, 2, 2, 3), ("709", "limited")),
+    ],
+)
+def test_colours_are_those_that_the_tags_mean(
+    tmp_path: Path,
+    size_wh: tuple[int, int],
+    tags: tuple[int, int, int, int],
+    meant: tuple[str, str],
+) -> None:
+    """HD without tags is BT.709, as players have it; it was BT.601, which makes skin yellowish.
+
+    Matrices that the scaler has not (8, YCgCo) or that do not exist (3) ended in a traceback.
+    """
+    clip = Clip(size_wh=size_wh, count=1, planes=LEVELS, tags=tags)
+    (frame,) = frames_of(write_clip(tmp_path / "clip.mkv", clip))
+    middle = frame.image_bgr[size_wh[1] // 2, size_wh[0] // 2]
+    assert np.abs(middle.astype(int) - COLOURS[meant]).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"),
+    [
+        ("libx264", "yuv422p"),
+        ("libx264", "yuv444p"),
+        ("libx264", "yuv420p10le"),
+        ("libx264", "yuv422p10le"),
+        ("libx264rgb", "rgb24"),
+        ("ffv1", "bgra"),
+        ("ffv1", "yuva420p"),
+        ("ffv1", "gbrp16le"),
+        ("rawvideo", "uyvy422"),
+        ("qtrle", "argb"),
+    ],
+)
+def test_pixel_formats(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    suffix = ".mov" if codec == "qtrle" else ".mkv"
+    path = write_clip(tmp_path / f"clip{suffix}", Clip(codec=codec, pix_fmt=pix_fmt))
+    frames = frames_of(path)
+    assert [read_number(frame.image_bgr) for frame in frames] == [0, 1, 2]
+    assert corner_order(frames[0].image_bgr) == CORNERS
+
+
+def test_gray_is_gray(tmp_path: Path) -> None:
+    for pix_fmt in ("gray", "gray16le"):
+        path = write_clip(tmp_path / f"{pix_fmt}.mkv", Clip(codec="ffv1", pix_fmt=pix_fmt))
+        for number, frame in enumerate(frames_of(path)):
+            assert read_number(frame.image_bgr) == number
+            assert (frame.image_bgr == frame.image_bgr[..., :1]).all()
+
+
+@pytest.mark.parametrize("transfer", [16, 18], ids=["PQ", "HLG"])
+def test_hdr_is_tone_mapped_and_said(
+    tmp_path: Path, transfer: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """PQ's numbers shown as they are make a dull gray picture: diffuse white is at 58 %."""
+    white = {16: 143, 18: 180}[transfer]  # 203 cd/m2, of limited range, BT.2408
+    clip = Clip(
+        count=4,
+        planes=(0, 128, 128),
+        luma=(16, 64, white, 235),
+        tags=(1, 9, transfer, 9),
+    )
+    path = write_clip(tmp_path / "hdr.mkv", clip)
+    with caplog.at_level(logging.WARNING):
+        frames = frames_of(path)
+    assert caplog.text.count("HDR, shown tone-mapped") == 1
+    pixels = [frame.image_bgr[32, 48].astype(int) for frame in frames]
+    black, dark, diffuse, brightest = (int(pixel.mean()) for pixel in pixels)
+    assert all(np.ptp(pixel) <= 3 for pixel in pixels), "gray stays gray"
+    assert black <= 2
+    assert dark < diffuse < brightest
+    assert diffuse > white + 20, "brighter than its number"
+    assert brightest >= 230
+
+
+@pytest.mark.long
+@pytest.mark.shared
+def test_a_real_hdr_clip_has_the_colours_of_an_ordinary_one(shared_dir: Path) -> None:
+    """The same scene in HDR10 and in BT.601; dull means half of the colour is missing."""
+    hdr = frames_of(shared_dir / "cases/sources/pq.mp4")
+    plain = frames_of(shared_dir / "cases/sources/m_hflip.mp4")
+    assert len(hdr) == 48
+
+    def spread(frame: Frame) -> float:
+        return float(np.ptp(frame.image_bgr.astype(int), axis=2).mean())
+
+    assert spread(hdr[0]) > 0.7 * spread(plain[0])
+
+
+def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clip = Clip(codec="ffv1", pix_fmt="yuva420p", planes=(120, 128, 128, 40))
+    with caplog.at_level(logging.WARNING):
+        frames_of(write_clip(tmp_path / "see_through.mkv", clip))
+        frames_of(write_clip(tmp_path / "opaque.mkv", Clip(codec="ffv1", pix_fmt="bgra")))
+    assert caplog.text.count("has transparency") == 1
+    assert "see_through" in caplog.text
+
+
+def test_interlaced_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "fields.mpg"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.options = {"flags": "+ildct+ilme", "top": "1"}
+        for number in range(4):
+            picture = numbered_picture(number)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    with caplog.at_level(logging.WARNING):
+        assert len(frames_of(path)) == 4
+    assert caplog.text.count(": interlaced,") == 1
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (2, 2), (3, 5), (161, 97)])
+def test_small_and_odd_sizes(tmp_path: Path, size_wh: tuple[int, int]) -> None:
+    planes = (90, 60, 30)
+    clip = Clip(size_wh=size_wh, codec="ffv1", pix_fmt="yuv444p", planes=planes)
+    assert [f.size_wh for f in frames_of(write_clip(tmp_path / "a.mkv", clip))] == [size_wh] * 3
+
+
+def test_large_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    """A few kilobytes of video can hold pictures of a hundred megapixels."""
+    path = write_clip(tmp_path / "large.mkv", Clip(size_wh=(640, 480), count=1))
+    few = SourceOptions(max_megapixels=0.2)
+    with pytest.raises(CaptureError, match=r"640 x 480 .*source.max_megapixels = 0.2"):
+        frames_of(path, few)
+    with serve_file(path) as url, pytest.raises(CaptureError, match=r"max_megapixels"):
+        frames_of(url, few)
+    wide = write_clip(tmp_path / "wide.mkv", Clip(size_wh=(160, 120), aspect=Fraction(9)))
+    with pytest.raises(CaptureError, match=r"1440 x 120 .*source.max_megapixels = 0.1"):
+        frames_of(wide, SourceOptions(max_megapixels=0.1))
+
+
+def test_a_size_that_grows_beyond_the_limit_is_not_decoded(tmp_path: Path) -> None:
+    small = write_clip(tmp_path / "a.ts", Clip()).read_bytes()
+    large = write_clip(tmp_path / "b.ts", Clip(size_wh=(640, 480))).read_bytes()
+    path = tmp_path / "joined.ts"
+    path.write_bytes(small + large)
+    with pytest.raises(CaptureError, match="max_megapixels"):
+        frames_of(path, SourceOptions(max_megapixels=0.2))
