@@ -88,7 +88,7 @@ def test_unknown_ingredient_is_named() -> None:
 
 
 def test_clips_of_all_ingredients_are_deterministic(footage: Footage) -> None:
-    everything = Ingredients(0.5, 1, 1, 1, 0, 1, 1, 1, 1, 0.5)
+    everything = Ingredients(0.5, 1, 1, 1, 0, 1, 1, 1, 1, 0.5, 0, 0, 0)
     for seed in range(3):
         first, again = (
             generate_clip(np.random.default_rng(seed), 3, SMALL, footage, everything)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from training import textures
 from training.footage import HEIGHT, WIDTH, Footage
 from training.ingredients import Ingredients
+from training.real import RealPictures
 
 Image = NDArray[np.uint8]
 
@@ -22,6 +23,7 @@ def make_backgrounds(
     squeeze: float,
     footage: Footage | None,
     ingredients: Ingredients,
+    real: RealPictures | None = None,
 ) -> list[Image]:
     """Draws the backgrounds of a scene of `shape` (frames, size).
 
@@ -30,7 +32,9 @@ def make_backgrounds(
     """
     frames, size = shape
     side = int(size * MARGIN)
-    if footage is not None and rng.random() < ingredients.collage:
+    if real is not None and real.has_backgrounds and rng.random() < ingredients.real_backgrounds:
+        pictures = [_photographed(rng, side, squeeze, real)]
+    elif footage is not None and rng.random() < ingredients.collage:
         pictures = [_collage(rng, side, footage)]
     elif footage is None or rng.random() < 0.25:
         pictures = [textures.make_background(rng, side, footage)]
@@ -54,6 +58,18 @@ def make_backgrounds(
             cv2.GaussianBlur(p, (0, 0), sigma).astype(np.uint8, copy=False) for p in pictures
         ]
     return pictures
+
+
+def _photographed(rng: np.random.Generator, side: int, squeeze: float, real: RealPictures) -> Image:
+    """A part of a free photograph, squeezed as the picture is, perhaps mirrored."""
+    picture = real.background(rng)
+    height, width = picture.shape[:2]
+    share = float(rng.uniform(0.45, 1.0))
+    h = min(height, width * squeeze) * share
+    w = min(width, round(h / squeeze))
+    x, y = rng.integers(width - w + 1), rng.integers(height - int(h) + 1)
+    cut = picture[y : y + int(h), x : x + w]
+    return textures.scaled(np.ascontiguousarray(cut[:, ::-1] if rng.random() < 0.5 else cut), side)
 
 
 def _collage(rng: np.random.Generator, side: int, footage: Footage) -> Image:

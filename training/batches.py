@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING
+from training.real import RealPictures, open_real
 from training.sizes import MASK_STRIDE
 from training.windows import ClipPool, varied
 
@@ -155,21 +156,28 @@ class PromptedClips(IterableDataset[dict[str, NDArray[np.generic]]]):
         info = get_worker_info()
         rng = np.random.default_rng((self.seed, info.id if info else 0))
         footage = open_footage(self.clips, self.cache) if self.clips else None
+        real = open_real(self.cache)
         pool = ClipPool(self.spec.reuse, max(16, POOL_FRAMES // self.spec.frames))
         while True:
-            clip = self._clip(rng, pool, footage)
+            clip = self._clip(rng, pool, footage, real)
             areas = np.bincount(clip.ids[0].ravel(), minlength=256)[1:] / clip.ids[0].size
             present = np.flatnonzero(areas >= MIN_FIRST_AREA) + 1
             if len(present):
                 yield self._sample(rng, clip, present)
 
-    def _clip(self, rng: np.random.Generator, pool: ClipPool, footage: Footage | None) -> Clip:
-        spec = self.spec
+    def _clip(
+        self,
+        rng: np.random.Generator,
+        pool: ClipPool,
+        footage: Footage | None,
+        real: RealPictures | None,
+    ) -> Clip:
+        spec, given = self.spec, self.ingredients
         if spec.reuse == 1:
-            return generate_clip(rng, spec.frames, spec.size, footage, self.ingredients)
+            return generate_clip(rng, spec.frames, spec.size, footage, given, real)
         if pool.wants_another(rng):
             side = int(spec.size * DRAWN_LARGER)
-            drawn = generate_clip(rng, spec.frames, side, footage, self.ingredients)
+            drawn = generate_clip(rng, spec.frames, side, footage, given, real)
             return varied(rng, pool.add(rng, drawn), spec.size)
         return varied(rng, pool.again(rng), spec.size)
 

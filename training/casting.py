@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import shapes, solids, textures
+from training.cutouts import CutoutSprite, prepare_cutout, relabelled
 from training.extras import PLAIN, Extras, random_extras
 from training.footage import Footage
 from training.ingredients import Ingredients
 from training.motion import Path, object_path
+from training.real import RealPictures
 from training.render import Sprite
 from training.shapes import Shape
 from training.solid_render import SolidSprite, random_material
@@ -23,6 +25,8 @@ Image = NDArray[np.uint8]
 
 AWAY_SHARE = 0.25
 """Share of the objects of a clip that are gone for some frames, without an occluder."""
+CUTOUT = "cutout"
+"""Kind of an actor that is a real thing; `cutout:FAMILY` for one of a family."""
 _HELD = ("thin", "box", "ball", "ring", "blob", "segment", "union")
 _UPRIGHT = ("person", "rider", "quadruped", "vehicle", "bird", *solids.UPRIGHT)
 
@@ -35,7 +39,7 @@ class Actor:
     are what is done to its drawn picture; its part ids begin after `first_part`.
     """
 
-    sprite: Sprite | SolidSprite
+    sprite: Sprite | SolidSprite | CutoutSprite
     path: Path
     size: tuple[float, float]
     gains: NDArray[np.float64]
@@ -48,7 +52,10 @@ class Actor:
 
 @dataclass(frozen=True)
 class Stage:
-    """What every actor of a scene needs to know; background is the first canvas (C, C, 3)."""
+    """What every actor of a scene needs to know; background is the first canvas (C, C, 3).
+
+    `real` has the cut-outs, where there are any.
+    """
 
     frames: int
     size: int
@@ -56,6 +63,13 @@ class Stage:
     footage: Footage | None
     background: Image
     ingredients: Ingredients
+    real: RealPictures | None = None
+
+    def draws_cutout(self, rng: np.random.Generator) -> bool:
+        """Whether the next object is a real thing."""
+        if self.real is None or not self.real.has_cutouts:
+            return False
+        return bool(rng.random() < self.ingredients.real_sprites)
 
 
 def _object_share(rng: np.random.Generator) -> float:
@@ -138,6 +152,8 @@ def make_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
     kind = str(rng.choice(kinds))
     share = float(rng.uniform(0.008, 0.06))
     same = rng.random() < 0.4
+    if stage.draws_cutout(rng):
+        kind = CUTOUT
     actors: list[Actor] = []
     for index in range(int(rng.integers(5, 9))):
         if index and same:
@@ -145,6 +161,9 @@ def make_crowd(rng: np.random.Generator, stage: Stage) -> list[Actor]:
             continue
         label = 1 + max((int(a.sprite.labels.max()) for a in actors), default=0)
         actors.append(make_actor(rng, stage, label, share, None, kind))
+        first = actors[0].sprite
+        if isinstance(first, CutoutSprite):  # the others are of one kind with it
+            kind = f"{CUTOUT}:{first.family}"
     return actors
 
 
@@ -157,6 +176,10 @@ def make_actor(
     kind: str | None = None,
 ) -> Actor:
     """Draws one object that covers about `share` of the picture, of one of both lists of kinds."""
+    if kind is None and stage.draws_cutout(rng):
+        kind = CUTOUT
+    if kind is not None and kind.startswith(CUTOUT):
+        return _cutout_actor(rng, stage, (label, share), meet, kind.partition(":")[2])
     if kind is None and rng.random() < stage.ingredients.solids:
         kind = solids.random_kind(rng)
     if kind in solids.SOLID_KINDS:
@@ -180,7 +203,26 @@ def make_actor(
         float(rng.choice([0.0, rng.uniform(0.3, 1.0)])) * stage.size / 256,
         np.append(rng.uniform(1, 5, 2), rng.uniform(0, 6.28, 2)).astype(np.float32),
     )  # fmt: skip
-    return _on_its_way(rng, stage, sprite, path, size)
+    return _on_its_way(rng, stage, sprite, path, size, shape.kind in _UPRIGHT)
+
+
+def _cutout_actor(
+    rng: np.random.Generator,
+    stage: Stage,
+    object_: tuple[int, float],
+    meet: NDArray[np.float64] | None,
+    family: str,
+) -> Actor:
+    """Draws a real thing, `object_` its label and share of the picture; "" for any family."""
+    assert stage.real is not None
+    label, share = object_
+    picture, found = stage.real.cutout(rng, family)
+    upright = bool(rng.random() < 0.8)
+    path = object_path(rng, stage.frames, stage.squeeze, upright, meet)
+    longer = 2 * np.sqrt(share) * stage.size * float(path.scale.max())
+    sprite = relabelled(prepare_cutout(rng, picture, found, longer, stage.size), label)
+    size = _extent(rng, stage, share, sprite.area())
+    return _on_its_way(rng, stage, sprite, path, size, upright)
 
 
 def _solid_actor(
@@ -205,7 +247,8 @@ def _solid_actor(
         float(rng.choice([0.0, rng.uniform(0.3, 1.0)])) * stage.size / 256,
         random_material(rng), (yaw, spin, pitch), float(rng.uniform(0, 0.35)),
     )  # fmt: skip
-    return _on_its_way(rng, stage, sprite, path, _extent(rng, stage, share, sprite.area()))
+    size = _extent(rng, stage, share, sprite.area())
+    return _on_its_way(rng, stage, sprite, path, size, upright)
 
 
 def _extent(
@@ -224,18 +267,18 @@ def _pixels(stage: Stage, size: tuple[float, float], path: Path) -> float:
 def _on_its_way(
     rng: np.random.Generator,
     stage: Stage,
-    sprite: Sprite | SolidSprite,
+    sprite: Sprite | SolidSprite | CutoutSprite,
     path: Path,
     size: tuple[float, float],
+    upright: bool,
 ) -> Actor:
     """Returns the actor of a sprite, with a shadow, a change of light, absences and extras."""
     cast = rng.uniform(-0.15, 0.15), rng.uniform(0, 0.06), rng.uniform(0.2, 0.6)
     shadow = cast if rng.random() < 0.35 else (0.0, 0.0, 0.0)
     gains = np.exp(rng.normal(0, 0.02) * np.arange(stage.frames))
-    kind = sprite.shape.kind if isinstance(sprite, Sprite) else sprite.solid.kind
     away = _away(rng, stage.frames)
     extras = random_extras(rng, stage.ingredients, len(sprite.labels) - 1)
-    return Actor(sprite, path, size, gains, shadow, kind in _UPRIGHT, away, extras)
+    return Actor(sprite, path, size, gains, shadow, upright, away, extras)
 
 
 def _away(rng: np.random.Generator, frames: int) -> range:

@@ -13,12 +13,24 @@ from numpy.typing import NDArray
 
 from training.backgrounds import MARGIN, make_backgrounds
 from training.blending import Blending, low_contrast
-from training.casting import Actor, Stage, make_actor, make_cast, make_crowd, make_occluder
+from training.casting import (
+    CUTOUT,
+    Actor,
+    Stage,
+    make_actor,
+    make_cast,
+    make_crowd,
+    make_occluder,
+)
+from training.cutouts import CutoutSprite, draw_cutout, soften_seam
 from training.extras import decorated, reflect
 from training.footage import Footage
 from training.ingredients import EVERYTHING, Ingredients
 from training.motion import Matrix, camera_path, projection, similarity
+from training.photographs import MARGIN as PHOTOGRAPH_MARGIN
+from training.photographs import draw_photograph
 from training.photometry import Photometry
+from training.real import RealPictures
 from training.regions import draw_regions
 from training.render import Layer, cast_shadow, composite, draw_sprite
 from training.shapes import SHAPE_KINDS
@@ -65,6 +77,8 @@ class _Scene:
         shutter: share of a frame's time in which the shutter is open.
         blending: how objects are blended in, or not at all.
         tables: colour tables of actors of low contrast, by number.
+        background_ids: object ids of the backgrounds, one each; () where nothing is labelled.
+        margin: side of the backgrounds relative to the picture.
     """
 
     backgrounds: list[Image]
@@ -74,6 +88,8 @@ class _Scene:
     shutter: float
     blending: Blending | None
     tables: dict[int, Image]
+    background_ids: tuple[Image, ...] = ()
+    margin: float = MARGIN
 
 
 def generate_clip(
@@ -82,6 +98,7 @@ def generate_clip(
     size: int,
     footage: Footage | None,
     ingredients: Ingredients = EVERYTHING,
+    real: RealPictures | None = None,
 ) -> Clip:
     """Draws a random clip.
 
@@ -91,6 +108,7 @@ def generate_clip(
         size: side S of the square pictures in pixels.
         footage: real pictures for backgrounds and textures, or None.
         ingredients: how often what is used.
+        real: free pictures for cut-outs, backgrounds and labelled photographs, or None.
 
     Returns:
         The clip; at least one object covers MIN_VISIBLE of its first picture.
@@ -101,8 +119,13 @@ def generate_clip(
             picture, ids = found
             picture = Photometry(rng, size).apply(picture, 0, (0.0, 0.0))
             return Clip(picture[None], ids[None], None, regions=True)
+    labelled = real is not None and real.has_photographs and rng.random() < ingredients.photographs
     for attempt in range(20):
-        scene = _make_scene(rng, (frames, size), footage, ingredients, plain=attempt >= 10)
+        if labelled and real is not None and attempt < 10:
+            scene = _photographed_scene(rng, (frames, size), footage, ingredients, real)
+        else:
+            stage = _set_stage(rng, (frames, size), footage, ingredients, real)
+            scene = _make_scene(rng, *stage, plain=attempt >= 10)
         first = _draw(scene, 0, size)
         counts = np.bincount(first[1].ravel(), minlength=2)[1:]
         if counts.max() >= MIN_VISIBLE * size * size:
@@ -120,18 +143,53 @@ def generate_clip(
     )
 
 
-def _make_scene(
+def _set_stage(
     rng: np.random.Generator,
     shape: tuple[int, int],
     footage: Footage | None,
     ingredients: Ingredients,
-    plain: bool,
-) -> _Scene:
-    """Draws a scene of `shape` (frames, size); a plain one has one large object in the middle."""
+    real: RealPictures | None,
+) -> tuple[Stage, list[Image]]:
+    """Draws the backgrounds of a scene of `shape` (frames, size) and what its actors must know."""
     frames, size = shape
     squeeze = float(rng.uniform(0.52, 1.0)) if rng.random() < 0.8 else 1.0
-    backgrounds = make_backgrounds(rng, (frames, size), squeeze, footage, ingredients)
-    stage = Stage(frames, size, squeeze, footage, backgrounds[0], ingredients)
+    backgrounds = make_backgrounds(rng, shape, squeeze, footage, ingredients, real)
+    return Stage(frames, size, squeeze, footage, backgrounds[0], ingredients, real), backgrounds
+
+
+def _photographed_scene(
+    rng: np.random.Generator,
+    shape: tuple[int, int],
+    footage: Footage | None,
+    ingredients: Ingredients,
+    real: RealPictures,
+) -> _Scene:
+    """Draws a scene of `shape` that is a labelled photograph, perhaps with one thing pasted in.
+
+    In a clip there always is one: something that moves on its own.
+    """
+    frames, size = shape
+    backgrounds, planes = draw_photograph(rng, shape, real)
+    squeeze = float(rng.uniform(0.6, 1.0))
+    stage = Stage(frames, size, squeeze, footage, backgrounds[0], ingredients, real)
+    actors: list[Actor] = []
+    if frames > 1 or rng.random() < 0.2:
+        label = 1 + max(int(plane.max()) for plane in planes)
+        kind = CUTOUT if rng.random() < 0.7 and ingredients.real_sprites > 0 else None
+        actors.append(make_actor(rng, stage, label, float(rng.uniform(0.01, 0.12)), None, kind))
+    shutter = float(rng.uniform(0.2, 0.8)) if frames > 1 and rng.random() < 0.4 else 0.0
+    blending = Blending(rng, size) if actors and rng.random() < ingredients.blending else None
+    margin = 1.0 if frames == 1 else PHOTOGRAPH_MARGIN
+    camera = camera_path(rng, frames) if frames > 1 else [np.eye(3)]
+    ids = tuple(planes)
+    return _Scene(backgrounds, camera, actors, squeeze, shutter, blending, {}, ids, margin)
+
+
+def _make_scene(
+    rng: np.random.Generator, stage: Stage, backgrounds: list[Image], plain: bool
+) -> _Scene:
+    """Draws a scene; a plain one has one large object in the middle."""
+    frames, size = stage.frames, stage.size
     actors: list[Actor] = []
     if plain:
         actor = make_actor(rng, stage, 1, 0.1, None)
@@ -145,9 +203,9 @@ def _make_scene(
         for _ in range(int(rng.integers(1, 4))):
             actors.append(make_occluder(rng, stage))
     shutter = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.0
-    blending = Blending(rng, size) if rng.random() < ingredients.blending else None
+    blending = Blending(rng, size) if rng.random() < stage.ingredients.blending else None
     camera = camera_path(rng, frames)
-    return _Scene(backgrounds, camera, actors, squeeze, shutter, blending, {})
+    return _Scene(backgrounds, camera, actors, stage.squeeze, shutter, blending, {})
 
 
 def _matrix(scene: _Scene, actor: Actor, index: int, size: int) -> Matrix:
@@ -162,12 +220,18 @@ def _matrix(scene: _Scene, actor: Actor, index: int, size: int) -> Matrix:
 def _draw(scene: _Scene, index: int, size: int) -> tuple[Image, Image, Image]:
     """Draws a frame: its picture (S, S, 3), object ids (S, S) and part ids (S, S)."""
     canvas = scene.backgrounds[index % len(scene.backgrounds)]
-    back = projection(len(canvas), scene.squeeze, MARGIN)
+    back = projection(len(canvas), scene.squeeze, scene.margin)
     view = projection(size, scene.squeeze) @ scene.camera[index] @ np.linalg.inv(back)
     picture = cv2.warpAffine(
         canvas, view[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
     ).astype(np.uint8, copy=False)
     ids, parts = np.zeros((size, size), np.uint8), np.zeros((size, size), np.uint8)
+    if scene.background_ids:
+        plane = scene.background_ids[index % len(scene.background_ids)]
+        ids = cv2.warpAffine(
+            plane, view[:2], (size, size), flags=cv2.INTER_NEAREST,
+            borderMode=cv2.BORDER_REFLECT_101,
+        ).astype(np.uint8, copy=False)  # fmt: skip
     for number, actor in enumerate(scene.actors):
         if index in actor.away:
             continue
@@ -186,6 +250,8 @@ def _draw(scene: _Scene, index: int, size: int) -> tuple[Image, Image, Image]:
         elif actor.extras.tone:
             layer = low_contrast(layer, picture, number, actor.extras, scene.tables)
         composite(layer, picture, (ids, parts), actor.sprite.labels, actor.first_part)
+        if isinstance(actor.sprite, CutoutSprite) and actor.sprite.seam:
+            soften_seam(layer, picture, actor.sprite.seam)
     if scene.blending is not None:
         picture = scene.blending.light(picture)
     return picture, ids, parts
@@ -203,6 +269,8 @@ def _layer(scene: _Scene, actor: Actor, index: int, size: int) -> Layer | None:
     layer, cycle = None, float(actor.path.cycle[index])
     if isinstance(actor.sprite, SolidSprite):
         layer = draw_solid(actor.sprite, matrix, cycle, size, blur)
+    elif isinstance(actor.sprite, CutoutSprite):
+        layer = draw_cutout(actor.sprite, matrix, cycle, size, blur)
     else:
         layer = draw_sprite(actor.sprite, matrix, cycle, size, blur)
     if layer is None:

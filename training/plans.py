@@ -74,6 +74,12 @@ PLANS: dict[str, Plan] = {
         _RAISED,
         replace(_RAISED, name="finer", minutes=90, rate=1.3e-3, rounds=3),
     ),
+    # From the shipped weights on, with `--start`, when free pictures are there: parts that each
+    # end well, so that one may stop after any of them. Every third step is tracking.
+    "free": tuple(
+        replace(_RAISED, name=f"free-{part}", minutes=minutes, rate=rate, final=0.03)
+        for part, minutes, rate in ((1, 60, 7e-4), (2, 150, 1e-3), (3, 300, 1e-3))
+    ),
     "smoke": (
         Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),
         Stage("clips", 0.3, BatchSpec(2, 3, 128, 1), 5e-4, freeze_norms=True),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING, NOTHING_EXTRA
+from training.real import open_real
 
 _COLOURS = np.array(
     [[80, 80, 255], [80, 255, 80], [255, 120, 60], [60, 255, 255], [255, 60, 255],
@@ -58,11 +59,12 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(0)
     footage = open_footage(options.footage, options.cache) if options.footage else None
+    real = open_real(options.cache)
     ingredients = NOTHING_EXTRA.always(options.only) if options.only else EVERYTHING
     rows = []
     for number in range(options.clips):
         rng = np.random.default_rng(options.seed + number)
-        clip = generate_clip(rng, options.frames, options.size, footage, ingredients)
+        clip = generate_clip(rng, options.frames, options.size, footage, ingredients, real)
         rows.append(draw_clip(clip, options.columns))
     half = (len(rows) + 1) // 2
     rows += [np.zeros_like(rows[0])] * (2 * half - len(rows))

@@ -14,6 +14,8 @@ from training.mask_decoder import Rough
 from training.model import Nano
 from training.sizes import MASK_STRIDE
 
+MAX_CORRECTIONS = 4  # with the first click five, as many as users give
+
 
 @dataclass(frozen=True)
 class RolloutOptions:
@@ -23,13 +25,14 @@ class RolloutOptions:
         balance: Class balance of the mask loss.
         truth_share: Chance that a memory holds the true mask instead of the model's own.
         drop_share: Chance that a recent memory is left out (as the gate does).
-        correct_share: Chance that frame 0 gets a correction click.
+        correct_share: Chance that frame 0 gets a correction click, and then another, up to
+            MAX_CORRECTIONS.
     """
 
     balance: float = 0.5
     truth_share: float = 0.2
     drop_share: float = 0.15
-    correct_share: float = 0.3
+    correct_share: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,11 @@ class Rollout:
     def prompted(
         self, batch: Batch, target: Tensor, maps: tuple[Tensor, Tensor, Tensor]
     ) -> _Answer:
-        """Decode frame 0 from its prompts, sometimes with a correction click after it."""
+        """Decode frame 0 from its prompts, sometimes with correction clicks after it.
+
+        Each correction sees the mask before it. The answer is that of the prompts alone; the
+        losses of the corrections are added to its own.
+        """
         b, side, device = len(target), target.shape[-1], target.device
         mask_input = torch.zeros(b, 1, side, side, device=device)
         if bool(batch.mask_prompt.any()):
@@ -146,15 +153,18 @@ class Rollout:
         rough = decoder.rough(maps, batch.points, batch.labels, mask_input, batch.mask_prompt)
         every = torch.ones(b, dtype=torch.bool, device=device)  # the single-mask token answers
         first = self.answer(rough, maps[1], target, every)
-        if torch.rand(()) >= self.options.correct_share:
-            return first
-        mask = first.mask.detach()
-        xy, label = correction_points(mask, target)
-        points = torch.cat((batch.points, xy[:, None].to(batch.points)), dim=1)
-        labels = torch.cat((batch.labels, label[:, None].to(batch.labels)), dim=1)
-        again = decoder.rough(maps, points, labels, mask.clamp(-32, 32), every)
-        corrected = self.answer(again, maps[1], target, every)
-        total = first.loss.total + 0.5 * corrected.loss.total
+        total, latest = first.loss.total, first
+        points, labels = batch.points, batch.labels
+        for _ in range(MAX_CORRECTIONS):
+            if torch.rand(()) >= self.options.correct_share:
+                break
+            mask = latest.mask.detach()
+            xy, label = correction_points(mask, target)
+            points = torch.cat((points, xy[:, None].to(points)), dim=1)
+            labels = torch.cat((labels, label[:, None].to(labels)), dim=1)
+            again = decoder.rough(maps, points, labels, mask.clamp(-32, 32), every)
+            latest = self.answer(again, maps[1], target, every)
+            total = total + 0.5 * latest.loss.total
         return replace(first, loss=replace(first.loss, total=total))
 
     def remember(self, pix: Tensor, answer: _Answer, target: Tensor, first: bool) -> _Memory:
