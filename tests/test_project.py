@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,8 @@ def copy_sources(target: Path) -> None:
     target.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "run_live.py"):
         shutil.copy(REPO_ROOT / name, target)
+    (target / "training").mkdir()
+    shutil.copy(REPO_ROOT / "training/ATTRIBUTION.md", target / "training")
     for package in ("live", "engines", "memory", "kalman", "export"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPO_ROOT / package, target / package, ignore=ignore)
@@ -297,6 +300,8 @@ def test_a_wheel_gives_a_working_samcam(tmp_path: Path) -> None:
     build = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "wheels"]
     run([*pip, *build, str(tmp_path / "source")], tmp_path)
     (wheel,) = (tmp_path / "wheels").glob("samcam-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.endswith("licenses/training/ATTRIBUTION.md") for name in names)
     run([sys.executable, "-m", "venv", "--without-pip", "venv"], tmp_path)
     scripts = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin")
     python = str(scripts / "python")

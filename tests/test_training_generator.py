@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from live.sources import demo_scene
+from tests.helpers.free_pictures import write_free
 from training import backgrounds, casting, extras, generator
 from training.blending import Blending, toned
 from training.casting import Stage, make_cast
@@ -19,6 +20,7 @@ from training.footage import HEIGHT, WIDTH, Footage
 from training.generator import SOLID_KINDS, generate_clip
 from training.ingredients import EVERYTHING, NOTHING_EXTRA, Ingredients
 from training.meshes import ball, extrude
+from training.real import RealPictures, open_real
 from training.regions import GRID, draw_regions, find_regions
 from training.render import Layer, composite
 from training.solid_render import Material, SolidSprite, draw_solid
@@ -39,6 +41,9 @@ WHERE = {
     "mirror": (generator, "reflect"),
     "held": (casting, "_held"),
     "collage": (backgrounds, "_collage"),
+    "real_sprites": (generator, "draw_cutout"),
+    "real_backgrounds": (backgrounds, "_photographed"),
+    "photographs": (generator, "draw_photograph"),
 }
 """What draws each ingredient."""
 
@@ -57,9 +62,17 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
     return Footage(path)
 
 
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> RealPictures:
+    """Stand-ins of the free pictures."""
+    found = open_real(write_free(tmp_path_factory.mktemp("cache")))
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_ingredient_appears_and_can_be_left_out(
-    name: str, footage: Footage, monkeypatch: pytest.MonkeyPatch
+    name: str, footage: Footage, real: RealPictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     module, function = WHERE[name]
@@ -71,12 +84,13 @@ def test_ingredient_appears_and_can_be_left_out(
 
     monkeypatch.setattr(module, function, counted)
     for seed in range(8):
-        generate_clip(np.random.default_rng(seed), 1, SMALL, footage, NOTHING_EXTRA.always(name))
+        only = NOTHING_EXTRA.always(name)
+        generate_clip(np.random.default_rng(seed), 1, SMALL, footage, only, real)
     assert calls
     calls.clear()
     left = replace(EVERYTHING, regions=0.0).without(name)
     for seed in range(8):
-        generate_clip(np.random.default_rng(seed), 2, SMALL, footage, left)
+        generate_clip(np.random.default_rng(seed), 2, SMALL, footage, left, real)
     assert not calls
 
 

@@ -32,7 +32,9 @@ def make_backgrounds(
     """
     frames, size = shape
     side = int(size * MARGIN)
-    if real is not None and real.has_backgrounds and rng.random() < ingredients.real_backgrounds:
+    share = ingredients.real_backgrounds
+    # nothing is drawn for an ingredient that is left out: the other clips stay as they were
+    if share and real is not None and real.has_backgrounds and rng.random() < share:
         pictures = [_photographed(rng, side, squeeze, real)]
     elif footage is not None and rng.random() < ingredients.collage:
         pictures = [_collage(rng, side, footage)]

@@ -67,9 +67,10 @@ class Stage:
 
     def draws_cutout(self, rng: np.random.Generator) -> bool:
         """Whether the next object is a real thing."""
-        if self.real is None or not self.real.has_cutouts:
+        share = self.ingredients.real_sprites
+        if not share or self.real is None or not self.real.has_cutouts:
             return False
-        return bool(rng.random() < self.ingredients.real_sprites)
+        return bool(rng.random() < share)
 
 
 def _object_share(rng: np.random.Generator) -> float:

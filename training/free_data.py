@@ -15,6 +15,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def fetch_package(package: Package, folder: Path) -> Fetched:
         FetchError: apt does not know it, cannot fetch it, or the checksum differs.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    words = _apt(["--print-uris", package.name], folder).split()
+    with tempfile.TemporaryDirectory() as empty:  # apt says nothing of a file that lies beside it
+        words = _apt(["--print-uris", package.name], Path(empty)).split()
     if len(words) != 4 or not words[3].startswith("SHA256:"):
         raise FetchError(f"{package.name}: apt printed {words!r}, expected URI FILE SIZE SHA256")
     uri, name, expected = words[0].strip("'"), words[1], words[3].removeprefix("SHA256:")

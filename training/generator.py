@@ -119,7 +119,8 @@ def generate_clip(
             picture, ids = found
             picture = Photometry(rng, size).apply(picture, 0, (0.0, 0.0))
             return Clip(picture[None], ids[None], None, regions=True)
-    labelled = real is not None and real.has_photographs and rng.random() < ingredients.photographs
+    share = ingredients.photographs
+    labelled = bool(share) and real is not None and real.has_photographs and rng.random() < share
     for attempt in range(20):
         if labelled and real is not None and attempt < 10:
             scene = _photographed_scene(rng, (frames, size), footage, ingredients, real)
