@@ -1,23 +1,21 @@
-"""Videos as a good player shows them: turned and mirrored, square pixels, streams, colours."""
+"""Videos as a good player shows them: turned and mirrored, square pixels, streams, sizes."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
 
 import av
 import numpy as np
 import pytest
-from av.video.stream import VideoStream
 
 from live.effects.background_video import BackgroundVideo
-from live.frames import U8, Frame
-from live.sources import CaptureError, SourceOptions, open_source
+from live.frames import U8
+from live.sources import CaptureError, SourceOptions
 from live.sources.displayed import letterboxed, orientation_of
 from tests.conftest import RunCli
+from tests.helpers.clips import ONE, Clip, frames_of, write_clip
 from tests.helpers.synthetic_video import (
     CORNERS,
     corner_order,
@@ -25,78 +23,6 @@ from tests.helpers.synthetic_video import (
     read_number,
     serve_file,
 )
-
-ONE = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """How to write a short video, one stream.
-
-    Attributes:
-        aspect: Width of a pixel by its height.
-        matrix: (a, b, c, d) of the display matrix.
-        planes: Flat levels of the planes, 8 bits each, in place of numbered pictures.
-        luma: The first plane's level of each picture, in place of `planes[0]`.
-        tags: (range, primaries, transfer, matrix), FFmpeg's numbers; 0 or 2 say nothing.
-    """
-
-    size_wh: tuple[int, int] = (96, 64)
-    count: int = 3
-    codec: str = "libx264"
-    pix_fmt: str = "yuv420p"
-    aspect: Fraction | None = None
-    matrix: tuple[int, int, int, int] | None = None
-    planes: tuple[int, ...] = ()
-    luma: tuple[int, ...] = ()
-    tags: tuple[int, int, int, int] = (0, 2, 2, 2)
-
-
-def write_clip(path: Path, clip: Clip) -> Path:
-    """Write a clip and return `path`."""
-    with av.open(str(path), "w") as container:
-        stream = cast(VideoStream, container.add_stream(clip.codec, rate=25))
-        stream.width, stream.height = clip.size_wh
-        stream.pix_fmt = clip.pix_fmt
-        context = stream.codec_context
-        if clip.codec == "libx264":
-            stream.options = {"preset": "ultrafast", "crf": "5"}
-        if clip.aspect is not None:
-            context.sample_aspect_ratio = clip.aspect
-        if clip.matrix is not None:
-            a, b, c, d = (value * ONE for value in clip.matrix)
-            stream.set_display_matrix([a, b, 0, c, d, 0, 0, 0, 1 << 30])
-        context.color_range, context.color_primaries, context.color_trc, context.colorspace = (
-            clip.tags
-        )
-        for number in range(clip.count):
-            container.mux(stream.encode(_frame(clip, number)))
-        container.mux(stream.encode())
-    return path
-
-
-def _frame(clip: Clip, number: int) -> av.VideoFrame:
-    if not clip.planes:
-        picture = numbered_picture(number, clip.size_wh)
-        return av.VideoFrame.from_ndarray(picture, format="bgr24")
-    frame = av.VideoFrame(*clip.size_wh, clip.pix_fmt)
-    levels = (clip.luma[number], *clip.planes[1:]) if clip.luma else clip.planes
-    for plane, level in zip(frame.planes, levels, strict=True):
-        plane.update(bytes([level]) * plane.buffer_size)
-    frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = clip.tags
-    return frame
-
-
-def frames_of(spec: Path | str, options: SourceOptions | None = None) -> list[Frame]:
-    """Read a source to its end; every frame has the size that the source said."""
-    source = open_source(str(spec), options or SourceOptions())
-    frames = []
-    while (frame := source.read()) is not None:
-        assert frame.size_wh == source.info.size_wh
-        frames.append(frame)
-    source.close()
-    return frames
-
 
 TL, TR, BL, BR = CORNERS
 EIGHT = {
@@ -268,120 +194,6 @@ def test_the_default_or_largest_stream_is_shown(
     frames = frames_of(path)
     assert [frame.size_wh for frame in frames] == [sizes_wh[shown]] * 3
     assert [read_number(frame.image_bgr) for frame in frames] == [shown] * 3
-
-
-# Y 120, Cb 90, Cr 170 as BGR, from the definitions of BT.601, BT.709 and BT.2020.
-LEVELS = (120, 90, 170)
-COLOURS = {
-    ("601", "limited"): (44, 102, 188),
-    ("709", "limited"): (41, 107, 196),
-    ("2020", "limited"): (40, 101, 192),
-    ("601", "full"): (53, 103, 179),
-    ("709", "full"): (49, 107, 186),
-}
-
-
-@pytest.mark.parametrize(
-    ("size_wh", "tags", "meant"),
-    [
-        ((96, 64), (0, 2, 2, 2), ("601", "limited")),
-        ((720, 576), (0, 2, 2, 2), ("601", "limited")),
-        ((1280, 720), (0, 2, 2, 2), ("709", "limited")),
-        ((720, 1280), (0, 2, 2, 2), ("709", "limited")),
-        ((1280, 720), (1, 6, 6, 6), ("601", "limited")),
-        ((1280, 720), (1, 5, 6, 5), ("601", "limited")),
-        ((96, 64), (1, 1, 1, 1), ("709", "limited")),
-        ((96, 64), (1, 9, 14, 9), ("2020", "limited")),
-        ((96, 64), (2, 6, 6, 6), ("601", "full")),
-        ((1280, 720), (2, 2, 2, 2), ("709", "full")),
-        ((96, 64), (1, 2, 2, 8), ("601", "limited")),
-        ((1280, 720), (1, 2, 2, 3), ("709", "limited")),
-    ],
-)
-def test_colours_are_those_that_the_tags_mean(
-    tmp_path: Path,
-    size_wh: tuple[int, int],
-    tags: tuple[int, int, int, int],
-    meant: tuple[str, str],
-) -> None:
-    """HD without tags is BT.709, as players have it; it was BT.601, which makes skin yellowish.
-
-    Matrices that the scaler has not (8, YCgCo) or that do not exist (3) ended in a traceback.
-    """
-    clip = Clip(size_wh=size_wh, count=1, planes=LEVELS, tags=tags)
-    (frame,) = frames_of(write_clip(tmp_path / "clip.mkv", clip))
-    middle = frame.image_bgr[size_wh[1] // 2, size_wh[0] // 2]
-    assert np.abs(middle.astype(int) - COLOURS[meant]).max() <= 2
-
-
-@pytest.mark.parametrize(
-    ("codec", "pix_fmt"),
-    [
-        ("libx264", "yuv422p"),
-        ("libx264", "yuv444p"),
-        ("libx264", "yuv420p10le"),
-        ("libx264", "yuv422p10le"),
-        ("libx264rgb", "rgb24"),
-        ("ffv1", "bgra"),
-        ("ffv1", "yuva420p"),
-        ("ffv1", "gbrp16le"),
-        ("rawvideo", "uyvy422"),
-        ("qtrle", "argb"),
-    ],
-)
-def test_pixel_formats(tmp_path: Path, codec: str, pix_fmt: str) -> None:
-    suffix = ".mov" if codec == "qtrle" else ".mkv"
-    path = write_clip(tmp_path / f"clip{suffix}", Clip(codec=codec, pix_fmt=pix_fmt))
-    frames = frames_of(path)
-    assert [read_number(frame.image_bgr) for frame in frames] == [0, 1, 2]
-    assert corner_order(frames[0].image_bgr) == CORNERS
-
-
-def test_gray_is_gray(tmp_path: Path) -> None:
-    for pix_fmt in ("gray", "gray16le"):
-        path = write_clip(tmp_path / f"{pix_fmt}.mkv", Clip(codec="ffv1", pix_fmt=pix_fmt))
-        for number, frame in enumerate(frames_of(path)):
-            assert read_number(frame.image_bgr) == number
-            assert (frame.image_bgr == frame.image_bgr[..., :1]).all()
-
-
-@pytest.mark.parametrize("transfer", [16, 18], ids=["PQ", "HLG"])
-def test_hdr_is_tone_mapped_and_said(
-    tmp_path: Path, transfer: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """PQ's numbers shown as they are make a dull gray picture: diffuse white is at 58 %."""
-    white = {16: 143, 18: 180}[transfer]  # 203 cd/m2, of limited range, BT.2408
-    clip = Clip(
-        count=4,
-        planes=(0, 128, 128),
-        luma=(16, 64, white, 235),
-        tags=(1, 9, transfer, 9),
-    )
-    path = write_clip(tmp_path / "hdr.mkv", clip)
-    with caplog.at_level(logging.WARNING):
-        frames = frames_of(path)
-    assert caplog.text.count("HDR, shown tone-mapped") == 1
-    pixels = [frame.image_bgr[32, 48].astype(int) for frame in frames]
-    black, dark, diffuse, brightest = (int(pixel.mean()) for pixel in pixels)
-    assert all(np.ptp(pixel) <= 3 for pixel in pixels), "gray stays gray"
-    assert black <= 2
-    assert dark < diffuse < brightest
-    assert diffuse > white + 20, "brighter than its number"
-    assert brightest >= 230
-
-
-@pytest.mark.long
-@pytest.mark.shared
-def test_a_real_hdr_clip_has_the_colours_of_an_ordinary_one(shared_dir: Path) -> None:
-    """The same scene in HDR10 and in BT.601; dull means half of the colour is missing."""
-    hdr = frames_of(shared_dir / "cases/sources/pq.mp4")
-    plain = frames_of(shared_dir / "cases/sources/m_hflip.mp4")
-    assert len(hdr) == 48
-
-    def spread(frame: Frame) -> float:
-        return float(np.ptp(frame.image_bgr.astype(int), axis=2).mean())
-
-    assert spread(hdr[0]) > 0.7 * spread(plain[0])
 
 
 def test_what_is_left_out_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
