@@ -204,7 +204,7 @@ def build_effect(
     Args:
         name: One of `EFFECT_NAMES`.
         settings: How it looks.
-        max_megapixels: Larger pictures for `replace` are refused.
+        max_megapixels: Larger pictures and videos for `replace` are refused.
 
     Raises:
         ConfigError: The picture or video for `replace` cannot be read.
@@ -215,7 +215,7 @@ def build_effect(
         picture = (
             None if chosen.picture is None else _read_background(chosen.picture, max_megapixels)
         )
-        video = None if chosen.video is None else _open_background(chosen)
+        video = None if chosen.video is None else _open_background(chosen, max_megapixels)
         return Effect(name, ReplaceOptions(chosen.color, picture, video), edge)
     section = getattr(settings, name)
     return Effect(name, OPTIONS[name](**asdict(section)), edge)
@@ -235,7 +235,7 @@ def build_own_effects(
     }
 
 
-def _open_background(chosen: ReplaceSettings) -> BackgroundVideo:
+def _open_background(chosen: ReplaceSettings, max_megapixels: float) -> BackgroundVideo:
     name = chosen.video or ""
     if chosen.picture is not None:
         raise ConfigError(
@@ -243,7 +243,7 @@ def _open_background(chosen: ReplaceSettings) -> BackgroundVideo:
             "expected one of them"
         )
     try:
-        return BackgroundVideo(Path(name).expanduser(), name)
+        return BackgroundVideo(Path(name).expanduser(), name, max_megapixels)
     except CaptureError as error:
         reason = str(error).removeprefix(f"source {name!r}: ")
         raise ConfigError(f"effect.replace.video: {name}: {reason}") from error

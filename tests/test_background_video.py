@@ -106,7 +106,7 @@ def test_what_is_no_video_is_one_clear_line(
     replace: ReplaceSettings, parts: list[str], monkeypatch: pytest.MonkeyPatch, repo_root: Path
 ) -> None:
     monkeypatch.chdir(repo_root)
-    monkeypatch.setattr("live.request._read_background", lambda _: np.zeros((2, 2, 3), np.uint8))
+    monkeypatch.setattr("live.request._read_background", lambda *_: np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(ConfigError) as caught:
         build_effect("replace", EffectSettings(replace=replace))
     (line,) = caught.value.problems

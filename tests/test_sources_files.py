@@ -135,6 +135,20 @@ def test_a_cut_off_file_gives_what_is_there(
     assert "of 40 frames" in caplog.text
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".flv", ".mkv", ".ts"])
+def test_a_cut_off_file_gives_every_whole_frame(tmp_path: Path, suffix: str) -> None:
+    """The decoder's threads lost the last ones, as many as there are threads, with the cut one."""
+    spec = VideoSpec(count=40, noise=40, options=(("movflags", "faststart"),))
+    path = write_video(tmp_path / f"cut{suffix}", spec)
+    with av.open(str(path)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    start, size = places[30]
+    assert start is not None
+    path.write_bytes(path.read_bytes()[: start + size // 2])
+    numbers = [read_number(f.image_bgr) for f in read_all(open_source(str(path), OPTIONS))]
+    assert numbers == list(range(30))
+
+
 def test_a_file_without_its_index_is_refused(tmp_path: Path) -> None:
     """An mp4 whose end is missing has no table of contents and cannot be opened at all."""
     path = write_video(tmp_path / "cut.mp4")

@@ -8,6 +8,7 @@ from pathlib import Path
 from live.effects.blend import scaled_to_cover
 from live.frames import U8
 from live.sources.base import CaptureError
+from live.sources.options import MAX_MEGAPIXELS
 from live.sources.video_file import VideoFile
 
 _MOST_FRAMES_AT_ONCE = 600  # decoded for one picture; beyond, the video is behind for a while
@@ -22,18 +23,19 @@ class BackgroundVideo:
     picture stays and the log says so once: a background must not end a stream.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> None:
         """Open the video and decode its first picture.
 
         Args:
             path: The file.
             name: As the user wrote it, for messages.
+            max_megapixels: A larger video is refused.
 
         Raises:
-            CaptureError: It is missing, unreadable or no video.
+            CaptureError: It is missing, unreadable, too large or no video.
         """
-        self._path, self._name = path, name
-        self._reader: VideoFile | None = VideoFile.open(path, name)
+        self._path, self._name, self._max_megapixels = path, name, max_megapixels
+        self._reader: VideoFile | None = VideoFile.open(path, name, max_megapixels)
         first = self._reader.read()
         assert first is not None  # `VideoFile` does not open without one
         self._now = self._next = first
@@ -91,7 +93,7 @@ class BackgroundVideo:
             return False
         self._reader.close()
         try:
-            self._reader = VideoFile.open(self._path, self._name)
+            self._reader = VideoFile.open(self._path, self._name, self._max_megapixels)
             first = self._reader.read()
         except CaptureError as error:
             self._give_up(error)

@@ -223,6 +223,11 @@ class Decoder:
                 return None
             if packet is not None and not packet.size and packet.dts is not None:
                 continue  # "the picture before stays"; a decoder would take it for the end
+            if packet is not None and packet.is_corrupt and not self.look_ahead(1):
+                # Cut off in the middle of its last picture: its error would take those with it
+                # that the decoder's threads hold still.
+                self.broken += 1
+                continue
             try:
                 # Where the stream broke the decoder may hold frames back still.
                 self._ready.extend(

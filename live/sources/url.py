@@ -68,7 +68,8 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
 
     if scheme.startswith("http") and is_recording(first[0]):
         return Recording(
-            lambda: VideoFile(container(), name, "url", max_megapixels=options.max_megapixels)
+            lambda: VideoFile(container(), name, "url", max_megapixels=options.max_megapixels),
+            options,
         )
 
     sent = Sent()
@@ -100,17 +101,19 @@ def _open(url: str, scheme: str, name: str, options: SourceOptions) -> InputCont
 class Recording(WrappedSource):
     """A recording behind a URL: opened again where it is cut, and read on where it was."""
 
-    def __init__(self, reopen: Callable[[], VideoFile]) -> None:
+    def __init__(self, reopen: Callable[[], VideoFile], options: SourceOptions) -> None:
         """Open it.
 
         Args:
             reopen: Connects anew; called by the reading thread after every cut.
+            options: How long to wait between attempts.
 
         Raises:
             CaptureError: It cannot be opened.
         """
         super().__init__(reopen())
         self._reopen = reopen
+        self._options = options
         self._newest = -1
         self._closed = False
         self._attempts = 0  # since the last new frame
@@ -140,13 +143,22 @@ class Recording(WrappedSource):
 
     def _read_on(self, error: CaptureError) -> None:
         """Connect anew; frames up to the newest are then read past."""
-        self._attempts += 1
-        if self._attempts > _MOST_ATTEMPTS:
-            raise error
-        _log.warning("%s; connecting again (%d of %d)", error, self._attempts, _MOST_ATTEMPTS)
-        source = self._reopen()
-        self._source.close()
-        self._source = source
+        while True:
+            self._attempts += 1
+            if self._attempts > _MOST_ATTEMPTS:
+                raise error
+            _log.warning("%s; connecting again (%d of %d)", error, self._attempts, _MOST_ATTEMPTS)
+            if self._attempts > 1:
+                wait_s = self._options.retry_first_s * 2 ** (self._attempts - 2)
+                time.sleep(min(wait_s, self._options.retry_max_s))
+            try:
+                source = self._reopen()
+            except CaptureError as refused:
+                error = refused
+                continue
+            self._source.close()
+            self._source = source
+            return
 
 
 @dataclass(slots=True, eq=False)

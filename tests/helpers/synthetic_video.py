@@ -163,6 +163,7 @@ class RecordingServer:
 
     Attributes:
         connections: How often it was asked for.
+        refuse_numbers: Which connections are closed at once.
         cuts: Bytes after which the first, second, ... connection is cut; later ones are whole.
     """
 
@@ -175,6 +176,7 @@ class RecordingServer:
         """
         self.connections = 0
         self.cuts: list[int] = []
+        self.refuse_numbers: set[int] = set()
         self._data, self._length, self._chunked = data, length, chunked
 
     def show(self, data: bytes) -> None:
@@ -204,6 +206,9 @@ class RecordingServer:
 
     def _send(self, handler: BaseHTTPRequestHandler) -> None:
         number, self.connections = self.connections, self.connections + 1
+        if number in self.refuse_numbers:
+            handler.close_connection = True
+            return
         whole = number >= len(self.cuts)
         data = self._data if whole else self._data[: self.cuts[number]]
         if not self._chunked:
