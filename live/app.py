@@ -19,6 +19,7 @@ from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
 from live.profiles import ProfileError, describe_profiles, looked_for
 from live.progress import Progress
+from live.prompt_files import PromptFiles
 from live.prompts import parse_prompts
 from live.recording.options import check_recording_options
 from live.recording.recorder import prepare_folder
@@ -133,8 +134,9 @@ def _open_and_run(
         if request.smooth:
             check_smooth(pace, request.source)
             carrier = Carrier(settings.pipeline.max_mask_age_ms)
+        files = PromptFiles(max_megapixels=settings.source.max_megapixels)
         prompts: Sequence[Prompt] = (
-            parse_prompts(request.prompts, info.size_wh, info.frame_count)
+            parse_prompts(request.prompts, info.size_wh, info.frame_count, files)
             if recording is None
             else recording.prompts
         )

@@ -27,7 +27,9 @@ from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from live.profiles import absolute_name, name_problems
+from live.prompt_files import PromptFiles
 from live.prompts import check_prompt_texts, is_prompt_text, parse_prompts
+from live.sources.options import MAX_MEGAPIXELS
 
 MAX_CYCLE: Final = 9
 
@@ -62,11 +64,13 @@ class Place:
         size_wh: Width and height of the source picture; coordinates must lie inside.
         folder: Where relative file names start.
         pipes: Whether a file may be a pipe or device, which can be waited for without end.
+        max_megapixels: Larger pictures are refused.
     """
 
     size_wh: tuple[int, int]
     folder: Path = Path()
     pipes: bool = True
+    max_megapixels: float = MAX_MEGAPIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +328,8 @@ def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
         if place is None:
             check_prompt_texts([spec])
             return ()
-        prompts = parse_prompts([spec], place.size_wh, folder=place.folder, pipes=place.pipes)
+        files = PromptFiles(place.folder, place.pipes, place.max_megapixels)
+        prompts = parse_prompts([spec], place.size_wh, files=files)
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
         raise CommandError("; ".join(p.removeprefix("--") for p in error.problems)) from error

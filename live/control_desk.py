@@ -13,6 +13,7 @@ from live.command_text import AskStatus, CommandError, Place, Quit, Spoken, pars
 from live.commands import Command
 from live.control_server import Answer
 from live.controls import Controls
+from live.sources.options import MAX_MEGAPIXELS
 
 OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
 _FULL: Final = "too many commands are waiting: this one was not taken; try again"
@@ -41,15 +42,22 @@ class _Sent:
 class CommandDesk:
     """Does the commands of all callers, each on the thread that it is asked on."""
 
-    def __init__(self, controls: Controls, size_wh: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        controls: Controls,
+        size_wh: tuple[int, int],
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> None:
         """Connect; before the run's threads start.
 
         Args:
             controls: Takes the commands and tells what became of them.
             size_wh: Picture size of the source, which prompts are checked against.
+            max_megapixels: Larger pictures for prompts are refused.
         """
         self._controls = controls
         self._size_wh = size_wh
+        self._max_megapixels = max_megapixels
         self._changed = threading.Condition()
         self._sent: tuple[_Sent, ...] = ()
         self._closed = False
@@ -68,7 +76,8 @@ class CommandDesk:
             `OUTCOME_S`; else why not.
         """
         try:
-            spoken = parse_words(words, Place(self._size_wh, folder, pipes=False))
+            place = Place(self._size_wh, folder, False, self._max_megapixels)
+            spoken = parse_words(words, place)
         except CommandError as error:
             return Answer(False, str(error))
         if spoken == (Quit(),):

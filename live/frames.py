@@ -106,7 +106,10 @@ class Prompt:
         if self.box_xyxy_px is not None:
             box = np.asarray(self.box_xyxy_px, np.float32).reshape(4)
             if not (box[0] < box[2] and box[1] < box[3]):
-                raise ValueError(f"box: expected x1 < x2 and y1 < y2, got {box.tolist()}")
+                shown = ",".join(f"{value:g}" for value in box)
+                raise ValueError(
+                    f"object {self.object_id}: box {shown}: empty box; expected X1 < X2 and Y1 < Y2"
+                )
             object.__setattr__(self, "box_xyxy_px", _read_only(box))
         if self.mask is not None:
             if len(points) or self.box_xyxy_px is not None:

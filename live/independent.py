@@ -11,7 +11,7 @@ from live.frames import Frame, FrameResult, Prompt
 from live.inference import Stepper
 from live.sources.base import SourceInfo
 from live.suggest_job import Proposer
-from live.tracker_prompts import MAX_PENDING_PROMPTS, check_prompt, points_at_something
+from live.tracker_prompts import MAX_PENDING_PROMPTS, fit_prompt, points_at_something
 
 _KINDS: Final = ("picture", "folder")
 
@@ -56,7 +56,7 @@ class IndependentPictures:
             ValueError: It only says where the object is not, its picture was answered already,
                 or too many wait.
         """
-        check_prompt(prompt, None)
+        prompt = fit_prompt(prompt, None)
         if prompt.frame_index is None:
             return self._tracker.prompt(prompt)
         if prompt.frame_index <= self._answered:

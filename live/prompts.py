@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import math
-import re
 import shlex
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
-import cv2
 import numpy as np
 
-from engines.places import lenient_path
 from live.config import ConfigError
-from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
-from live.sources.quiet import quiet_opencv
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
+from live.prompt_files import PromptFiles, numbers, read_bbox, reason, text_lines
+from live.prompt_masks import read_masks, read_reference
+from live.tracker_prompts import fit_prompt
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
 REPEATABLE: Final = ("point", "neg")
-_HERE: Final = Path()
+_HERE: Final = PromptFiles()
+_NO_PIPES: Final = PromptFiles(pipes=False)
 _FORMS: Final = {
     "point": "X,Y",
     "neg": "X,Y",
     "box": "X1,Y1,X2,Y2 with X1 < X2 and Y1 < Y2",
-    "mask": "a PNG file",
+    "mask": "a picture file, or FILE#ID for one id of a palette mask",
     "image": "a picture file",
     "bbox_txt": "a text file whose first line is x,y,w,h",
     "object": f"a whole number {MIN_OBJECT_ID}..{MAX_OBJECT_ID}",
@@ -41,20 +39,18 @@ class _Draft:
 
     Attributes:
         where: The spec as the user wrote it, or file and line.
+        files: How the files that it names are read.
         points: x, y and label of each click.
-        folder: Folder that relative file names start from.
-        pipes: Whether a file may be a pipe or device, which can be waited for without end.
+        object_id: None: not said.
     """
 
     where: str
-    folder: Path
-    pipes: bool
+    files: PromptFiles
     points: list[tuple[float, float, int]] = field(default_factory=list)
     box: tuple[float, ...] | None = None
-    box_key: str = "box"
     mask: str | None = None
     image: str | None = None
-    object_id: int = 1
+    object_id: int | None = None
     frame: int = 0
 
 
@@ -62,31 +58,33 @@ def parse_prompts(
     specs: Iterable[str],
     size_wh: tuple[int, int],
     frame_count: int | None = None,
-    folder: Path = _HERE,
-    pipes: bool = True,
+    files: PromptFiles = _HERE,
 ) -> list[Prompt]:
     """Parse the prompts of the command line.
 
     Args:
         specs: One `--prompt` each: space-separated `key=value` (quotes keep a space inside a
             file name), or `@FILE.jsonl` with one JSON object of the same keys per line.
-        size_wh: Picture size of the source; every coordinate must lie inside.
+        size_wh: Picture size of the source; points must lie inside, boxes are cut at its edges.
         frame_count: Length of the source, None when unknown.
-        folder: Where relative file names of the specs start; the current folder.
-        pipes: Whether a file may be a pipe or device, which can be waited for without end.
+        files: How the files that they name are read; relative names start from the current folder.
 
     Raises:
         ConfigError: All problems at once; each line says which prompt, which value and what was
             expected.
     """
     problems: list[str] = []
-    prompts = []
-    for draft in _drafts(specs, folder, problems, pipes):
-        known = len(problems)
-        _check(draft, size_wh, frame_count, problems)
-        prompt = _build(draft, size_wh, problems) if len(problems) == known else None
-        if prompt is not None:
-            prompts.append(prompt)
+    prompts: list[Prompt] = []
+    for draft in _drafts(specs, files, problems):
+        if frame_count is not None and draft.frame >= frame_count:
+            problems.append(
+                f"{draft.where}: frame={draft.frame}: the source has {frame_count} frames; "
+                f"expected 0..{frame_count - 1}"
+            )
+        try:
+            prompts += _build(draft, size_wh)
+        except ValueError as error:
+            problems.append(f"{draft.where}: {error}")
     if problems:
         raise ConfigError(problems)
     return prompts
@@ -99,7 +97,7 @@ def check_prompt_texts(specs: Iterable[str]) -> None:
         ConfigError: All problems at once.
     """
     problems: list[str] = []
-    for _ in _drafts(specs, _HERE, problems, pipes=False):
+    for _ in _drafts(specs, _NO_PIPES, problems):
         pass
     if problems:
         raise ConfigError(problems)
@@ -111,15 +109,13 @@ def is_prompt_text(spec: str) -> bool:
     return pairs is not None and all(key in KEYS for key, _ in pairs)
 
 
-def _drafts(
-    specs: Iterable[str], folder: Path, problems: list[str], pipes: bool
-) -> Iterator[_Draft]:
+def _drafts(specs: Iterable[str], files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
     for spec in specs:
         if spec.startswith("@"):
-            yield from _read_jsonl(_place(folder, spec[1:]), problems, pipes)
+            yield from _read_jsonl(files.place(spec[1:]), files, problems)
             continue
         where = f'--prompt "{spec}"'
-        draft = _Draft(where, folder, pipes)
+        draft = _Draft(where, files)
         pairs = _split(spec, where, problems)
         if pairs is not None and _fill(draft, pairs, problems):
             yield draft
@@ -144,45 +140,30 @@ def _split(spec: str, where: str, problems: list[str]) -> list[tuple[str, Any]] 
     return pairs
 
 
-def _place(folder: Path, name: str) -> Path:
-    """Return where a file is; the shell leaves the ~ of `@~/FILE` and `mask=~/FILE` as it is."""
-    return folder / lenient_path(name)
-
-
-def _check_kind(path: Path, pipes: bool) -> None:
-    """Refuse what can be waited for without end, where nobody may be kept waiting.
-
-    Raises:
-        ValueError: It is a pipe or a device.
-        OSError: There is no such file.
-    """
-    mode = path.stat().st_mode
-    if not pipes and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ValueError("a pipe or device; expected a file")
-
-
-def _read_jsonl(path: Path, problems: list[str], pipes: bool) -> Iterator[_Draft]:
+def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
     try:
-        _check_kind(path, pipes)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_lines(files.read_text(path))
     except (OSError, ValueError) as error:
-        problems.append(f"--prompt @{path}: cannot be read: {_reason(error)}")
+        problems.append(f"--prompt @{path}: cannot be read: {reason(error)}")
         return
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        text = line.strip().rstrip(",")  # of a list that was taken apart
+        if not text.strip("[]") or text.startswith(("#", "//")):
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(text)
         except json.JSONDecodeError as error:
             problems.append(f"{where}: not valid JSON: {error.msg}")
             continue
-        if not isinstance(row, dict):
+        rows = row if isinstance(row, list) else [row]
+        if not all(isinstance(item, dict) for item in rows):
             problems.append(f'{where}: expected an object such as {{"point": [320, 240]}}')
             continue
-        draft = _Draft(where, path.parent, pipes)
-        if _fill(draft, list(_json_pairs(row)), problems):
-            yield draft
+        for item in rows:
+            draft = _Draft(where, replace(files, folder=path.parent))
+            if _fill(draft, list(_json_pairs(item)), problems):
+                yield draft
 
 
 def _json_pairs(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -230,13 +211,13 @@ def _set(draft: _Draft, key: str, value: Any) -> None:
         ValueError: It has the wrong form; the text says why, or is empty.
     """
     if key in REPEATABLE:
-        x, y = _numbers(value, 2)
+        x, y = numbers(value, 2)
         draft.points.append((x, y, 1 if key == "point" else 0))
     elif key == "box":
-        draft.box = _numbers(value, 4)
+        draft.box = numbers(value, 4)
     elif key == "bbox_txt":
-        x, y, width, height = _read_bbox(_place(draft.folder, _text(value)), draft.pipes)
-        draft.box, draft.box_key = (x, y, x + width, y + height), "bbox_txt"
+        x, y, width, height = read_bbox(draft.files, _text(value))
+        draft.box = (x, y, x + width, y + height)
     elif key == "mask":
         draft.mask = _text(value)
     elif key == "image":
@@ -263,128 +244,33 @@ def _whole(value: Any, low: int, high: int | None) -> int:
     return value
 
 
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list) or len(parts) != count:
-        raise ValueError
-    numbers = []
-    for part in parts:
-        if isinstance(part, bool) or not isinstance(part, str | int | float):
-            raise ValueError
-        try:
-            number = float(part)
-        except (ValueError, OverflowError):
-            raise ValueError from None
-        if not math.isfinite(number):
-            raise ValueError
-        numbers.append(number)
-    return tuple(numbers)
+def _build(draft: _Draft, size_wh: tuple[int, int]) -> Iterator[Prompt]:
+    """Make the prompts of a draft: one, or one for each id of a mask.
 
-
-def _read_bbox(path: Path, pipes: bool) -> tuple[float, ...]:
-    """Read `x,y,w,h` from the first line, as SAMURAI's demo does (scripts/demo.py, load_txt)."""
-    try:
-        _check_kind(path, pipes)
-        with path.open(encoding="utf-8") as file:
-            line = file.readline().strip()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot be read: {_reason(error)}") from error
-    try:
-        return _numbers(re.split(r"\s*,\s*|\s+", line), 4)
-    except ValueError:
-        raise ValueError(f"the first line is {line[:60]!r}; expected x,y,w,h") from None
-
-
-def _check(
-    draft: _Draft, size_wh: tuple[int, int], frame_count: int | None, problems: list[str]
-) -> None:
-    """Check coordinates and frame against the source."""
-    width, height = size_wh
-    for x, y, label in draft.points:
-        if not (0 <= x < width and 0 <= y < height):
-            problems.append(
-                f"{draft.where}: {'point' if label else 'neg'}={x:g},{y:g}: outside the picture "
-                f"of {width}x{height}; expected 0 <= X < {width} and 0 <= Y < {height}"
-            )
-    if draft.box is not None:
-        x1, y1, x2, y2 = draft.box
-        shown = f"{draft.box_key}: {x1:g},{y1:g},{x2:g},{y2:g}"
-        if not (x1 < x2 and y1 < y2):
-            problems.append(f"{draft.where}: {shown}: empty box; expected X1 < X2 and Y1 < Y2")
-        elif not (x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height):
-            problems.append(
-                f"{draft.where}: {shown}: outside the picture of {width}x{height}; "
-                f"expected 0 <= X <= {width} and 0 <= Y <= {height}"
-            )
-    if frame_count is not None and draft.frame >= frame_count:
-        problems.append(
-            f"{draft.where}: frame={draft.frame}: the source has {frame_count} frames; "
-            f"expected 0..{frame_count - 1}"
-        )
-
-
-def _build(draft: _Draft, size_wh: tuple[int, int], problems: list[str]) -> Prompt | None:
-    mask: Mask | None = None
-    reference: U8 | None = None
-    try:
-        if draft.image is not None:
-            reference = _read_picture(draft, "image", draft.image, cv2.IMREAD_COLOR)
-        if draft.mask is not None:
-            mask = _read_mask(draft, size_wh, reference)
-    except ValueError as error:
-        problems.append(f"{draft.where}: {error}")
-        return None
-    return Prompt(
-        object_id=draft.object_id,
-        frame_index=draft.frame,
-        points_xy_px=np.array([p[:2] for p in draft.points], np.float32).reshape(-1, 2),
-        labels=np.array([p[2] for p in draft.points], np.int32),
-        box_xyxy_px=None if draft.box is None else np.array(draft.box, np.float32),
-        mask=mask,
-        reference_bgr=reference,
-    )
-
-
-def _read_mask(draft: _Draft, size_wh: tuple[int, int], reference: U8 | None) -> Mask:
-    """Read the mask: what is not transparent where the file has an alpha channel, else all that is
-    not black (palette index 0), whatever its value.
+    Raises:
+        ValueError: A file cannot be read, or it does not fit the picture.
     """
-    pixels = _read_picture(draft, "mask", str(draft.mask), cv2.IMREAD_UNCHANGED)
-    found = (pixels.shape[1], pixels.shape[0])
-    wanted = size_wh if reference is None else (reference.shape[1], reference.shape[0])
-    if found != wanted:
-        whose = "the source" if reference is None else f"image={draft.image}"
-        hint = "; use image=FILE if the mask belongs to another picture" * (reference is None)
-        raise ValueError(
-            f"mask={draft.mask}: {found[0]}x{found[1]} pixels; expected {wanted[0]}x{wanted[1]} "
-            f"as {whose}{hint}"
+    if draft.mask is None:
+        prompt = Prompt(
+            object_id=draft.object_id or 1,
+            frame_index=draft.frame,
+            points_xy_px=np.array([p[:2] for p in draft.points], np.float32).reshape(-1, 2),
+            labels=np.array([p[2] for p in draft.points], np.int32),
+            box_xyxy_px=None if draft.box is None else np.array(draft.box, np.float32),
         )
-    planes = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    shown = planes[:, :, 3:] if planes.shape[2] == 4 else planes
-    mask: Mask = np.asarray(shown.any(axis=2), np.bool_)
-    if not mask.any():
-        what = "all transparent" if planes.shape[2] == 4 else "all black"
-        raise ValueError(f"mask={draft.mask}: {what}; expected some object pixels above 0")
-    return mask
-
-
-def _read_picture(draft: _Draft, key: str, name: str, flags: int) -> U8:
-    """Read a picture file in the layout that OpenCV's `flags` ask for."""
-    path = _place(draft.folder, name)
-    try:
-        _check_kind(path, draft.pipes)
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{key}={path}: cannot be read: {_reason(error)}") from error
-    try:
-        with quiet_opencv():
-            pixels = cv2.imdecode(data, flags) if data.size else None
-    except cv2.error:  # beyond OpenCV's limit of pixels, among others
-        pixels = None
-    if pixels is None:
-        raise ValueError(f"{key}={path}: not a picture that can be decoded; expected PNG or JPEG")
-    return cast(U8, pixels)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+        yield fit_prompt(prompt, size_wh)
+        return
+    reference, whose = None, "the source; use image=FILE if the mask belongs to another picture"
+    if draft.image is not None:
+        reference, whose = read_reference(draft.files, draft.image), f"image={draft.image}"
+        size_wh = (reference.shape[1], reference.shape[0])
+    apart = draft.object_id is None
+    masks = read_masks(draft.files, draft.mask, size_wh, whose, apart)
+    for object_id, mask in masks.items():
+        prompt = Prompt(
+            object_id=draft.object_id or object_id or 1,
+            frame_index=draft.frame,
+            mask=mask,
+            reference_bgr=reference,
+        )
+        yield fit_prompt(prompt, size_wh)

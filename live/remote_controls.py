@@ -31,7 +31,9 @@ def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[Spoke
     """
     if not wanted(settings.hotkeys.enabled):
         return {}
-    bindings, problems = parse_bindings(settings.hotkeys.keys, Place(info.size_wh))
+    bindings, problems = parse_bindings(
+        settings.hotkeys.keys, Place(info.size_wh, max_megapixels=settings.source.max_megapixels)
+    )
     if problems:
         raise ConfigError(problems)
     return bindings
@@ -55,7 +57,7 @@ class RemoteControls:
             info: The source.
             bindings: From `read_bindings`.
         """
-        self._desk = CommandDesk(controls, info.size_wh)
+        self._desk = CommandDesk(controls, info.size_wh, settings.source.max_megapixels)
         self._server = (
             ControlServer(self._desk.answer, info.name) if settings.control.socket else None
         )

@@ -34,7 +34,7 @@ from live.suggest import MaskGenerator, SuggestRules, model_rules
 from live.tracker_edits import TrackEdits
 from live.tracker_history import PastStep, StepHistory
 from live.tracker_networks import StageClock, StepRunner
-from live.tracker_prompts import PromptQueue, check_prompt, points_at_something
+from live.tracker_prompts import PromptQueue, fit_prompt, points_at_something
 from memory.selection import MAX_RECENT, MAX_RECENT_POINTERS
 
 NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
@@ -153,7 +153,7 @@ class Tracker:
                 raises that and goes on without the prompt when called again.
         """
         self._check_open()
-        check_prompt(prompt, self._size_wh)
+        prompt = fit_prompt(prompt, self._size_wh)
         self._check_candidate(prompt)
         notice = None
         if prompt.step is not None and prompt.step < self._next_step:
@@ -238,7 +238,7 @@ class Tracker:
             labels=np.ones(1, np.int32),
         )
         try:
-            check_prompt(click, past.size_wh)
+            fit_prompt(click, past.size_wh)
         except ValueError:
             return None
         logits, predicted_iou = self._runner.preview(past, click)

@@ -17,7 +17,7 @@ from live.frames import ObjectResult, Prompt
 from live.object_track import ObjectTrack
 from live.tracker_history import PastObject, PastStep, StepHistory
 from live.tracker_networks import StageClock, StepRunner
-from live.tracker_prompts import check_prompt, points_at_something
+from live.tracker_prompts import fit_prompt, points_at_something
 
 MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
 MAX_PROMPTS_PER_STEP: Final = 64  # of one object
@@ -88,7 +88,7 @@ class TrackEdits:
             ValueError: It does not fit the picture, only says where an unknown object is not, or
                 is one too many.
         """
-        check_prompt(prompt, past.size_wh)
+        prompt = fit_prompt(prompt, past.size_wh)
         object_id = prompt.object_id
         if not points_at_something(prompt) and not self._known_at(object_id, past):
             raise ValueError(

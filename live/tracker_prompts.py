@@ -36,8 +36,8 @@ def points_at_something(prompt: Prompt) -> bool:
     )
 
 
-def check_prompt(prompt: Prompt, size_wh: tuple[int, int] | None) -> None:
-    """Check what `Prompt` itself cannot know.
+def fit_prompt(prompt: Prompt, size_wh: tuple[int, int] | None) -> Prompt:
+    """Check what `Prompt` itself cannot know, and cut a box at the picture's edges.
 
     Args:
         prompt: In source pixels.
@@ -67,29 +67,36 @@ def check_prompt(prompt: Prompt, size_wh: tuple[int, int] | None) -> None:
                 f"{who}: mask: expected the size of the picture {size_wh[0]}x{size_wh[1]}, "
                 f"got {_size(mask.shape)}; give its own picture with image=FILE"
             )
-        return
+        return prompt
     if reference is not None:
         raise ValueError(f"{who}: image: a picture of its own needs a mask, got points or a box")
-    _check_points(prompt, size_wh, who)
+    return _fit_points(prompt, size_wh, who)
 
 
-def _check_points(prompt: Prompt, size_wh: tuple[int, int] | None, who: str) -> None:
+def _fit_points(prompt: Prompt, size_wh: tuple[int, int] | None, who: str) -> Prompt:
     points, box = prompt.points_xy_px, prompt.box_xyxy_px
     if not np.isfinite(points).all() or (box is not None and not np.isfinite(box).all()):
         raise ValueError(f"{who}: coordinates: expected finite numbers, got inf or nan")
     if size_wh is None:
-        return
-    picture = f"the picture {size_wh[0]}x{size_wh[1]}"
+        return prompt
+    width, height = size_wh
+    picture = f"the picture {width}x{height}"
     outside = ((points < 0) | (points >= np.array(size_wh, np.float32))).any(axis=1)
     if outside.any():
         x, y = points[int(np.argmax(outside))]
-        raise ValueError(f"{who}: point {x:g},{y:g} lies outside {picture}")
-    if box is not None and (
-        box[2] <= 0 or box[3] <= 0 or box[0] >= size_wh[0] or box[1] >= size_wh[1]
-    ):
         raise ValueError(
-            f"{who}: box {','.join(f'{value:g}' for value in box)} lies outside {picture}"
+            f"{who}: point {x:g},{y:g} lies outside {picture}; expected 0 <= X < {width} and "
+            f"0 <= Y < {height}"
         )
+    if box is None:
+        return prompt
+    inside = np.clip(box, 0, np.array((width, height, width, height), np.float32))
+    if not (inside[0] < inside[2] and inside[1] < inside[3]):
+        raise ValueError(
+            f"{who}: box {','.join(f'{value:g}' for value in box)} lies outside {picture}; "
+            f"expected a part of it within 0 <= X <= {width} and 0 <= Y <= {height}"
+        )
+    return prompt if (inside == box).all() else replace(prompt, box_xyxy_px=inside)
 
 
 def merge_prompts(prompts: Sequence[Prompt]) -> Prompt:
@@ -195,11 +202,11 @@ class PromptQueue:
                 waiting.append(prompt)
                 continue
             try:
-                check_prompt(prompt, size_wh)
+                fitted = fit_prompt(prompt, size_wh)
             except ValueError:
                 del self._pending[position]
                 raise
-            due.setdefault(prompt.object_id, []).append(prompt)
+            due.setdefault(prompt.object_id, []).append(fitted)
         self._pending = waiting
         return {object_id: tuple(prompts) for object_id, prompts in due.items()}
 

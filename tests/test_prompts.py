@@ -118,7 +118,9 @@ def test_jsonl_with_every_key(tmp_path: Path) -> None:
         ("point=nan,1", ["point=nan,1", "expected X,Y"]),
         ("point=640,10", ["point=640,10", "640x360", "outside"]),
         ("neg=-1,10 point=1,1", ["neg=-1,10", "640x360", "outside"]),
-        ("box=10,10,641,20", ["10,10,641,20", "640x360", "outside"]),
+        ("box=641,10,660,20", ["641,10,660,20", "640x360", "outside"]),
+        ("box=-9,-9,-1,-1", ["-9,-9,-1,-1", "640x360", "outside"]),
+        ("box=0,0,1e-50,1", ["empty box"]),
         ("box=30,10,20,20", ["30,10,20,20", "X1 < X2"]),
         ("box=1,2,3", ["box=1,2,3", "X1,Y1,X2,Y2"]),
         ("box=1,2,3,4 box=1,2,3,4", ["box", "twice"]),
@@ -190,9 +192,9 @@ def test_a_truncated_mask_leaves_the_codec_silent(
 
 def test_bbox_txt_with_wrong_content(tmp_path: Path) -> None:
     path = tmp_path / "box.txt"
-    path.write_text("10;20;30;40\n")
+    path.write_text("10;20;30\n")  # three numbers: ten by ten needs a fourth
     (line,) = problems_of(f"bbox_txt={path}")
-    assert "10;20;30;40" in line
+    assert "10;20;30" in line
     assert "x,y,w,h" in line
     path.write_text("10,20,0,40\n")
     assert "empty box" in problems_of(f"bbox_txt={path}")[0]

@@ -11,7 +11,7 @@ from live.frames import Prompt
 from live.tracker_prompts import (
     MAX_PENDING_PROMPTS,
     PromptQueue,
-    check_prompt,
+    fit_prompt,
     merge_prompts,
     scale_points,
 )
@@ -62,7 +62,7 @@ def masked(width: int = 640, height: int = 360, reference: tuple[int, ...] | Non
 )
 def test_what_does_not_fit_is_refused(prompt: Prompt, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_prompt(prompt, SIZE)
+        fit_prompt(prompt, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_what_does_not_fit_is_refused(prompt: Prompt, message: str) -> None:
     ],
 )
 def test_what_fits_passes(prompt: Prompt) -> None:
-    check_prompt(prompt, SIZE)
+    fit_prompt(prompt, SIZE)
 
 
 def test_positions_pass_while_the_size_is_unknown() -> None:
-    check_prompt(click(10_000, 10), None)
+    fit_prompt(click(10_000, 10), None)
     with pytest.raises(ValueError, match="finite"):
-        check_prompt(click(float("inf"), 10), None)
+        fit_prompt(click(float("inf"), 10), None)
 
 
 def test_clicks_add_up_and_a_later_box_wins() -> None:

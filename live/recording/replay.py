@@ -30,7 +30,7 @@ from live.request import Request
 from live.rows import read_rows, whole
 from live.sources import SourceOptions, VideoSource, open_source
 from live.sources.base import CaptureError
-from live.tracker_prompts import check_prompt
+from live.tracker_prompts import fit_prompt
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Recording:
             commands = tuple(_read_commands(folder, arrays, steps))
             for item in (*prompts, *(scripted.command for scripted in commands)):
                 if isinstance(item, Prompt):
-                    check_prompt(item, header.source.size_wh)
+                    fit_prompt(item, header.source.size_wh)
         except (ValueError, OverflowError, OSError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise CaptureError(

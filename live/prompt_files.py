@@ -1,0 +1,173 @@
+"""Text files of prompts as programs and people write them: encodings, separators, headers."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from engines.places import lenient_path
+from live.sources.options import MAX_MEGAPIXELS
+
+MAX_TEXT_BYTES: Final = 64 << 20
+_LARGEST: Final = 1e9  # beyond, a coordinate lies outside of any picture; float32 still holds it
+_MARKS: Final = (  # UTF-32's begins as UTF-16's does
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_GUESSED_BYTES: Final = 1024
+_SEPARATORS: Final = re.compile(r"\s*[,;\t]\s*|\s+")
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_AROUND: Final = " \t,;()[]{}"
+_QUOTES: Final = str.maketrans("", "", "\"'`\u201c\u201d\u2018\u2019")
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFiles:
+    """How files that a prompt names are read.
+
+    Attributes:
+        folder: Folder that relative names start from.
+        pipes: Whether a text may come from a pipe or device, which can be waited for without end.
+        max_megapixels: Larger pictures are refused.
+    """
+
+    folder: Path = Path()
+    pipes: bool = True
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    def place(self, name: str) -> Path:
+        """Return where a file is; the shell leaves the ~ of `@~/FILE` as it is."""
+        return self.folder / lenient_path(name)
+
+    def read_text(self, path: Path) -> str:
+        """Return a text file's content, in UTF-8 or UTF-16.
+
+        Raises:
+            OSError: It cannot be read.
+            ValueError: It is too large, no text, or a pipe where that is not allowed.
+        """
+        mode = path.stat().st_mode
+        if not self.pipes and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ValueError("a pipe or device; expected a file")
+        with path.open("rb") as file:
+            data = file.read(MAX_TEXT_BYTES + 1)
+        if len(data) > MAX_TEXT_BYTES:
+            raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB; expected a text of prompts")
+        return decode_text(data)
+
+
+def decode_text(data: bytes) -> str:
+    """Decode UTF-8 or UTF-16, with a byte order mark or without.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
+    if not encoding:
+        # Without a mark the zeros tell: half of each character of what prompts are made of.
+        low, high = data[:_GUESSED_BYTES:2].count(0), data[1:_GUESSED_BYTES:2].count(0)
+        half = len(data[:_GUESSED_BYTES]) // 4
+        encoding = "utf-16-le" if high > max(half, low) else "utf-8"
+        if low > max(half, high):
+            encoding = "utf-16-be"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError("not a text in UTF-8 or UTF-16") from error
+    if "\0" in text:
+        raise ValueError("not a text")
+    return text
+
+
+def text_lines(text: str) -> list[str]:
+    """Split at line ends of every system, and only there."""
+    return _LINE_END.split(text)
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...]:
+    """Return the numbers of a text such as "1, 2;3 4" or of a list.
+
+    Raises:
+        ValueError: It has the wrong form, without a text of its own.
+    """
+    parts = _split(value) if isinstance(value, str) else value
+    if not isinstance(parts, list) or len(parts) != count:
+        raise ValueError
+    found = []
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, str | int | float):
+            raise ValueError
+        try:
+            number = float(part)
+        except (ValueError, OverflowError):
+            raise ValueError from None
+        if not math.isfinite(number):
+            raise ValueError
+        found.append(min(max(number, -_LARGEST), _LARGEST))
+    return tuple(found)
+
+
+def _split(text: str) -> list[str]:
+    """Take a line of numbers apart; a comma is a decimal point where `;` separates."""
+    plain = text.translate(_QUOTES).strip(_AROUND)
+    if ";" in plain:
+        return [part.strip().replace(",", ".") for part in plain.split(";")]
+    return _SEPARATORS.split(plain)
+
+
+def read_bbox(files: PromptFiles, name: str) -> tuple[float, float, float, float]:
+    """Read `x,y,w,h` from a file's first line of numbers, as SAMURAI's demo does.
+
+    Blank lines, comments and one header line may stand before it (scripts/demo.py, load_txt,
+    takes the first line). Further lines belong to further frames.
+
+    Raises:
+        ValueError: The file cannot be read, or the line has another form.
+    """
+    path = files.place(name)
+    try:
+        lines = text_lines(files.read_text(path))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot be read: {reason(error)}") from error
+    line = next(_without_header(lines), "")
+    try:
+        x, y, width, height = numbers(line, 4)
+    except ValueError:
+        raise ValueError(f"the first line is {line[:60]!r}; expected x,y,w,h") from None
+    return x, y, width, height
+
+
+def _without_header(lines: list[str]) -> Iterator[str]:
+    """Give the lines without blank ones and comments, and without one header before the others."""
+    first = True
+    for line in lines:
+        text = line.strip()
+        if not text.strip(_AROUND) or text.startswith(("#", "//")):
+            continue
+        if first and not any(map(_is_number, _split(text))):
+            first = False
+            continue
+        first = False
+        yield text
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def reason(error: Exception) -> str:
+    """Return what went wrong, without the file's name."""
+    return getattr(error, "strerror", None) or str(error)
