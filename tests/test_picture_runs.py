@@ -52,6 +52,12 @@ def test_a_huge_picture_is_refused_at_once(tmp_path: Path, run_cli: RunCli) -> N
     (line,) = result.stderr.splitlines()
     assert "32000x32000 pixels are 1024.0 megapixels" in line
     assert "source.max_megapixels" in line
+    good = tmp_path / "good.png"
+    Image.new("RGB", (32, 32), "white").save(good)
+    for spec in (f"mask={path}", f"mask={good} image={path}"):
+        result = run_cli("--source", good, "--output", "none", "--prompt", spec)
+        assert result.returncode == 2
+        assert "32000x32000" in result.stderr
     background = ("--effect", "replace", "--set", f"effect.replace.picture={path}")
     result = run_cli("--source", "demo", "--prompt", "point=5,5", "--output", "none", *background)
     assert result.returncode == 2
