@@ -6,7 +6,8 @@
     |-- RuntimeError <- engines.base.EngineError         exit code 4: engine or model
     |                <- live.sinks.base.SinkError        exit code 5: output
     `-- anything else                                    exit code 1: a bug, with its traceback
-    live.interrupts.Interrupted (BaseException)          130 after Ctrl-C, 143 after SIGTERM
+    live.interrupts.Interrupted (BaseException)          130 after Ctrl-C, 143 after SIGTERM,
+                                                         129 after SIGHUP: the terminal was closed
 
 The path of a frame starts in `live.app.run`; see docs/architecture.md for the drawing.
 """
@@ -14,10 +15,14 @@ The path of a frame starts in `live.app.run`; see docs/architecture.md for the d
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
+from types import TracebackType
 
+from engines.streams import finish_streams, prepare_streams
 from live.interrupts import Interrupted, Interrupts
 from live.process_end import run_to_the_end
+from live.terminal import complain
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +33,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is not None:
         return _run(argv, to_the_end=False)
-    return run_to_the_end(lambda: _run(sys.argv[1:], to_the_end=True))
+    prepare_streams()
+    sys.excepthook = _show_bug
+    threading.excepthook = lambda bug: _show_bug(bug.exc_type, bug.exc_value, bug.exc_traceback)
+    try:
+        return run_to_the_end(lambda: _run(sys.argv[1:], to_the_end=True))
+    finally:
+        finish_streams()
 
 
 def _run(words: Sequence[str], to_the_end: bool) -> int:
@@ -43,8 +54,17 @@ def _run(words: Sequence[str], to_the_end: bool) -> int:
 
             return run_command_line(words, interrupts)
     except Interrupted as signal:
-        print(f"interrupted by {signal}", file=sys.stderr)
+        complain(f"interrupted by {signal}")
         return signal.exit_code
+
+
+def _show_bug(
+    kind: type[BaseException], error: BaseException | None, where: TracebackType | None
+) -> None:
+    """Print a traceback as the interpreter does, without anybody's password."""
+    import traceback  # ctl does not wait for it
+
+    complain("".join(traceback.format_exception(kind, error, where)).rstrip())
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.manifest import MANIFEST_NAME
+from engines.places import NoHomeError, expand_user
 from export.errors import ExportError
 
 # Beside the target: a folder of our own with both generations, under a name nobody else has.
@@ -33,7 +34,10 @@ def fresh_folder(target: Path, marker: str = MANIFEST_NAME) -> Iterator[Path]:
     Raises:
         ExportError: `target` is something else than a model folder, or cannot be written.
     """
-    target = target.expanduser().absolute()
+    try:
+        target = expand_user(target).absolute()
+    except NoHomeError as error:
+        raise ExportError(str(error)) from error
     try:
         _restore(target, marker)
         check_target(target, marker)

@@ -25,6 +25,7 @@ from live.recording.options import check_recording_options
 from live.recording.recorder import prepare_folder
 from live.recording.replay import Recording
 from live.recording.session import Session, make_recorder
+from live.redact import hide_secrets
 from live.remote_controls import RemoteControls, read_bindings
 from live.request import (
     Plan,
@@ -41,8 +42,10 @@ from live.run import Run
 from live.sinks.base import SinkError
 from live.sources import SourceOptions, VideoSource, list_cameras, open_source
 from live.suggest_run import to_suggest_for
+from live.terminal import say
 
 VERSION: Final = "0.1.0"
+_OUTPUT_CODE: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +59,9 @@ def run(request: Request, interrupts: Interrupts) -> int:
     """
     if request.list_cameras:
         cameras = list_cameras()
-        print("\n".join(map(str, cameras)) if cameras else "no camera found")
-        return 0
+        return _say("\n".join(map(str, cameras)) if cameras else "no camera found")
     if request.list_profiles:
-        print("\n".join(describe_profiles()))
-        return 0
+        return _say("\n".join(describe_profiles()))
     check_recording_options(request)
     recording = None if request.replay is None else Recording.open(request.replay)
     if recording is not None:
@@ -69,15 +70,25 @@ def run(request: Request, interrupts: Interrupts) -> int:
     plan = plan_request(request, path)
     if request.doctor:
         report = examine(request, plan)
-        print(report.table())
-        return report.exit_code
+        return _say(report.table()) or report.exit_code
     if request.check_config:
-        print(f"configuration is fine: {path or 'the defaults'}")
-        return 0
+        return _say(f"configuration is fine: {path or 'the defaults'}")
     default = ("none",) if request.suggest is not None else ()
     outputs = choose_outputs(request.outputs or default)
     with logging_to_stderr():
         return _open_and_run(request, plan, outputs, interrupts, recording)
+
+
+def _say(text: str) -> int:
+    """Print what was asked for and return the exit code."""
+    return 0 if say(text) else _OUTPUT_CODE
+
+
+class _Formatter(logging.Formatter):
+    """A log line, or several with a traceback, without anybody's password."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return hide_secrets(super().format(record))
 
 
 @contextmanager
@@ -85,7 +96,7 @@ def logging_to_stderr() -> Iterator[None]:
     """Log to stderr with the name of the thread."""
     handler = logging.StreamHandler()
     handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s", "%H:%M:%S")
+        _Formatter("%(asctime)s %(levelname)s %(threadName)s: %(message)s", "%H:%M:%S")
     )
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)

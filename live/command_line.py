@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from engines.base import EngineError
 from engines.model_folder import BACKENDS
+from engines.places import NoHomeError, expand_user
 from live import app
 from live.config import ConfigError
 from live.effects import EFFECT_NAMES
@@ -19,12 +19,14 @@ from live.profiles import TEXT_KEYS, load_profile
 from live.request import Request
 from live.sinks.base import SinkError
 from live.sources.base import CaptureError
+from live.terminal import complain
 
 EXIT_CODES: dict[type[Exception], int] = {
     ConfigError: 2,
     CaptureError: 3,
     EngineError: 4,
     SinkError: 5,
+    NoHomeError: 2,
 }
 SOURCE_HELP = (
     "camera index or part of its name, video file, picture, folder of pictures, rtsp:// or "
@@ -52,6 +54,14 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see --help")
 
 
+def _path(text: str) -> Path:
+    """Return a path; `--record=~/DIR` comes with its ~."""
+    try:
+        return expand_user(text)
+    except NoHomeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of SPEC's options."""
     parser = _Parser(
@@ -72,17 +82,17 @@ def build_parser() -> argparse.ArgumentParser:
     add("--pace", metavar="NAME", help=PACE_HELP)
     add("--smooth", action="store_true", help="show every frame, masks carried by motion (live)")
     add("--loop", action="store_true", help="start a file again at its end")
-    add("--record", type=Path, metavar="DIR", help="record the run, in a new or empty folder")
-    add("--replay", type=Path, metavar="DIR", help="run a recording again")
-    add("--metrics", type=Path, metavar="FILE.jsonl", help="append one row per processed frame")
-    add("--config", type=Path, metavar="FILE", help="settings (config.yaml where there is one)")
+    add("--record", type=_path, metavar="DIR", help="record the run, in a new or empty folder")
+    add("--replay", type=_path, metavar="DIR", help="run a recording again")
+    add("--metrics", type=_path, metavar="FILE.jsonl", help="append one row per processed frame")
+    add("--config", type=_path, metavar="FILE", help="settings (config.yaml where there is one)")
     add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     add("--check-config", action="store_true", help="check the settings and exit")
     add("--list-cameras", action="store_true", help="list the cameras and exit")
     add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
     add("--save-profile", metavar="NAME", help="save a profile when the run ends")
     add("--list-profiles", action="store_true", help="list the saved profiles and exit")
-    add("--suggest", type=Path, metavar="FILE.json", help=SUGGEST_HELP)
+    add("--suggest", type=_path, metavar="FILE.json", help=SUGGEST_HELP)
     add("--version", action="version", version=f"samcam {app.VERSION}")
     return parser
 
@@ -134,5 +144,5 @@ def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
         return app.run(parse(argv), interrupts)
     except tuple(EXIT_CODES) as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            complain(f"error: {line}")
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))

@@ -33,6 +33,7 @@ from live.control_files import (
     make_folder,
     usual_transport,
 )
+from live.redact import hide_secrets
 
 log = logging.getLogger(__name__)
 
@@ -283,7 +284,7 @@ def _are_texts(words: object) -> TypeGuard[list[str]]:
 
 
 def _line(answer: Answer) -> bytes:
-    row = {"ok": answer.ok, "text": answer.text}
+    row = {"ok": answer.ok, "text": hide_secrets(answer.text)}
     if answer.status is not None:
         row["status"] = answer.status
     return json.dumps(row).encode() + b"\n"

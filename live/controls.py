@@ -26,6 +26,7 @@ from live.commands import (
 from live.frames import Prompt
 from live.play_gate import PlayGate
 from live.recording.script import CommandScript
+from live.redact import hide_secrets
 from live.status import LiveStatus
 from live.suggest import Suggestions, SuggestRequest
 
@@ -144,7 +145,7 @@ class Controls:
 
     def say(self, text: str) -> None:
         """Tell the user something: the newest notice stands until another one comes."""
-        self._notice.put(Notice(text, time.monotonic()))
+        self._notice.put(Notice(hide_secrets(text), time.monotonic()))
 
     @property
     def notice(self) -> Notice | None:

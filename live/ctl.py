@@ -7,13 +7,13 @@ once. What a command looks like is read by the run; here only where there is non
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
 from live.control_files import MAX_COMMAND_BYTES, Conversation, Endpoint, live_runs
+from live.terminal import complain, say
 
 DONE, WRONG, NO_RUN = 0, 2, 3
 _ANSWER_S: Final = 10.0  # a prompt may have a large mask to read
@@ -38,22 +38,22 @@ def run_ctl(words: Sequence[str]) -> int:
         words: What stands after `ctl`.
     """
     if list(words) in (["--help"], ["-h"], ["help"]):
-        print(_help())
+        say(_help())
         return DONE
     try:
         pid, command = _split(words)
         answer = _ask(pid, command)
     except _CtlError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         return error.code
     text = answer.get("text") or ""
     if not answer["ok"]:
-        print(f"refused: {text}", file=sys.stderr)
+        complain(f"refused: {text}")
         return WRONG
     if "status" in answer:
-        print(json.dumps(answer["status"]))
+        say(json.dumps(answer["status"]))
     else:
-        print(f"ok: {text}" if text else "ok")
+        say(f"ok: {text}" if text else "ok")
     return DONE
 
 

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM: the first one asks the run to finish, the second one forces it."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one asks the run to finish, another one forces it.
+
+SIGHUP says that the terminal was closed. It comes more than once then, from the system and from
+the shell, so it only ever asks.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *([_HANGUP] if _HANGUP is not None else []))
 _WAKE_S = 1.0
 
 
@@ -23,7 +28,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """130 for Ctrl-C, 143 for SIGTERM."""
+        """130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + self.signum
 
 
@@ -52,6 +57,8 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for signum in _SIGNALS:
+                if signum == _HANGUP and signal.getsignal(signum) == signal.SIG_IGN:
+                    continue  # started with nohup: it is to outlive its terminal
                 self._previous[signum] = signal.signal(signum, self._handle)
         return self
 
@@ -79,6 +86,8 @@ class Interrupts:
             watcher.join(_WAKE_S)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if signum == _HANGUP and self.received is not None:
+            return
         if not self._graceful or self.received is not None:
             self.received = signum
             raise Interrupted(signum)

@@ -21,6 +21,7 @@ from live.independent import IndependentPictures, Promptable
 from live.inference import Stepper
 from live.observer import ObservedSink
 from live.profile_saver import ProfileSaver
+from live.redact import hide_in_url
 from live.render import RenderLoop, RenderOptions
 from live.request import Plan, Request, build_effect
 from live.run import Run
@@ -104,7 +105,7 @@ def open_suggester(
     """
     networks = load_networks(request, plan)
     try:
-        report = SuggestionsFile(path, request.source, networks.manifest.name)
+        report = SuggestionsFile(path, hide_in_url(request.source), networks.manifest.name)
     except BaseException:
         networks.close()
         raise

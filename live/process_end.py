@@ -9,12 +9,13 @@ exit code is lost. So where threads are left, and only there, the process ends w
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
 import threading
 from collections.abc import Callable
+
+from engines.streams import finish_streams
 
 
 def run_to_the_end(run: Callable[[], int]) -> int:
@@ -46,7 +47,5 @@ def threads_left() -> list[str]:
 
 def _end_at_once(code: int) -> None:
     logging.shutdown()  # flushes every handler
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more, or it is closed
-            stream.flush()
+    finish_streams()
     os._exit(code)

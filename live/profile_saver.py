@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from engines.model_folder import is_model_name
+from engines.places import lenient_path
 from live.frames import FrameResult, Mask
 from live.masks import upsample_logits
 from live.profiles import ProfileError, save_profile
@@ -90,6 +89,6 @@ def _masks(result: FrameResult) -> dict[int, Mask]:
 
 def _lasting(text: str) -> str:
     """Return a path that is valid from everywhere; a camera or a model's name as it is."""
-    path = Path(text).expanduser()
+    path = lenient_path(text)
     word = text == "demo" or text.isdecimal() or "://" in text or is_model_name(text)
     return str(path.absolute()) if not word and path.exists() else text

@@ -2,7 +2,8 @@
 
 A folder holds `profile.json` (docs/schemas/profile.schema.json), one reference picture and one
 mask per object. Pictures have names of their own in each saving and `profile.json` is replaced
-last, in one move, so a profile is always the old one or the new one, whole.
+last, in one move, so a profile is always the old one or the new one, whole. Only its user can open
+it: a camera's address stands in it with its password, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from engines.model_folder import user_data_folder
 from engines.places import NoHomeError, expand_user
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
+from live.private_files import close_to_others, make_private_folder, write_private
+from live.redact import hide_in_url
 from live.status import object_name
 
 PROFILE_FILE: Final = "profile.json"
@@ -35,7 +38,6 @@ _NAME: Final = re.compile(r"\w[\w .-]{0,62}")
 _FILE: Final = re.compile(r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png")
 _STALE_PART: Final = re.compile(r"profile\.json-[0-9a-f]{8}\.part")
 _KEYS: Final = ("version", "saved", *TEXT_KEYS, "picture", "objects")
-_MODE: Final = 0o700  # pictures of somebody's room: for this user only
 
 
 class ProfileError(ValueError):
@@ -159,11 +161,14 @@ def load_profile(name: str) -> Profile:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"--profile {name}: {path}: {reason}; saved profiles: {known}") from error
     try:
-        return _parse(folder, data)
+        profile = _parse(folder, data)
     except ValueError as error:
         raise ConfigError(
             f"--profile {name}: {path}: {error}; save it anew, or remove the folder"
         ) from error
+    if hide_in_url(profile.source) != profile.source:
+        close_to_others(path)
+    return profile
 
 
 def saved_profiles() -> list[str]:
@@ -194,8 +199,8 @@ def describe_profiles() -> Iterator[str]:
             continue
         objects = ", ".join(map(str, sorted(profile.masks)))
         yield (
-            f"{name}: objects {objects}; source {profile.source}, model {profile.model}, effect "
-            f"{profile.effect}; saved {profile.saved}"
+            f"{name}: objects {objects}; source {hide_in_url(profile.source)}, "
+            f"model {profile.model}, effect {profile.effect}; saved {profile.saved}"
         )
     yield f"profiles are folders in {folder}; remove one to forget it"
 
@@ -248,10 +253,10 @@ def save_profile(
     }
     partial = folder / f"{PROFILE_FILE}-{stamp}.part"
     try:
-        folder.mkdir(mode=_MODE, parents=True, exist_ok=True)
+        make_private_folder(folder)
         for file, pixels in files.items():
-            (folder / file).write_bytes(_png(pixels))
-        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            write_private(folder / file, _png(pixels))
+        write_private(partial, (json.dumps(document, indent=1) + "\n").encode())
         partial.replace(folder / PROFILE_FILE)
     except OSError as error:
         for file in (*files, partial.name):

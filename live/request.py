@@ -9,6 +9,7 @@ from typing import Final
 
 from engines.bounded_files import open_regular, parse_json
 from engines.model_folder import BACKENDS
+from engines.places import NoHomeError, expand_user, lenient_path
 from live.config import ConfigError, load_settings
 from live.config_effects import EffectSettings, ReplaceSettings
 from live.config_schema import Settings
@@ -142,7 +143,7 @@ def _background_problems(request: Request, chosen: ReplaceSettings) -> Iterator[
     """Give the outputs that would be written over the video that stands in the background."""
     for text in request.outputs if chosen.video is not None else ():
         kind, _, name = text.partition(":")
-        if kind == "video" and same_place(Path(name), Path(chosen.video or "").expanduser()):
+        if kind == "video" and same_place(lenient_path(name), lenient_path(chosen.video or "")):
             yield f"--output {text}: this is effect.replace.video; expected another place"
 
 
@@ -167,12 +168,12 @@ def _metrics_problems(request: Request, config: Path | None) -> list[str]:
     target = request.metrics
     if target is None:
         return []
-    taken = [(f"--source {request.source}", Path(request.source).expanduser())]
+    taken = [(f"--source {request.source}", lenient_path(request.source))]
     if config is not None:
         taken.append(("the configuration", config))
     for text in request.prompts:
         if text.startswith("@"):
-            taken.append((f"--prompt {text}", Path(text[1:])))
+            taken.append((f"--prompt {text}", lenient_path(text[1:])))
     for text in request.outputs:
         taken += [(f"--output {text}", path) for path in output_files(text)]
     for what, path in taken:
@@ -243,7 +244,9 @@ def _open_background(chosen: ReplaceSettings, max_megapixels: float) -> Backgrou
             "expected one of them"
         )
     try:
-        return BackgroundVideo(Path(name).expanduser(), name, max_megapixels)
+        return BackgroundVideo(expand_user(name), name, max_megapixels)
+    except NoHomeError as error:
+        raise ConfigError(f"effect.replace.video: {error}") from error
     except CaptureError as error:
         reason = str(error).removeprefix(f"source {name!r}: ")
         raise ConfigError(f"effect.replace.video: {name}: {reason}") from error
@@ -252,7 +255,9 @@ def _open_background(chosen: ReplaceSettings, max_megapixels: float) -> Backgrou
 def _read_background(name: str, max_megapixels: float) -> U8:
     where = f"effect.replace.picture: {name}"
     try:
-        return read_picture(Path(name).expanduser(), where, max_megapixels)
+        return read_picture(expand_user(name), where, max_megapixels)
+    except NoHomeError as error:
+        raise ConfigError(f"effect.replace.picture: {error}") from error
     except PictureError as error:
         raise ConfigError(f"{where}: {error}") from error
     except OSError as error:

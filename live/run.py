@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import sys
 from contextlib import AbstractContextManager, nullcontext
 
 from live.inference import StepObserver, Stepper
@@ -19,6 +17,7 @@ from live.recording.sources import RecordedSource
 from live.render import RenderLoop
 from live.sources import VideoSource
 from live.summary import format_summary
+from live.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ class Run:
             self.metrics.leave_out(self.wiring.controls.play.held_s)
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
-            _print_summary(format_summary(self.metrics.snapshot(), ending))
+            say(format_summary(self.metrics.snapshot(), ending))
             self.close()
         return 0 if interrupts.received is None else 128 + interrupts.received
 
@@ -115,13 +114,3 @@ class Run:
         self._progress.close()
         if self._writer is not None:
             self._writer.close()
-
-
-def _print_summary(text: str) -> None:
-    """Print, unless nobody reads: a closed pipe must not hide how the run ended."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        log.warning("the summary could not be printed: %s", error)
-        # else the interpreter fails on the same pipe when it flushes stdout at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

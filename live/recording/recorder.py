@@ -15,6 +15,7 @@ import av
 from live.commands import Command, SaveProfile
 from live.frames import Frame, FrameResult
 from live.inference import StepObserver
+from live.private_files import FOLDER_MODE, make_private_folder
 from live.recording.header import (
     COMMANDS_FILE,
     PICTURES_FILE,
@@ -64,7 +65,7 @@ def prepare_folder(folder: Path) -> None:
         SinkError: It cannot be made, or holds something.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
         first = next(folder.iterdir(), None)
     except OSError as error:
         raise record_failure(folder, error) from error
@@ -72,6 +73,7 @@ def prepare_folder(folder: Path) -> None:
         raise SinkError(
             f"--record {folder}: the folder holds {first.name}; expected a new or an empty folder"
         )
+    make_private_folder(folder)
 
 
 class Recorder:

@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.base import EngineError
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
+from engines.places import lenient_path
 from live.commands import SetEffect
 from live.config import ConfigError, known_keys
 from live.frames import Prompt
@@ -159,7 +160,7 @@ class Recording:
             source = RecordedPictures(self.folder, record)
         else:
             if record.path is not None:
-                self._check_source(record, Path(place).expanduser())
+                self._check_source(record, lenient_path(place))
             again = replace(options, repeat_picture=record.repeated, loop=record.looped)
             source = open_source(place, again)
         return ReplaySource(source, self.steps, exact)

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
+from engines.places import lenient_path
 from live.config import known_keys
 from live.config_schema import Settings
 from live.frames import Prompt
@@ -69,7 +70,7 @@ def make_recorder(session: Session, folder: Path) -> Recorder:
         version=session.version,
         source=source,
         # a name stays one; the path of a folder must hold from elsewhere too
-        model=str(model.resolve()) if model == Path(request.model).expanduser() else request.model,
+        model=str(model.resolve()) if model == lenient_path(request.model) else request.model,
         manifest_sha256=file_sha256(model / MANIFEST_NAME),
         backend=request.backend,
         preset=request.preset,
@@ -99,7 +100,7 @@ def _source_record(session: Session) -> SourceRecord:
     info = session.info
     path = mark = pictures = None
     if info.kind in _ON_DISK:
-        place = Path(info.name).expanduser().resolve()
+        place = lenient_path(info.name).resolve()
         _log.info("recording: reading %s once, for its hash", place)
         try:
             path, mark = str(place), fingerprint(place)

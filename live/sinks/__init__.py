@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engines.places import NoHomeError, expand_user, lenient_path
 from live.config import ConfigError
 from live.sinks.base import FrameSink
 from live.sinks.coco import COCO_FILE
@@ -155,18 +156,25 @@ def _parse(text: str, problems: list[str]) -> SinkSpec | None:
         problems.append(f"--output {text}: expected a name that ends in .mp4")
     elif kind == "virtualcam":
         return SinkSpec(kind, device=rest)
-    elif kind == "masks":
-        return _parse_masks(text, rest, problems)
     else:
-        return SinkSpec(kind, Path(rest))
+        try:
+            if kind == "masks":
+                return _parse_masks(text, rest, problems)
+            return SinkSpec(kind, expand_user(rest))
+        except NoHomeError as error:
+            problems.append(f"--output {kind}:{error}")
     return None
 
 
 def _parse_masks(text: str, rest: str, problems: list[str]) -> SinkSpec | None:
-    """Read what stands after `masks:`; a question mark without options is part of the name."""
+    """Read what stands after `masks:`; a question mark without options is part of the name.
+
+    Raises:
+        NoHomeError: The name starts with the ~ of nobody.
+    """
     found = _OPTIONS.fullmatch(rest)
     if found is None:
-        return SinkSpec("masks", Path(rest))
+        return SinkSpec("masks", expand_user(rest))
     folder, key, value = found.groups()
     formats = tuple(dict.fromkeys(value.split(",")))
     wrong = [name for name in formats if name not in FORMATS]
@@ -176,7 +184,7 @@ def _parse_masks(text: str, rest: str, problems: list[str]) -> SinkSpec | None:
     elif wrong:
         problems.append(f"--output {text}: unknown format {wrong[0]!r}; {expected}")
     else:
-        return SinkSpec("masks", Path(folder), formats=formats)
+        return SinkSpec("masks", expand_user(folder), formats=formats)
     return None
 
 
@@ -186,7 +194,7 @@ def output_path(text: str) -> Path | None:
     if kind not in ("video", "masks") or not rest:
         return None
     found = _OPTIONS.fullmatch(rest) if kind == "masks" else None
-    return Path(found[1] if found else rest)
+    return lenient_path(found[1] if found else rest)
 
 
 def output_files(text: str) -> list[Path]:
@@ -217,7 +225,7 @@ def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
     """Refuse to write over what is being read."""
     if spec.path is None or info.kind not in ("file", "picture", "folder"):
         return
-    source = Path(info.name).expanduser()
+    source = lenient_path(info.name)
     folder = source.parent.resolve() if spec.kind == "masks" else None
     if same_place(spec.path, source) or spec.path.resolve() == folder:
         raise ConfigError(

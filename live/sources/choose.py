@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from engines.places import NoHomeError, expand_user
 from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
 from live.sources.demo import DemoSource
@@ -66,7 +67,10 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
     device = re.fullmatch(r"/dev/video(\d+)", spec)
     if device:
         return open_camera(device[1], options)
-    path = Path(spec).expanduser()
+    try:
+        path = expand_user(spec)
+    except NoHomeError as error:
+        raise CaptureError(f"source {error}") from error
     if path.is_dir():
         return PictureFolder(path, spec, options)
     if path.exists():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from live.redact import hide_in_url, hide_secrets
 from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.options import MAX_MEGAPIXELS
@@ -31,7 +31,7 @@ _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 
 def without_password(text: str) -> str:
     """Return a URL that may stand in messages and logs: user and password replaced."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    return hide_in_url(text)
 
 
 def describe(error: BaseException) -> str:
@@ -40,7 +40,7 @@ def describe(error: BaseException) -> str:
         return "no answer in time"
     if isinstance(error, av.error.FFmpegError) and error.strerror:
         return error.strerror
-    return str(error) or type(error).__name__
+    return hide_secrets(str(error)) or type(error).__name__
 
 
 def open_file(path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> InputContainer:

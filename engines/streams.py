@@ -1,0 +1,73 @@
+"""stdout and stderr that take whatever is said, whoever listens.
+
+A terminal may not know a letter of a file's name, the reader of a pipe may be gone, a service may
+have closed them: none of that is the end of a run.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from contextlib import suppress
+from typing import Final, TextIO
+
+_LENIENT: Final = ("backslashreplace", "replace", "ignore", "xmlcharrefreplace", "namereplace")
+
+
+def prepare_streams() -> None:
+    """Open the standard streams that are closed, and let both outputs show every letter somehow.
+
+    Closed ones first: the next file that is opened would get their number, and what a library
+    prints would land in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            nowhere = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115  # for good
+            setattr(sys, name, nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors not in _LENIENT:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def write_line(stream: TextIO | None, text: str) -> OSError | None:
+    """Write a line at once; what cannot be written is the answer, and nothing is tried any more.
+
+    Args:
+        stream: None where there is none: then nobody wants it.
+        text: Without the line's end.
+    """
+    if stream is None:
+        return None
+    try:
+        stream.write(f"{text}\n")
+        stream.flush()
+    except OSError as error:
+        _silence(stream)
+        return error
+    except ValueError:  # closed by somebody else
+        return None
+    return None
+
+
+def finish_streams() -> None:
+    """Flush both outputs; else the interpreter does at its end, and fails where nobody reads."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _silence(stream)
+        except (AttributeError, ValueError):
+            continue  # there is none any more
+
+
+def _silence(stream: TextIO) -> None:
+    """Lead a stream whose reader is gone to nowhere: what waits in it must go somewhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+        stream.flush()
