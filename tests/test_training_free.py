@@ -68,7 +68,11 @@ def test_packages_are_fetched_once_and_listed(tmp_path: Path, repo_root: Path) -
     paths = sorted(Path(row["path"]).name for row in index["sprites"])
     assert paths == ["duck.png", "hen.png", "truck.png"]
     assert Counter(row["family"] for row in index["sprites"]) == {"animals/birds": 2, "vehicles": 1}
-    assert len(index["backgrounds"]) == 4
+    assert len(index["backgrounds"]) == 5
+    for row in index["backgrounds"]:  # a grey one, too
+        kept = cv2.imread(str(cache / "free" / row["file"]))
+        assert kept is not None
+        assert kept.shape == (120, 200, 3)
     assert {package["version"] for package in index["packages"]} == {"4:1.2-3"}
     text = page.read_text()
     for part in (
@@ -147,6 +151,11 @@ def test_a_cutout_is_labelled_where_it_is_seen() -> None:
         far = cv2.dilate(truth, np.ones((13, 13), np.uint8)) == 0
         assert np.array_equal(frame[far], before[far])
         assert (frame != before).any()
+    thin = disc(120)
+    thin[:, :58] = thin[:, 60:] = 0
+    for seed in range(6):  # too thin to be eroded, or to be seen, at this size
+        hair = prepare_cutout(np.random.default_rng(seed), thin, "hairs", 10, SMALL)
+        assert hair.area() > 0
     away = np.array([[30.0, 0, 900], [0, 30, 48], [0, 0, 1]])
     assert draw_cutout(sprite, away, 0.0, SMALL, (0.0, 0.0)) is None
 

@@ -11,6 +11,8 @@ from training.geometry import Matrix
 from training.render import Image, Layer, Plane, finish, window_of
 
 _CROSS = np.ones((3, 3), np.uint8)
+MIN_LEFT = 0.6
+"""Share of a cut-out that must be left where its edge is eroded."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class CutoutSprite:
     def area(self) -> float:
         """Covered area in square units."""
         x, y = self.extent
-        return float((self.picture[..., 3] > 127).mean()) * 4 * x * y
+        covered = float((self.picture[..., 3] > 127).mean())
+        return max(covered, 0.02) * 4 * x * y  # of a hair, a pixel or two
 
 
 def prepare_cutout(
@@ -67,7 +70,9 @@ def prepare_cutout(
     small = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA).astype(np.uint8)
     alpha = small[..., 3]
     if rng.random() < 0.5:  # the ground that it was cut from is often seen along its edge
-        alpha = cv2.erode(alpha, _CROSS).astype(np.uint8)
+        eroded = cv2.erode(alpha, _CROSS).astype(np.uint8)
+        if (eroded > 127).sum() > MIN_LEFT * (alpha > 127).sum():  # what is thin stays as it is
+            alpha = eroded
     shown = relit(rng, np.ascontiguousarray(small[..., :3]))
     waves = np.append(rng.uniform(0.8, 3.0, 2), rng.uniform(0, 6.28, 2)).astype(np.float32)
     unit = size / 256

@@ -171,7 +171,9 @@ def prepare_package(fetched: Fetched, out: Path) -> list[dict[str, object]]:
     (out / kind).mkdir(parents=True, exist_ok=True)
     entries: list[dict[str, object]] = []
     for family, path in pictures_of(fetched.package, folder):
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        # a cut-out with its alpha; a background in three channels, whatever the file has
+        how = cv2.IMREAD_UNCHANGED if kind == "sprites" else cv2.IMREAD_COLOR
+        picture = cv2.imread(str(path), how)
         if picture is None:
             raise FetchError(f"{path}: expected a picture, OpenCV cannot read it")
         shown = np.asarray(picture, np.uint8)
@@ -181,7 +183,7 @@ def prepare_package(fetched: Fetched, out: Path) -> list[dict[str, object]]:
                 continue
             file = f"{len(entries):04d}.png"
         else:
-            kept, file = shrunk(shown[..., :3], BACKGROUND_SIDE), f"{name}_{len(entries):03d}.jpg"
+            kept, file = shrunk(shown, BACKGROUND_SIDE), f"{name}_{len(entries):03d}.jpg"
         cv2.imwrite(str(out / kind / file), kept)
         within = path.relative_to(folder).as_posix()
         term = terms_of(within, terms)

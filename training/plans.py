@@ -78,7 +78,7 @@ PLANS: dict[str, Plan] = {
     # end well, so that one may stop after any of them. Every third step is tracking.
     "free": tuple(
         replace(_RAISED, name=f"free-{part}", minutes=minutes, rate=rate, final=0.03)
-        for part, minutes, rate in ((1, 60, 7e-4), (2, 150, 1e-3), (3, 300, 1e-3))
+        for part, minutes, rate in ((1, 75, 7e-4), (2, 150, 1e-3), (3, 300, 1e-3))
     ),
     "smoke": (
         Stage("stills", 0.3, BatchSpec(4, 1, 128, 2), 2e-3, balance=0.8),

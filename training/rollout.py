@@ -25,6 +25,8 @@ class RolloutOptions:
         balance: Class balance of the mask loss.
         truth_share: Chance that a memory holds the true mask instead of the model's own.
         drop_share: Chance that a recent memory is left out (as the gate does).
+        mask_share: Chance that a correction sees the mask before it, and not only all clicks, as
+            where they are all given on one picture.
         correct_share: Chance that frame 0 gets a correction click, and then another, up to
             MAX_CORRECTIONS.
     """
@@ -33,6 +35,7 @@ class RolloutOptions:
     truth_share: float = 0.2
     drop_share: float = 0.15
     correct_share: float = 0.4
+    mask_share: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Rollout:
     ) -> _Answer:
         """Decode frame 0 from its prompts, sometimes with correction clicks after it.
 
-        Each correction sees the mask before it. The answer is that of the prompts alone; the
+        Most corrections see the mask before them. The answer is that of the prompts alone; the
         losses of the corrections are added to its own.
         """
         b, side, device = len(target), target.shape[-1], target.device
@@ -162,7 +165,8 @@ class Rollout:
             xy, label = correction_points(mask, target)
             points = torch.cat((points, xy[:, None].to(points)), dim=1)
             labels = torch.cat((labels, label[:, None].to(labels)), dim=1)
-            again = decoder.rough(maps, points, labels, mask.clamp(-32, 32), every)
+            shown = torch.rand(b, device=device) < self.options.mask_share
+            again = decoder.rough(maps, points, labels, mask.clamp(-32, 32), shown)
             latest = self.answer(again, maps[1], target, every)
             total = total + 0.5 * latest.loss.total
         return replace(first, loss=replace(first.loss, total=total))

@@ -13,6 +13,7 @@ import copy
 import json
 import math
 import os
+import shutil
 import signal
 import time
 from collections import deque
@@ -129,6 +130,8 @@ class Run:
             if self.progress.seconds < end and not self.stopping:
                 self._stage(index, stage, start, footage, cache)
                 self.save()
+                if self.progress.seconds >= end:  # what a part ended with outlives the next one
+                    shutil.copyfile(self.checkpoint, self.folder / f"{stage.name}.pt")
 
     def _stage(
         self, index: int, stage: Stage, start: float, footage: Path | None, cache: Path

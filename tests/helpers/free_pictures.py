@@ -57,6 +57,7 @@ PICTURES = {
     ),
     "plasma-workspace-wallpapers": (
         "usr/share/wallpapers/Path/contents/images/2560x1600.jpg",
+        "usr/share/wallpapers/Grey/contents/images/2560x1600.jpg",
         "usr/share/wallpapers/Path/contents/screenshot.jpg",
         "usr/share/wallpapers/Kay/contents/images/2560x1600.jpg",
     ),
@@ -90,7 +91,8 @@ def write_packages(folder: Path) -> Path:
         for number, file in enumerate(files):
             path = root / file
             path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), disc() if path.suffix == ".png" else wall(number))
+            picture = disc() if path.suffix == ".png" else wall(number)
+            cv2.imwrite(str(path), picture[..., 0] if "/Grey/" in file else picture)
         (root / "usr/share/doc" / name).mkdir(parents=True)
         (root / "usr/share/doc" / name / "copyright").write_text(COPYRIGHT.format(name=name))
         (root / "DEBIAN").mkdir()
