@@ -16,7 +16,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.accuracy_tables import box_table, mask_table, means, stills_table, summary_table
+from bench.accuracy_tables import (
+    box_table,
+    clicks_table,
+    mask_table,
+    means,
+    stills_table,
+    summary_table,
+)
+from bench.clicks import CLICK_RULES, MAX_CLICKS, ClickedNetworks, ClickScore, evaluate_clicks
 from bench.datasets import Dataset, DatasetError, read_dataset
 from bench.environment import Environment, describe_environment, model_line
 from bench.evaluate import (
@@ -83,6 +91,7 @@ class Accuracy:
     environment: Environment
     runs: tuple[RunScore, ...]
     stills: tuple[StillScore, ...]
+    clicks: tuple[ClickScore, ...] = ()
 
     def report(self) -> Report:
         """The tables, under where and with what the figures were taken."""
@@ -95,6 +104,9 @@ class Accuracy:
         if self.stills:
             title = "Photographs: one prompt, no memory"
             parts.append(Section(stills_table(self.stills), title))
+        if self.clicks:
+            title = "Photographs: one click after the other, each on the largest error, no memory"
+            parts.append(Section(clicks_table(self.clicks), title))
         head = [self.model, *self.environment.lines(), f"threads {self.threads}"]
         return Report(head, parts)
 
@@ -119,6 +131,7 @@ class Accuracy:
             "environment": asdict(self.environment),
             "runs": runs,
             "stills": [asdict(score) for score in self.stills],
+            "clicks": [asdict(score) for score in self.clicks],
         }
 
 
@@ -168,6 +181,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         metavar="auto|off|on",
         help="auto (as users run the model), off, on, or several, such as off,on (auto)",
     )
+    parser.add_argument(
+        "--clicks", action=argparse.BooleanOptionalAction, default=True,
+        help=f"also click on photographs until the mask is good, at most {MAX_CLICKS} times",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     add_data_options(parser, BLOCK)
     parser.add_argument(
@@ -302,6 +319,12 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
             for kind in options.prompt
         ),
         tuple(score for scores in stills for score in scores),
+        tuple(
+            evaluate_clicks(still_set, ClickedNetworks(networks, rule), rule)
+            for still_set in data.still_sets
+            for rule in CLICK_RULES
+            if options.clicks
+        ),
     )
 
 

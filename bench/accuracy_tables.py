@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.clicks import CLICKS_SHOWN, MAX_CLICKS, REACHED, ClickScore
 from bench.evaluate import BoxClipScore, MaskClipScore
 from bench.prompts import PromptKind
 from bench.report import Table, number, table
@@ -133,6 +134,25 @@ def stills_table(scores: Sequence[StillScore]) -> Table:
             for score in scores
         ],
     )
+
+
+def clicks_table(scores: Sequence[ClickScore]) -> Table:
+    """Mean IoU after so many clicks; the share that gets to an IoU, and in how many clicks."""
+    headers = [
+        *("set", "a click sees", "instances"),
+        *(f"IoU, {count} {'click' if count == 1 else 'clicks'}" for count in CLICKS_SHOWN),
+        *(f"reach {iou} in {MAX_CLICKS}" for iou in REACHED),
+        *(f"NoC@{iou}" for iou in REACHED),
+    ]
+    rows = [
+        [
+            *(score.name, score.rule, str(len(score.instances))),
+            *(number(value) for value in (*score.ious, *score.reached)),
+            *(number(value, 2) for value in score.clicks),
+        ]
+        for score in scores
+    ]
+    return table(headers, rows)
 
 
 def summary_table(

@@ -94,6 +94,18 @@ def test_everything_is_measured_and_written(
         "box": 2 * FRAMES,
         "click": 2 * FRAMES,
     }
+    # ... and clicks that follow one another only make it better
+    assert [score["rule"] for score in report["clicks"]] == ["clicks", "clicks and mask"]
+    for score in report["clicks"]:
+        assert len(score["instances"]) == 2 * FRAMES
+        assert score["ious"][0] == pytest.approx(
+            next(s for s in report["stills"] if s["kind"] == "click")["selected"]
+        )
+        assert score["ious"][-1] > score["ious"][0] - 0.05
+        assert score["reached"][0] >= score["reached"][1]
+        assert 1 <= score["clicks"][0] <= score["clicks"][1] <= 10
+    for part in ("| photos | clicks and mask | 12 |", "NoC@0.9", "IoU, 5 clicks"):
+        assert part in page.read_text()
     # A box around a plain disc is the easiest case there is: a broken prompt or scale shows here.
     boxed = next(score for score in report["stills"] if score["kind"] == "box")
     assert boxed["selected"] > 0.4

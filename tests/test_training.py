@@ -191,6 +191,8 @@ def test_training_stops_and_resumes(tmp_path: Path) -> None:
     done = train.Run(tmp_path, (stills, clips), workers=0)
     assert done.progress.steps > first.progress.steps
     assert done.progress.seconds >= (stills.minutes + clips.minutes) * 60
+    parts = [torch.load(tmp_path / f"{name}.pt")["progress"] for name in ("stills", "clips")]
+    assert [part["steps"] for part in parts] == [first.progress.steps, done.progress.steps]
 
 
 @pytest.mark.slow

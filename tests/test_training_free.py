@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.datasets import read_dataset
 from tests.helpers.free_pictures import (
     COPYRIGHT,
     disc,
@@ -182,6 +183,19 @@ def test_held_out_photographs_are_not_drawn(real: RealPictures) -> None:
     assert seen == {drawn[name] for name in names if name not in held}
     assert held
     assert other.photograph(rng).picture.tobytes() in {drawn[name] for name in held}
+
+
+def test_held_out_photographs_are_written_for_measuring(
+    real: RealPictures, tmp_path: Path, repo_root: Path
+) -> None:
+    command = [sys.executable, "-m", "training.held_out", str(tmp_path), "--clips", "1"]
+    command += ["--frames", "1", "--size", "64", "--cache", str(real.folder.parent)]
+    subprocess.run(command, cwd=repo_root, check=True, timeout=TIMEOUT_S)
+    data = read_dataset(tmp_path)
+    (stills,) = data.still_sets
+    assert [picture.stem for picture, _ in stills.pairs] == RealPictures(real.folder, True).names
+    assert all(is_held_out(picture.stem) for picture, _ in stills.pairs)
+    assert len(data.mask_clips) == 1
 
 
 @pytest.mark.parametrize("frames", [1, 4])

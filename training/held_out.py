@@ -3,12 +3,14 @@
     python -m training.held_out out/held_out [--clips 16] [--frames 40] [--footage FOLDER_OF_MP4]
 
 Models and presets are compared and tuned on these clips, never on labelled real ones: their seeds
-are drawn by nothing else. Only the largest object of a clip's first frame is kept as truth.
+are drawn by nothing else. Only the largest object of a clip's first frame is kept as truth. Where
+`training.free_data` has run, the photographs that training never sees are written as stills.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,7 @@ import numpy as np
 from training.evaluate import HELD_OUT_SEED
 from training.footage import Footage, open_footage
 from training.generator import generate_clip
+from training.real import RealPictures, open_real
 
 FIRST_CLIP_SEED = HELD_OUT_SEED + 100_000
 MIN_AREA = 0.01  # share of the first picture that the followed object covers at least
@@ -38,6 +41,18 @@ def write_clip(folder: Path, seed: int, frames: int, size: int, footage: Footage
     return True
 
 
+def copy_photographs(folder: Path, real: RealPictures) -> int:
+    """Copy the photographs of `real` into `folder`/images and `folder`/masks; returns how many."""
+    for name, suffix in (("images", ".jpg"), ("masks", ".png")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for photograph in real.names:
+            shutil.copyfile(
+                real.folder / "photographs" / f"{photograph}{suffix}",
+                folder / name / f"{photograph}{suffix}",
+            )
+    return len(real.names)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -55,6 +70,10 @@ def main() -> None:
         written += write_clip(folder, seed, options.frames, options.size, footage)
         seed += 1
     print(f"{options.out}: {written} clips of {options.frames} frames")
+    real = open_real(options.cache, held_out=True)
+    if real is not None and real.has_photographs:
+        count = copy_photographs(options.out / "stills" / "photographs", real)
+        print(f"{options.out}: {count} photographs")
 
 
 if __name__ == "__main__":

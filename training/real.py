@@ -65,7 +65,7 @@ class RealPictures:
         return dict(families)
 
     @cached_property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         """Names of the photographs that may be drawn."""
         return [
             str(row["name"])
@@ -76,17 +76,17 @@ class RealPictures:
     @property
     def has_cutouts(self) -> bool:
         """Whether there is anything to paste."""
-        return bool(self._families) or bool(self._names)
+        return bool(self._families) or bool(self.names)
 
     @property
     def has_backgrounds(self) -> bool:
         """Whether there is a picture to stand behind."""
-        return bool(self._index["backgrounds"]) or bool(self._names)
+        return bool(self._index["backgrounds"]) or bool(self.names)
 
     @property
     def has_photographs(self) -> bool:
         """Whether there are labelled photographs."""
-        return bool(self._names)
+        return bool(self.names)
 
     def read_photograph(self, name: str) -> Photograph:
         """A photograph by name."""
@@ -100,24 +100,20 @@ class RealPictures:
 
     def photograph(self, rng: np.random.Generator) -> Photograph:
         """A random labelled photograph."""
-        names = self._names
+        names = self.names
         return self.read_photograph(names[int(rng.integers(len(names)))])
 
     def background(self, rng: np.random.Generator) -> Image:
         """A random picture (H, W, 3) to stand behind things."""
         rows = self._index["backgrounds"]
-        if rows and not (self._names and rng.random() < 0.5):
+        if rows and not (self.names and rng.random() < 0.5):
             path = self.folder / rows[int(rng.integers(len(rows)))]["file"]
             return np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR), np.uint8)
         return self.photograph(rng).picture
 
     def cutout(self, rng: np.random.Generator, family: str | None = None) -> tuple[Image, str]:
         """A random cut-out, (H, W, 4), and its family, which may be asked for; "" for none."""
-        if (
-            not family
-            and self._names
-            and rng.random() < (FROM_PHOTOGRAPHS if self._families else 1)
-        ):
+        if not family and self.names and rng.random() < (FROM_PHOTOGRAPHS if self._families else 1):
             for _ in range(4):
                 found = cut_instance(rng, self.photograph(rng))
                 if found is not None:
