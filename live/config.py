@@ -14,6 +14,7 @@ import yaml
 from engines.options import TORCH_DEVICES, is_torch_device
 from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
 from live.config_schema import Settings
+from live.texts import decode_text
 
 CONFIG_FILE = "config.yaml"
 S = TypeVar("S")
@@ -184,8 +185,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 def _read_file(path: Path, problems: list[str]) -> Iterator[_Entry]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = decode_text(path.read_bytes())
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problems.append(f"--config {path}: cannot be read: {reason}; expected a YAML file")
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 import stat
@@ -13,19 +12,11 @@ from typing import Any, Final
 
 from engines.places import lenient_path
 from live.sources.options import MAX_MEGAPIXELS
+from live.texts import decode_text, text_lines
 
 MAX_TEXT_BYTES: Final = 64 << 20
 _LARGEST: Final = 1e9  # beyond, a coordinate lies outside of any picture; float32 still holds it
-_MARKS: Final = (  # UTF-32's begins as UTF-16's does
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_GUESSED_BYTES: Final = 1024
 _SEPARATORS: Final = re.compile(r"\s*[,;\t]\s*|\s+")
-_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _AROUND: Final = " \t,;()[]{}"
 _QUOTES: Final = str.maketrans("", "", "\"'`\u201c\u201d\u2018\u2019")
 
@@ -63,34 +54,6 @@ class PromptFiles:
         if len(data) > MAX_TEXT_BYTES:
             raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB; expected a text of prompts")
         return decode_text(data)
-
-
-def decode_text(data: bytes) -> str:
-    """Decode UTF-8 or UTF-16, with a byte order mark or without.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
-    if not encoding:
-        # Without a mark the zeros tell: half of each character of what prompts are made of.
-        low, high = data[:_GUESSED_BYTES:2].count(0), data[1:_GUESSED_BYTES:2].count(0)
-        half = len(data[:_GUESSED_BYTES]) // 4
-        encoding = "utf-16-le" if high > max(half, low) else "utf-8"
-        if low > max(half, high):
-            encoding = "utf-16-be"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ValueError("not a text in UTF-8 or UTF-16") from error
-    if "\0" in text:
-        raise ValueError("not a text")
-    return text
-
-
-def text_lines(text: str) -> list[str]:
-    """Split at line ends of every system, and only there."""
-    return _LINE_END.split(text)
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...]:

@@ -13,8 +13,9 @@ import numpy as np
 
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
-from live.prompt_files import PromptFiles, numbers, read_bbox, reason, text_lines
+from live.prompt_files import PromptFiles, numbers, read_bbox, reason
 from live.prompt_masks import read_masks, read_reference
+from live.texts import text_lines
 from live.tracker_prompts import fit_prompt
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")

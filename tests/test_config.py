@@ -194,3 +194,10 @@ def test_default_file_is_the_current_folders(
     assert default_config_path() is None
     write(tmp_path / "config.yaml", "")
     assert default_config_path() == Path("config.yaml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_as_windows_writes_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes("source:\r\n  fps: 12\r\n".encode(encoding))
+    assert load_settings(path).source.fps == 12

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from live.command_text import CommandError, Place, parse_command
 from live.config import ConfigError
@@ -175,7 +176,9 @@ def test_the_program_takes_the_prompts_that_broke_it(
     shared_dir: Path, tmp_path: Path, run_cli: RunCli
 ) -> None:
     cases = shared_dir / "cases"
-    source = ("--source", cases / "sources" / "anim.webp", "--output", "none")
+    picture = tmp_path / "picture.png"
+    Image.fromarray(frame().image_bgr).save(picture)
+    source = ("--source", picture, "--output", "none")
     prompts = cases / "prompts"
     for spec in (
         f"bbox_txt={prompts / 'bbox_bom.txt'}",

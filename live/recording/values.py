@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from live.commands import Command
 from live.frames import U8
+from live.sources.picture_file import PictureError, PictureFile
 
 ARRAYS_FOLDER: Final = "arrays"
 COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_args(Command)}
@@ -60,14 +61,21 @@ class Arrays:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: The name is none of `save`'s, or the file is missing or damaged.
+            ValueError: The name is none of `save`'s, or the file is missing, damaged or too large.
         """
         if not isinstance(name, str) or not _ARRAY_FILE.fullmatch(name):
             raise ValueError(f"array file {name!r}: expected {ARRAYS_FOLDER}/ and 16 hex digits")
+        path = self._folder / name
         try:
-            data = np.frombuffer((self._folder / name).read_bytes(), np.uint8)
+            file = PictureFile(path)  # which looks at its size, and opens no device
+            file.close()
+            data = np.frombuffer(path.read_bytes(), np.uint8)
+        except PictureError as error:
+            raise ValueError(f"{name}: damaged: {error}") from error
         except OSError as error:
             raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
+        if file.size_wh != shape[1::-1]:
+            raise ValueError(f"{name}: damaged, or not of the shape {shape}")
         pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
         if pixels is None or pixels.dtype != np.uint8 or pixels.size != int(np.prod(shape)):
             raise ValueError(f"{name}: damaged, or not of the shape {shape}")

@@ -1,0 +1,99 @@
+"""Damaged picture files: one clear error each, whatever was broken, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import random
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from live.recording.values import Arrays
+from live.sources.picture_file import PictureError, PictureFile
+from tests.helpers.heif_files import HeicSpec, write_heic
+
+NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+
+
+def whole_files(folder: Path) -> list[tuple[str, bytes]]:
+    """A file of each kind."""
+    image = Image.fromarray(NOISE)
+    exif = Image.Exif()
+    exif[274] = 6
+    files = []
+    for suffix in ("png", "jpg", "gif", "webp", "tif", "avif", "bmp", "jp2", "ppm", "tga", "ico"):
+        file = io.BytesIO()
+        image.save(file, Image.registered_extensions()[f".{suffix}"], exif=exif)
+        files.append((suffix, file.getvalue()))
+    for suffix in ("png", "gif", "webp", "tif", "avif"):
+        file = io.BytesIO()
+        name = Image.registered_extensions()[f".{suffix}"]
+        image.save(file, name, save_all=True, append_images=[image] * 2, duration=50)
+        files.append((suffix, file.getvalue()))
+    deep = cv2.imencode(".png", NOISE.astype(np.uint16) * 8)[1]
+    heic = write_heic(folder / "whole.heic", NOISE, HeicSpec(turns=1, clap_wh=(40, 30)))
+    return [*files, ("png", deep.tobytes()), ("heic", heic.read_bytes())]
+
+
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    broken = bytearray(data)
+    for _ in range(rng.choice((1, 1, 2, 5, 20))):
+        at = min(rng.randrange(len(broken)), rng.choice((64, 200, 1 << 20)))
+        match rng.randrange(4):
+            case 0:
+                broken[at] = rng.randrange(256)
+            case 1:
+                broken[at : at + 4] = rng.choice((b"\0\0\0\0", b"\xff" * 4, b"\x7f\xff\xff\xff"))
+            case 2:
+                del broken[at : at + rng.randrange(1, 20)]
+            case _:
+                broken = broken[: max(8, at)]
+        broken = broken or bytearray(b"x")
+    return bytes(broken)
+
+
+@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.long)])
+def test_damage_is_one_kind_of_error(tmp_path: Path, count: int) -> None:
+    rng = random.Random(count)
+    kinds = whole_files(tmp_path)
+    refused: list[str] = []
+    for _ in range(count):
+        suffix, data = rng.choice(kinds)
+        path = tmp_path / f"damaged.{suffix}"
+        path.write_bytes(damaged(data, rng))
+        try:
+            file = PictureFile(path, max_megapixels=5)
+        except PictureError as error:
+            refused.append(str(error))
+            continue
+        try:
+            for page in range(min(file.page_count, 4)):
+                file.read(page)
+        except PictureError as error:
+            refused.append(str(error))
+        finally:
+            file.close()
+    assert count // 4 < len(refused) < count
+    assert not any("\n" in line for line in refused)
+
+
+def test_a_recording_does_not_decode_what_it_did_not_save(tmp_path: Path) -> None:
+    """A foreign one may hold a picture of any size, or lead to a device."""
+    arrays = Arrays(tmp_path)
+    name = arrays.save(NOISE)
+    assert (arrays.load(name, (40, 60, 3)) == NOISE).all()
+    with pytest.raises(ValueError, match="not of the shape"):
+        arrays.load(name, (60, 40, 3))
+    path = tmp_path / name
+    bomb = bytearray(path.read_bytes())
+    bomb[16:24] = (32000).to_bytes(4, "big") * 2
+    path.write_bytes(bomb)
+    with pytest.raises(ValueError, match=r"32000x32000|damaged"):
+        arrays.load(name, (32000, 32000, 3))
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="not a regular file"):
+        arrays.load(name, (40, 60, 3))
