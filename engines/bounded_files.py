@@ -21,6 +21,7 @@ MAX_JSON_BYTES: Final = 64 << 20
 MAX_DEPTH: Final = 64  # lists and objects inside each other; ours have at most eight
 _MAX_DIGITS: Final = 32  # beyond any number of ours; Python refuses from 4,300 on
 _SHOWN: Final = 40
+_LONGEST_LINE: Final = 4000
 
 _OPEN_FLAGS: Final = (
     os.O_RDONLY
@@ -102,6 +103,20 @@ def parse_json(data: str | bytes) -> Any:
         raise ValueError("not valid JSON: nested too deeply") from error
 
 
+def one_line(text: str) -> str:
+    """Return a message with what others wrote in it as one readable line of bounded length.
+
+    A value with line ends, terminal codes or halves of characters is shown escaped; a long text
+    loses its middle.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) > _LONGEST_LINE:
+        half = _LONGEST_LINE // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return text
+
+
 def reason_of(error: Exception) -> str:
     """Return what an error of these functions says, without the path that the caller names."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -120,7 +135,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text (byte {error.start})") from error
+        raise ValueError(f"cannot be read as UTF-8 text (byte {error.start})") from error
 
 
 def _check_depth(text: str) -> None:

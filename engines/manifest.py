@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from engines.base import EngineError
+from engines.bounded_files import MAX_JSON_BYTES, open_regular, parse_json, read_regular, reason_of
 from engines.graph_table import NETWORKS, NetworkSpec, network_specs
 from engines.host_rules import DEFAULT_TOKEN_RULE, F32, TokenRule
 from engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
@@ -195,25 +196,24 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        data = read_regular(path, MAX_JSON_BYTES)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "missing" if missing else f"cannot be read ({reason_of(error)})"
         raise ModelFileError(f"{path}: {reason}; a model folder needs it") from error
-    return parse_manifest(text, path)
+    return parse_manifest(data, path)
 
 
-def parse_manifest(text: str, path: Path) -> Manifest:
+def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     """Parse the text of a `manifest.json`; `path` is for messages only.
 
     Raises:
         ModelFileError: Names the file and every problem.
     """
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ModelFileError(
-            f"{path}: not valid JSON (line {error.lineno}: {error.msg})"
-        ) from error
+        data = parse_json(text)
+    except ValueError as error:
+        raise ModelFileError(f"{path}: {error}") from error
     if not isinstance(data, dict):
         raise ModelFileError(f"{path}: expected a JSON object, got {type(data).__name__}")
     version = data.get("format_version")
@@ -274,9 +274,13 @@ def manifest_to_json(manifest: Manifest) -> dict[str, object]:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 lower-case hex digits."""
+    """Return the SHA-256 of a regular file as 64 lower-case hex digits.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device, which may have no end.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while chunk := stream.read(_HASH_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from engines.base import DeviceTensor, EngineError
+from engines.bounded_files import read_json
 from engines.check_pictures import FIGURE_BOX, paint_check_pictures
 from engines.graph_table import (
     IMAGE_ENCODER,
@@ -348,7 +349,7 @@ def write_checks(path: Path, key: Mapping[str, str], checks: Sequence[NetworkChe
 def read_checks(path: Path, key: Mapping[str, str]) -> list[NetworkCheck] | None:
     """Return a kept result, None where there is none for this key."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
         checks = [NetworkCheck(**check) for check in data["checks"]]
         kept = dict(data["key"])
     except (OSError, ValueError, TypeError, KeyError):

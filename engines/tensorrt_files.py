@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.base import EngineError
+from engines.bounded_files import read_json
 from engines.manifest import PRECISIONS, Manifest, file_sha256
 
 ENGINE_FOLDER: Final = "tensorrt"
@@ -178,7 +179,7 @@ def read_record(folder: Path, network: str) -> EngineRecord:
     if not engine.is_file():
         raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
     try:
-        record = _parse(json.loads(path.read_text(encoding="utf-8")))
+        record = _parse(read_json(path))
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error})"
         raise EngineFileError(f"{path}: {reason}: {build_hint(folder)}") from error

@@ -11,12 +11,18 @@ from typing import Any, Final, TypeVar, get_type_hints
 
 import yaml
 
+from engines.bounded_files import one_line, read_regular, reason_of
 from engines.options import TORCH_DEVICES, is_torch_device
+from live.bounded_yaml import MAX_BYTES, YamlError, parse_yaml
 from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
 from live.config_schema import Settings
 from live.texts import decode_text
 
 CONFIG_FILE = "config.yaml"
+_MAX_PROBLEMS: Final = 200  # lines that one start prints
+_MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
+_LONGEST_KEY: Final = 200  # characters of one that are shown and compared
+_SHOWN_PARTS: Final = 8
 S = TypeVar("S")
 
 
@@ -24,12 +30,9 @@ class ConfigError(ValueError):
     """Wrong use or configuration: one line per problem in `problems`; exit code 2."""
 
     def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        texts = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.problems = tuple(one_line(text) for text in texts)
         super().__init__("\n".join(self.problems))
-
-
-# ValueError: what looks like a date and is none, such as 2024-13-45
-_NOT_YAML: Final = (yaml.YAMLError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +74,12 @@ def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     entries = list(_read_file(path, problems)) if path is not None else []
     entries += _parse_overrides(overrides, problems)
     values: dict[str, Any] = {}
+    unknown = 0
     for entry in entries:
         known = known_keys().get(entry.key)
         if known is None:
-            problems.append(_unknown(entry))
+            unknown += 1
+            problems.append(_unknown(entry, unknown <= _MAX_NEAREST))
             continue
         try:
             values[entry.key] = check_value(entry.value, known.kind, known.spec)
@@ -83,7 +88,9 @@ def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     settings = _build(Settings, values, "")
     problems += cross_check(settings)
     if problems:
-        raise ConfigError(problems)
+        more = len(problems) - _MAX_PROBLEMS
+        last = [f"and {more} more problems of that kind"] if more > 0 else []
+        raise ConfigError([*problems[:_MAX_PROBLEMS], *last])
     return settings
 
 
@@ -141,6 +148,7 @@ def _build(cls: type[S], values: Mapping[str, Any], prefix: str) -> S:
     return cls(**given)
 
 
+@cache
 def _sections() -> set[str]:
     found: set[str] = set()
     for key in known_keys():
@@ -149,54 +157,50 @@ def _sections() -> set[str]:
     return found
 
 
-def _unknown(entry: _Entry) -> str:
+def _unknown(entry: _Entry, nearest: bool) -> str:
     if entry.key in _sections():
         names = [k for k in known_keys() if k.startswith(f"{entry.key}.")]
         return (
             f"{entry.origin}: {entry.key}: {_shown(entry.value)}: "
             f"expected a section with the keys {', '.join(names)}"
         )
-    near = difflib.get_close_matches(entry.key, list(known_keys()), n=1, cutoff=0.0)
-    return f"{entry.origin}: {entry.key}: unknown key; the nearest valid one is {near[0]}"
+    if not nearest:  # the search takes milliseconds, and the first ones tell what is wrong
+        return f"{entry.origin}: {entry.key[:_LONGEST_KEY]}: unknown key"
+    key = entry.key[:_LONGEST_KEY]
+    near = difflib.get_close_matches(key, list(known_keys()), n=1, cutoff=0.0)
+    return f"{entry.origin}: {key}: unknown key; the nearest valid one is {near[0]}"
+
+
+def _cut(value: object, levels: int = 3) -> object:
+    """Return the beginning of a value: nobody reads more of it in a message."""
+    if isinstance(value, dict):
+        parts = list(value.items())[:_SHOWN_PARTS] if levels else []
+        return {key: _cut(part, levels - 1) for key, part in parts}
+    if isinstance(value, list | tuple | set):
+        return [_cut(part, levels - 1) for part in list(value)[:_SHOWN_PARTS]] if levels else []
+    return value
 
 
 def _shown(value: object) -> str:
     """Return a value as YAML would write it, cut to one short line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
+    text = yaml.safe_dump(_cut(value), default_flow_style=True, allow_unicode=True, width=10_000)
     text = text.removesuffix("...\n").strip().replace("\n", " ")
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key written twice, where YAML would keep the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                continue
-            if key_node.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key_node.value} stands twice", key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
 def _read_file(path: Path, problems: list[str]) -> Iterator[_Entry]:
     try:
-        text = decode_text(path.read_bytes())
+        text = decode_text(read_regular(path, MAX_BYTES))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problems.append(f"--config {path}: cannot be read: {reason}; expected a YAML file")
+        problems.append(
+            f"--config {path}: cannot be read: {reason_of(error)}; expected a YAML file"
+        )
         return
     try:
-        document = yaml.load(text, _UniqueKeyLoader)
-    except _NOT_YAML as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        what = getattr(error, "problem", None) or str(error).splitlines()[0]
-        problems.append(f"{path}{where}: not valid YAML: {what}")
+        document = parse_yaml(text)
+    except YamlError as error:
+        where = "" if error.line is None else f", line {error.line}"
+        problems.append(f"{path}{where}: not valid YAML: {error}")
         return
     if document is None:
         return
@@ -227,8 +231,8 @@ def _parse_overrides(overrides: Iterable[str], problems: list[str]) -> Iterator[
             problems.append(f"--set {text}: expected KEY=VALUE, such as source.fps=25")
             continue
         try:
-            parsed = yaml.load(value, _UniqueKeyLoader)
-        except _NOT_YAML:
-            problems.append(f"--set {text}: the value is not valid YAML")
+            parsed = parse_yaml(value)
+        except YamlError as error:
+            problems.append(f"--set {text}: the value is not valid YAML: {error}")
             continue
         yield _Entry(key.strip(), parsed, "--set")

@@ -22,6 +22,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from engines.bounded_files import parse_json, read_regular, reason_of
 from engines.model_folder import user_data_folder
 from engines.places import NoHomeError, expand_user
 from live.config import ConfigError
@@ -154,11 +155,10 @@ def load_profile(name: str) -> Profile:
     folder = profile_folder(name)
     path = folder / PROFILE_FILE
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
+        data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         known = ", ".join(saved_profiles()) or "none"
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise ConfigError(f"--profile {name}: {path}: {reason}; saved profiles: {known}") from error
     try:
         profile = _parse(folder, data)
@@ -301,16 +301,11 @@ def _parse(folder: Path, data: bytes) -> Profile:
     Raises:
         ValueError: Says what is wrong; one line.
     """
-    if len(data) > _MAX_BYTES:
-        raise ValueError(f"larger than {_MAX_BYTES} bytes; expected a profile")
-    try:
-        row: Any = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ValueError("not valid JSON") from error
+    row: Any = parse_json(data)
     if not isinstance(row, dict) or set(row) != set(_KEYS):
         raise ValueError(f"expected an object with the keys {', '.join(_KEYS)}")
     if row["version"] != _VERSION:
-        raise ValueError(f"version {row['version']}: expected {_VERSION}")
+        raise ValueError(f"version {row['version']!r}: expected {_VERSION}")
     for key in ("saved", *TEXT_KEYS):
         if not isinstance(row[key], str) or not row[key]:
             raise ValueError(f"{key}: expected text")

@@ -42,7 +42,9 @@ LOSSLESS = H264(preset="ultrafast", lossless=True)
 
 
 def header(pictures: str | None = "lossless") -> Header:
-    source = SourceRecord("0", "camera", SIZE_WH, 30.0, pictures=pictures)
+    # without its pictures a recording may only be of what can be had again
+    place = ("demo", "demo") if pictures is None else ("0", "camera")
+    source = SourceRecord(*place, SIZE_WH, 30.0, pictures=pictures)
     return Header("1", source, "nano", "0" * 64, "auto", "default", "highlight", "live", {})
 
 

@@ -20,10 +20,12 @@ class Fingerprint:
     Attributes:
         sha256: Of the file; of a folder: of the lines `NAME SHA256` of its pictures, by name.
         files: Name and SHA-256 of a folder's first pictures, by name; empty for a file.
+        bytes: Size of the file; None of a folder, and where the recording does not say.
     """
 
     sha256: str
     files: tuple[tuple[str, str], ...] = ()
+    bytes: int | None = None
 
     def first_difference(self, other: Fingerprint) -> str:
         """Name the first picture of a folder that differs, or ""."""
@@ -42,10 +44,10 @@ def fingerprint(path: Path) -> Fingerprint:
     """Read a file, or every picture of a folder, and return its fingerprint.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, or is a pipe or a device.
     """
     if not path.is_dir():
-        return Fingerprint(file_sha256(path))
+        return Fingerprint(file_sha256(path), bytes=path.stat().st_size)
     names = sorted(p.name for p in list_pictures(path).paths)
     digest = hashlib.sha256()
     listed: list[tuple[str, str]] = []

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from engines.bounded_files import read_json
 from live.recording.fingerprint import Fingerprint
 
 FORMAT: Final = 1
+ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
 HEADER_FILE: Final = "recording.json"
 STEPS_FILE: Final = "steps.jsonl"
 COMMANDS_FILE: Final = "commands.jsonl"
@@ -96,11 +99,10 @@ def read_header(folder: Path) -> Header:
         ValueError: It is damaged or of another format.
         OSError: It cannot be read.
     """
-    text = (folder / HEADER_FILE).read_text(encoding="utf-8")
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{HEADER_FILE}: not valid JSON") from error
+        row = read_json(folder / HEADER_FILE, follow=False)
+    except ValueError as error:
+        raise ValueError(f"{HEADER_FILE}: {error}") from error
     if not isinstance(row, dict) or row.pop("format", None) != FORMAT:
         raise ValueError(f"{HEADER_FILE}: expected a recording of format {FORMAT}")
     try:
@@ -108,12 +110,13 @@ def read_header(folder: Path) -> Header:
         size = source.pop("size_wh")
         mark = source.pop("fingerprint")
         if mark is not None:
-            mark = Fingerprint(mark["sha256"], tuple((name, sha) for name, sha in mark["files"]))
+            files = tuple((name, sha) for name, sha in mark["files"])
+            mark = Fingerprint(mark["sha256"], files, mark.get("bytes"))
         size_wh = int(size[0]), int(size[1])
         row["source"] = SourceRecord(size_wh=size_wh, fingerprint=mark, **source)
         row["prompts"] = tuple(row["prompts"])
         header = Header(**row)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
         raise ValueError(f"{HEADER_FILE}: damaged: {error!r}") from error
     _check(header)
     return header
@@ -123,6 +126,7 @@ def _check(header: Header) -> None:
     source = header.source
     texts = (header.version, header.model, header.preset, header.effect, header.backend)
     more = (header.manifest_sha256, header.pace, source.name, source.kind)
+    mark = source.fingerprint
     fine = (
         all(isinstance(text, str) and text for text in (*texts, *more))
         and isinstance(header.pictures_dropped, int)
@@ -133,7 +137,29 @@ def _check(header: Header) -> None:
         and min(source.size_wh) > 0
         and source.pictures in (None, "lossless", "lossy")
         and (source.path is None or isinstance(source.path, str))
-        and (source.path is None) == (source.fingerprint is None)
+        and (source.path is None) == (mark is None)
+        and isinstance(header.complete, bool)
+        and (mark is None or (isinstance(mark.sha256, str) and isinstance(mark.bytes, int | None)))
     )
     if not fine:
         raise ValueError(f"{HEADER_FILE}: damaged: a value is not of its kind")
+    _check_place(source)
+
+
+def _check_place(source: SourceRecord) -> None:
+    """See that a recording, which somebody else may have made, names nothing to connect to.
+
+    Raises:
+        ValueError: Its frames are neither in it, nor in a file or folder, nor the demo's.
+    """
+    if source.pictures is not None:
+        return
+    if source.kind not in (*ON_DISK, "demo"):
+        raise ValueError(
+            f"{HEADER_FILE}: its source is a {source.kind} whose pictures were not recorded; "
+            "nothing is connected to for a replay"
+        )
+    if source.kind == "demo" and (source.path is not None or source.name != "demo"):
+        raise ValueError(f"{HEADER_FILE}: damaged: a demo with a place of its own")
+    if source.kind in ON_DISK and not os.path.isabs(source.path or ""):
+        raise ValueError(f"{HEADER_FILE}: damaged: source.path: expected an absolute path")

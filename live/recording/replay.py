@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from array import array
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from engines.base import EngineError
+from engines.bounded_files import open_regular, read_json, reason_of
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
 from engines.places import lenient_path
 from live.commands import SetEffect
 from live.config import ConfigError, known_keys
 from live.frames import Prompt
-from live.recording.fingerprint import fingerprint
+from live.recording.fingerprint import Fingerprint, fingerprint
 from live.recording.header import (
     COMMANDS_FILE,
     HEADER_FILE,
@@ -32,6 +36,8 @@ from live.rows import read_rows, whole
 from live.sources import SourceOptions, VideoSource, open_source
 from live.sources.base import CaptureError
 from live.tracker_prompts import fit_prompt
+
+_LONGEST_VERSION: Final = 40
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +82,8 @@ class Recording:
                 if isinstance(item, Prompt):
                     fit_prompt(item, header.source.size_wh)
         except (ValueError, OverflowError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
             raise CaptureError(
-                f"--replay {folder}: {reason}; made by version {header_version(folder)}"
+                f"--replay {folder}: {reason_of(error)}; made by version {header_version(folder)}"
             ) from error
         if not steps.frames:
             raise CaptureError(f"--replay {folder}: no frame was processed: nothing to replay")
@@ -191,12 +196,13 @@ class Recording:
         if recorded is None:
             return
         try:
+            self._check_size(recorded, path)
             now = fingerprint(path)
         except OSError as error:
             raise CaptureError(
                 f"--replay {self.folder}: its source was {record.path}, which cannot be read now"
                 f"{'' if str(path) == record.path else f', nor can {path}'}: "
-                f"{error.strerror}; say where it is with --source PATH"
+                f"{reason_of(error)}; say where it is with --source PATH"
             ) from error
         if now.sha256 != recorded.sha256:
             what = recorded.first_difference(now)
@@ -206,13 +212,23 @@ class Recording:
                 f"{recorded.sha256[:16]}...; say where the recorded one is with --source PATH"
             )
 
+    def _check_size(self, recorded: Fingerprint, path: Path) -> None:
+        """Refuse a file of another size before it is read for its hash, which takes long."""
+        with nullcontext() if path.is_dir() else open_regular(path) as file:
+            size = None if file is None else os.fstat(file.fileno()).st_size
+        if size is not None and recorded.bytes is not None and size != recorded.bytes:
+            raise CaptureError(
+                f"--replay {self.folder}: source {path} is not the recorded one: {size} bytes, "
+                f"expected {recorded.bytes}; say where the recorded one is with --source PATH"
+            )
+
 
 def header_version(folder: Path) -> str:
     """Return the version of the program that wrote a recording, or "unknown"."""
     try:
-        row = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
-        return str(row["version"])
-    except (ValueError, OSError, KeyError, TypeError, RecursionError):
+        row = read_json(folder / HEADER_FILE, follow=False)
+        return str(row["version"])[:_LONGEST_VERSION]
+    except (ValueError, OSError, KeyError, TypeError):
         return "unknown"
 
 

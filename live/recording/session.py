@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
@@ -15,7 +15,7 @@ from live.config import known_keys
 from live.config_schema import Settings
 from live.frames import Prompt
 from live.recording.fingerprint import fingerprint
-from live.recording.header import Header, SourceRecord
+from live.recording.header import ON_DISK, Header, SourceRecord
 from live.recording.recorder import Recorder, record_failure
 from live.recording.values import Arrays, encode_command
 from live.request import Request
@@ -23,8 +23,6 @@ from live.sinks.fragmented import H264
 from live.sources.base import CaptureError, SourceInfo
 
 _log = logging.getLogger(__name__)
-
-_ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +97,7 @@ def flat_settings(settings: Settings) -> Mapping[str, Any]:
 def _source_record(session: Session) -> SourceRecord:
     info = session.info
     path = mark = pictures = None
-    if info.kind in _ON_DISK:
+    if info.kind in ON_DISK:
         place = lenient_path(info.name).resolve()
         _log.info("recording: reading %s once, for its hash", place)
         try:

@@ -12,6 +12,7 @@ from typing import Final
 
 import av.error
 
+from engines.bounded_files import open_regular, reason_of
 from live.frames import Frame
 from live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
 from live.recording.recorder import Recorder
@@ -77,7 +78,14 @@ class RecordedPictures:
         """
         self._name = str(folder)
         self._size_wh = record.size_wh
-        self._container = open_file(folder / VIDEO_FILE, self._name)
+        path = folder / VIDEO_FILE
+        try:
+            open_regular(path, follow=False).close()  # no link to a place that somebody else chose
+        except OSError as error:
+            reason = f"{VIDEO_FILE}: cannot be read: {reason_of(error)}"
+            raise CaptureError(f"--replay {folder}: {reason}; copy the recording again") from error
+        # nothing but mp4: other kinds of files can name further ones
+        self._container = open_file(path, self._name, container_format="mp4")
         self._decoder = Decoder(self._container)
         self._pictures = DisplayedPictures(self._decoder.stream, self._name, MAX_MEGAPIXELS)
         self._rows = read_rows(folder / PICTURES_FILE)

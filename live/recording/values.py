@@ -7,7 +7,9 @@ numbers, texts, tuples, arrays and such classes.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -18,9 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.bounded_files import read_regular, reason_of
 from live.commands import Command
 from live.frames import U8
-from live.sources.picture_file import PictureError, PictureFile
+from live.sources.options import MAX_MEGAPIXELS
 
 ARRAYS_FOLDER: Final = "arrays"
 COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_args(Command)}
@@ -28,6 +31,11 @@ COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_a
 _ARRAY_FILE = re.compile(rf"{ARRAYS_FOLDER}/[0-9a-f]{{16}}\.png")
 _DTYPES: Final = ("bool", "float32", "float64", "int32", "int64", "uint8")
 _PNG_CHANNELS: Final = (1, 3, 4)
+_PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER: Final = struct.Struct(">16x2I2B")  # width, height, bits, colour type
+_PNG_COLOURS: Final[Mapping[int, tuple[int, ...]]] = {0: (), 2: (3,), 6: (4,)}
+_MAX_ARRAY_BYTES: Final = 1 << 28
+_MAX_VALUES: Final = 1 << 20  # of an array without a file: points and boxes
 
 
 class Arrays:
@@ -65,21 +73,37 @@ class Arrays:
         """
         if not isinstance(name, str) or not _ARRAY_FILE.fullmatch(name):
             raise ValueError(f"array file {name!r}: expected {ARRAYS_FOLDER}/ and 16 hex digits")
-        path = self._folder / name
+        folder = self._folder / ARRAYS_FOLDER
+        if folder.is_symlink():
+            raise ValueError(f"{ARRAYS_FOLDER}: a link; expected a folder of the recording")
         try:
-            file = PictureFile(path)  # which looks at its size, and opens no device
-            file.close()
-            data = np.frombuffer(path.read_bytes(), np.uint8)
-        except PictureError as error:
-            raise ValueError(f"{name}: damaged: {error}") from error
-        except OSError as error:
-            raise ValueError(f"{name}: cannot be read: {error.strerror}") from error
-        if file.size_wh != shape[1::-1]:
-            raise ValueError(f"{name}: damaged, or not of the shape {shape}")
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        if pixels is None or pixels.dtype != np.uint8 or pixels.size != int(np.prod(shape)):
-            raise ValueError(f"{name}: damaged, or not of the shape {shape}")
+            data = read_regular(self._folder / name, _MAX_ARRAY_BYTES, follow=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name}: cannot be read: {reason_of(error)}") from error
+        pixels = None
+        if _png_shape(data) == _stored(shape):
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None or pixels.dtype != np.uint8 or pixels.size != math.prod(shape):
+            raise ValueError(f"{name}: damaged, or not of the shape {list(shape)}")
         return np.asarray(pixels, np.uint8).reshape(shape)
+
+
+def _stored(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an array's shape as a PNG has it: one channel is none."""
+    return shape[:2] if shape[2:] == (1,) else shape
+
+
+def _png_shape(data: bytes) -> tuple[int, ...] | None:
+    """Return what a PNG claims to be, before it is unpacked: few bytes can become gigabytes.
+
+    None where it is none of ours, which have 8 bits a channel, or larger than any picture may be.
+    """
+    if len(data) < _PNG_HEADER.size or not data.startswith(_PNG_MAGIC):
+        return None
+    width, height, depth, colour = _PNG_HEADER.unpack_from(data)
+    if depth != 8 or colour not in _PNG_COLOURS or width * height > MAX_MEGAPIXELS * 1e6:
+        return None
+    return height, width, *_PNG_COLOURS[colour]
 
 
 def encode_command(command: Command, arrays: Arrays) -> dict[str, Any]:
@@ -163,12 +187,19 @@ def _is_of(value: object, hint: Any) -> bool:
 
 def _decode_array(value: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
     dtype, shape = value["dtype"], value.get("shape")
-    if dtype not in _DTYPES or not isinstance(shape, list):
-        raise ValueError(f"an array of {dtype}: expected a shape and one of {', '.join(_DTYPES)}")
+    fine = isinstance(shape, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
+    if dtype not in _DTYPES or not isinstance(shape, list) or not fine or len(shape) > 3:
+        raise ValueError(
+            f"an array of {str(dtype)[:40]}: expected a shape of whole numbers and one of "
+            f"{', '.join(_DTYPES)}"
+        )
     if "file" in value:
         pixels = arrays.load(value["file"], tuple(shape))
         return pixels > 0 if dtype == "bool" else pixels
     try:
-        return np.array(value.get("values"), np.dtype(dtype)).reshape(shape)
+        values = value.get("values")
+        if not isinstance(values, list) or len(values) > _MAX_VALUES:
+            raise ValueError(f"expected a list of at most {_MAX_VALUES} values")
+        return np.array(values, np.dtype(dtype)).reshape(shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"an array of {dtype} {shape}: {error}") from error

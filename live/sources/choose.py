@@ -22,6 +22,7 @@ from live.sources.picture_kinds import (
     VIDEO_SUFFIXES,
     is_picture,
 )
+from live.sources.pipes import is_pipe
 from live.sources.url import open_url
 from live.sources.video_file import VideoFile
 
@@ -107,6 +108,8 @@ def _has_media_suffix(path: Path) -> bool:
 
 
 def _open_file(path: Path, spec: str, options: SourceOptions) -> VideoSource:
+    if is_pipe(path):  # what is in it can be read once only
+        return VideoFile.open(path, spec, options.max_megapixels)
     try:
         picture = is_picture(path)
     except OSError as error:

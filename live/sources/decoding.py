@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from live.redact import hide_in_url, hide_secrets
 from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.options import MAX_MEGAPIXELS
+from live.sources.pipes import waiting_for_writer
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
@@ -43,29 +45,43 @@ def describe(error: BaseException) -> str:
     return hide_secrets(str(error)) or type(error).__name__
 
 
-def open_file(path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> InputContainer:
+def open_file(
+    path: Path,
+    name: str,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    container_format: str | None = None,
+) -> InputContainer:
     """Open a file for reading, whatever its name looks like to FFmpeg.
 
     Args:
         path: The file. FFmpeg would take "10:30.mp4" for the protocol "10" without its prefix.
         name: What the user wrote, for messages.
         max_megapixels: Larger pictures are refused before they are decoded.
+        container_format: The only one that it may have; None: any.
 
     Raises:
         CaptureError: It is empty, cannot be opened, or is no video.
     """
     try:
-        empty = path.is_file() and path.stat().st_size == 0
+        status = path.stat()
     except OSError as error:
         raise CaptureError(
             f"source {name!r}: cannot be read: {error.strerror}; check the disk"
         ) from error
-    if empty:
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
+        raise CaptureError(f"source {name!r}: a folder or device; expected a video file or a pipe")
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise CaptureError(
             f"source {name!r}: is empty (0 bytes); expected a video or picture; was its recording "
             "cut off?"
         )
-    return open_container(f"file:{path}", name, max_megapixels=max_megapixels)
+    with waiting_for_writer(path, name):
+        return open_container(
+            f"file:{path}",
+            name,
+            max_megapixels=max_megapixels,
+            container_format=container_format,
+        )
 
 
 def open_container(
@@ -74,6 +90,7 @@ def open_container(
     options: dict[str, str] | None = None,
     timeouts_s: tuple[float, float] | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
+    container_format: str | None = None,
 ) -> InputContainer:
     """Open a URL for reading.
 
@@ -83,6 +100,7 @@ def open_container(
         options: FFmpeg's options of the protocol and the demuxer.
         timeouts_s: (open, read) seconds of silence; None: wait for ever.
         max_megapixels: Larger pictures are refused before they are decoded.
+        container_format: The only one that it may have; None: any.
 
     Raises:
         CaptureError: It cannot be opened, or is no video.
@@ -91,7 +109,9 @@ def open_container(
     # Decoders refuse larger ones by themselves, also where FFmpeg looks at the first pictures.
     limited = {"max_pixels": str(round(max_megapixels * 1e6))} | (options or {})
     try:
-        container = av.open(address, "r", options=limited, timeout=timeouts_s)
+        container = av.open(
+            address, "r", format=container_format, options=limited, timeout=timeouts_s
+        )
     except (av.error.FFmpegError, OSError, ValueError) as error:
         # RTSP reports a time-out as invalid data.
         late = timeouts_s is not None and time.monotonic() - begin >= timeouts_s[0]

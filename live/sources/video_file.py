@@ -18,6 +18,7 @@ from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
 from live.sources.media_time import FrameTimes
 from live.sources.options import MAX_MEGAPIXELS
+from live.sources.pipes import is_pipe
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +135,8 @@ class VideoFile:
         start_s = self._times.start
         if start_s is None or not container.streams.audio:
             return None
-        return SoundOrigin(path, self._name, start_s, 1 / rate)
+        again = None if path is None or is_pipe(path) else path  # a pipe cannot be read twice
+        return SoundOrigin(again, self._name, start_s, 1 / rate)
 
     def _next_decoded(self) -> VideoFrame | None:
         try:

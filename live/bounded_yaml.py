@@ -1,0 +1,136 @@
+"""YAML that somebody else may have written: bounded in size, depth, numbers and what links repeat.
+
+A few lines of YAML can stand for millions of values (`&a`, `*a` and `<<` again and again), or for
+ones that contain themselves; all of that is counted before anything is built.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import yaml
+
+MAX_BYTES: Final = 1 << 20
+_MAX_VALUES: Final = 20_000  # with what links repeat; a whole config.yaml has some hundred
+_MAX_EVENTS: Final = 2 * _MAX_VALUES  # lists have two, a begin and an end
+_MAX_DEPTH: Final = 32
+_MAX_NUMBER: Final = 64  # characters
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_Base: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
+
+
+class YamlError(ValueError):
+    """What is wrong, in one line; `line` counts from 1, None where it is unknown."""
+
+    def __init__(self, what: str, line: int | None = None) -> None:
+        super().__init__(what.partition("\n")[0])
+        self.line = line
+
+
+def parse_yaml(text: str) -> Any:
+    """Return what one YAML document says.
+
+    Raises:
+        YamlError: It is no YAML, or beyond the bounds, or has a key twice.
+    """
+    if len(text) > MAX_BYTES:
+        raise YamlError(f"larger than {MAX_BYTES} bytes")
+    try:
+        _check_events(text)
+        return _construct(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = error.problem or error.context or "not YAML"
+        raise YamlError(what, None if mark is None else mark.line + 1) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a date that is none
+        raise YamlError(str(error)) from error
+    except (TypeError, AttributeError, LookupError) as error:  # `!!int ""`, `!!timestamp x`
+        raise YamlError("a tag that does not fit its value") from error
+
+
+def _construct(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_tree(node)
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+class _Loader(_Base):  # type: ignore[misc]  # one of two classes with the same methods
+    """Refuses a key that stands twice, where YAML would keep the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise _problem(f"the key {key.value[:60]} stands twice", key)
+            seen.add(key.value)
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
+
+
+def _problem(text: str, node: Any) -> yaml.MarkedYAMLError:
+    """Return an error at the place of a node or an event."""
+    return yaml.constructor.ConstructorError(None, None, text, node.start_mark)
+
+
+def _check_events(text: str) -> None:
+    """Count values and levels as they are read: what builds a tree would run out of stack.
+
+    Raises:
+        yaml.YAMLError: There are too many, or it is no YAML.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, _Loader)):
+        if count > _MAX_EVENTS:
+            raise _problem(f"more than {_MAX_VALUES} values", event)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise _problem(f"nested deeper than {_MAX_DEPTH} levels", event)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+
+
+def _check_tree(root: yaml.Node) -> None:
+    """Count what the document stands for; bottom up, each node once.
+
+    Raises:
+        yaml.MarkedYAMLError: It is beyond a bound, or contains itself.
+    """
+    heights: dict[int, int] = {}  # of finished nodes; 0 while inside one
+    sizes: dict[int, int] = {}
+    waiting: list[tuple[yaml.Node, bool]] = [(root, False)]
+    while waiting:
+        node, done = waiting.pop()
+        parts = _parts(node)
+        if done:
+            heights[id(node)] = 1 + max((heights[id(part)] for part in parts), default=0)
+            sizes[id(node)] = 1 + sum(sizes[id(part)] for part in parts)
+            if sizes[id(node)] > _MAX_VALUES:
+                raise _problem(f"stands for more than {_MAX_VALUES} values", node)
+            if heights[id(node)] > _MAX_DEPTH + 1:
+                raise _problem(f"nested deeper than {_MAX_DEPTH} levels", node)
+        elif heights.get(id(node)) == 0:
+            raise _problem("a value that contains itself", node)
+        elif id(node) not in heights:
+            _check_number(node)
+            heights[id(node)] = 0
+            waiting.append((node, True))
+            waiting += [(part, False) for part in parts]
+
+
+def _parts(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_number(node: yaml.Node) -> None:
+    if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER:
+        raise _problem(f"a number of {len(node.value)} characters", node)

@@ -1,0 +1,52 @@
+"""Named pipes: whoever waits at one says so, and can be interrupted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+_POLL_MS: Final = 250
+
+_log = logging.getLogger(__name__)
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether a path leads to a named pipe."""
+    try:
+        return stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def waiting_for_writer(path: Path, name: str) -> Iterator[None]:
+    """Run a block that opens a file; at a named pipe only once a program writes to it.
+
+    FFmpeg would wait for that inside `open`, where neither a message nor Ctrl-C comes through.
+
+    Args:
+        name: What the user wrote, for the message.
+
+    Raises:
+        OSError: The pipe cannot be opened.
+    """
+    if not is_pipe(path):
+        yield
+        return
+    held = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # keeps what is written until FFmpeg reads
+    try:
+        poll = select.poll()
+        poll.register(held, select.POLLIN)
+        if not poll.poll(0):
+            _log.info("source %s: a pipe: waiting for a program that writes to it", name)
+            while not poll.poll(_POLL_MS):
+                pass
+        yield
+    finally:
+        os.close(held)
