@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from engines.base import EngineError
+from engines.bounded_files import one_line
 from engines.model_folder import BACKENDS
 from engines.places import NoHomeError, expand_user
 from live import app
@@ -134,6 +135,15 @@ def parse(argv: Sequence[str]) -> Request:
     )
 
 
+def _lines(error: Exception) -> Sequence[str]:
+    """Return what an error says: one line for each problem, whatever line ends a value has."""
+    if isinstance(error, ConfigError):
+        return error.problems
+    if isinstance(error, EngineError):  # the table of a self-check, among others
+        return str(error).splitlines()
+    return [str(error)]
+
+
 def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
     """Run the program and return its exit code.
 
@@ -143,6 +153,6 @@ def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
     try:
         return app.run(parse(argv), interrupts)
     except tuple(EXIT_CODES) as error:
-        for line in str(error).splitlines():
-            complain(f"error: {line}")
+        for line in _lines(error):
+            complain(f"error: {one_line(line)}")
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
