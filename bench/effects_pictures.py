@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench import borders
 from live.compositor import BorderOptions, Compositor
 from live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions
 from live.effects.alpha import over_checkerboard
@@ -22,8 +23,10 @@ from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
 SIZE_WH = (640, 360)
 FRAME = 20
 MASK_SIZE = 256
-COARSE_SIZE = 64  # as nano's masks
+COARSE_SIZE = 64  # coarser than any model's masks
+NANO_SIZE = 128
 CLOSE_UP_YX = (160, 70)
+CUT_OUT_PX, CUT_OUT_ZOOM = 72, 5
 AREA = cv2.INTER_AREA
 JPEG_QUALITY = 85
 
@@ -66,7 +69,7 @@ def pictures() -> dict[str, U8]:
     """Return every picture by the name of its file; what is transparent as the window shows it."""
     image, ids = DemoScene(SIZE_WH).render(FRAME)
     frame = Frame(FRAME, 0, 0, image)
-    borders = BorderOptions(refine=True)
+    refined = BorderOptions(refine=True)
 
     def shown(compositor: Compositor, *items: ObjectResult) -> U8:
         made = compositor.compose(FrameResult(frame, 0, items))
@@ -76,19 +79,42 @@ def pictures() -> dict[str, U8]:
 
     wheel = tracked_item(true_logits(ids))
     made = {
-        name: shown(Compositor(effect, borders=borders), wheel)
+        name: shown(Compositor(effect, borders=refined), wheel)
         for name, effect in effects().items()
     }
     card = tracked_item(true_logits(ids, CARD_ID), CARD_ID)
     own: dict[int, Effect | None] = {CARD_ID: Effect("censor")}
-    made["per_object"] = shown(Compositor(Effect("blur"), own=own, borders=borders), wheel, card)
+    made["per_object"] = shown(Compositor(Effect("blur"), own=own, borders=refined), wheel, card)
     coarse = tracked_item(true_logits(ids, size=COARSE_SIZE))
     black = Effect("replace", ReplaceOptions((0, 0, 0)))
-    for name, options in (("refine_off", BorderOptions()), ("refine_on", borders)):
+    for name, options in (("refine_off", BorderOptions()), ("refine_on", refined)):
         whole = shown(Compositor(black, borders=options), coarse)
         part = whole[CLOSE_UP_YX[0] : CLOSE_UP_YX[0] + 180, CLOSE_UP_YX[1] : CLOSE_UP_YX[1] + 180]
         made[name] = np.asarray(cv2.resize(part, None, fx=2, fy=2), np.uint8)
-    return made
+    return made | dict(zip(("cutout_before", "cutout_after"), cut_outs(), strict=True))
+
+
+def cut_outs() -> tuple[U8, U8]:
+    """Return `chroma`'s border as it was, outwards with the wall's colours, and as it is, enlarged.
+
+    The card before a bright wall, with a mask as coarse as `nano`'s.
+    """
+    colours, share = DemoScene(borders.SIZE_WH).cut_out(FRAME, CARD_ID)
+    bright = borders.backgrounds(borders.SIZE_WH)["colours"]
+    image = borders.pictured(colours, share, bright)
+    logits = borders.network_logits(share, NANO_SIZE)
+    rows, columns = np.nonzero(share > 0.5)
+    at = int(columns.argmin())
+    top, left = int(rows[at]) - CUT_OUT_PX // 2, int(columns[at]) - CUT_OUT_PX // 4
+    part = np.s_[top : top + CUT_OUT_PX, left : left + CUT_OUT_PX]
+    side = (CUT_OUT_PX * CUT_OUT_ZOOM,) * 2
+    before, after = (
+        cv2.resize(
+            borders.composed(image, logits, edge)[part], side, interpolation=cv2.INTER_NEAREST
+        )
+        for edge in (borders.BEFORE, Effect("chroma").edge)
+    )
+    return np.asarray(before, np.uint8), np.asarray(after, np.uint8)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

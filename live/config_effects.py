@@ -127,9 +127,10 @@ class CensorSettings:
 class EffectSettings:
     """How the chosen effect looks; lengths grow with the picture's height."""
 
-    feather_px: float = setting(
-        1.5,
-        "Softness of the border, for all but highlight: outwards, or inwards where negative.",
+    feather_px: float | None = setting(
+        None,
+        "Softness of the border, for all but highlight: outwards, or inwards where negative; null: "
+        "-1 for replace, chroma and transparent, else 1.5.",
         unit=_LENGTH,
         low=-100.0,
         high=100.0,
@@ -144,6 +145,9 @@ class EffectSettings:
     invert: bool = setting(False, "Swap the object and its surroundings, for all but highlight.")
     refine: bool = setting(
         True, "Draw the border to the edges of the picture near by, for all but highlight."
+    )
+    decontaminate: bool = setting(
+        True, "No colour of the old background in the border of replace, chroma and transparent."
     )
     smoothing: float = setting(
         0.6,

@@ -14,7 +14,14 @@ from live.config import ConfigError, load_settings
 from live.config_effects import EffectSettings, ReplaceSettings
 from live.config_schema import Settings
 from live.config_tracker import apply_overrides
-from live.effects import EFFECT_NAMES, OPTIONS, EdgeOptions, Effect, ReplaceOptions
+from live.effects import (
+    EFFECT_NAMES,
+    OPTIONS,
+    EdgeOptions,
+    Effect,
+    ReplaceOptions,
+    default_edge,
+)
 from live.effects.background_video import BackgroundVideo
 from live.effects.effect_set import NO_EFFECT
 from live.frames import U8
@@ -210,7 +217,10 @@ def build_effect(
     Raises:
         ConfigError: The picture or video for `replace` cannot be read.
     """
-    edge = EdgeOptions(settings.feather_px, settings.grow_px, settings.invert)
+    feather_px = settings.feather_px
+    if feather_px is None:
+        feather_px = default_edge(name, settings.invert).feather_px
+    edge = EdgeOptions(feather_px, settings.grow_px, settings.invert, settings.decontaminate)
     if name == "replace":
         chosen = settings.replace
         picture = (

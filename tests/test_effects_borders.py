@@ -12,7 +12,7 @@ from PIL import Image
 
 from live.compositor import BorderOptions, Compositor, compose
 from live.config_effects import EffectSettings
-from live.effects import BlurOptions, Effect, ReplaceOptions
+from live.effects import BlurOptions, EdgeOptions, Effect, ReplaceOptions
 from live.effects.refine import guided_drift, refine_layer
 from live.effects.smoothing import MaskSmoother
 from live.frames import F32, U8, FrameResult, Mask
@@ -200,10 +200,13 @@ def test_default_borders_show_no_red_and_keep_the_half_line() -> None:
     white = np.zeros((720, 1280, 3), np.uint8)
     white[mask] = 255
     white[(outside > 0) & (outside < 20)] = 254  # seen where the effect lets it through
-    alpha = shown(white, Effect("replace", ReplaceOptions((0, 0, 0)))).astype(float)[360, 640:, 0]
-    after = int(np.argmax(alpha < 127))
-    crossing = after - (127 - alpha[after]) / (alpha[after - 1] - alpha[after]) + 0.5
-    assert crossing == pytest.approx(mask[360, 640:].sum() + 1.5, abs=0.5)
+    black = ReplaceOptions((0, 0, 0))
+    # another background begins inside the mask, where none of the old one shows; outwards on demand
+    for edge, half_px in ((EdgeOptions(1.5), 1.5), (Effect("replace").edge, -1.0)):
+        alpha = shown(white, Effect("replace", black, edge)).astype(float)[360, 640:, 0]
+        after = int(np.argmax(alpha < 127))
+        crossing = after - (127 - alpha[after]) / (alpha[after - 1] - alpha[after]) + 0.5
+        assert crossing == pytest.approx(mask[360, 640:].sum() + half_px, abs=0.5)
 
 
 def test_what_covers_is_never_smaller_than_the_mask() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from live.effects import pictures
 from live.effects.blur import BlurOptions, blurred
-from live.effects.edges import EdgeOptions
+from live.effects.edges import CUT_OUT_EDGE, DEFAULT_EDGE, EdgeOptions
 from live.effects.highlight import HighlightOptions
 from live.effects.pictures import (
     CensorOptions,
@@ -52,7 +52,11 @@ EFFECT_NAMES: Final = tuple(OPTIONS)
 # seen; the others leave it recognisable.
 HIDING_EFFECTS: Final = ("blur", "pixelate", "replace", "chroma", "transparent", "censor")
 
+# The surroundings become something that is not the camera's.
+CUT_OUT_EFFECTS: Final = ("replace", "chroma", "transparent")
+
 __all__ = [
+    "CUT_OUT_EFFECTS",
     "EFFECT_NAMES",
     "HIDING_EFFECTS",
     "OPTIONS",
@@ -72,6 +76,12 @@ __all__ = [
 ]
 
 
+def default_edge(name: str, invert: bool) -> EdgeOptions:
+    """Return where an effect ends unless somebody wants it elsewhere."""
+    cuts_out = name in CUT_OUT_EFFECTS and not invert
+    return replace(CUT_OUT_EDGE if cuts_out else DEFAULT_EDGE, invert=invert)
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """An effect by name with its options.
@@ -79,16 +89,19 @@ class Effect:
     Attributes:
         name: One of `EFFECT_NAMES`.
         options: Of the class that `OPTIONS` lists for the name; None: that class's defaults.
-        edge: Where it ends; `highlight` has its contour instead.
+        edge: Where it ends; `highlight` has its contour instead. `DEFAULT_EDGE` itself: what fits
+            the effect.
     """
 
     name: str = "highlight"
     options: EffectOptions | None = None
-    edge: EdgeOptions = field(default_factory=EdgeOptions)
+    edge: EdgeOptions = DEFAULT_EDGE
 
     def __post_init__(self) -> None:
         if self.name not in OPTIONS:
             raise ValueError(f"effect: expected {' or '.join(EFFECT_NAMES)}, got {self.name!r}")
+        if self.edge is DEFAULT_EDGE:
+            object.__setattr__(self, "edge", default_edge(self.name, invert=False))
         expected = OPTIONS[self.name]
         if self.options is None:
             object.__setattr__(self, "options", expected())

@@ -27,11 +27,13 @@ class EdgeOptions:
             is twice as wide and begins at the mask's.
         grow_px: Moves the whole border outwards, inwards where negative.
         invert: Swap the object and its surroundings.
+        decontaminate: Whether a new background shows none of the old one's colour in the border.
     """
 
     feather_px: float = 1.5
     grow_px: float = 0.0
     invert: bool = False
+    decontaminate: bool = True
 
     def reach_px(self, height: int) -> float:
         """Return how far outside the mask a weight may lie, for a picture of this height."""
@@ -40,6 +42,9 @@ class EdgeOptions:
 
 
 DEFAULT_EDGE = EdgeOptions()
+# For another background: outwards the old one would show. Half as wide a border keeps more of an
+# exact mask, this one less of the background in a coarse one (docs/effects.md has the figures).
+CUT_OUT_EDGE = EdgeOptions(feather_px=-1.0)
 
 
 def object_edge(layer: MaskLayer, options: EdgeOptions, height: int) -> tuple[U8, SoftEdge]:

@@ -13,9 +13,10 @@ from typing import Final, cast
 
 import numpy as np
 
-from live.effects import EFFECT_NAMES, Effect
+from live.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
 from live.effects.alpha import object_alpha
 from live.effects.blend import mix_object
+from live.effects.cutout import joined, own_colours
 from live.effects.edges import object_edge
 from live.effects.highlight import HighlightOptions, highlight
 from live.effects.pictures import (
@@ -31,7 +32,6 @@ NO_EFFECT: Final = "none"  # of an object of its own: it is left as it is
 OBJECT_EFFECTS: Final = (*EFFECT_NAMES, NO_EFFECT)
 # One after the other on the surroundings; the last ones leave nothing of what was there before.
 _ORDER: Final = ("grayscale", "dim", "spotlight", "blur", "pixelate", "censor")
-_FLAT: Final = ("replace", "chroma", "transparent")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class EffectSet:
         """Return what changes the surroundings while the objects `known` are there, in order."""
         own = [effect for object_id, effect in self.own.items() if object_id in known]
         found = {e.name: e for e in (*own, self.common) if e is not None and not e.on_object}
-        flat = [found[name] for name in _FLAT if name in found]
+        flat = [found[name] for name in CUT_OUT_EFFECTS if name in found]
         return (flat[-1],) if flat else tuple(found[name] for name in _ORDER if name in found)
 
     def upon(self, object_id: int) -> Effect | None:
@@ -109,9 +109,10 @@ class EffectSet:
         Args:
             known: Ids of the objects, seen or not.
         """
-        flat = [effect for effect in self.in_force(known) if effect.name in _FLAT]
+        flat = [effect for effect in self.in_force(known) if effect.name in CUT_OUT_EFFECTS]
         around = [effect for effect in flat if not effect.on_object]
-        return max(around or flat, key=lambda effect: _FLAT.index(effect.name), default=None)
+        order = CUT_OUT_EFFECTS.index
+        return max(around or flat, key=lambda effect: order(effect.name), default=None)
 
     def reach_px(self, height: int) -> float:
         """Return how far outside the masks any of them looks."""
@@ -161,10 +162,16 @@ class EffectSet:
             out = effect.changed(out, layers, time_ns)
         if not effects:
             return Picture(out)
-        edges = [object_edge(layer, effects[-1].edge, height) for layer in layers]
+        options, cuts_out = effects[-1].edge, effects[-1].name in CUT_OUT_EFFECTS
+        if cuts_out:
+            layers = joined(layers, height)
+        edges = [object_edge(layer, options, height) for layer in layers]
         for layer, (distance, edge) in zip(layers, edges, strict=True):
             part = layer.box.slices
-            mix_object(out[part], image_bgr[part], distance, edge)
+            own = image_bgr[part]
+            if cuts_out and options.decontaminate:
+                own = own_colours(own, layer, (distance, edge), height)
+            mix_object(out[part], own, distance, edge)
         if isinstance(effects[-1].options, TransparentOptions):
             backdrop = effects[-1].options.color
             alpha = object_alpha(layers, edges, (height, width))

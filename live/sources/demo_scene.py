@@ -132,6 +132,26 @@ class DemoScene:
         )
         return self._add_noise(cast(U8, picture), index), ids
 
+    def cut_out(self, index: int, object_id: int) -> tuple[F32, F32]:
+        """Return an object alone, as `render` has it but for pillar and noise.
+
+        Args:
+            index: Frame index, any from 0.
+            object_id: `GEAR_ID` or `CARD_ID`.
+
+        Returns:
+            (H, W, 3) float32 BGR, 0..255, multiplied by the share of each pixel that the object
+            covers, and (H, W) float32, that share: over any background it is
+            `colours + (1 - share) * background`.
+        """
+        pose = scene_pose(index)
+        sprite, at = (self._gear, pose.gear) if object_id == GEAR_ID else (self._card, pose.card)
+        colours, share = (np.zeros((*self._size_wh[::-1], 4), np.uint8) for _ in range(2))
+        self._draw(colours, sprite, at)
+        self._draw(share, np.repeat(sprite[..., 3:], 4, axis=2), at)
+        lit = cv2.multiply(cv2.cvtColor(colours, cv2.COLOR_BGRA2BGR), self._vignette, scale=1 / 255)
+        return np.asarray(lit, np.float32), share[..., 3].astype(np.float32) / np.float32(255)
+
     def _render_wall(self, camera: Pose) -> U8:
         zoom, unit = camera.scale, self._scale
         width, height = self._size_wh
