@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from live.compositor import compose
-from live.cover import STARTING, captioned, cover
+from live.cover import NO_SIGNAL, STARTING, captioned, cover
 from live.effects import Effect
 from live.frames import U8
 from live.request import choose_pace, is_watched
@@ -121,6 +122,64 @@ def test_a_real_run_sends_the_pictures_in_an_even_size(tmp_path: Path) -> None:
     rest = list(itertools.dropwhile(lambda p: p.tobytes() in opening, sent.pictures))
     assert 0 < len(rest) < len(sent.pictures)
     assert all(picture.tobytes() in wanted for picture in rest)
+
+
+@pytest.mark.parametrize(
+    ("effect", "colour"), [("blur", (32, 32, 32)), ("chroma", (0, 255, 0)), ("replace", (32,) * 3)]
+)
+def test_nothing_of_the_room_is_sent_without_an_object(
+    effect: str, colour: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """Before the first click every picture is black, "starting", or what the effect hides with."""
+    size = ("--set", "source.demo_size=[96,64]", "--set", "source.demo_frames=12")
+    outputs = ("--output", "virtualcam", "--effect", effect)
+    with running(tmp_path, "--source", "demo", *size, *outputs) as process:
+        text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+    assert process.returncode == 0, text
+    sent = Sent.read(tmp_path / "sent.npz")
+    corners = {tuple(picture[0, 0].tolist()) for picture in sent.pictures}
+    assert corners <= {(0, 0, 0), colour}
+    assert len(sent.pictures) <= 3, "no movement of the room either"
+    assert (sent.pictures[sent.order[-1]] == colour).all()
+
+
+SLOW = """
+import sys, time
+from live.tracker import Tracker
+from tests.helpers import virtualcam_program
+step = Tracker.step
+def slow_step(self, frame):
+    time.sleep(0.8)
+    return step(self, frame)
+Tracker.step = slow_step
+sys.exit(virtualcam_program.main())
+"""
+
+
+def test_a_slow_model_is_no_lost_signal(tmp_path: Path) -> None:
+    """Every frame of a network camera, each inferred for longer than a signal may be away: it was
+    "no signal" again and again, though the camera was fine."""
+    server = MjpegServer(per_connection=100_000)
+    command = [sys.executable, "-c", SLOW, str(tmp_path / "sent.npz"), "0", "--pace", "all"]
+    with server.serve() as url:
+        process = subprocess.Popen(
+            [*command, "--source", url, "--output", "virtualcam"],
+            cwd=REPO_ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        try:
+            count = tmp_path / "sent.sent"
+            wait_until(lambda: count.exists() and count.stat().st_size > 90, "three seconds")
+            process.send_signal(signal.SIGINT)
+            text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 130, text
+    sent = Sent.read(tmp_path / "sent.npz")
+    card = captioned(cover((96, 64), None, 0), NO_SIGNAL).feed_bgr
+    assert all((picture != card).any() for picture in sent.pictures)
+    starting = captioned(cover((96, 64), None, 0), STARTING).feed_bgr
+    assert any((picture == starting).all() for picture in sent.pictures)
+    assert sent.pictures[sent.order[-1]].std() > 20, "the last picture stays"
 
 
 @pytest.mark.slow
