@@ -22,7 +22,13 @@ from training.evaluate import HELD_OUT_SEED, kind_of
 from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
 from training.losses import choice_regret, mask_ious, mask_losses, refined_loss, step_loss
 from training.model import Nano
-from training.rollout import Rollout, RolloutOptions, choose, correction_points
+from training.rollout import (
+    MAX_CORRECTIONS,
+    Rollout,
+    RolloutOptions,
+    choose,
+    correction_points,
+)
 from training.ship import MAX_BYTES
 from training.sizes import MASK_STRIDE
 
@@ -172,6 +178,34 @@ def test_a_rollout_reaches_every_network() -> None:
     torch.autograd.backward(torch.stack([loss.total for loss in losses]).mean())
     unreached = [n for n, p in model.named_parameters() if p.grad is None]
     assert unreached == ["no_obj_ptr"]  # stays zero: hidden frames give no memory
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_first_prompts_get_up_to_four_corrections(
+    monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Each adds a click on the largest error; a correction may see the mask before it."""
+    model = Nano().train()
+    batch = next(batches(BatchSpec(2, 1, SMALL, 2), 2, None, ROOT, 0))
+    batch = replace(batch, mask_prompt=torch.zeros_like(batch.mask_prompt))
+    seen: list[tuple[int, bool]] = []
+    decode = model.mask_decoder.rough
+
+    def noted(maps: object, points: torch.Tensor, labels: torch.Tensor, *rest: torch.Tensor):
+        assert points.shape[:2] == labels.shape
+        seen.append((points.shape[1], bool(rest[1].any())))
+        return decode(maps, points, labels, *rest)
+
+    monkeypatch.setattr(model.mask_decoder, "rough", noted)
+    options = RolloutOptions(correct_share=1.0, mask_share=share)
+    losses = Rollout(model, options).run(batch)
+    first = batch.points.shape[1]
+    assert [count for count, _ in seen] == [first + k for k in range(MAX_CORRECTIONS + 1)]
+    assert [masked for _, masked in seen] == [False] + [share == 1.0] * MAX_CORRECTIONS
+    seen.clear()
+    plain = Rollout(model, replace(options, correct_share=0.0)).run(batch)
+    assert len(seen) == 1
+    assert float(plain[0].total.detach()) < float(losses[0].total.detach())
 
 
 @pytest.mark.slow

@@ -29,9 +29,11 @@ from training.batches import BatchSpec, batches
 from training.casting import CUTOUT, Stage, make_actor, make_crowd
 from training.copyrights import CopyrightError, parse_copyright, terms_of
 from training.cutouts import CutoutSprite, draw_cutout, prepare_cutout, relabelled, soften_seam
+from training.evaluate import evaluate
 from training.free_data import is_held_out, prepare_sprite
 from training.generator import generate_clip
-from training.ingredients import NOTHING_EXTRA
+from training.ingredients import FREE, NOTHING_EXTRA
+from training.model import Nano
 from training.photographs import draw_photograph
 from training.real import Photograph, RealPictures, cut_instance, open_real
 from training.render import composite
@@ -198,6 +200,20 @@ def test_held_out_photographs_are_written_for_measuring(
     assert len(data.mask_clips) == 1
 
 
+def test_photographs_of_one_maker_are_drawn_less_often_each(real: RealPictures) -> None:
+    """Of the stand-ins P8 made four, the others one each."""
+    rng, drawn = np.random.default_rng(0), Counter[bytes]()
+    for _ in range(2000):
+        drawn[real.photograph(rng).picture.tobytes()] += 1
+    mean = {
+        alike: np.mean([
+            drawn[real.read_photograph(name).picture.tobytes()]
+            for name in real.names if (int(name[-4:]) >= 8) == alike
+        ]) for alike in (True, False)
+    }  # fmt: skip
+    assert 0.5 < mean[True] / mean[False] < 0.9
+
+
 @pytest.mark.parametrize("frames", [1, 4])
 def test_a_photograph_keeps_its_labels_on_its_objects(real: RealPictures, frames: int) -> None:
     for seed in range(5):
@@ -242,13 +258,20 @@ def test_a_crowd_of_real_things_is_of_one_family(real: RealPictures) -> None:
 def test_free_pictures_may_be_there_and_left_out(tmp_path: Path) -> None:
     """Without them, or with each ingredient that wants them left out, batches are the same."""
     cache = write_free(tmp_path / "cache")
-    names = ("real_sprites", "real_backgrounds", "photographs")
     for frames in (1, 2):
         spec = BatchSpec(3, frames, 64, 2)
         bare = next(batches(spec, 3, None, tmp_path / "empty", 0))
-        left_out = next(batches(replace(spec, without=names), 3, None, cache, 0))
+        left_out = next(batches(replace(spec, without=FREE), 3, None, cache, 0))
         assert torch.equal(bare.images, left_out.images)
         assert torch.equal(bare.targets, left_out.targets)
         assert torch.equal(bare.points, left_out.points)
         shown = next(batches(spec, 3, None, cache, 0))
         assert not torch.equal(bare.images, shown.images)
+
+
+def test_free_pictures_change_no_figure_of_held_out_clips(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, spec = Nano().eval(), BatchSpec(1, 2, 64, 1)
+    cache = write_free(tmp_path / "cache")
+    bare = evaluate(model, spec, 2, None, tmp_path / "empty")
+    assert evaluate(model, spec, 2, None, cache) == bare

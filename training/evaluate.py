@@ -2,8 +2,8 @@
 
     python -m training.evaluate training/checkpoint/nano.pt [--footage FOLDER_OF_MP4]
 
-The held-out clips come from seeds that training never draws; real clips are measured by
-`python -m bench.accuracy`.
+The held-out clips come from seeds that training never draws, without free pictures; real clips, and
+the photographs that `training.held_out` writes, are measured by `python -m bench.accuracy`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from training.batches import Batch, BatchSpec, batches
+from training.ingredients import FREE
 from training.model import Nano
 from training.rollout import Rollout, RolloutOptions
 
@@ -76,7 +77,8 @@ def evaluate(
     """Run `clips` held-out clips, one prompted object each."""
     options = RolloutOptions(truth_share=0.0, drop_share=0.0, correct_share=0.0)
     rollout = Rollout(model, options)
-    one = replace(spec, clips=1, objects=1)
+    # of free pictures training knows all but the photographs that bench.accuracy measures on
+    one = replace(spec, clips=1, objects=1, without=FREE)
     stream = batches(one, HELD_OUT_SEED, footage, cache, 0)
     rows: dict[str, list[list[float]]] = {}
     for _ in range(clips):

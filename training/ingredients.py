@@ -57,5 +57,7 @@ class Ingredients:
         return replace(self, **changed)
 
 
+FREE = ("real_sprites", "real_backgrounds", "photographs")
+"""Ingredients that need the pictures of `training.free_data`."""
 EVERYTHING = Ingredients()
 NOTHING_EXTRA = Ingredients(**dict.fromkeys((field.name for field in fields(Ingredients)), 0.0))

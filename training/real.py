@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ MAX_UNKNOWN = 0.01
 """Share of such pixels above which a photograph is not used."""
 MIN_CUT = 0.015
 """Share of its photograph that an instance must cover to be cut out."""
+ALIKE = 0.25
+"""Exponent of the number of photographs of one maker by which each of them is drawn less often."""
 FROM_PHOTOGRAPHS = 0.35
 """Share of the cut-outs that come from labelled photographs."""
 
@@ -38,8 +40,8 @@ class Photograph:
 class RealPictures:
     """Cut-outs, backgrounds and labelled photographs of a prepared folder; read when asked for.
 
-    Photographs are drawn by picture, not by instance, and cut-outs by family first: what comes in
-    great numbers does not swamp the rest.
+    Photographs are drawn by picture, not by instance, those of one maker less often each, and
+    cut-outs by family first: what comes in great numbers does not swamp the rest.
     """
 
     def __init__(self, folder: Path, held_out: bool = False) -> None:
@@ -73,6 +75,14 @@ class RealPictures:
             if row["held_out"] == self.held_out and row["unknown"] <= MAX_UNKNOWN
         ]
 
+    @cached_property
+    def _chances(self) -> NDArray[np.float64]:
+        """Chance of each photograph: those of one maker look alike, so each of many counts less."""
+        makers = {str(row["name"]): str(row["attribution"]) for row in self._index["photographs"]}
+        count = Counter(makers[name] for name in self.names)
+        weights = np.array([count[makers[name]] ** -ALIKE for name in self.names])
+        return np.asarray(weights / weights.sum(), np.float64)
+
     @property
     def has_cutouts(self) -> bool:
         """Whether there is anything to paste."""
@@ -100,8 +110,7 @@ class RealPictures:
 
     def photograph(self, rng: np.random.Generator) -> Photograph:
         """A random labelled photograph."""
-        names = self.names
-        return self.read_photograph(names[int(rng.integers(len(names)))])
+        return self.read_photograph(self.names[int(rng.choice(len(self.names), p=self._chances))])
 
     def background(self, rng: np.random.Generator) -> Image:
         """A random picture (H, W, 3) to stand behind things."""

@@ -143,7 +143,7 @@ def write_photographs(folder: Path, count: int = 12) -> Path:
         name = f"set_{number:04d}"
         cv2.imwrite(str(folder / f"images/{name}.jpg"), picture)
         cv2.imwrite(str(folder / f"masks/{name}.png"), ids)
-        terms = {"licence": "CC BY 4.0", "attribution": f"photo by P{number}"}
+        terms = {"licence": "CC BY 4.0", "attribution": f"photo by P{min(number, 8)}"}
         rows.append({
             **terms, "name": name, "source": "set", "repo": "someone/something",
             "commit": "c0ffee",
