@@ -50,9 +50,22 @@ def _run(words: Sequence[str], to_the_end: bool) -> int:
                 from live.ctl import run_ctl
 
                 return run_ctl(words[1:])
-            from live.command_line import run_command_line
+            from live import memory_limit
 
-            return run_command_line(words, interrupts)
+            problem = memory_limit.limit_problem(memory_limit.TO_LOAD_MIB)
+            if problem is not None:
+                complain(f"error: {problem}")
+                return memory_limit.EXIT_CODE
+            try:
+                from live.command_line import run_command_line
+
+                return run_command_line(words, interrupts)
+            except Exception as error:
+                problem = memory_limit.memory_problem(error)
+                if problem is None:
+                    raise
+                complain(f"error: {problem}")
+                return memory_limit.EXIT_CODE
     except Interrupted as signal:
         complain(f"interrupted by {signal}")
         return signal.exit_code

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
+from engines.base import EngineError
 from live.carry import Carrier
 from live.config import default_config_path
 from live.doctor import examine
 from live.frames import Prompt
 from live.independent import check_independent
 from live.interrupts import Interrupts
+from live.memory_limit import TO_RUN_MIB, limit_problem
 from live.metrics import Metrics, MetricsWriter
 from live.opening import open_outputs, open_stepper, source_options
 from live.pipeline import Wiring
@@ -127,6 +129,9 @@ def _open_and_run(
 ) -> int:
     """Open everything, cheapest failure first, run, and return the exit code."""
     settings = plan.settings
+    problem = limit_problem(TO_RUN_MIB)
+    if problem is not None:
+        raise EngineError(problem)
     if request.record is not None:
         prepare_folder(request.record)
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over

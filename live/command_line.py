@@ -15,6 +15,7 @@ from live import app
 from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.interrupts import Interrupts
+from live.memory_limit import memory_problem
 from live.presets import PRESETS
 from live.profiles import TEXT_KEYS, load_profile
 from live.request import Request
@@ -149,10 +150,13 @@ def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
 
     Raises:
         Interrupted: A signal came before the run was under way, or a second one.
+        Exception: A bug, or too little memory.
     """
     try:
         return app.run(parse(argv), interrupts)
     except tuple(EXIT_CODES) as error:
+        if memory_problem(error) is not None:
+            raise  # it is not what it looks like; the caller says so
         for line in _lines(error):
             complain(f"error: {one_line(line)}")
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
