@@ -52,6 +52,7 @@ from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
+from engines.streams import prepare_streams
 from live.presets import DEFAULT_PRESET, PRESETS
 from live.search_window import WindowSettings, suits
 from live.tracker import Tracker
@@ -351,4 +352,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

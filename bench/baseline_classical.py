@@ -41,6 +41,7 @@ from bench.report import (
     table,
 )
 from bench.sheet import SheetError
+from engines.streams import prepare_streams
 from live.presets import DEFAULT_PRESET
 
 BLOCK: Final = "baseline_classical"
@@ -186,4 +187,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -24,6 +24,7 @@ from bench.datasets import DatasetError, read_object_ids
 from bench.environment import REPOSITORY
 from bench.metrics import compute_j
 from bench.sheet import SheetError, draw_tile, pick_frames, write_sheet
+from engines.streams import prepare_streams
 from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
 
 U8: TypeAlias = NDArray[np.uint8]
@@ -187,4 +188,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

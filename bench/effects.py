@@ -30,6 +30,7 @@ from bench.report import (
     publish,
     table,
 )
+from engines.streams import prepare_streams
 from live.config_effects import EffectSettings
 from live.effects import EFFECT_NAMES, Effect
 from live.effects.effect_set import EffectSet, Layers
@@ -144,4 +145,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

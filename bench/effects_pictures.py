@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from bench import borders
+from engines.streams import prepare_streams
 from live.compositor import BorderOptions, Compositor
 from live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions
 from live.effects.alpha import over_checkerboard
@@ -135,4 +136,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from bench.environment import REPOSITORY
+from engines.streams import prepare_streams
 from live.sources.demo_scene import demo_clicks
 
 SIZE_WH: Final = (854, 480)
@@ -190,4 +191,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -33,6 +33,7 @@ from bench.report import (
 from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
+from engines.streams import prepare_streams
 from live.commands import HoverRequest, PinStep
 from live.controls import Controls
 from live.frames import NS_PER_S, Frame, FrameResult, Prompt
@@ -250,4 +251,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

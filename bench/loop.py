@@ -28,6 +28,7 @@ from bench.report import (
     table,
 )
 from engines.fake_backend import fake_networks
+from engines.streams import prepare_streams
 from live.compositor import BorderOptions, Compositor
 from live.config_effects import EffectSettings
 from live.effects import Effect
@@ -255,4 +256,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

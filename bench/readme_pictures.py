@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.demo import SIZE_WH
 from bench.effects_pictures import pictures
+from engines.streams import prepare_streams
 from live.frames import U8
 from live.sources.demo_scene import DemoScene, demo_clicks
 
@@ -126,4 +127,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

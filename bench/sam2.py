@@ -42,6 +42,7 @@ from engines.graph_table import (
 from engines.host_rules import choose_token
 from engines.options import EngineOptions, TorchOptions
 from engines.sam2_graphs import U8
+from engines.streams import prepare_streams
 from engines.torch_backend import import_torch, networks_of, resolve_device
 from live.sources.demo_scene import DemoScene
 
@@ -300,4 +301,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -48,6 +48,7 @@ from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
+from engines.streams import prepare_streams
 from live.carry import Carrier
 from live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
 from live.presets import DEFAULT_PRESET, PRESETS
@@ -293,4 +294,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -37,6 +37,7 @@ from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
+from engines.streams import prepare_streams
 from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
 
 SIZE_WH = (854, 480)
@@ -260,4 +261,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

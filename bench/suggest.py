@@ -44,6 +44,7 @@ from engines.base import EngineError
 from engines.model_folder import load_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import Sam2Networks
+from engines.streams import prepare_streams
 from live.config import ConfigError, load_settings
 from live.config_suggest import suggest_rules
 from live.masks import upsample_logits
@@ -191,4 +192,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -18,6 +18,8 @@ from typing import Final
 from engines.base import EngineError
 from engines.cuda_runtime import find_gpu
 from engines.model_folder import EMBEDDED_MODEL, SAM2_MODELS, user_model_folder
+from engines.places import NoHomeError
+from engines.streams import prepare_streams
 from engines.tensorrt_files import build_hint
 from engines.tensorrt_runtime import import_tensorrt
 from export.errors import ExportError
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             _export_sam2(options, name, size)
         else:
             _export_seeds(options, name, size)
-    except (ExportError, EngineError) as error:
+    except (ExportError, EngineError, NoHomeError) as error:
         print(f"export: {error}", file=sys.stderr)
         return EXIT_MODEL
     except OSError as error:
@@ -182,4 +184,5 @@ def _print_build_hint(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -29,6 +29,7 @@ from engines.self_check import (
     read_pictures,
     write_checks,
 )
+from engines.streams import prepare_streams
 from engines.tensorrt_backend import fingerprint_here
 from engines.tensorrt_files import (
     ENGINE_FOLDER,
@@ -385,4 +386,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -77,6 +77,9 @@ def run(request: Request, interrupts: Interrupts) -> int:
         return _say(f"configuration is fine: {path or 'the defaults'}")
     default = ("none",) if request.suggest is not None else ()
     outputs = choose_outputs(request.outputs or default)
+    problem = limit_problem(TO_RUN_MIB)
+    if problem is not None:
+        raise EngineError(problem)
     with logging_to_stderr():
         return _open_and_run(request, plan, outputs, interrupts, recording)
 
@@ -129,9 +132,6 @@ def _open_and_run(
 ) -> int:
     """Open everything, cheapest failure first, run, and return the exit code."""
     settings = plan.settings
-    problem = limit_problem(TO_RUN_MIB)
-    if problem is not None:
-        raise EngineError(problem)
     if request.record is not None:
         prepare_folder(request.record)
     with ExitStack() as opened:  # closes what was opened, unless the pipeline took it over

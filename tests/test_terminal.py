@@ -69,6 +69,15 @@ def test_names_that_no_terminal_knows(run_cli: RunCli, tmp_path: Path) -> None:
     assert r"caf\udce9" in listed.stdout
 
 
+def test_every_program_prepares_its_outputs() -> None:
+    """Also the exporter, the trainer and those that measure print names of files."""
+    guard = 'if __name__ == "__main__":\n'
+    for folder in ("export", "bench", "training"):
+        for path in (REPO_ROOT / folder).glob("*.py"):
+            _, found, program = path.read_text(encoding="utf-8").partition(guard)
+            assert not found or program.startswith("    prepare_streams()\n"), path.name
+
+
 # --- readers that are gone ------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from engines.streams import prepare_streams
 from training.batches import Batch, BatchSpec, batches
 from training.ingredients import FREE
 from training.model import Nano
@@ -118,4 +119,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()

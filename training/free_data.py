@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.streams import prepare_streams
 from training.attribution import write_attribution
 from training.copyrights import CopyrightError, Terms, parse_copyright, terms_of
 from training.free_packages import PACKAGES, Package, pictures_of
@@ -272,4 +273,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

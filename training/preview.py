@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.streams import prepare_streams
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING, NOTHING_EXTRA
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from engines.streams import prepare_streams
+
 MAX_BYTES = 25_000_000
 
 
@@ -42,4 +44,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()

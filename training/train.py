@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from engines.streams import prepare_streams
 from training.batches import Batch, batches
 from training.evaluate import load_model
 from training.footage import open_footage
@@ -269,4 +270,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     main()
