@@ -40,12 +40,14 @@ class Frame:
             every output duration uses this one.
         captured_ns: `time.perf_counter_ns()` at the grab; for latency figures only.
         image_bgr: (H, W, 3) uint8, read-only.
+        duration_ns: How long it is shown, where the source says so and no next frame tells.
     """
 
     index: int
     time_ns: int
     captured_ns: int
     image_bgr: U8
+    duration_ns: int | None = None
 
     def __post_init__(self) -> None:
         image = self.image_bgr

@@ -62,3 +62,21 @@ def test_a_huge_picture_is_refused_at_once(tmp_path: Path, run_cli: RunCli) -> N
     result = run_cli("--source", "demo", "--prompt", "point=5,5", "--output", "none", *background)
     assert result.returncode == 2
     assert "source.max_megapixels" in result.stderr
+
+
+def test_the_last_moving_picture_stays_as_long_as_it_says(tmp_path: Path, run_cli: RunCli) -> None:
+    """A GIF rests on its last picture; the video ended with it at once."""
+    path = tmp_path / "moving.gif"
+    pictures = [Image.new("RGB", (64, 48), (60 * i, 200, 90)) for i in range(4)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=[50, 50, 100, 1500])
+    out = tmp_path / "out.mp4"
+    result = run_cli("--source", path, "--prompt", "point=9,9", "--output", f"video:{out}")
+    assert result.returncode == 0, result.stderr
+    with av.open(str(out)) as video:
+        (stream,) = video.streams.video
+        packets = [p for p in video.demux(stream) if p.size]
+        times = [float(p.pts * p.time_base) for p in packets if p.pts is not None]
+        last = packets[-1]
+        assert last.duration is not None
+        assert times == pytest.approx([0, 0.05, 0.1, 0.2])
+        assert float(last.duration * last.time_base) == pytest.approx(1.5)

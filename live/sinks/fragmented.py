@@ -77,7 +77,7 @@ class FragmentedMp4:
             sound: Of the source; closed with the file.
         """
         self._lossless = encoding.lossless
-        self._last_ticks = max(1, round(TICKS_PER_S / fps))
+        self._usual_ticks = self._last_ticks = max(1, round(TICKS_PER_S / fps))
         self._start_ns: int | None = None
         self._newest_ticks = -1
         self._keyframe_ticks = 0
@@ -96,12 +96,13 @@ class FragmentedMp4:
         """Width and height in pixels."""
         return self._stream.width, self._stream.height
 
-    def write(self, pixels: U8, time_ns: int) -> int:
+    def write(self, pixels: U8, time_ns: int, duration_ns: int | None = None) -> int:
         """Encode one picture.
 
         Args:
             pixels: (H * 3 / 2, W) planes of I420; (H, W, 3) BGR where the encoding is lossless.
             time_ns: Its media time.
+            duration_ns: How long it is shown if no other follows; None: as the nominal rate says.
 
         Returns:
             Its time in the file, in 1 / 90,000 s.
@@ -112,6 +113,9 @@ class FragmentedMp4:
                 self._sound.begin(time_ns)
         ticks = round((time_ns - self._start_ns) * TICKS_PER_S / NS_PER_S)
         ticks = max(ticks, self._newest_ticks + 1)  # a clock that stands still or steps back
+        self._last_ticks = self._usual_ticks
+        if duration_ns is not None:
+            self._last_ticks = max(1, round(duration_ns * TICKS_PER_S / NS_PER_S))
         pixel_format = "bgr24" if self._lossless else "yuv420p"
         frame = av.VideoFrame.from_ndarray(pixels, format=pixel_format)
         frame.pts, frame.time_base = ticks, Fraction(1, TICKS_PER_S)

@@ -101,7 +101,9 @@ class VideoSink:
                 encoding = H264(self._options.crf, self._options.preset)
                 sound = None if self._sound is None else open_sound(self._sound, self.name)
                 self._video = FragmentedMp4(self._path, size_wh, self._fps, encoding, sound)
-            self._video.write(to_i420(feed, self._video.size_wh), composite.time_ns)
+            duration_ns = composite.result.frame.duration_ns
+            planes = to_i420(feed, self._video.size_wh)
+            self._video.write(planes, composite.time_ns, duration_ns)
 
     def close(self) -> None:
         """Write what is left and close. Idempotent.

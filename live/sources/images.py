@@ -160,18 +160,24 @@ class _Pictures:
             index = self._next
             self._next += 1
             try:
-                image, time_ns = self._picture(index)
+                image, time_ns, duration_ns = self._picture(index)
             except PictureError as error:
                 self._skip(index, str(error))
                 continue
             except OSError as error:
                 self._skip(index, f"cannot be read: {error.strerror or error}")
                 continue
-            return Frame(index, time_ns, time.perf_counter_ns(), self._fitted(image, index))
+            fitted = self._fitted(image, index)
+            return Frame(index, time_ns, time.perf_counter_ns(), fitted, duration_ns)
         return None
 
-    def _picture(self, index: int) -> tuple[U8, int]:
-        """Return a picture and its media time in ns; PictureError or OSError where it is broken."""
+    def _picture(self, index: int) -> tuple[U8, int, int | None]:
+        """Return a picture, its media time and how long it is shown, in ns, where that is said.
+
+        Raises:
+            PictureError: It is broken.
+            OSError: It cannot be read.
+        """
         raise NotImplementedError
 
     def _title(self, index: int) -> str:
@@ -232,14 +238,14 @@ class PictureSequence(_Pictures):
         super().close()
         self._file.close()
 
-    def _picture(self, index: int) -> tuple[U8, int]:
+    def _picture(self, index: int) -> tuple[U8, int, int | None]:
         page = self._file.read(index)
         _say(f"source {self._name!r}", self._file, self._said)
         if page.duration_ms is None:
-            return page.image_bgr, _media_time_ns(index, self._fps)
-        time_ns = self._time_ns
-        self._time_ns += round(page.duration_ms * _NS_PER_MS)
-        return page.image_bgr, time_ns
+            return page.image_bgr, _media_time_ns(index, self._fps), None
+        time_ns, duration_ns = self._time_ns, round(page.duration_ms * _NS_PER_MS)
+        self._time_ns += duration_ns
+        return page.image_bgr, time_ns, duration_ns
 
     def _title(self, index: int) -> str:
         return f"picture {index + 1} of {self._count}"
@@ -294,7 +300,7 @@ class PictureFolder(_Pictures):
         """What is known; `frame_count` includes pictures that may turn out to be broken."""
         return self._info
 
-    def _picture(self, index: int) -> tuple[U8, int]:
+    def _picture(self, index: int) -> tuple[U8, int, int | None]:
         path = self._paths[index]
         file = PictureFile(path, self._limit, self._depth)
         try:
@@ -303,7 +309,7 @@ class PictureFolder(_Pictures):
             _say(title, file, self._said, first_only=True)
         finally:
             file.close()
-        return image, _media_time_ns(index, self._fps)
+        return image, _media_time_ns(index, self._fps), None
 
     def _title(self, index: int) -> str:
         return self._paths[index].name

@@ -55,7 +55,8 @@ class LoopedSource:
         frame = self._source.read() or self._start_again()
         index, time_ns = self._first_index + frame.index, self._first_ns + frame.time_ns
         self._next_index = index + 1
-        self._next_ns = time_ns + round(NS_PER_S / self._info.fps)
+        lasts_ns = frame.duration_ns or round(NS_PER_S / self._info.fps)
+        self._next_ns = time_ns + lasts_ns
         return replace(frame, index=index, time_ns=time_ns)
 
     def _start_again(self) -> Frame:
