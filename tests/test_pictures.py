@@ -248,8 +248,12 @@ def test_pages_of_other_sizes_keep_their_shape(tmp_path: Path) -> None:
         HeicSpec(turns=1),
         HeicSpec(turns=3, mirror=1),
         HeicSpec(clap_wh=(90, 100), turns=2, mirror=0),
+        HeicSpec(avif=True),
+        HeicSpec(avif=True, clap_wh=(120, 90)),
+        HeicSpec(avif=True, clap_wh=(90, 100), turns=1),
+        HeicSpec(avif=True, clap_wh=(90, 100), turns=3, mirror=1),
     ],
-    ids=["tiles", "cropped", "turned", "mirrored", "all"],
+    ids=lambda spec: str(spec)[9:-1],
 )
 def test_a_heic_of_a_phone_is_whole_and_upright(
     tmp_path: Path, spec: HeicSpec, suffix: str

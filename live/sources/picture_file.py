@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from live.frames import U8
+from live.sources.avif_crop import crop_of
 from live.sources.heif import HeifMissingError, open_heif
 from live.sources.options import MAX_MEGAPIXELS
 from live.sources.picture_kinds import (
@@ -267,6 +268,9 @@ class PictureFile:
         if tiles := getattr(self._image, "tile", None):
             self._is_deep = ";16" in str(tiles[0])
         self._image.load()
+        if self.format == "AVIF" and self.page_count == 1:
+            box = crop_of(self._path.read_bytes(), self._image.size)
+            return self._image if box is None else self._image.crop(box)
         return self._image
 
     def _from_deep(self, number: int, pixels: U8) -> U8:

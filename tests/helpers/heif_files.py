@@ -1,6 +1,7 @@
-"""Writes HEIC pictures as iPhones do: a grid of HEVC tiles, cropped, mirrored and turned by notes.
+"""Writes HEIC pictures as iPhones do: a grid of HEVC tiles, cropped, mirrored, turned by notes.
 
-The boxes are those of ISO/IEC 23008-12; each tile is a key frame of PyAV's x265.
+The boxes are those of ISO/IEC 23008-12; each tile is a key frame of PyAV's
+x265, or a picture of Pillow's for AVIF.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from live.frames import U8
 
@@ -26,12 +28,14 @@ class HeicSpec:
         clap_wh: Size that is left in the middle after cropping; None: all.
         turns: Quarter turns anticlockwise (irot), before mirroring.
         mirror: Axis of imir, 0 upside down, 1 left to right; None: not mirrored.
+        avif: AV1 in place of HEVC.
     """
 
     tile_px: int = 64
     clap_wh: tuple[int, int] | None = None
     turns: int = 0
     mirror: int | None = None
+    avif: bool = False
 
 
 def _box(kind: str, *parts: bytes) -> bytes:
@@ -43,9 +47,17 @@ def _full(kind: str, *parts: bytes, version: int = 0, flags: int = 0) -> bytes:
     return _box(kind, struct.pack(">I", version << 24 | flags), *parts)
 
 
-def _encode_tile(tile_bgr: U8) -> tuple[bytes, bytes]:
-    """Return the hvcC box's body and the key frame, with lengths before its NAL units."""
+def _body(data: bytes, kind: bytes) -> bytes:
+    at = data.index(kind) - 4
+    return data[at + 8 : at + struct.unpack(">I", data[at : at + 4])[0]]
+
+
+def _encode_tile(tile_bgr: U8, avif: bool) -> tuple[bytes, bytes]:
+    """Return the body of the box hvcC or av1C, and the key frame as mp4 stores it."""
     file = io.BytesIO()
+    if avif:
+        Image.fromarray(tile_bgr[:, :, ::-1]).save(file, "AVIF", quality=95, subsampling="4:4:4")
+        return _body(file.getvalue(), b"av1C"), _body(file.getvalue(), b"mdat")
     side = tile_bgr.shape[0]
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx265", rate=Fraction(1))
@@ -58,8 +70,7 @@ def _encode_tile(tile_bgr: U8) -> tuple[bytes, bytes]:
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     data = file.getvalue()
-    at = data.index(b"hvcC") - 4
-    hvcc = data[at + 8 : at + struct.unpack(">I", data[at : at + 4])[0]]
+    hvcc = _body(data, b"hvcC")
     with av.open(io.BytesIO(data)) as container:
         (packet,) = [p for p in container.demux(video=0) if p.size]
         return hvcc, bytes(packet)
@@ -73,7 +84,7 @@ def write_heic(path: Path, image_bgr: U8, spec: HeicSpec) -> Path:
     padded = np.zeros((rows * side, columns * side, 3), np.uint8)
     padded[:height, :width] = image_bgr
     tiles = [
-        _encode_tile(padded[y : y + side, x : x + side])
+        _encode_tile(padded[y : y + side, x : x + side], spec.avif)
         for y in range(0, rows * side, side)
         for x in range(0, columns * side, side)
     ]
@@ -81,7 +92,7 @@ def write_heic(path: Path, image_bgr: U8, spec: HeicSpec) -> Path:
     grid = struct.pack(">BBBBHH", 0, 0, rows - 1, columns - 1, width, height)
     colours = _box("colr", b"nclx", struct.pack(">HHHB", 1, 13, 6, 0x80))
     properties = [
-        _box("hvcC", tiles[0][0]),
+        _box("av1C" if spec.avif else "hvcC", tiles[0][0]),
         _full("ispe", struct.pack(">II", side, side)),
         _full("ispe", struct.pack(">II", width, height)),
         colours,
@@ -106,8 +117,15 @@ def write_heic(path: Path, image_bgr: U8, spec: HeicSpec) -> Path:
         _box("ipco", *properties),
         _full("ipma", struct.pack(">I", count + 1), entries),
     )
+    coded = b"av01\0" if spec.avif else b"hvc1\0"
     infos = [
-        _full("infe", struct.pack(">HH", i, 0), b"hvc1\0", version=2, flags=1)
+        _full(
+            "infe",
+            struct.pack(">HH", i, 0),
+            coded,
+            version=2,
+            flags=1,
+        )
         for i in range(1, count + 1)
     ]
     infos.append(_full("infe", struct.pack(">HH", grid_id, 0), b"grid\0", version=2))
@@ -131,7 +149,8 @@ def write_heic(path: Path, image_bgr: U8, spec: HeicSpec) -> Path:
             _full("iloc", b"\x44\0", struct.pack(">H", count + 1), *locations, version=1),
         )
 
-    start = _box("ftyp", b"heic", struct.pack(">I", 0), b"mif1heic")
+    brand = b"avif" if spec.avif else b"heic"
+    start = _box("ftyp", brand, struct.pack(">I", 0), b"mif1" + brand)
     first = len(start) + len(meta(0)) + 8
     payload = b"".join(data for _, data in tiles) + grid
     path.write_bytes(start + meta(first) + _box("mdat", payload))

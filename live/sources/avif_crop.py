@@ -1,0 +1,92 @@
+"""The crop that an AVIF picture asks for (its clap property), which Pillow's decoder leaves out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+_MOST_BOXES: Final = 10_000  # in one box; a file of more is damaged
+_FULL_BOX: Final = 4  # bytes of version and flags
+
+
+def crop_of(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Return left, top, right and bottom of what the main picture shows, before it is turned.
+
+    Args:
+        data: The file.
+        size_wh: Size of the picture as it is coded.
+
+    Returns:
+        None where nothing is cropped, or the property is damaged.
+    """
+    try:
+        found = _clap(data)
+        if found is None:
+            return None
+        width, height, right, down = (
+            numerator / denominator for numerator, denominator in struct.iter_unpack(">iI", found)
+        )
+    except (struct.error, ValueError, ZeroDivisionError, StopIteration, IndexError):
+        return None
+    left = round((size_wh[0] - width) / 2 + right)
+    top = round((size_wh[1] - height) / 2 + down)
+    box = left, top, left + round(width), top + round(height)
+    inside = 0 <= left < box[2] <= size_wh[0] and 0 <= top < box[3] <= size_wh[1]
+    return box if inside and (box[2] - left, box[3] - top) != size_wh else None
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Give kind and body of each box."""
+    at = 0
+    for _ in range(_MOST_BOXES):
+        if at + 8 > len(data):
+            return
+        size, kind = struct.unpack_from(">I4s", data, at)
+        head = 8
+        if size == 1:
+            (size,), head = struct.unpack_from(">Q", data, at + 8), 16
+        elif size == 0:
+            size = len(data) - at
+        if size < head:
+            return
+        yield kind, data[at + head : at + size]
+        at += size
+
+
+def _inside(data: bytes, kind: bytes, skipped: int = 0) -> bytes:
+    """Return the body of the first box of a kind, StopIteration where there is none."""
+    return next(body for found, body in _boxes(data[skipped:]) if found == kind)
+
+
+def _clap(data: bytes) -> bytes | None:
+    """Return the body of the main picture's clap box: four fractions."""
+    meta = _inside(data, b"meta")
+    main = _inside(meta, b"pitm", _FULL_BOX)
+    main_id = int.from_bytes(main[_FULL_BOX : _FULL_BOX + (4 if main[0] else 2)], "big")
+    shared = _inside(meta, b"iprp", _FULL_BOX)
+    properties = list(_boxes(_inside(shared, b"ipco")))
+    for number in _properties_of(_inside(shared, b"ipma"), main_id):
+        kind, body = properties[number - 1]
+        if kind == b"clap":
+            return body
+    return None
+
+
+def _properties_of(ipma: bytes, main_id: int) -> list[int]:
+    """Return which properties an item has, counted from 1."""
+    id_form = ">I" if ipma[0] else ">H"
+    wide = ipma[3] & 1
+    (count,), at = struct.unpack_from(">I", ipma, 4), 8
+    for _ in range(min(count, _MOST_BOXES)):
+        (item,) = struct.unpack_from(id_form, ipma, at)
+        at += struct.calcsize(id_form)
+        used, at = ipma[at], at + 1
+        step = 2 if wide else 1
+        numbers = [
+            int.from_bytes(ipma[at + i * step : at + (i + 1) * step], "big") for i in range(used)
+        ]
+        if item == main_id:
+            return [number & (0x7FFF if wide else 0x7F) for number in numbers]
+        at += used * step
+    return []
