@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.batches import BatchSpec, batches
 from training.generator import Clip, generate_clip
 from training.model import Nano
 from training.muon import Muon, orthogonalised, split_parameters
+from training.ship import write_progress
 from training.windows import SMALLEST, ClipPool, varied
 
 SIZE = 96
@@ -120,6 +122,30 @@ def test_a_budget_stretches_the_plan() -> None:
     assert sum(stage.minutes for stage in plan) == pytest.approx(10.0)
     assert [stage.name for stage in plan] == [stage.name for stage in plans.PLANS["nano"]]
     assert plans.scaled(plan, None) is plan
+
+
+def test_a_new_run_may_begin_with_a_later_stage(tmp_path: Path) -> None:
+    run = train.Run(tmp_path, plans.PLANS["free"], workers=0)
+    run.begin_at("free-2")
+    assert run.progress.seconds == plans.PLANS["free"][0].minutes * 60
+    with pytest.raises(ValueError, match="no stage 'free-9'; the plan has free-1, free-2"):
+        run.begin_at("free-9")
+
+
+def test_the_plan_with_free_pictures_tracks_every_third_step() -> None:
+    for stage in plans.PLANS["free"]:
+        assert stage.also is not None
+        assert stage.batch.frames == 1 < stage.also.frames
+        assert stage.rounds <= 2
+        assert stage.final <= 0.1, "each part ends well"
+
+
+def test_what_is_shipped_says_where_training_stands(tmp_path: Path) -> None:
+    run = tmp_path / "last.pt"
+    assert not write_progress(run, tmp_path / "progress.json")
+    (tmp_path / "log.jsonl").write_text('{"stage": "a"}\n{"stage": "b", "rate": 0.001}\n')
+    assert write_progress(run, tmp_path / "progress.json")
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"stage": "b", "rate": 0.001}
 
 
 def test_a_run_starts_from_shipped_weights(tmp_path: Path) -> None:

@@ -109,6 +109,18 @@ class Run:
         self.model.load_state_dict(weights)
         self.ema.load_state_dict(weights)
 
+    def begin_at(self, name: str) -> None:
+        """Begin a new run with a later stage of its plan: those before it count as done.
+
+        Raises:
+            ValueError: The plan has no such stage.
+        """
+        names = [stage.name for stage in self.plan]
+        if name not in names:
+            raise ValueError(f"no stage {name!r}; the plan has {', '.join(names)}")
+        before = self.plan[: names.index(name)]
+        self.progress.seconds = sum(stage.minutes * 60 for stage in before)
+
     def save(self) -> None:
         """Write the resumable state; a crash in the middle keeps the old one."""
         state: dict[str, Any] = {
@@ -230,6 +242,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, metavar="MINUTES", help="of the whole plan")
     parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights of a new run")
     parser.add_argument(
+        "--from", dest="first", metavar="STAGE", help="with which stage a new run begins"
+    )
+    parser.add_argument(
         "--ship", type=Path, metavar="FILE", help="half-precision weights, at the end"
     )
     parser.add_argument("--footage", type=Path, help="folder of mp4 files used as textures")
@@ -241,7 +256,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="0: as torch chooses")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw clips")
-    return parser.parse_args()
+    options = parser.parse_args()
+    names = [stage.name for stage in PLANS[options.plan]]
+    if options.first not in (None, *names):
+        parser.error(f"--from {options.first}: plan {options.plan} has {', '.join(names)}")
+    return options
 
 
 def main() -> None:
@@ -251,8 +270,11 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     plan = scaled(plain(PLANS[options.plan], tuple(options.without)), options.budget)
     run = Run(options.run, plan, options.workers, options.device)
-    if options.start is not None and run.progress.steps == 0:
-        run.start_from(options.start)
+    if run.progress.steps == 0:
+        if options.start is not None:
+            run.start_from(options.start)
+        if options.first is not None:
+            run.begin_at(options.first)
 
     def stop(number: int, frame: object) -> None:
         run.stopping = True  # the present step ends, the state is saved
