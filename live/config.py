@@ -31,7 +31,9 @@ class ConfigError(ValueError):
 
     def __init__(self, problems: str | Sequence[str]) -> None:
         texts = (problems,) if isinstance(problems, str) else tuple(problems)
-        self.problems = tuple(one_line(text) for text in texts)
+        more = len(texts) - _MAX_PROBLEMS
+        last = [f"and {more} more problems"] if more > 0 else []
+        self.problems = tuple(one_line(text) for text in [*texts[:_MAX_PROBLEMS], *last])
         super().__init__("\n".join(self.problems))
 
 
@@ -88,9 +90,7 @@ def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:
     settings = _build(Settings, values, "")
     problems += cross_check(settings)
     if problems:
-        more = len(problems) - _MAX_PROBLEMS
-        last = [f"and {more} more problems of that kind"] if more > 0 else []
-        raise ConfigError([*problems[:_MAX_PROBLEMS], *last])
+        raise ConfigError(problems)
     return settings
 
 

@@ -28,11 +28,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from engines.bounded_files import parse_json, read_json
+
 Transport: TypeAlias = Literal["unix", "tcp"]
 
 MAX_COMMAND_BYTES: Final = 1 << 14  # of a request; the rest is for the folder and the token
 MAX_REQUEST_BYTES: Final = 1 << 16
 MAX_ANSWER_BYTES: Final = 1 << 20
+_MAX_PORT_BYTES: Final = 1 << 12
 CONNECT_TIMEOUT_S: Final = 2.0
 LOOPBACK: Final = "127.0.0.1"
 _FOLDER: Final = "samcam"
@@ -207,8 +210,8 @@ class Conversation:
         self._socket.sendall(json.dumps(request).encode() + b"\n")
         line = read_line(self._socket, MAX_ANSWER_BYTES, deadline_s)
         try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
+            answer = parse_json(line)
+        except ValueError:
             answer = None
         if not isinstance(answer, dict) or not isinstance(answer.get("ok"), bool):
             raise NoAnswerError("what listens there is not SamCam")
@@ -337,7 +340,7 @@ def _read_port(path: Path) -> tuple[int, str]:
     Raises:
         OSError, ValueError: The file cannot be read, or is not one of ours.
     """
-    row = json.loads(path.read_text(encoding="utf-8"))
+    row = read_json(path, _MAX_PORT_BYTES)
     if not isinstance(row, dict):
         raise ValueError(f"{path}: expected an object")
     port, token = row.get("port"), row.get("token")

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from engines.bounded_files import parse_json
 from live.control_files import (
     LOOPBACK,
     MAX_REQUEST_BYTES,
@@ -257,8 +258,8 @@ class ControlServer:
 
     def _respond(self, line: bytes) -> Answer:
         try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
+            request = parse_json(line)
+        except ValueError:
             request = None
         if not isinstance(request, dict):
             return Answer(False, "expected one JSON object a line")

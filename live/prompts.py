@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from engines.bounded_files import parse_json
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from live.prompt_files import PromptFiles, numbers, read_bbox, reason
@@ -153,9 +154,9 @@ def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator
             continue
         where = f"{path}, line {number}"
         try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
-            problems.append(f"{where}: not valid JSON: {error.msg}")
+            row = parse_json(text)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
             continue
         rows = row if isinstance(row, list) else [row]
         if not all(isinstance(item, dict) for item in rows):
