@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from live.compositor import Compositor, compose
 from live.config import ConfigError
@@ -128,3 +129,20 @@ def test_an_output_does_not_overwrite_the_background(
     error = capsys.readouterr().err
     assert f"--output video:{link}: this is effect.replace.video; expected another place" in error
     assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif", ".png"])
+def test_a_moving_picture_is_a_background_too(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"moving{suffix}"
+    pictures = [Image.new("RGB", (64, 48), (80 * i, 80 * i, 80 * i)) for i in range(3)]
+    durations = [100, 100, 300]
+    pictures[0].save(
+        path, save_all=True, append_images=pictures[1:], duration=durations, lossless=True
+    )
+    background = BackgroundVideo(path, str(path))
+    shown = [
+        round(background.picture(ms * 1_000_000, (64, 48)).mean() / 80)
+        for ms in (0, 50, 100, 199, 200, 499, 500, 620)
+    ]
+    background.close()
+    assert shown == [0, 0, 1, 1, 2, 2, 0, 1], "and again from its start"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from live.effects.blend import scaled_to_cover
 from live.frames import U8
-from live.sources.base import CaptureError
-from live.sources.options import MAX_MEGAPIXELS
+from live.sources.base import CaptureError, VideoSource
+from live.sources.images import open_picture
+from live.sources.options import MAX_MEGAPIXELS, SourceOptions
+from live.sources.picture_kinds import is_picture
 from live.sources.video_file import VideoFile
 
 _MOST_FRAMES_AT_ONCE = 600  # decoded for one picture; beyond, the video is behind for a while
@@ -35,9 +37,9 @@ class BackgroundVideo:
             CaptureError: It is missing, unreadable, too large or no video.
         """
         self._path, self._name, self._max_megapixels = path, name, max_megapixels
-        self._reader: VideoFile | None = VideoFile.open(path, name, max_megapixels)
+        self._reader: VideoSource | None = self._open()
         first = self._reader.read()
-        assert first is not None  # `VideoFile` does not open without one
+        assert first is not None  # nothing opens without one
         self._now = self._next = first
         self._interval_ns = round(1e9 / self._reader.info.fps)
         self._origin_ns: int | None = None  # media time at which this turn began
@@ -80,12 +82,23 @@ class BackgroundVideo:
         if following is not None:
             self._next = following
             return True
-        length_ns = self._now.time_ns + self._interval_ns
+        length_ns = self._now.time_ns + (self._now.duration_ns or self._interval_ns)
         if not self._rewind():
             return False
         # The last picture stays for its interval; then the first one of the next turn follows.
         self._origin_ns += length_ns
         return True
+
+    def _open(self) -> VideoSource:
+        """Open a video, or a picture that moves."""
+        try:
+            picture = is_picture(self._path)
+        except OSError:
+            picture = False  # `VideoFile` says what is wrong
+        if picture:
+            options = SourceOptions(max_megapixels=self._max_megapixels)
+            return open_picture(self._path, self._name, options)
+        return VideoFile.open(self._path, self._name, self._max_megapixels)
 
     def _rewind(self) -> bool:
         """Begin the video anew: `_next` is its first picture."""
@@ -93,7 +106,7 @@ class BackgroundVideo:
             return False
         self._reader.close()
         try:
-            self._reader = VideoFile.open(self._path, self._name, self._max_megapixels)
+            self._reader = self._open()
             first = self._reader.read()
         except CaptureError as error:
             self._give_up(error)
