@@ -66,7 +66,7 @@ def open_file(
         status = path.stat()
     except OSError as error:
         raise CaptureError(
-            f"source {name!r}: cannot be read: {error.strerror}; check the disk"
+            f"source {name!r}: cannot be read: {error.strerror}; expected a video file"
         ) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
         raise CaptureError(f"source {name!r}: a folder or device; expected a video file or a pipe")
