@@ -113,6 +113,18 @@ def test_a_package_that_cannot_be_had_is_named(tmp_path: Path, repo_root: Path) 
     assert (cache / "free/index.json").read_text() == kept
 
 
+def test_a_system_without_apt_is_told_so(tmp_path: Path, repo_root: Path) -> None:
+    command = [sys.executable, "-m", "training.free_data", "--cache", str(tmp_path / "cache")]
+    done = subprocess.run(
+        command, cwd=repo_root, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True,
+        text=True, timeout=TIMEOUT_S,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1] == (
+        "error: apt-get: not found; expected Debian or one of its children"
+    )
+
+
 def test_terms_are_those_of_the_last_paragraph_that_fits() -> None:
     terms = parse_copyright(COPYRIGHT)
     assert [entry.licence for entry in terms] == ["GPL-2+", "CC-BY-SA-4.0", "GPL-3"]
