@@ -282,3 +282,17 @@ def test_an_interrupted_run_leaves_both(
     assert count >= 2
     assert seen.beeps[:count] == pytest.approx(seen.flashes[:count], abs=0.03)
     assert seen.sound_s == pytest.approx(seen.pictures_s, abs=0.3)
+
+
+def test_eight_channels_in_an_unusual_order(
+    run_cli: RunCli, nano_dir: Path, tmp_path: Path
+) -> None:
+    """As QuickTime names them: PyAV frees such names twice, and the process was gone."""
+    clip = write_clip(tmp_path / "a.mov", ("libx264", "pcm_s16le"), seconds=1.0)
+    eight = tmp_path / "eight.mov"
+    command = [require_tool("ffmpeg", "ffmpeg"), "-v", "error", "-i", str(clip), "-c:v", "copy"]
+    subprocess.run([*command, "-c:a", "pcm_s16le", "-ac", "8", str(eight)], check=True)
+    arguments = ("--source", eight, "--model", nano_dir, "--prompt", "point=40,30")
+    done = run_cli(*arguments, "--output", f"video:{tmp_path / 'out.mp4'}", "--pace", "all")
+    assert done.returncode == 0, done.stderr
+    assert look_and_listen(tmp_path / "out.mp4").beeps == pytest.approx([0.6], abs=0.01)

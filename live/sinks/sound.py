@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, cast
 
 import av.error
 import numpy as np
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
+from av.codec.context import CodecContext
 from av.container import OutputContainer
 from av.packet import Packet
 
@@ -21,6 +24,10 @@ from live.sources.base import CaptureError, SoundOrigin
 from live.sources.sound import SoundPacket, SoundTrack
 
 COPIED: Final = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
+_LAYOUTS: Final = {
+    1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1",
+}  # fmt: skip
+_ENCODED_LAYOUTS: Final = ("mono", "stereo", "5.1")  # all others become stereo
 _RATES_HZ: Final = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025)
 _LEAST_HZ: Final = 8000
 _BIT_RATE_PER_CHANNEL: Final = 96_000
@@ -45,13 +52,33 @@ def open_sound(origin: SoundOrigin, output: str) -> Sound | None:
     """
     try:
         track = SoundTrack(origin)
-    except (CaptureError, ValueError) as error:
+        first = track.read()
+    except (CaptureError, ValueError, av.error.FFmpegError, OSError) as error:
         _log.warning("%s: the sound is left out: %s", output, error)
         return None
     codec = codec_name(track.stream)
-    if codec not in COPIED:
-        _log.info("%s: the sound (%s) is encoded anew, as AAC", output, codec)
-    return Sound(track, origin.name)
+    if first is None or codec in COPIED:
+        return Sound(track, origin.name, first)
+    channels = _channels(track.stream, first.packet)
+    if channels not in _LAYOUTS:
+        _log.warning("%s: the sound is left out: it has %d channels", output, channels)
+        track.close()
+        return None
+    _log.info("%s: the sound (%s) is encoded anew, as AAC", output, codec)
+    return Sound(track, origin.name, first, _LAYOUTS[channels])
+
+
+def _channels(stream: AudioStream, packet: Packet[AudioStream]) -> int:
+    """Return how many channels a stream has, of PCM from the size of a packet.
+
+    PyAV must not be asked for channels in an unusual order, such as a QuickTime file may have: it
+    frees their names twice, which ends the process (PyAV 18.1).
+    """
+    bits = re.match(r"pcm_(?:[suf](\d+)|(?:mu|a)law)", codec_name(stream))
+    if bits is None or not packet.duration or packet.time_base is None:
+        return stream.codec_context.channels
+    samples = packet.duration * packet.time_base * stream.codec_context.sample_rate
+    return round(packet.size * 8 / (int(bits[1] or 8) * samples))
 
 
 class Sound:
@@ -61,33 +88,33 @@ class Sound:
     not end with it.
     """
 
-    def __init__(self, track: SoundTrack, name: str) -> None:
+    def __init__(
+        self, track: SoundTrack, name: str, first: SoundPacket | None, layout: str | None = None
+    ) -> None:
         """Take over a track: `close` closes it.
 
         Args:
-            track: Not read from before.
+            track: The source's.
             name: Of the source, for messages.
+            first: What was read from the track already; None: it is empty.
+            layout: Of its channels, where it is to be encoded; None: packets are passed on.
         """
         self._track = track
         self._name = name
-        self._next: SoundPacket | None = None
-        self._ended = False
+        self._next = first
+        self._layout = layout
+        self._ended = first is None
         self._begin_s = Fraction(0)
         self._writer: _Copy | _Encoding | None = None
 
-    @property
-    def is_copied(self) -> bool:
-        """Whether the packets are passed on as they are."""
-        return codec_name(self._track.stream) in COPIED
-
     def join(self, container: OutputContainer) -> None:
-        """Add a stream to a file whose header is not written yet.
-
-        Raises:
-            ValueError: It cannot be encoded.
-        """
-        make = _Copy if self.is_copied else _Encoding
-        self._writer = make(self._track.stream, container)
+        """Add a stream to a file whose header is not written yet."""
+        stream = self._track.stream
+        self._writer = (
+            _Copy(stream, container)
+            if self._layout is None
+            else _Encoding(stream, container, self._layout)
+        )
 
     def begin(self, media_ns: int) -> None:
         """Say at which media time the file begins."""
@@ -192,12 +219,10 @@ class _Copy:
 class _Encoding:
     """Decodes, and encodes as AAC."""
 
-    def __init__(self, template: AudioStream, container: OutputContainer) -> None:
+    def __init__(self, template: AudioStream, container: OutputContainer, layout: str) -> None:
         rate_hz = _nearest_rate(template.codec_context.sample_rate)
-        channels = template.codec_context.channels
-        layout = template.codec_context.layout.name if channels in (1, 2, 6) else "stereo"
-        if layout not in ("mono", "stereo", "5.1"):
-            layout = "stereo" if channels > 1 else "mono"
+        self._decoder = _decoder_of(template, layout)
+        layout = layout if layout in _ENCODED_LAYOUTS else "stereo"
         self._stream = container.add_stream("aac", rate=rate_hz, layout=layout)
         self._stream.bit_rate = _BIT_RATE_PER_CHANNEL * self._stream.codec_context.channels
         self._rate_hz, self._layout = rate_hz, layout
@@ -210,7 +235,7 @@ class _Encoding:
         assert packet.pts is not None
         assert packet.time_base is not None
         shift_s = at_s - packet.pts * packet.time_base
-        for frame in packet.decode():
+        for frame in self._decoder.decode(packet):
             at_frame_s = at_s
             if frame.pts is not None and frame.time_base is not None:
                 at_frame_s = frame.pts * frame.time_base + shift_s
@@ -246,6 +271,20 @@ class _Encoding:
         frame.pts, frame.time_base = self._done, Fraction(1, self._rate_hz)
         self._done += count
         yield from self._stream.encode(frame)
+
+
+def _decoder_of(stream: AudioStream, layout: str) -> AudioCodecContext:
+    """Return what decodes a stream.
+
+    PCM gets one of its own, with the usual order of its channels; see `_channels`.
+    """
+    codec = codec_name(stream)
+    if not codec.startswith("pcm_"):
+        return stream.codec_context
+    made = cast(AudioCodecContext, CodecContext.create(codec, "r"))
+    made.sample_rate = stream.codec_context.sample_rate
+    made.layout = layout
+    return made
 
 
 def _nearest_rate(rate_hz: int) -> int:

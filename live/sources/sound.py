@@ -41,13 +41,9 @@ class SoundPacket:
 
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
-    """Return the sound that players choose: by default, else with the most channels; or None."""
-
-    def rank(stream: AudioStream) -> tuple[bool, int]:
-        return bool(stream.disposition & Disposition.default), stream.codec_context.channels
-
+    """Return the sound that is marked as the default one, else the first; None without any."""
     known = [stream for stream in container.streams.audio if _is_known(stream)]
-    return max(known, key=rank, default=None)
+    return max(known, key=lambda stream: stream.disposition & Disposition.default, default=None)
 
 
 def _is_known(stream: AudioStream) -> bool:
