@@ -188,3 +188,30 @@ def test_the_program_takes_the_prompts_that_broke_it(
     ):
         result = run_cli(*source, "--prompt", spec)
         assert result.returncode == 0, (spec, result.stderr)
+
+
+@pytest.mark.slow
+def test_the_program_follows_each_id_of_a_mask(tmp_path: Path, run_cli: RunCli) -> None:
+    """A mask of two objects became one object 1."""
+    pixels = np.array(frame().image_bgr)
+    ids = np.zeros(pixels.shape[:2], np.uint8)
+    for object_id, rows, colour in ((3, slice(20, 80), 220), (7, slice(110, 160), 20)):
+        ids[rows, 40 * object_id : 40 * object_id + 30] = object_id
+        pixels[ids == object_id] = colour
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    mask = Image.fromarray(ids)
+    mask.putpalette([0, 0, 0] + [90, 40, 200] * 255)
+    mask.save(tmp_path / "ids.png")
+    source = ("--source", tmp_path / "picture.png")
+    for spec, found in (
+        ("", [0, 3, 7]),
+        ("#7", [0, 1]),
+        (" object=9", [0, 9]),
+        ("#3 object=7", [0, 7]),
+    ):
+        out = tmp_path / f"out{len(found)}{found[1]}"
+        prompt = f"mask={tmp_path / 'ids.png'}{spec}"
+        result = run_cli(*source, "--prompt", prompt, "--output", f"masks:{out}")
+        assert result.returncode == 0, result.stderr
+        with Image.open(out / "00000.png") as written:
+            assert np.unique(np.asarray(written)).tolist() == found
