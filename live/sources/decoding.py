@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import stat
 import time
@@ -24,6 +25,7 @@ from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.options import MAX_MEGAPIXELS
 from live.sources.pipes import waiting_for_writer
+from live.sources.tail import Tail
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
@@ -203,6 +205,7 @@ class Decoder:
                 give up on a stream that is all broken, which need not end as a file does.
             max_megapixels: Larger pictures are not decoded.
         """
+        self._live = live
         self._broken_limit = _MAX_BROKEN_IN_A_ROW if live else None
         self.stream = best_video_stream(container)
         self.stream.thread_type = cast(Any, "SLICE" if live else "AUTO")
@@ -216,7 +219,10 @@ class Decoder:
         self._clock = MediaClock(container, self.stream)
         self._packets: Iterator[Packet[VideoStream]] = container.demux(self.stream)
         self._ahead: deque[Packet[VideoStream]] = deque()
-        self._ready: deque[VideoFrame] = deque()
+        self._ready: deque[VideoFrame | None] = deque()  # None: a broken one
+        self._tail = Tail()
+        self._discarded = 0  # packets that an edit list cuts away
+        self._newest_pts: int | None = None
         self._failure: Exception | None = None  # of the container, told after what came before it
 
     def next_frame(self) -> VideoFrame | None:
@@ -234,8 +240,9 @@ class Decoder:
                 raise TooManyBrokenFramesError("nothing it sends can be decoded")
             while self._ready:
                 frame = self._ready.popleft()
-                if not frame.is_corrupt:
+                if frame is not None and not frame.is_corrupt:
                     self.decoded += 1
+                    self._newest_pts = frame.pts
                     return frame
                 self.broken += 1
             packet = self._ahead.popleft() if self._ahead else self._next_packet()
@@ -248,6 +255,9 @@ class Decoder:
                 # that the decoder's threads hold still.
                 self.broken += 1
                 continue
+            if packet is not None and not packet.size and not self._live:
+                self._take_last(packet)
+                continue
             try:
                 # Where the stream broke the decoder may hold frames back still.
                 self._ready.extend(
@@ -259,6 +269,16 @@ class Decoder:
                 assert self._failure is not None
                 failure, self._failure = self._failure, None
                 raise failure from None
+
+    def _take_last(self, end: Packet[VideoStream]) -> None:
+        """Take what the decoder holds at the end of the file, all of it."""
+        with contextlib.suppress(av.error.InvalidDataError):  # met again below
+            self._ready.extend(end.decode())
+        missing = self.packets - self._discarded - self.decoded - self.broken - len(self._ready)
+        if missing > 0:
+            given = [frame for frame in self._ready if frame is not None]
+            newest = given[-1].pts if given else self._newest_pts
+            self._ready.extend(self._tail.after(newest, missing, end))
 
     def look_ahead(self, count: int) -> list[Packet[VideoStream]]:
         """Return up to `count` packets that come next; they are still decoded in their turn."""
@@ -283,4 +303,7 @@ class Decoder:
             self.packets += 1
             self.all_packets = hash((self.all_packets, packet.pts, packet.dts, packet.size))
             self._clock.correct(packet)
+            if not self._live:
+                self._discarded += packet.is_discard
+                self._tail.note(packet)
         return packet

@@ -1,0 +1,78 @@
+"""The last frames of a file with a broken one among them, which the decoder's threads would lose.
+
+A decoder with a thread for each frame gives its last frames when it is told that the file ended.
+PyAV stops taking them at the first that cannot be decoded, and nobody can ask for the others any
+more. So the last packets are kept, and decoded again by one thread where that happened.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, cast
+
+import av.error
+from av.codec.codec import Codec
+from av.codec.context import CodecContext, ThreadType
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+_IN_FLIGHT: Final = 48  # packets that a decoder may hold: its threads' and those it reorders
+_MOST: Final = 1000  # packets; a stream without key frames for longer is not decoded again
+
+
+class Tail:
+    """The newest packets of a stream, from a key frame on."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._groups: deque[list[Packet[VideoStream]]] = deque()
+        self._count = 0
+
+    def note(self, packet: Packet[VideoStream]) -> None:
+        """Keep a packet, and forget those that no frame still to come needs."""
+        if packet.is_keyframe:
+            self._groups.append([])
+        if not self._groups:
+            return
+        self._groups[-1].append(packet)
+        self._count += 1
+        while self._groups and (
+            self._count - len(self._groups[0]) >= _IN_FLIGHT or self._count > _MOST
+        ):
+            self._count -= len(self._groups.popleft())
+
+    def after(
+        self, newest_pts: int | None, missing: int, end: Packet[VideoStream]
+    ) -> list[VideoFrame | None]:
+        """Decode the packets again; return the frames after a time, None in place of broken ones.
+
+        Args:
+            newest_pts: Of the newest frame that was given already; None where there was none.
+            missing: How many frames there can be at most; some formats have more packets.
+            end: The packet that tells a decoder of the end.
+        """
+        packets = [packet for group in self._groups for packet in group]
+        if not packets:
+            return []
+        first = end.stream.codec_context
+        context = cast(VideoCodecContext, CodecContext.create(Codec(first.codec.name, "r")))
+        context.extradata = first.extradata
+        context.thread_type = ThreadType.NONE
+        context.options = dict(first.options)
+        found: list[VideoFrame | None] = []
+        for packet in (*packets, end):
+            try:
+                frames = context.decode(packet)
+                found += [frame for frame in frames if _is_after(frame.pts, newest_pts)]
+            except av.error.InvalidDataError:
+                if _is_after(packet.pts, newest_pts):
+                    found.append(None)
+        while len(found) > missing and None in found:
+            found.remove(None)  # met, and counted, before the end
+        return found
+
+
+def _is_after(pts: int | None, newest_pts: int | None) -> bool:
+    return pts is not None and (newest_pts is None or pts > newest_pts)
