@@ -55,7 +55,9 @@ def _index_is_complete(container: InputContainer, stream: VideoStream, path: Pat
 
 
 def has_fragments(path: Path) -> bool:
-    """Return whether an mp4 file goes on in fragments, of which its index need not know."""
+    """Return whether an mp4 goes on in fragments, of which its index need not know; pipes may."""
+    if not path.is_file():
+        return True
     with path.open("rb") as file:
         for _ in range(_MOST_BOXES):
             head = file.read(16)
