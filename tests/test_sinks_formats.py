@@ -40,7 +40,7 @@ SIZE = (131, 77)
 ALL = ("png", "coco", "mot")
 DEMO = ("--source", "demo", "--set", "source.demo_size=[160,90]", "--prompt", "point=40,60")
 PROMPTS = (*DEMO, "--prompt", "object=7 point=100,40")
-END_TIMEOUT_S = RUN_TIMEOUT_S
+RUN_TIMEOUT_S = RUN_TIMEOUT_S
 
 
 def composite(index: int, *objects: ObjectResult) -> Composite:
@@ -159,7 +159,7 @@ def test_a_full_disk_leaves_a_whole_data_set(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=END_TIMEOUT_S, check=True,
+        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
     )  # fmt: skip
     assert f"--output masks:{tmp_path}?format=coco,mot: cannot be written" in done.stdout
     data = load(tmp_path)
@@ -237,9 +237,9 @@ def test_a_real_run_in_all_formats(
     ) as process:
         try:
             if ending is not None:
-                wait_until((tmp_path / "m" / "00006.png").exists, "some frames", END_TIMEOUT_S)
+                wait_until((tmp_path / "m" / "00006.png").exists, "some frames", RUN_TIMEOUT_S)
                 process.send_signal(ending)
-            code = process.wait(END_TIMEOUT_S)
+            code = process.wait(RUN_TIMEOUT_S)
         finally:
             process.kill()
     wanted = {None: 0, signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}
