@@ -117,3 +117,22 @@ def test_unreadable_ones_are_counted_and_named(
 def test_a_folder_of_huge_pictures_says_so(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(png_of_size(32000, 32000))
     assert "source.max_megapixels" in error_of(tmp_path)
+
+
+def test_further_pictures_and_films_in_a_photo_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of phones: two views in one file, and a photo with a short film behind it."""
+    first, second = Image.fromarray(scene()), Image.new("RGB", (60, 40), "white")
+    first.save(tmp_path / "two.jpg", format="MPO", save_all=True, append_images=[second])
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a GCamera:MotionPhoto="1"/></x:xmpmeta>'
+    first.save(tmp_path / "moving.jpg", xmp=xmp)
+    with (tmp_path / "moving.jpg").open("ab") as file:
+        file.write(b"\0\0\0\x18ftypmp42 and a film")
+    for name, said in (("two.jpg", "of its 2 pictures"), ("moving.jpg", "motion photo")):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            (seen,) = opened(tmp_path / name)
+        assert seen[2, 2].tolist()[2] > 150, "the first one"
+        (line,) = [record.getMessage() for record in caplog.records]
+        assert said in line
