@@ -148,9 +148,10 @@ def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator
     except (OSError, ValueError) as error:
         problems.append(f"--prompt @{path}: cannot be read: {reason(error)}")
         return
+    before, empty = len(problems), True
     for number, line in enumerate(lines, 1):
         text = line.strip().rstrip(",")  # of a list that was taken apart
-        if not text.strip("[]") or text.startswith(("#", "//")):
+        if text in ("", "[", "]") or text.startswith(("#", "//")):
             continue
         where = f"{path}, line {number}"
         try:
@@ -165,7 +166,12 @@ def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator
         for item in rows:
             draft = _Draft(where, replace(files, folder=path.parent))
             if _fill(draft, list(_json_pairs(item)), problems):
+                empty = False
                 yield draft
+    if empty and len(problems) == before:
+        problems.append(
+            f'--prompt @{path}: has no prompt; expected a line such as {{"point": [320, 240]}}'
+        )
 
 
 def _json_pairs(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -101,6 +101,27 @@ def test_jsonl_in_every_encoding(tmp_path: Path, text: str, encoding: str) -> No
     assert (box.object_id, box.box_xyxy_px.tolist()) == (2, [1, 2, 30, 40])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no prompt; expected a line such as"),
+        ("# object 1\n\n", "has no prompt; expected a line such as"),
+        ("[\n]\n", "has no prompt; expected a line such as"),
+        ("[" * 100_000, "line 1: not valid JSON: nested deeper than"),
+    ],
+)
+def test_a_file_without_a_prompt_is_not_taken_in_silence(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """A line of brackets alone was passed over as the frame of a list, and the run had no object."""
+    path = tmp_path / "p.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        parse_prompts([f"@{path}"], SIZE)
+    (problem,) = caught.value.problems
+    assert said in problem
+
+
 def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"bbox_txt": "a\u2028b.txt"}\n', encoding="utf-8")
