@@ -15,6 +15,7 @@ from engines.base import Backend, EngineError
 from engines.cuda_runtime import NoGpuError
 from engines.first_run import check_first_run
 from engines.graph_table import NETWORKS
+from engines.int8_form import check_int8_form
 from engines.manifest import (
     MANIFEST_NAME,
     GraphFile,
@@ -281,6 +282,8 @@ def open_model(kind: str, folder: Path, manifest: Manifest, options: EngineOptio
     if kind == "tensorrt" or (kind == "torch" and options.torch.compile):
         # Made for one shape: memories and pointers are padded, whatever form the graphs have.
         manifest = replace(manifest, form="fixed")
+    if kind == "onnxruntime":
+        check_int8_form(folder, manifest)
     return Sam2Networks(manifest, _open_networks(kind, folder, manifest, options))
 
 

@@ -92,10 +92,15 @@ def available_providers() -> tuple[str, ...]:
     Raises:
         EngineError: ONNX Runtime is not installed, or does not load.
     """
-    return tuple(_import_onnxruntime().get_available_providers())
+    return tuple(import_onnxruntime().get_available_providers())
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """Import the package where it is first needed.
+
+    Raises:
+        EngineError: It is not installed, or does not load.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -106,7 +111,7 @@ def _import_onnxruntime() -> Any:
 
 
 def _open_session(path: Path, options: EngineOptions) -> onnxruntime.InferenceSession:
-    onnxruntime = _import_onnxruntime()
+    onnxruntime = import_onnxruntime()
     available = available_providers()
     for provider in options.providers:
         if provider not in available:

@@ -323,8 +323,12 @@ def _as_answer(logits: F32) -> _Answer:
 
 
 def _iou(right: _Answer, answer: _Answer) -> float:
-    """Return the IoU of two masks; 0 where a value is not finite or the presence is another."""
-    if not answer.finite or (right.score > 0) != (answer.score > 0):
+    """Return the IoU of two masks; 0 where a value is not finite or the presence is another.
+
+    Two empty masks are alike whatever the presence: nobody sees anything either way.
+    """
+    visible = right.tells or answer.tells
+    if not answer.finite or (visible and (right.score > 0) != (answer.score > 0)):
         return 0.0
     slack = right.mask.size * _SLACK
     both = np.count_nonzero(right.mask & answer.mask)

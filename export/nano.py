@@ -8,29 +8,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from engines.graph_table import NETWORKS
 from engines.host_rules import TokenRule
 from engines.manifest import Manifest, describe_file, write_manifest
-from engines.sam2_graphs import U8
 from engines.self_check import read_pictures
+from export.calibration import calibration_pictures
 from export.errors import ExportError
 from export.examples import Inputs, random_inputs, real_inputs
 from export.folder import fresh_folder
 from export.graphs import NetworkError, compare, quiet_exporter, write_graph
 from export.quantise import quantise_encoder
-from training.evaluate import HELD_OUT_SEED
-from training.generator import generate_clip
 from training.model import Nano
 from training.sizes import MASK_STRIDE
 
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
 ORIGIN = "trained by training/ on generated clips; see training/README.md"
 LICENCE = "Apache-2.0"
-CALIBRATION_PICTURES = 32
 
 
 def load_checkpoint(path: Path) -> Nano:
@@ -109,14 +105,6 @@ def export_nano(
         if card.exists():
             shutil.copy2(card, partial / card.name)
     return errors
-
-
-def calibration_pictures(size: int) -> list[U8]:
-    """Draw (S, S, 3) uint8 BGR pictures from seeds that no training draws."""
-    return [
-        generate_clip(np.random.default_rng((HELD_OUT_SEED, i)), 1, size, None).images_bgr[0]
-        for i in range(CALIBRATION_PICTURES)
-    ]
 
 
 def nano_manifest(model: Nano, size: int) -> Manifest:

@@ -1,16 +1,22 @@
 """INT8 for CPUs: an image encoder's matrix products, or its convolutions.
 
 Of SAM 2's encoder only products of an activation with a weight; ONNX Runtime scales the activations
-of each run, so no calibration pictures are needed. Of `nano`'s all convolutions and products, their
-activations scaled by what a few pictures gave. Attention products and the other networks stay fp32,
-where INT8 gains nothing reliable.
+of each run. Of `nano`'s all convolutions and products, their activations scaled by what a few
+pictures gave. Attention products and the other networks stay fp32, where INT8 gains nothing
+reliable.
+
+Activations are unsigned bytes, weights signed ones of seven bits: with eight, processors without
+VNNI would add two products beyond 16 bits, where they saturate, and the model would see nothing
+(https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Signed activations
+would not, but fixed scales lose masks that scales of each run keep, and are slower.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,14 +33,20 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from engines.graph_table import IMAGE_ENCODER
+from engines.int8_form import WEIGHT_BITS
 from engines.manifest import Manifest, write_manifest
 from engines.model_folder import open_model
 from engines.options import EngineOptions
 from engines.sam2_graphs import U8
 from engines.self_check import NetworkCheck, compare_networks
+from export.calibration import calibration_pictures
+from export.errors import ExportError
 from export.graphs import check_graph
+from export.rounding import round_weights_of
 
 PRECISIONS: Final = {IMAGE_ENCODER: "int8"}
+BITS: Final = 7
+ROUNDING_PICTURES: Final = 8
 
 
 def quantise_encoder(
@@ -51,38 +63,65 @@ def quantise_encoder(
         manifest: Of the model.
         pictures: (H, W, 3) uint8 BGR, to compare the masks of both on.
         report: Takes one line.
-        calibration: (S, S, 3) uint8 BGR, for an encoder of convolutions; none for SAM 2's.
+        calibration: (S, S, 3) uint8 BGR, whose activations set scales and roundings; none: drawn.
 
     Returns:
         The manifest as written, with worst and mean mask IoU against fp32 in `measured`.
 
     Raises:
-        ExportError: The quantised graph is not valid.
+        ExportError: The quantised graph is not valid, or a mask is too far from fp32's; the
+            folder then has the fp32 encoder still.
         EngineError: It does not run.
     """
     manifest = write_manifest(folder, manifest)
     path = folder / manifest.files[IMAGE_ENCODER].file
     before = path.stat().st_size
-    with open_model("onnxruntime", folder, manifest, EngineOptions()) as reference:
-        if calibration:
-            quantise_convolutions(path, calibration)
-        else:
-            quantise_graph(path)
-        manifest = write_manifest(folder, manifest, precision=PRECISIONS)
-        with open_model("onnxruntime", folder, manifest, EngineOptions()) as candidate:
-            (check,) = compare_networks(reference, candidate, pictures, [IMAGE_ENCODER])
-    report(_describe(check, before, path.stat().st_size))
-    figures = {
-        **manifest.measured.get(IMAGE_ENCODER, {}),
-        "int8_min_iou": check.min_iou,
-        "int8_mean_iou": check.mean_iou,
-    }
-    measured = {**manifest.measured, IMAGE_ENCODER: figures}
-    return write_manifest(folder, replace(manifest, measured=measured), precision=PRECISIONS)
+    kept = path.with_name(f"{path.name}.fp32")
+    shutil.copy2(path, kept)
+    try:
+        with open_model("onnxruntime", folder, manifest, EngineOptions()) as reference:
+            _quantise(path, manifest, calibration)
+            figures = {WEIGHT_BITS: float(BITS)}
+            made = write_manifest(folder, _with(manifest, figures), precision=PRECISIONS)
+            with open_model("onnxruntime", folder, made, EngineOptions()) as candidate:
+                (check,) = compare_networks(reference, candidate, pictures, [IMAGE_ENCODER])
+        line = _describe(check, before, path.stat().st_size)
+        if not check.passed:
+            raise ExportError(
+                f"{line}: expected at least {check.limit:g}, so it is not written; export without "
+                "--precision int8"
+            )
+    except BaseException:
+        os.replace(kept, path)
+        write_manifest(folder, manifest)
+        raise
+    kept.unlink()
+    report(line)
+    figures |= {"int8_min_iou": check.min_iou, "int8_mean_iou": check.mean_iou}
+    return write_manifest(folder, _with(manifest, figures), precision=PRECISIONS)
 
 
-def quantise_graph(path: Path) -> None:
-    """Quantise the MatMul weights of a graph, in place and in one step.
+def _with(manifest: Manifest, figures: Mapping[str, float]) -> Manifest:
+    """Add figures of the image encoder to what was measured."""
+    merged = {**manifest.measured.get(IMAGE_ENCODER, {}), **figures}
+    return replace(manifest, measured={**manifest.measured, IMAGE_ENCODER: merged})
+
+
+def _quantise(path: Path, manifest: Manifest, calibration: Sequence[U8]) -> None:
+    """Quantise an encoder in the way that suits its family."""
+    if manifest.family == "nano":
+        quantise_convolutions(path, calibration or calibration_pictures(manifest.image_size))
+    else:
+        drawn = calibration or calibration_pictures(manifest.image_size, ROUNDING_PICTURES)
+        quantise_graph(path, drawn)
+
+
+def quantise_graph(path: Path, pictures: Sequence[U8]) -> None:
+    """Quantise the MatMul weights of a graph to seven bits, in place and in one step.
+
+    Args:
+        path: The fp32 graph.
+        pictures: (S, S, 3) uint8 BGR, whose activations say which roundings matter.
 
     Raises:
         ExportError: The result is not valid ONNX.
@@ -94,18 +133,17 @@ def quantise_graph(path: Path) -> None:
             partial,
             op_types_to_quantize=["MatMul"],
             per_channel=True,
+            reduce_range=True,
             weight_type=QuantType.QInt8,
             extra_options={"MatMulConstBOnly": True},
         )
+    round_weights_of(path, partial, pictures)
     check_graph(partial, IMAGE_ENCODER)
     os.replace(partial, path)
 
 
 def quantise_convolutions(path: Path, pictures: Sequence[U8]) -> None:
     """Quantise an image encoder's convolutions and matrix weights, in place and in one step.
-
-    Weights get 7 bits: processors without VNNI add two products of 8 bits in 16, which overflows
-    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
 
     Args:
         path: The fp32 graph.

@@ -16,6 +16,7 @@ from typing import Final
 
 from engines.base import EngineError
 from engines.cuda_runtime import NoGpuError, find_gpu, has_nvidia_driver
+from engines.int8_form import check_int8_form
 from engines.manifest import ModelFileError, read_manifest
 from engines.model_folder import EMBEDDED_MODEL, find_model, rebuild_hint, verify_files
 from engines.onnxruntime_backend import available_providers
@@ -250,8 +251,12 @@ def check_model(name: str) -> Finding:
     try:
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
+        check_int8_form(folder, manifest)
     except ModelFileError as error:
         return Finding(what, State.PROBLEM, str(error), rebuild_hint(name), _ENGINE_CODE)
+    except EngineError as error:
+        reason, _, command = str(error).rpartition(": ")
+        return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
     return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
 
 

@@ -79,7 +79,7 @@ def test_a_run_without_room_is_asked_again_until_it_has_some(
             while True:
                 connection, _ = listener.accept()
                 with connection:
-                    connection.settimeout(0.05)
+                    connection.settimeout(1.0)  # the fillers, one after another
                     try:
                         line = connection.recv(1 << 16)
                     except TimeoutError:

@@ -18,11 +18,14 @@ _ITERATIONS = 5
 _RMS = 0.2  # of an AdamW update, by arXiv 2502.16982
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: (N, M) float32 to (N, M), by Newton-Schulz."""
+def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: (N, M) float32 to (N, M), by Newton-Schulz.
+
+    It computes in `dtype`; bfloat16 is exact enough.
+    """
     a, b, c = _COEFFICIENTS
     wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
+    x = (matrix if wide else matrix.T).to(dtype)
     x = x / (x.norm() + 1e-7)
     for _ in range(_ITERATIONS):
         gram = x @ x.T
@@ -31,7 +34,13 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonalised updates; a convolution (O, I, H, W) is a matrix (O, I H W)."""
+    """Momentum with orthogonalised updates; a convolution (O, I, H, W) is a matrix (O, I H W).
+
+    Attributes:
+        dtype: What updates are computed in.
+    """
+
+    dtype: torch.dtype = torch.bfloat16
 
     def __init__(
         self, params: Iterable[Any], lr: float, momentum: float = 0.95, weight_decay: float = 0.02
@@ -55,7 +64,7 @@ class Muon(torch.optim.Optimizer):
         kept.lerp_(p.grad, 1 - group["momentum"])
         nesterov = p.grad.lerp(kept, group["momentum"])
         flat = nesterov.reshape(p.shape[0], -1)
-        change = orthogonalised(flat) * (_RMS * max(flat.shape) ** 0.5)
+        change = orthogonalised(flat, self.dtype) * (_RMS * max(flat.shape) ** 0.5)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.add_(change.view(p.shape), alpha=-group["lr"])
 

@@ -28,6 +28,7 @@ from torch import nn
 from engines.streams import prepare_streams
 from training.batches import Batch, batches
 from training.evaluate import load_model
+from training.fast_dtype import choose_dtype
 from training.footage import open_footage
 from training.ingredients import Ingredients
 from training.model import Nano
@@ -77,8 +78,10 @@ class Run:
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         matrices, others = split_parameters(self.model)
+        self.muon = Muon(matrices, lr=1e-3, weight_decay=WEIGHT_DECAY)
+        self.dtype = torch.float32  # until `train` has measured
         self.optimizers: tuple[torch.optim.Optimizer, ...] = (
-            Muon(matrices, lr=1e-3, weight_decay=WEIGHT_DECAY),
+            self.muon,
             torch.optim.AdamW(others, weight_decay=0.0),
         )
         self.progress = Progress()
@@ -134,7 +137,10 @@ class Run:
         os.replace(partial, self.checkpoint)
 
     def train(self, footage: Path | None, cache: Path) -> None:
-        """Run every stage that is not finished yet."""
+        """Run every stage that is not finished yet, in the number format that is faster here."""
+        choice = choose_dtype(self.device)
+        self.dtype = self.muon.dtype = choice.dtype
+        print(json.dumps(choice.row()), flush=True)
         if footage is not None:
             open_footage(footage, cache)  # written once, before the workers read it
         end = 0.0
@@ -189,7 +195,8 @@ class Run:
             for module in self.model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        with torch.autocast(self.device.type, torch.bfloat16):
+        half = self.dtype == torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             losses = rollout.run(batch.to(self.device))
         total = torch.stack([loss.total for loss in losses]).mean()
         for optimizer in self.optimizers:
