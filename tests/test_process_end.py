@@ -12,10 +12,10 @@ import av
 import pytest
 
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.live_run import without_display
 from tests.helpers.xvfb import wait_until
 
-TIMEOUT_S = 300.0
 OBJECTS = 80  # a step of a second or more, in native code nearly all of it
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -42,10 +42,10 @@ def test_sigterm_within_a_long_step_ends_with_its_code(nano_dir: Path, tmp_path:
         wait_until(  # a step is written, and another one under way
             lambda: process.poll() is not None or (tracks.exists() and tracks.stat().st_size > 0),
             "the first rows",
-            TIMEOUT_S,
+            RUN_TIMEOUT_S,
         )
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=TIMEOUT_S)
+        _, said = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "left behind: inference" in said, said
     assert "terminate called" not in said
@@ -83,7 +83,7 @@ def test_exit_code_output_and_traceback_are_there_with_and_without_a_thread(
         cwd=REPO_ROOT,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=RUN_TIMEOUT_S,
     )
     assert done.returncode == (1 if fails else 3), done.stderr
     assert done.stdout == "said\n"

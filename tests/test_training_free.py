@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from bench.datasets import read_dataset
+from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.free_pictures import (
     COPYRIGHT,
     disc,
@@ -39,7 +40,6 @@ from training.real import Photograph, RealPictures, cut_instance, open_real
 from training.render import composite
 
 SMALL = 96
-TIMEOUT_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,12 @@ def fetch(
     environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-m", "training.free_data", *map(str, arguments)]
     return subprocess.run(
-        command, cwd=repo_root, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S
+        command,
+        cwd=repo_root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONG_RUN_TIMEOUT_S,
     )
 
 
@@ -117,7 +122,7 @@ def test_a_system_without_apt_is_told_so(tmp_path: Path, repo_root: Path) -> Non
     command = [sys.executable, "-m", "training.free_data", "--cache", str(tmp_path / "cache")]
     done = subprocess.run(
         command, cwd=repo_root, env={**os.environ, "PATH": str(tmp_path)}, capture_output=True,
-        text=True, timeout=TIMEOUT_S,
+        text=True, timeout=LONG_RUN_TIMEOUT_S,
     )  # fmt: skip
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == (
@@ -204,7 +209,7 @@ def test_held_out_photographs_are_written_for_measuring(
 ) -> None:
     command = [sys.executable, "-m", "training.held_out", str(tmp_path), "--clips", "1"]
     command += ["--frames", "1", "--size", "64", "--cache", str(real.folder.parent)]
-    subprocess.run(command, cwd=repo_root, check=True, timeout=TIMEOUT_S)
+    subprocess.run(command, cwd=repo_root, check=True, timeout=LONG_RUN_TIMEOUT_S)
     data = read_dataset(tmp_path)
     (stills,) = data.still_sets
     assert [picture.stem for picture, _ in stills.pairs] == RealPictures(real.folder, True).names
