@@ -113,7 +113,7 @@ def test_jsonl_in_every_encoding(tmp_path: Path, text: str, encoding: str) -> No
 def test_a_file_without_a_prompt_is_not_taken_in_silence(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    """A line of brackets alone was passed over as the frame of a list, and the run had no object."""
+    """A line of brackets alone was passed over as a list's frame, and the run had no object."""
     path = tmp_path / "p.jsonl"
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
