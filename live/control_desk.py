@@ -75,6 +75,7 @@ class CommandDesk:
             ok once every command took effect, or waits for a picture that did not come within
             `OUTCOME_S`; else why not.
         """
+        self._controls.heard_ctl()
         try:
             place = Place(self._size_wh, folder, False, self._max_megapixels)
             spoken = parse_words(words, place)

@@ -6,12 +6,13 @@ render loop what is the feed's. What they did is noted for recordings, what was 
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from live.commands import (
     Command,
@@ -19,11 +20,12 @@ from live.commands import (
     HideFeed,
     HoverAnswer,
     HoverRequest,
+    RemoveObject,
     SaveProfile,
     SetEffect,
     TrackerCommand,
 )
-from live.frames import Prompt
+from live.frames import PinnedAnswers, Prompt
 from live.play_gate import PlayGate
 from live.recording.script import CommandScript
 from live.redact import hide_secrets
@@ -31,6 +33,8 @@ from live.status import LiveStatus
 from live.suggest import Suggestions, SuggestRequest
 
 T = TypeVar("T")
+
+CTL_IN_USE_S: Final = 60.0
 
 Listener: TypeAlias = Callable[[Command, int], None]
 RefusalListener: TypeAlias = Callable[[Command, str], None]
@@ -81,11 +85,14 @@ class Controls:
         feed: Commands that wait for the render loop.
         hover: What the window wants to know before a click; the newest request counts.
         hover_answer: The newest answer.
+        pinned: The newest answers on the picture that the user froze.
         suggest: The picture for which the window wants proposals, for as long as it does.
         suggestions: What came of it so far.
         play: Where a file waits for the first prompt.
         stop: Ends the run.
         script: The commands of a replay; set before the run's threads start.
+        global_keys: What a global hotkey acts on just now, each as a set of keys.
+        resets: How often all objects were forgotten.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -94,11 +101,15 @@ class Controls:
         self.feed: queue.Queue[FeedCommand] = queue.Queue(capacity)
         self.hover: Cell[HoverRequest] = Cell()
         self.hover_answer: Cell[HoverAnswer] = Cell()
+        self.pinned: Cell[PinnedAnswers] = Cell()
         self.suggest: Cell[SuggestRequest] = Cell()
         self.suggestions: Cell[Suggestions] = Cell()
         self.play = PlayGate()
         self.stop = threading.Event()
         self.script: CommandScript | None = None
+        self.global_keys: tuple[frozenset[str], ...] = ()
+        self.resets = 0
+        self._ctl_s = -math.inf
         self._notice: Cell[Notice] = Cell()
         self._status: Cell[LiveStatus] = Cell()
         self._listeners: tuple[Listener, ...] = ()
@@ -127,6 +138,8 @@ class Controls:
 
     def applied(self, command: Command, step: int) -> None:
         """Note that a command took effect before a step."""
+        if command == RemoveObject(None):
+            self.resets += 1  # by the inference thread alone
         for listener in self._listeners:
             listener(command, step)
 
@@ -146,6 +159,15 @@ class Controls:
     def say(self, text: str) -> None:
         """Tell the user something: the newest notice stands until another one comes."""
         self._notice.put(Notice(hide_secrets(text), time.monotonic()))
+
+    def heard_ctl(self) -> None:
+        """Note that somebody uses `ctl`."""
+        self._ctl_s = time.monotonic()
+
+    @property
+    def ctl_in_use(self) -> bool:
+        """Whether somebody used `ctl` within `CTL_IN_USE_S`: each command is a call of its own."""
+        return time.monotonic() - self._ctl_s < CTL_IN_USE_S
 
     @property
     def notice(self) -> Notice | None:

@@ -168,6 +168,21 @@ class ObjectResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PinnedAnswers:
+    """What the pinned step's prompts came to, for the user who looks at that picture.
+
+    Attributes:
+        step: Tracker step of the picture.
+        masks: By object id, (L, L) float32 logits of the whole picture, > 0 the object; None for
+            an object without a mask there, or gone. Only objects that were answered anew since
+            the step was pinned.
+    """
+
+    step: int
+    masks: Mapping[int, F32 | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """Everything the tracker says about one frame; it carries its own frame.
 
@@ -179,6 +194,7 @@ class FrameResult:
         stage_ms: Wall time of each stage in milliseconds.
         motion: (h, w, 2) displacement dx, dy from this picture back to the one that `step`
             answered, in pixels of its own small size; None where that is this picture itself.
+        pinned: What prompts on the pinned step came to so far; None: no step is pinned.
     """
 
     frame: Frame
@@ -186,3 +202,4 @@ class FrameResult:
     objects: tuple[ObjectResult, ...]
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     motion: F32 | None = None
+    pinned: PinnedAnswers | None = None

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from live.command_text import AskStatus, Quit, Spoken
 from live.controls import Controls
+from live.hotkey_names import split_keys
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ class Hotkeys:
                 if self._ending:
                     return
                 self._listener = listener
+            self._controls.global_keys = tuple(frozenset(split_keys(k)) for k in self._bindings)
             log.info("hotkeys: %s", ", ".join(self._bindings))
             # Not `start`: an error would end its thread unseen, with a traceback on stderr.
             listener.run()
@@ -161,6 +163,8 @@ class Hotkeys:
         except Exception as error:
             if not self._ending:
                 self._log_off(Obstacle(_first_line(error), USE_CTL))
+        finally:
+            self._controls.global_keys = ()
 
     def _act(self, keys: str, spoken: tuple[Spoken, ...]) -> None:
         for one in spoken:

@@ -11,7 +11,12 @@ from live.frames import Frame, FrameResult, Prompt
 from live.inference import Stepper
 from live.sources.base import SourceInfo
 from live.suggest_job import Proposer
-from live.tracker_prompts import MAX_PENDING_PROMPTS, fit_prompt, points_at_something
+from live.tracker_prompts import (
+    MAX_PENDING_PROMPTS,
+    fit_prompt,
+    points_at_something,
+    said_of_removal,
+)
 
 _KINDS: Final = ("picture", "folder")
 
@@ -108,8 +113,11 @@ class IndependentPictures:
             case Prompt():
                 return self.prompt(command)
             case RemoveObject(object_id):
+                waiting = {p.object_id for prompts in self._waiting.values() for p in prompts}
+                if object_id not in waiting and not (object_id is None and waiting):
+                    return self._tracker.apply(command)
                 self.remove(object_id)
-                return None
+                return said_of_removal(object_id, waiting)
             case _:
                 return self._tracker.apply(command)
 

@@ -89,6 +89,7 @@ def run_inference(
             apply_commands(controls, tracker)
             age_ms = (time.perf_counter_ns() - frame.captured_ns) / NS_PER_MS
             result = tracker.step(frame)
+            controls.pinned.put(result.pinned)
             observe(result, age_ms)
             while not stop.is_set() and not results.put(result, _WAIT_S):
                 pass

@@ -187,7 +187,7 @@ def open_outputs(
     compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
     delay = _delay(plan, run.wiring.pace, info)
-    render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh)
+    render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh, info.kind)
     limit = settings.source.max_megapixels
     build = partial(build_effect, settings=settings.effect, max_megapixels=limit)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)

@@ -41,6 +41,7 @@ class RenderOptions:
         profiles: Told of every result; saves profiles on command.
         recording: Whether the run is being recorded, for the status line.
         size_wh: Of the source's pictures, for what cameras get before the first one; None: nothing.
+        source_kind: As `SourceInfo.kind`, for the status line.
     """
 
     live_source: bool = False
@@ -49,6 +50,7 @@ class RenderOptions:
     profiles: ProfileSaver | None = None
     recording: bool = False
     size_wh: tuple[int, int] | None = None
+    source_kind: str = ""
 
 
 class RenderLoop:
@@ -110,7 +112,7 @@ class RenderLoop:
         for worker in self._workers:
             worker.start()
         if self._window is not None:
-            self._window.connect(self._wiring.controls)
+            self._window.connect(self._wiring.controls, self._served())
             self._refresh_window()
         while not self._wiring.stop.is_set():
             try:
@@ -134,6 +136,15 @@ class RenderLoop:
                 self._publish()
             self._leave_due()
             self._refresh_window()
+
+    def _served(self) -> tuple[str, ...]:
+        """Return who would lose something if the user quit by accident."""
+        cameras = any(worker.kind in DELAYED_SINKS for worker in self._workers)
+        served = {
+            "the virtual camera is on": cameras,
+            "this is being recorded": self._options.recording,
+        }
+        return tuple(text for text, is_so in served.items() if is_so)
 
     def close(self, drain: bool, deadline_s: float) -> BaseException | None:
         """Finish all sinks at the same time, close the window, return the sinks' first error."""
@@ -308,6 +319,7 @@ class RenderLoop:
             self._compositor.panic,
             self._options.recording,
             self._wiring.controls.play.holds,
+            self._options.source_kind,
         )
         status = self._meter.take(self._last.result, feed)
         self._wiring.controls.publish(status)

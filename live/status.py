@@ -41,6 +41,7 @@ class LiveStatus:
         objects: By ascending object id.
         recording: Whether the run is being recorded.
         waiting: Whether a file waits on its first picture for a click.
+        source_kind: As `SourceInfo.kind`; "" where that is not known.
     """
 
     step: int
@@ -56,6 +57,7 @@ class LiveStatus:
     objects: tuple[ObjectStatus, ...] = field(default=())
     recording: bool = False
     waiting: bool = False
+    source_kind: str = ""
 
 
 def object_name(object_id: int, names: Sequence[str]) -> str:

@@ -56,6 +56,7 @@ class FeedStatus:
         hidden: Whether the panic key hides everything.
         recording: Whether the run is being recorded.
         waiting: Whether a file waits on its first picture for a click.
+        source_kind: As `SourceInfo.kind`.
     """
 
     effect: str = "highlight"
@@ -63,6 +64,7 @@ class FeedStatus:
     hidden: bool = False
     recording: bool = False
     waiting: bool = False
+    source_kind: str = ""
 
 
 class StatusMeter:
@@ -133,4 +135,5 @@ class StatusMeter:
             ),
             recording=feed.recording,
             waiting=feed.waiting,
+            source_kind=feed.source_kind,
         )

@@ -34,7 +34,12 @@ from live.suggest import MaskGenerator, SuggestRules, model_rules
 from live.tracker_edits import TrackEdits
 from live.tracker_history import PastStep, StepHistory
 from live.tracker_networks import StageClock, StepRunner
-from live.tracker_prompts import PromptQueue, fit_prompt, points_at_something
+from live.tracker_prompts import (
+    PromptQueue,
+    fit_prompt,
+    points_at_something,
+    said_of_removal,
+)
 from memory.selection import MAX_RECENT, MAX_RECENT_POINTERS
 
 NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
@@ -208,8 +213,9 @@ class Tracker:
             case Prompt():
                 return self.prompt(command)
             case RemoveObject(object_id):
+                said = said_of_removal(object_id, self._present())
                 self.remove(object_id)
-                return None
+                return said
             case UndoPrompt(object_id):
                 return self.undo(object_id)
             case CycleCandidate(object_id, by):
@@ -287,7 +293,8 @@ class Tracker:
         object_ids = self._edits.tracks.keys() | due.keys()
         if object_ids and self._settings.window is None:
             self._runner.encode(past, clock)
-        return FrameResult(frame, past.step, self._edits.process(past, object_ids), clock.ms)
+        answers = self._edits.process(past, object_ids)
+        return FrameResult(frame, past.step, answers, clock.ms, pinned=self._edits.pinned)
 
     def close(self) -> None:
         """Free the networks and forget everything. Idempotent."""
@@ -307,6 +314,10 @@ class Tracker:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _present(self) -> set[int]:
+        """Return the objects that are tracked or wait for their first picture."""
+        return {*self._edits.tracks, *self._edits.changed, *self._queue.object_ids}
 
     def _check_open(self) -> None:
         if self._closed:

@@ -13,10 +13,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from live.frames import ObjectResult, Prompt
+from live.frames import ObjectResult, PinnedAnswers, Prompt
 from live.object_track import ObjectTrack
 from live.tracker_history import PastObject, PastStep, StepHistory
 from live.tracker_networks import StageClock, StepRunner
+from live.tracker_pinned import PinnedStep
 from live.tracker_prompts import fit_prompt, points_at_something
 
 MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
@@ -52,10 +53,21 @@ class TrackEdits:
         self._changed: dict[int, set[int]] = {}
         # Of the newest click: nobody looks and chooses another mask as fast as the history ends.
         self._clicked: PastStep | None = None
+        self._pinned = PinnedStep(runner, history)
+
+    @property
+    def pinned(self) -> PinnedAnswers | None:
+        """What the pinned step's objects came to since it was pinned; None: no step is."""
+        return self._pinned.answers
 
     def knows(self, object_id: int) -> bool:
         """Whether an object is tracked or will be when its prompts are answered."""
         return object_id in self.tracks or object_id in self._changed
+
+    @property
+    def changed(self) -> Collection[int]:
+        """Objects with changes that are still to be answered."""
+        return self._changed.keys()
 
     def find(self, step: int) -> PastStep | None:
         """Return a step that is kept."""
@@ -139,6 +151,8 @@ class TrackEdits:
                 self._forget_step(edit.object_id, past.step, and_object=not mine.prompts)
             if self._exact(past.step) or mine.prompts:
                 self._mark(edit.object_id, past.step)
+            else:
+                self._answer_pinned(edit.object_id)
             self.settle()
             done = "commit taken back" if edit.commit else "last prompt taken back"
         gone = edit.object_id not in self.tracks
@@ -212,16 +226,17 @@ class TrackEdits:
             ValueError: Nothing is kept.
         """
         if step is None:
-            self._history.pin(None)
+            self._pinned.pin(None)
             return None
         past = self._history.nearest(step)
         if past is None:
             raise ValueError(f"step {step}: no picture is kept for prompts")
-        self._history.pin(past)
+        self._pinned.pin(past)
         return None if past.step == step else f"picture {past.step} kept for prompts, not {step}"
 
     def forget(self, object_id: int | None) -> None:
         """Forget an object, or all, as if it had never been."""
+        self._pinned.gone({*self.tracks, *self._changed} if object_id is None else {object_id})
         self._history.forget(object_id)
         if self._clicked is not None and object_id is not None:
             self._clicked.objects.pop(object_id, None)
@@ -282,10 +297,13 @@ class TrackEdits:
         mine = past.of(object_id)
         if track is None and not mine.prompts:
             del past.objects[object_id]
+            self._pinned.note(past, object_id, None)
             return None, None
         mine.before = None if track is None else track.fork()
         track = self._runner.new_track(object_id) if track is None else track
-        return track, self._runner.run(past, mine, track, self.clock)
+        result = self._runner.run(past, mine, track, self.clock)
+        self._pinned.note(past, object_id, result)
+        return track, result
 
     def _track_again(self, object_id: int, step: int) -> None:
         """Run all steps from this one on again."""
@@ -302,14 +320,14 @@ class TrackEdits:
         """Answer a step's prompts and put the memory into the present and the states between."""
         mine = past.of(object_id)
         track = self._runner.new_track(object_id) if mine.before is None else mine.before.fork()
-        self._runner.run(past, mine, track, self.clock)
+        self._pinned.note(past, object_id, self._runner.run(past, mine, track, self.clock))
         if not track.bank.at(past.step):
             if not self.knows(object_id):
                 self.tracks[object_id] = track  # known, and lost from the start
             return
         if not self._history.is_recent(past.step):
             track.forget_motion()  # nobody knows how it moved since
-        for later in self._history.since(past.step + 1):
+        for later in self._kept_after(past.step):
             theirs = later.of(object_id)
             if theirs.before is None:
                 theirs.before = track.fork()
@@ -321,6 +339,8 @@ class TrackEdits:
             self.tracks[object_id] = track
         else:
             present.adopt(track, past.step)
+        if past is not self._history.pinned:
+            self._answer_pinned(object_id)
         self._runner.forget_preview()
 
     def _forget_step(self, object_id: int, step: int, and_object: bool = True) -> None:
@@ -349,11 +369,21 @@ class TrackEdits:
     def _states_after(self, present: ObjectTrack, step: int) -> list[ObjectTrack]:
         """Return where an object stands now, and stood before each kept step after this one."""
         states = [present]
-        for later in self._history.since(step + 1):
+        for later in self._kept_after(step):
             before = later.objects.get(present.object_id, PastObject()).before
             if before is not None:
                 states.append(before)
         return states
+
+    def _kept_after(self, step: int) -> list[PastStep]:
+        """Return the kept steps after this one, the pinned one too."""
+        return [past for past in self._history if past.step > step]
+
+    def _answer_pinned(self, object_id: int) -> None:
+        """Answer the pinned step again where that is not done with the steps around it."""
+        pinned = self._history.pinned
+        if pinned is not None and not self._exact(pinned.step):
+            self._pinned.answer_again(object_id, self.clock)
 
     def _drop_from_log(self, edit: _Edit) -> int:
         """Drop all of an object's edits on a step; return how many there were."""

@@ -87,6 +87,11 @@ class StepHistory:
         self._pinned: PastStep | None = None
 
     @property
+    def pinned(self) -> PastStep | None:
+        """The step that is kept for longer; None: there is none."""
+        return self._pinned
+
+    @property
     def newest(self) -> PastStep | None:
         """The step processed last; None where nothing is kept."""
         return self._recent[-1] if self._recent else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -134,6 +134,20 @@ def scale_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) -> P
     return PointPrompt(scaled.astype(np.float32, copy=False), labels)
 
 
+def said_of_removal(object_id: int | None, present: Collection[int]) -> str | None:
+    """Return what the user should know when one object, or all, are to be forgotten.
+
+    Raises:
+        ValueError: There is no such object.
+    """
+    if object_id is None:
+        return None if present else "no object to forget"
+    if object_id not in present:
+        there = ", ".join(map(str, sorted(present))) or "none"
+        raise ValueError(f"object {object_id}: not known, nothing to forget; objects: {there}")
+    return None
+
+
 class PromptQueue:
     """Prompts that wait for their frame, in the order in which they were given."""
 
@@ -155,6 +169,11 @@ class PromptQueue:
                 "already, no more are taken"
             )
         self._pending.append(prompt)
+
+    @property
+    def object_ids(self) -> set[int]:
+        """Objects with prompts that wait."""
+        return {prompt.object_id for prompt in self._pending}
 
     def names(self, object_id: int, frame_index: int | None) -> bool:
         """Whether a prompt that waits for this frame, or an earlier one, shows the object.

@@ -14,19 +14,21 @@ import numpy as np
 from live.commands import HoverAnswer
 from live.effects.alpha import over_checkerboard
 from live.effects.palette import Bgr, object_colour, text_colour
-from live.frames import U8
-from live.letterbox import Letterbox
+from live.frames import F32, U8, PinnedAnswers
+from live.letterbox import Letterbox, Point
 from live.masks import mask_layer
+from live.motion import warp_logits
 from live.sinks.base import Composite
 from live.status import LiveStatus
-from live.ui_help import draw_help
+from live.ui_help import draw_help, help_fits
 from live.ui_status import RED, draw_status, status_parts
 from live.ui_suggest import draw_proposals
-from live.ui_text import AMBER, LINE_PX, PAD_PX, WHITE, fill, shade, text_width, write
-from live.window_state import InputState, Mark
+from live.ui_text import AMBER, LINE_PX, PAD_PX, WHITE, fill, shade, text_width, wrap, write
+from live.window_marks import Mark
+from live.window_state import InputState
 
 _BACKGROUND = 24
-_HOVER_TINT = 0.25
+_TINT = 0.25
 _FRAME_PX = 4  # border that marks a frozen or a hidden picture
 _MARK_PX = 5
 _DARK = Bgr(0, 0, 0)
@@ -45,6 +47,7 @@ class View:
         note: What is wrong with the stream just now, or "".
         notice: What the program says, or "".
         hover: What a click would give, or None.
+        pinned: What prompts on the frozen picture came to, or None.
         names: Of the objects 1, 2 and so on.
         left: The newest pictures that left, one for outputs that show them at once and one for
             those with a delay; the one on screen may be older.
@@ -56,6 +59,7 @@ class View:
     note: str = ""
     notice: str = ""
     hover: HoverAnswer | None = None
+    pinned: PinnedAnswers | None = None
     names: tuple[str, ...] = ()
     left: tuple[Composite, ...] = ()
 
@@ -67,6 +71,14 @@ class View:
             return ""
         why = "the object is lost" if left[0].result.objects else "click the object"
         return f"only you see this, the output is hidden: {why}"
+
+    @property
+    def answered(self) -> Composite | None:
+        """The frozen picture, where prompts on it were answered since."""
+        frozen = self.composite if self.state.frozen else None
+        if frozen is None or self.pinned is None or not self.pinned.masks:
+            return None
+        return frozen if frozen.result.step == self.pinned.step else None
 
     @property
     def hidden(self) -> bool:
@@ -81,26 +93,25 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
     canvas = np.full((canvas_wh[1], canvas_wh[0], 3), _BACKGROUND, np.uint8)
     composite = view.composite
     if composite is not None:
-        _draw_picture(canvas, composite)
         box = letterbox_of(composite, canvas_wh)
+        if view.answered is not None and view.pinned is not None:
+            _draw_answered(canvas, view.answered, view.pinned, box)
+        else:
+            _draw_picture(canvas, composite)
         if view.state.proposals is not None:
             draw_proposals(canvas, view.state.proposals, box)
         if view.hover is not None:
-            _draw_hover(canvas, view.hover, box)
+            draw_mask(canvas, view.hover.request.object_id, view.hover.mask_logits, box)
         for mark in view.state.marks:
             _draw_mark(canvas, mark, box)
     if view.state.drag is not None:
-        start, end = view.state.drag
-        colour = object_colour(view.state.object_id)
-        corners = (round(start.x), round(start.y)), (round(end.x), round(end.y))
-        cv2.rectangle(canvas, *corners, _DARK, 4, cv2.LINE_AA)
-        cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
+        draw_frame(canvas, *view.state.drag, object_colour(view.state.object_id))
     top = _draw_banners(canvas, view)
     frozen = view.state.frozen
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
-    if view.state.help_visible:
-        draw_help(canvas, top)
-    _draw_notes(canvas, view, top)  # above the help, which stays: they go again
+    below = _draw_notes(canvas, view, top)
+    if view.state.help_visible:  # below the notes, or over them where there is no room: they go
+        draw_help(canvas, below if help_fits(canvas_wh, below) else top)
     return canvas
 
 
@@ -129,18 +140,43 @@ def _fitted(image: U8, size_wh: tuple[int, int]) -> U8:
     return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _draw_hover(canvas: U8, hover: HoverAnswer, box: Letterbox) -> None:
-    """Tint and outline the mask that a click would give, in the object's colour."""
-    layer = mask_layer(hover.request.object_id, hover.mask_logits, box.drawn_wh)
+def _draw_answered(canvas: U8, frozen: Composite, pinned: PinnedAnswers, box: Letterbox) -> None:
+    """Draw the frozen picture, bare, with every object as it now is there.
+
+    The effect in the composite shows the masks of before; two of one object would say nothing.
+    """
+    (left, top), (width, height) = box.offset_xy, box.drawn_wh
+    image = _fitted(frozen.result.frame.image_bgr, box.drawn_wh)
+    canvas[top : top + height, left : left + width] = image
+    before = {item.object_id: item.mask_logits for item in frozen.result.objects}
+    motion = frozen.result.motion
+    for object_id, logits in sorted((before | dict(pinned.masks)).items()):
+        if logits is None:
+            continue
+        if motion is not None and object_id in pinned.masks:  # answered on the step's own picture
+            logits = warp_logits(logits, motion)
+        draw_mask(canvas, object_id, logits, box)
+
+
+def draw_mask(canvas: U8, object_id: int, logits: F32, box: Letterbox) -> None:
+    """Tint and outline a mask in the object's colour.
+
+    Args:
+        canvas: (H, W, 3) uint8.
+        object_id: 1..254.
+        logits: (L, L) float32 of the whole picture.
+        box: Where the picture lies.
+    """
+    layer = mask_layer(object_id, logits, box.drawn_wh)
     if layer is None:
         return
     (left, top), (width, height) = box.offset_xy, box.drawn_wh
-    colour = object_colour(hover.request.object_id)
+    colour = object_colour(object_id)
     part = canvas[top : top + height, left : left + width][layer.box.slices]
     inside = (layer.logits > 0).astype(np.uint8)
     flat = np.empty(part.shape, np.uint8)
     cv2.rectangle(flat, (0, 0), (part.shape[1], part.shape[0]), colour, cv2.FILLED)
-    tinted = cv2.addWeighted(part, 1 - _HOVER_TINT, flat, _HOVER_TINT, 0.0)
+    tinted = cv2.addWeighted(part, 1 - _TINT, flat, _TINT, 0.0)
     cv2.copyTo(tinted, inside, part)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     corner = (left + layer.box.x1, top + layer.box.y1)
@@ -149,14 +185,25 @@ def _draw_hover(canvas: U8, hover: HoverAnswer, box: Letterbox) -> None:
 
 
 def _draw_mark(canvas: U8, mark: Mark, box: Letterbox) -> None:
-    """Show a click: a disc of the object's colour, a ring where it says what is not the object."""
+    """Show a box, or a click: a disc of the object's colour, a ring for what it is not."""
     at = box.to_canvas(mark.at.x, mark.at.y)
+    if mark.to is not None:
+        to = box.to_canvas(mark.to.x, mark.to.y)
+        draw_frame(canvas, at, to, object_colour(mark.object_id))
+        return
     centre = round(at.x), round(at.y)
     colour = object_colour(mark.object_id)
     cv2.circle(canvas, centre, _MARK_PX + 2, WHITE, cv2.FILLED, cv2.LINE_AA)
     cv2.circle(canvas, centre, _MARK_PX, colour, cv2.FILLED, cv2.LINE_AA)
     if not mark.positive:
         cv2.circle(canvas, centre, _MARK_PX - 2, WHITE, cv2.FILLED, cv2.LINE_AA)
+
+
+def draw_frame(canvas: U8, start: Point, end: Point, colour: Bgr) -> None:
+    """Draw a rectangle with these corners, in canvas pixels, that shows on any ground."""
+    corners = (round(start.x), round(start.y)), (round(end.x), round(end.y))
+    cv2.rectangle(canvas, *corners, _DARK, 4, cv2.LINE_AA)
+    cv2.rectangle(canvas, *corners, colour, 2, cv2.LINE_AA)
 
 
 def _draw_banners(canvas: U8, view: View) -> int:
@@ -169,17 +216,21 @@ def _draw_banners(canvas: U8, view: View) -> int:
     return row
 
 
-def _draw_notes(canvas: U8, view: View, row: int) -> None:
-    """Write from `row` down what is to be said."""
+def _draw_notes(canvas: U8, view: View, row: int) -> int:
+    """Write from `row` down what is to be said, in lines as long as fit; return the row below."""
     hidden_note = "" if view.hidden else view.hidden_note
     proposals = view.state.proposals
     found = "" if proposals is None else proposals.note
     for text in (hidden_note, view.note, found, view.notice, view.state.message):
-        if text:
-            top = PAD_PX + row
-            shade(canvas, (PAD_PX, top), (3 * PAD_PX + text_width(text), top + LINE_PX + PAD_PX))
-            write(canvas, text, (2 * PAD_PX, top + LINE_PX - 3), AMBER)
-            row += LINE_PX + 2 * PAD_PX
+        lines = wrap(text, canvas.shape[1] - 4 * PAD_PX)
+        if not lines:
+            continue
+        top, right = PAD_PX + row, 3 * PAD_PX + max(map(text_width, lines))
+        shade(canvas, (PAD_PX, top), (right, top + LINE_PX * len(lines) + PAD_PX))
+        for number, line in enumerate(lines, start=1):
+            write(canvas, line, (2 * PAD_PX, top + LINE_PX * number - 3), AMBER)
+        row += LINE_PX * len(lines) + 2 * PAD_PX
+    return row
 
 
 def _draw_banner(canvas: U8, text: str, row: int, colour: Bgr) -> int:

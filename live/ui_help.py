@@ -48,7 +48,7 @@ def draw_help(canvas: U8, top: int = 0) -> None:
         top: Rows above this one are not covered, nor is the status line.
     """
     height, width = canvas.shape[:2]
-    room = height - LINE_PX - PAD_PX - top
+    room = _room(height, top)
     layout = _choose_layout(width, room)
     panel_width, panel_height = layout.size_wh
     left = max(0, (width - panel_width) // 2)
@@ -60,6 +60,18 @@ def draw_help(canvas: U8, top: int = 0) -> None:
         y = top + PAD_PX + layout.line * (row + 1) - round(6 * layout.scale)
         write(canvas, key, (x, y), AMBER, layout.scale)
         write(canvas, text, (x + layout.key_width, y), WHITE, layout.scale)
+
+
+def help_fits(canvas_wh: tuple[int, int], top: int) -> bool:
+    """Whether the whole list has room below a row."""
+    room = _room(canvas_wh[1], top)
+    width, height = _choose_layout(canvas_wh[0], room).size_wh
+    return width <= canvas_wh[0] and height <= room
+
+
+def _room(height: int, top: int) -> int:
+    """Return the rows between `top` and the status line."""
+    return height - LINE_PX - PAD_PX - top
 
 
 def _choose_layout(width: int, height: int) -> _Layout:

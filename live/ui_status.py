@@ -70,13 +70,19 @@ def status_parts(
         parts.append(Part("click an object", 2))
     parts += [
         Part(f"effect {status.effect}", 4),
-        Part(f"camera {status.source_fps:.0f} fps, inference {status.inference_fps:.1f}", 3),
+        Part(_rates(status), 3),
         Part(f"age {status.source_age_ms:.0f} ms", 6),
         Part(f"dropped {status.dropped}", 8),
         Part(f"CPU {status.cpu_percent:.0f} %", 7),
         Part("h: help", 5, GREY),
     ]
     return parts
+
+
+def _rates(status: LiveStatus) -> str:
+    """Return how fast pictures come and are answered; only a camera is called one."""
+    source = "camera" if status.source_kind == "camera" else "source"
+    return f"{source} {status.source_fps:.0f} fps, inference {status.inference_fps:.1f}"
 
 
 def _object_part(item: ObjectStatus, names: Sequence[str], rank: int) -> Part:

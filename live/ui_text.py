@@ -26,6 +26,19 @@ def text_width(text: str, scale: float = 1.0) -> int:
     return int(cv2.getTextSize(text, _FONT, _SCALE * scale, 1)[0][0])
 
 
+@lru_cache(maxsize=128)
+def wrap(text: str, width: int) -> tuple[str, ...]:
+    """Return a text in lines of at most `width` canvas pixels, broken between words."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else ""
+        if lines and text_width(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return tuple(lines)
+
+
 def write(canvas: U8, text: str, origin: tuple[int, int], colour: Bgr, scale: float = 1.0) -> None:
     """Write a line on a panel; `origin` is the left end of its base line.
 

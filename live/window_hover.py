@@ -9,7 +9,7 @@ from live.commands import HoverRequest
 from live.letterbox import Letterbox, Point
 
 HOVER_EVERY_S: Final = 0.08
-# HighGUI does not tell that the pointer left the window: one that rests this long may be gone
+# a pointer that rests is not about to click, and what lies under the outline is to be seen
 HOVER_REST_S: Final = 2.0
 HOVER_NEAR_PX: Final = 16.0  # canvas pixels
 HOVER_STEPS: Final = 3  # an answer takes a step or two, and the stream goes on meanwhile
@@ -27,6 +27,10 @@ class HoverPointer:
     def move(self, at: Point, now_s: float) -> None:
         """Follow the pointer, in canvas pixels."""
         self._at, self._moved_s = at, now_s
+
+    def leave(self) -> None:
+        """The pointer is gone until it moves again."""
+        self._at = None
 
     def wanted(self, letterbox: Letterbox, now_s: float) -> bool:
         """Whether the pointer is on the picture and was moved lately."""

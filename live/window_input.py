@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
-
 from live.commands import (
     Command,
     CommitMask,
@@ -24,15 +22,17 @@ from live.letterbox import Letterbox, Point
 from live.masks import upsample_logits
 from live.motion import where_it_was
 from live.status import object_name
+from live.window_choice import ObjectChoice
+from live.window_guard import QUIT_AGAIN_S, PanicGuard, QuitGuard
 from live.window_hover import HoverPointer
-from live.window_keys import Key, key_of
-from live.window_state import InputState, Mark
+from live.window_keys import Key, KeyPress, key_of
+from live.window_marks import Marks
+from live.window_prompts import box_prompt, is_drag, point_prompt
+from live.window_state import InputState
 from live.window_suggest import Outline, ProposalBoard
 
-MIN_DRAG_PX = 6  # canvas pixels; below it, a shaky click stays a click
 MESSAGE_S = 3.0
-PANIC_GUARD_S = 1.0  # a panic key that is held or hammered must not show the feed again
-_MAX_MARKS = 32
+PANIC_GUARD_S = 1.0  # a panic key that is hammered must not show the feed again
 
 
 class WindowInput:
@@ -48,6 +48,7 @@ class WindowInput:
         controls: Controls,
         clock: Callable[[], float] = time.monotonic,
         names: Sequence[str] = (),
+        served: Sequence[str] = (),
     ) -> None:
         """Begin with object 1.
 
@@ -55,32 +56,32 @@ class WindowInput:
             controls: Commands go to it.
             clock: Seconds.
             names: Of the objects 1, 2 and so on, for messages.
+            served: Who loses something when the run ends, for a question before it does.
         """
         self._names = names
+        self._served = served
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
         self._controls = controls
         self._clock = clock
-        self._object_id = MIN_OBJECT_ID
+        self._objects = ObjectChoice()
         self._help_visible = False
-        self._known: frozenset[int] = frozenset()
-        self._awaited: set[int] = set()  # prompted, not yet known: `n` must not give them again
-        self._clicked: int | None = None
         self._step: int | None = None
         self._object_ids: U8 | None = None
         self._motion: F32 | None = None
         self._hidden = False
-        self._panic_s = -PANIC_GUARD_S
+        self._resets = controls.resets
+        self._quit, self._panic_key = QuitGuard(), PanicGuard(PANIC_GUARD_S)
         self._frozen = False
-        self._marks: tuple[Mark, ...] = ()
+        self._marks = Marks()
         self._pressed: Point | None = None
         self._pressed_step: int | None = None
         self._pressed_motion: F32 | None = None
         self._pressed_on: Outline | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover = HoverPointer()
-        self._board = ProposalBoard(controls)
-        self._message = ""
+        self._board = ProposalBoard(controls, clock)
+        self._message, self._message_s = "", MESSAGE_S
         self._said_s = -MESSAGE_S
 
     @property
@@ -91,24 +92,20 @@ class WindowInput:
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._message if self._clock() < self._said_s + MESSAGE_S else ""
+        message = self._message if self._clock() < self._said_s + self._message_s else ""
         drag = None
-        if self._pressed is not None and self._is_drag(self._pressed, self._cursor):
+        if self._pressed is not None and is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
-        return InputState(
-            self._object_id,
-            self._help_visible,
-            drag,
-            message,
-            self._frozen,
-            self._marks,
-            self._board.view,
-        )
+        chosen, marks, board = self._objects.object_id, self._marks.all, self._board.view
+        return InputState(chosen, self._help_visible, drag, message, self._frozen, marks, board)
 
     def set_known_objects(self, object_ids: Collection[int]) -> None:
         """Tell which objects the tracker knows as of the newest picture."""
-        self._known = frozenset(object_ids)
-        self._awaited -= self._known
+        self._objects.learn(object_ids)
+        if self._controls.resets > self._resets:  # not by this window's key
+            self._resets = self._controls.resets
+            self._objects.forget_all()
+            self._marks.forget()
 
     def set_hidden(self, hidden: bool) -> None:
         """Tell whether the panic key's work is on screen."""
@@ -139,23 +136,27 @@ class WindowInput:
         self._cursor = Point(x, y)
         self._hover.move(self._cursor, self._clock())
 
+    def leave(self) -> None:
+        """The pointer left the window."""
+        self._hover.leave()
+
     def release_left(self, x: float, y: float) -> None:
         """Send a positive point, or a box if the pointer was dragged."""
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
         proposal = self._pressed_on
-        if proposal is not None and not self._is_drag(start, Point(x, y)):
+        if proposal is not None and not is_drag(start, Point(x, y)):
             self._take(proposal, self.letterbox.source_wh)
             return
         first, last = (
             self._meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion)
             for at in (start, Point(x, y))
         )
-        if self._is_drag(start, Point(x, y)):
+        if is_drag(start, Point(x, y)):
             self._send_box(first, last)
         else:
-            self._send_point(first, 1, self._pressed_step)
+            self._send_point(first, True, self._pressed_step)
 
     def press_right(self, x: float, y: float) -> None:
         """Send a negative point: this is not the object."""
@@ -166,10 +167,10 @@ class WindowInput:
         if proposal is not None and self._board.owner(proposal) is None:
             self._board.drop(proposal)
             return
-        if self._object_id not in self._known | self._awaited:
-            self._say(f"{self._name(self._object_id)}: click it with the left button first")
+        if self._objects.object_id not in self._objects.present:
+            self._say(f"{self._name(self._objects.object_id)}: click it with the left button first")
             return
-        self._send_point(self._meant(point, self._motion), 0, self._step)
+        self._send_point(self._meant(point, self._motion), False, self._step)
 
     def press_middle(self, x: float, y: float) -> None:
         """Remove the object under the pointer."""
@@ -186,11 +187,11 @@ class WindowInput:
 
     def wheel(self, by: int) -> None:
         """Answer the last click with a larger (1) or smaller (-1) candidate mask."""
-        if self._clicked is None:
+        if self._objects.clicked is None:
             self._say("click an object first: then its candidates can be chosen")
-        elif self._send(CycleCandidate(self._clicked, by)):
+        elif self._send(CycleCandidate(self._objects.clicked, by)):
             size = "larger" if by > 0 else "smaller"
-            self._say(f"{self._name(self._clicked)}: {size} candidate")
+            self._say(f"{self._name(self._objects.clicked)}: {size} candidate")
 
     def look_for_proposals(self) -> None:
         """Take over what was found since; call it before drawing, for it is clicked as drawn."""
@@ -198,7 +199,7 @@ class WindowInput:
         if box is None or not self._board.active:
             return
         here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
-        self._board.look(box, here, self._known | self._awaited)
+        self._board.look(box, here, self._objects.present)
         if self._board.refused:  # why was said
             self._freeze()
 
@@ -209,48 +210,45 @@ class WindowInput:
         if box is None or step is None or not self._hover_wanted(box, now_s):
             self._hover.forget()
             self._controls.hover.put(None)
-        elif self._hover.due(self._object_id, step, now_s):
+        elif self._hover.due(self._objects.object_id, step, now_s):
             at = self._meant(box.to_source(self._cursor.x, self._cursor.y), self._motion)
-            self._controls.hover.put(HoverRequest(self._object_id, step, at.x, at.y))
+            self._controls.hover.put(HoverRequest(self._objects.object_id, step, at.x, at.y))
 
     def hover_fits(self, request: HoverRequest) -> bool:
         """Whether an answer to this request may be drawn on the picture on screen."""
         box, step = self.letterbox, self._step
-        if box is None or step is None or request.object_id != self._object_id:
+        if box is None or step is None or request.object_id != self._objects.object_id:
             return False
         return self._hover_wanted(box, self._clock()) and self._hover.fits(request, box, step)
 
-    def key(self, code: int) -> None:
-        """Act on a key.
-
-        Args:
-            code: As `cv2.waitKeyEx` gives it; others are ignored.
-        """
-        key = key_of(code)
+    def key(self, press: KeyPress) -> None:
+        """Act on a key, unless a global hotkey does."""
+        if press.is_one_of(self._controls.global_keys):
+            return
+        key = key_of(press)
         if isinstance(key, int):
             self._choose(key)
             return
         match key:
             case Key.QUIT:
-                self.quit_requested = True
+                self._ask_or_quit()
             case Key.HELP:
                 self._help_visible = not self._help_visible
             case Key.REMOVE | Key.RESET:
-                self._remove(self._object_id)
+                self._remove(self._objects.object_id)
             case Key.RESET_ALL:
                 self._remove(None)
             case Key.UNDO:
                 self._undo()
             case Key.COMMIT:
-                self._tell(CommitMask(self._object_id), "keep the present mask")
+                self._tell(CommitMask(self._objects.object_id), "keep the present mask")
             case Key.SMALLER | Key.LARGER:
                 self.wheel(1 if key is Key.LARGER else -1)
             case Key.NEW_OBJECT:
                 self._choose_new()
-            case Key.PREVIOUS_OBJECT:
-                self._choose(max(MIN_OBJECT_ID, self._object_id - 1))
-            case Key.NEXT_OBJECT:
-                self._choose(min(MAX_OBJECT_ID, self._object_id + 1))
+            case Key.PREVIOUS_OBJECT | Key.NEXT_OBJECT:
+                by = 1 if key is Key.NEXT_OBJECT else -1
+                self._choose(min(max(MIN_OBJECT_ID, self._objects.object_id + by), MAX_OBJECT_ID))
             case Key.EFFECT:
                 self._send(SetEffect())
             case Key.PANIC:
@@ -281,33 +279,43 @@ class WindowInput:
         return Point(*where_it_was(motion, point.x, point.y, self.letterbox.source_wh))
 
     def _choose(self, object_id: int) -> None:
-        self._object_id = object_id
+        self._objects.object_id = object_id
         self._say(f"the next click is for {self._name(object_id)}")
 
     def _choose_new(self) -> None:
-        taken = self._known | self._awaited
-        free = (i for i in range(MIN_OBJECT_ID, MAX_OBJECT_ID + 1) if i not in taken)
-        object_id = next(free, None)
+        object_id = self._objects.free()
         if object_id is None:
             self._say(f"all {MAX_OBJECT_ID} objects are in use: remove one first")
         else:
             self._choose(object_id)
 
     def _remove(self, object_id: int | None) -> None:
+        known = self._objects.present
         if not self._send(RemoveObject(object_id)):
             return
-        self._awaited -= {object_id} if object_id is not None else self._awaited.copy()
-        self._marks = tuple(m for m in self._marks if object_id not in (None, m.object_id))
-        self._say(
-            "all objects forgotten" if object_id is None else f"{self._name(object_id)} forgotten"
-        )
+        self._marks.forget(object_id)
+        if object_id is None:
+            self._resets = max(self._resets, self._controls.resets) + 1
+            self._objects.forget_all()
+            self._say("all objects forgotten" if known else "no object to forget")
+            return
+        self._objects.forget(object_id)
+        done = "forgotten" if object_id in known else "not known, nothing to forget"
+        self._say(f"{self._name(object_id)}: {done}")
+
+    def _ask_or_quit(self) -> None:
+        """Quit, where somebody is served at the second press."""
+        served = [*self._served, *(("ctl is in use",) if self._controls.ctl_in_use else ())]
+        question = self._quit.question(served, self._clock())
+        if question:
+            self._say(question, QUIT_AGAIN_S)
+        else:
+            self.quit_requested = True
 
     def _panic(self) -> None:
         """Hide the feed at once; show it again where the key was left alone before."""
-        now_s = self._clock()
-        held = now_s - self._panic_s < PANIC_GUARD_S
-        self._panic_s = now_s
-        if not (held and self._hidden) and self._send(HideFeed(on=not self._hidden)):
+        allowed = self._panic_key.allows(self._hidden, self._clock())
+        if allowed and self._send(HideFeed(on=not self._hidden)):
             self._hidden = not self._hidden
 
     def _freeze(self) -> None:
@@ -317,7 +325,8 @@ class WindowInput:
             self._say("playing")
         elif self._frozen:
             if self._send(PinStep(None)):
-                self._frozen, self._marks = False, ()
+                self._frozen = False
+                self._marks.forget()
                 self._board.end()
                 self._pressed_on = None
         elif self._step is None:
@@ -334,7 +343,7 @@ class WindowInput:
 
     def _take(self, outline: Outline, size_wh: tuple[int, int]) -> None:
         """Make a proposal the chosen object; the next click is for a free one."""
-        owner, object_id = self._board.owner(outline), self._object_id
+        owner, object_id = self._board.owner(outline), self._objects.object_id
         if owner is not None:
             self._say(f"this is {self._name(owner)} already")
             return
@@ -346,45 +355,34 @@ class WindowInput:
 
     def _undo(self) -> None:
         """Take back the last prompt: among proposals, of the object that was taken last."""
-        if self._clicked is not None and self._clicked in self._board.owners:
-            self._object_id = self._clicked
-        self._tell(UndoPrompt(self._object_id), "take back the last prompt")
+        if self._objects.clicked is not None and self._objects.clicked in self._board.owners:
+            self._objects.object_id = self._objects.clicked
+        self._tell(UndoPrompt(self._objects.object_id), "take back the last prompt")
+        self._marks.take_back(self._objects.object_id)
 
-    @staticmethod
-    def _is_drag(start: Point, end: Point) -> bool:
-        return max(abs(end.x - start.x), abs(end.y - start.y)) >= MIN_DRAG_PX
-
-    def _send_point(self, point: Point, label: int, step: int | None) -> None:
-        prompt = Prompt(
-            object_id=self._object_id,
-            points_xy_px=np.array([[point.x, point.y]], np.float32),
-            labels=np.array([label], np.int32),
-            step=step,
-        )
-        if self._send_prompt(prompt, "this" if label else "not this") and self._frozen:
-            mark = Mark(self._object_id, point, bool(label))
-            self._marks = (*self._marks, mark)[-_MAX_MARKS:]
+    def _send_point(self, point: Point, positive: bool, step: int | None) -> None:
+        prompt = point_prompt(self._objects.object_id, point, positive, step)
+        self._send_prompt(prompt, "this" if positive else "not this")
 
     def _send_box(self, a: Point, b: Point) -> None:
-        box = np.array([min(a.x, b.x), min(a.y, b.y), max(a.x, b.x), max(a.y, b.y)], np.float32)
-        if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        prompt = box_prompt(self._objects.object_id, a, b, self._pressed_step)
+        if prompt is None:
             self._say("box too thin: drag across the object")
-            return
-        self._send_prompt(
-            Prompt(object_id=self._object_id, box_xyxy_px=box, step=self._pressed_step), "box"
-        )
+        else:
+            self._send_prompt(prompt, "box")
 
     def _send_prompt(self, prompt: Prompt, what: str) -> bool:
         if not self._send(prompt):
             return False
-        self._clicked = prompt.object_id
-        self._awaited |= {prompt.object_id} - self._known
+        self._objects.prompted(prompt.object_id)
+        if self._frozen:
+            self._marks.add(prompt)
         self._say(f"{self._name(prompt.object_id)}: {what}")
         return True
 
     def _tell(self, command: UndoPrompt | CommitMask, what: str) -> None:
         if self._send(command):
-            self._say(f"{self._name(self._object_id)}: {what}")
+            self._say(f"{self._name(self._objects.object_id)}: {what}")
 
     def _send(self, command: Command) -> bool:
         if not self._controls.send(command):
@@ -395,6 +393,6 @@ class WindowInput:
     def _name(self, object_id: int) -> str:
         return object_name(object_id, self._names)
 
-    def _say(self, message: str) -> None:
-        self._message = message
+    def _say(self, message: str, for_s: float = MESSAGE_S) -> None:
+        self._message, self._message_s = message, for_s
         self._said_s = self._clock()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-_ESCAPE: Final = "\x1b"
-# What waitKeyEx gives for Delete: X11's keysym (also the keypad's), macOS, Windows.
-_DELETE: Final = frozenset({0xFFFF, 0xFF9F, 0xF728})
-_DELETE_WINDOWS: Final = 0x2E0000
+ESCAPE: Final = "\x1b"
+DELETE: Final = "\x7f"
+# As global hotkeys spell those keys that may stand there without Ctrl or Alt.
+_HOTKEY_NAMES: Final = {ESCAPE: "<esc>", DELETE: "<delete>", " ": "<space>"}
 
 
 class Key(Enum):
@@ -32,14 +34,13 @@ class Key(Enum):
     SUGGEST = auto()
 
 
-# OpenCV's Qt windows tell no capital letters, and some builds no Delete: hence k and x.
 _CHARACTERS: Final = {
     "q": Key.QUIT,
-    _ESCAPE: Key.QUIT,
+    ESCAPE: Key.QUIT,
     "h": Key.HELP,
     "x": Key.REMOVE,
+    DELETE: Key.REMOVE,
     "r": Key.RESET,
-    "R": Key.RESET_ALL,
     "k": Key.RESET_ALL,
     "u": Key.UNDO,
     "c": Key.COMMIT,
@@ -77,22 +78,38 @@ HELP_LINES: Final = (
 )
 
 
-def key_of(code: int) -> Key | int | None:
-    """Return what a key asks for.
+@dataclass(frozen=True, slots=True)
+class KeyPress:
+    """A key that went down; once for as long as it is held.
 
-    Args:
-        code: As `cv2.waitKeyEx` gives it; GTK adds the state of Shift and Num Lock above bit 15.
-
-    Returns:
-        A digit 1..9 for itself; None for a key without a meaning.
+    Attributes:
+        character: What it types, `ESCAPE`, `DELETE`, or "" for one that types nothing.
+        base: What it types without modifiers.
+        held: The modifiers, as global hotkeys spell them: `<ctrl>`, `<alt>`, `<alt_gr>`,
+            `<shift>`, `<cmd>`.
+        shortcut: Whether one of them makes it a command to somebody else, and no character.
     """
-    if code < 0:
+
+    character: str
+    base: str = ""
+    held: frozenset[str] = frozenset()
+    shortcut: bool = False
+
+    def is_one_of(self, hotkeys: Iterable[frozenset[str]]) -> bool:
+        """Whether a global hotkey acts on it; more modifiers than it names do not stop one."""
+        keys = self.held | {_HOTKEY_NAMES.get(self.base, self.base)}
+        return any(hotkey <= keys for hotkey in hotkeys)
+
+
+def key_of(press: KeyPress) -> Key | int | None:
+    """Return what a key asks for: a digit 1..9 for itself, None where it has no meaning here."""
+    character = press.character
+    if press.shortcut or not character:
         return None
-    low = code & 0xFFFF
-    if low in _DELETE or code == _DELETE_WINDOWS:
-        return Key.REMOVE
-    character = chr(low)
     if character in "123456789":
         return int(character)
-    # capitals come with Caps Lock too: all but R, which alone means something else
-    return _CHARACTERS.get(character) or _CHARACTERS.get(character.lower())
+    # Capitals come with Caps Lock too, so only the key itself makes a difference.
+    meaning = _CHARACTERS.get(character.lower())
+    if meaning is Key.RESET and "<shift>" in press.held:
+        return Key.RESET_ALL
+    return meaning

@@ -5,22 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from live.letterbox import Point
+from live.window_marks import Mark
 from live.window_suggest import ProposalView
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A click on the frozen picture.
-
-    Attributes:
-        object_id: Which object it is for.
-        at: Source pixels.
-        positive: Whether it says "this" or "not this".
-    """
-
-    object_id: int
-    at: Point
-    positive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +19,7 @@ class InputState:
         drag: Corners of the rectangle being drawn, in canvas pixels, or None.
         message: A short note on the last action, or "".
         frozen: Whether the picture on screen is to stay there.
-        marks: Clicks on the frozen picture.
+        marks: Clicks and boxes on the frozen picture.
         proposals: Objects that are suggested on it; None: the user asked for none.
     """
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Collection
+import math
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,8 +74,10 @@ class ProposalBoard:
     Those that the user took or dropped stay so, whatever the search still finds.
     """
 
-    def __init__(self, controls: Controls) -> None:
+    def __init__(self, controls: Controls, clock: Callable[[], float] = time.monotonic) -> None:
         self._controls = controls
+        self._clock = clock
+        self._begun_s = 0.0
         self._request: SuggestRequest | None = None
         self._motion: F32 | None = None
         self._answer: Suggestions | None = None
@@ -118,6 +122,7 @@ class ProposalBoard:
         """
         self.end()
         self._request, self._motion = SuggestRequest(step), motion
+        self._begun_s = self._clock()
         self._controls.suggest.put(self._request)
 
     def end(self) -> None:
@@ -222,11 +227,19 @@ class ProposalBoard:
         self._made += 1
         return Outline(proposal, layer.box, inside, area_px, outline_colour(self._made - 1))
 
+    def _time_left(self, done: int, total: int) -> str:
+        """Return how long the search still takes, at the pace so far."""
+        if not done:
+            return ""
+        left_s = (self._clock() - self._begun_s) * (total - done) / done
+        return f", about {math.ceil(left_s)} s left"
+
     def _note(self) -> str:
         answer = self._answer
         if answer is None or answer.done < answer.total:
-            share = 0 if answer is None else round(100 * answer.done / answer.total)
-            return f"looking for objects: {share} %"
+            done, total = (0, 0) if answer is None else (answer.done, answer.total)
+            share = round(100 * done / total) if total else 0
+            return f"looking for objects: {share} %{self._time_left(done, total)}; a stops"
         if not answer.proposals:
             return "no objects found: click one, or let the picture go on (a)"
         return f"{len(self._outlines)} proposals: left takes, right drops one; a ends"

@@ -17,7 +17,7 @@ from live.sinks.base import Composite
 from live.sinks.video import VideoOptions, VideoSink
 from live.sources.demo_scene import GEAR_ID, DemoScene
 from live.ui import View, draw_canvas
-from live.window_input import InputState
+from live.window_state import InputState
 from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 from tests.test_virtualcam import Sent, running

@@ -184,6 +184,12 @@ def test_pi_heif_only_where_heic_is_read_and_inside_functions() -> None:
     assert [(i.path, i.at_import_time) for i in uses] == [("live/sources/heif.py", False)]
 
 
+def test_pygame_only_in_its_window_and_inside_functions() -> None:
+    """Runs without a window load no SDL; and no other file depends on the toolkit."""
+    uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top == "pygame"]
+    assert {(i.path, i.at_import_time) for i in uses} == {("live/sinks/sdl.py", False)}
+
+
 def test_cameras_are_opened_in_one_file() -> None:
     """cv2.VideoCapture serves cameras only; files and URLs are read with PyAV."""
     users = {

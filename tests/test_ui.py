@@ -21,8 +21,9 @@ from live.status import LiveStatus, ObjectStatus, object_name
 from live.ui import View, draw_canvas
 from live.ui_status import RED, Part, fit_parts, status_parts
 from live.ui_text import AMBER, LINE_PX, PAD_PX
-from live.window_input import InputState, Mark
 from live.window_keys import HELP_LINES
+from live.window_marks import Mark
+from live.window_state import InputState
 from tests.helpers.results import disc_logits, result_of
 
 SIZE_WH = (640, 360)
@@ -72,7 +73,7 @@ def test_the_status_line_drops_the_least_important_first(width: int) -> None:
     if width == 1600:
         texts = [part.text for part in kept]
         assert len(kept) == len(parts)
-        assert {"camera 30 fps, inference 12.5", "age 41 ms", "dropped 3", "CPU 88 %"} <= {*texts}
+        assert {"source 30 fps, inference 12.5", "age 41 ms", "dropped 3", "CPU 88 %"} <= {*texts}
         assert {"FROZEN", "REC", "effect blur", "object 5 tracking"} <= {*texts}
     if width <= 420:
         assert "dropped 3" not in [part.text for part in kept]

@@ -237,7 +237,7 @@ def test_help_and_status_stay_in_the_window(tmp_path: Path) -> None:
         opened_s, count = time.monotonic(), tmp_path / "sent.sent"
         enough = count.stat().st_size + 30
         wait_until(lambda: count.stat().st_size >= enough, "a second of pictures")
-        window.key("q")
+        window.key("q", "q")  # once more: whoever looks through the camera would lose the picture
         text, _ = process.communicate(timeout=RUN_TIMEOUT_S)
     assert process.returncode == 0, text
     sent = Sent.read(tmp_path / "sent.npz")

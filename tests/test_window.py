@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
+import live.sinks.display
 from live.sinks.base import SinkError
-from live.sinks.display import check_display, check_qt_plugin
+from live.sinks.display import check_display, check_libraries
 from live.sources.demo_scene import CARD_ID, GEAR_ID, demo_clicks
-from tests.conftest import REPO_ROOT
-from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.window_program import SIZE_WH
 from tests.helpers.window_user import (
     END_TIMEOUT_S,
@@ -129,39 +126,15 @@ def test_blur_hides_the_output_but_not_the_preview(program: Program) -> None:
     assert program.quit()["differing"] == 0
 
 
-def test_the_systems_libx11_xcb_comes_before_the_wheels(display: Display) -> None:
-    """The wheel's old copy made the window stay black in one start of four.
-
-    It tells Xlib at the wrong place of a structure that Qt owns the event queue, and Xlib then
-    swallows the first MapNotify. The system's copy must be in the global scope before Qt looks.
-    """
-    code = (
-        "import ctypes; from live.sinks.display import prepare_display; prepare_display();"
-        "ctypes.CDLL(None).XSetEventQueueOwner"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=REPO_ROOT,
-        env=display.environment,
-        check=True,
-        timeout=RUN_TIMEOUT_S,
-    )
-
-
-def test_a_missing_system_library_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where Qt's plugin cannot be loaded, Qt would abort the process without saying why."""
-    plugin = tmp_path / "qt" / "plugins" / "platforms" / "libqxcb.so"
-    plugin.parent.mkdir(parents=True)
-    plugin.write_bytes(b"no library")
-    monkeypatch.setattr(cv2, "__file__", str(tmp_path / "__init__.py"))
-    with pytest.raises(SinkError, match=r"a system library is missing: .*libqxcb.so.*apt-get inst"):
-        check_qt_plugin()
+def test_a_missing_system_library_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SDL would only say that x11 is not available."""
+    monkeypatch.setattr(live.sinks.display, "_LIBRARIES", ("libX11.so.6", "libXnone.so.9"))
+    with pytest.raises(SinkError, match=r"a system library is missing: .*Xnone.*apt-get install"):
+        check_libraries()
 
 
 def test_no_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Qt would abort the process; so the display is looked at first."""
+    """SDL would only say that x11 is not available; so the display is looked at first."""
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     with pytest.raises(SinkError, match=r"DISPLAY is not set; Wayland.*video:FILE.mp4"):

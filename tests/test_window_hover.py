@@ -11,7 +11,7 @@ from live.frames import Prompt
 from live.letterbox import Letterbox
 from live.window_hover import HOVER_EVERY_S, HOVER_NEAR_PX, HOVER_REST_S, HOVER_STEPS
 from live.window_input import PANIC_GUARD_S, WindowInput
-from live.window_keys import HELP_LINES, Key, key_of
+from live.window_keys import DELETE, ESCAPE, HELP_LINES, Key, KeyPress, key_of
 
 STEP = 20
 
@@ -34,7 +34,7 @@ class User:
 
     def press(self, *keys: str) -> None:
         for key in keys:
-            self.input.key(ord(key))
+            self.input.key(KeyPress(key))
 
 
 def test_hover_is_asked_in_source_pixels_and_not_too_often() -> None:
@@ -209,16 +209,38 @@ def test_middle_button_removes_what_is_under_the_pointer() -> None:
     assert user.controls.tracker.empty(), "no click yet whose candidates there could be"
 
 
-@pytest.mark.parametrize("code", [0xFFFF, 0xFF9F, 0x2E0000, 0x10FFFF, ord("x"), ord("X")])
-def test_delete_is_known_from_every_toolkit(code: int) -> None:
-    assert key_of(code) is Key.REMOVE
+@pytest.mark.parametrize("character", [DELETE, "x", "X"])
+def test_delete_and_x_remove(character: str) -> None:
+    assert key_of(KeyPress(character)) is Key.REMOVE
 
 
 def test_capitals_and_unknown_keys() -> None:
-    assert key_of(ord("R")) is Key.RESET_ALL
-    assert key_of(ord("r")) is Key.RESET
-    assert key_of(ord("U")) is Key.UNDO
-    assert [key_of(code) for code in (-1, 0xFFE1, ord("0"), ord("w"), ord("z"), 0)] == [None] * 6
+    """With Caps Lock a key is what it is without; only Shift makes r another one."""
+    shift = frozenset({"<shift>"})
+    assert key_of(KeyPress("R", "r", shift)) is Key.RESET_ALL
+    assert key_of(KeyPress("r", "r", shift)) is Key.RESET_ALL, "Caps Lock and Shift"
+    assert key_of(KeyPress("r", "r")) is Key.RESET
+    assert key_of(KeyPress("R", "r")) is Key.RESET, "Caps Lock alone"
+    assert key_of(KeyPress("U", "u", shift)) is Key.UNDO
+    unknown = ("", "\t", "0", "w", "z", "\x05")
+    assert [key_of(KeyPress(character)) for character in unknown] == [None] * 6
     listed = " ".join(key for key, _ in HELP_LINES)
     for word in ("Delete", "space", "Esc", "h", "p", "e", "a", "c", "u", "n", "k", "[ ]"):
         assert word in listed
+
+
+def test_keys_for_somebody_else_do_nothing() -> None:
+    """A key with Ctrl, Alt or Cmd is a shortcut; so is one on which a global hotkey acts."""
+    user = User()
+    user.input.key(KeyPress("\x05", "e", frozenset({"<ctrl>", "<alt>"}), shortcut=True))
+    user.input.key(KeyPress("p", "p", frozenset({"<cmd>"}), shortcut=True))
+    assert user.controls.feed.empty()
+    user.controls.global_keys = (frozenset({"<shift>", "<delete>"}), frozenset({"<esc>"}))
+    user.input.key(KeyPress(ESCAPE, ESCAPE))
+    user.input.key(KeyPress(DELETE, DELETE, frozenset({"<shift>", "<alt_gr>"})))
+    assert not user.input.quit_requested
+    assert user.controls.tracker.empty()
+    user.input.key(KeyPress(DELETE, DELETE))
+    assert user.controls.tracker.get_nowait() == RemoveObject(1)
+    user.input.key(KeyPress("[", "8", frozenset({"<alt_gr>"})))
+    assert user.input.state.message.startswith("click an object first"), "AltGr types it"

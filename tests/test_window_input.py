@@ -14,7 +14,9 @@ from live.effects import Effect
 from live.frames import Prompt
 from live.letterbox import Letterbox
 from live.ui import View, draw_canvas, letterbox_of
-from live.window_input import MESSAGE_S, MIN_DRAG_PX, WindowInput
+from live.window_input import MESSAGE_S, WindowInput
+from live.window_keys import ESCAPE, KeyPress
+from live.window_prompts import MIN_DRAG_PX
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 
 STEP = 7
@@ -140,23 +142,23 @@ def test_nothing_is_sent_for_the_bars_or_before_a_picture() -> None:
 
 def test_keys() -> None:
     made, commands, _ = make()
-    made.key(ord("4"))
+    made.key(KeyPress("4"))
     assert made.state.object_id == 4
     made.press_left(1, 1)
     made.release_left(1, 1)
     assert taken(commands).object_id == 4
-    made.key(ord("x"))
-    made.key(ord("R"))
+    made.key(KeyPress("x"))
+    made.key(KeyPress("R", "r", frozenset({"<shift>"})))
     assert [commands.get_nowait() for _ in range(2)] == [RemoveObject(4), RemoveObject(None)]
-    made.key(ord("h"))
+    made.key(KeyPress("h"))
     assert made.state.help_visible
-    made.key(ord("h"))
+    made.key(KeyPress("h"))
     assert not made.state.help_visible
-    for code in (ord("0"), 255, -1, 9, ord("w")):
-        made.key(code)
+    for character in ("0", "ÿ", "", "\t", "w"):
+        made.key(KeyPress(character))
     assert commands.empty()
     assert not made.quit_requested
-    made.key(27)
+    made.key(KeyPress(ESCAPE))
     assert made.quit_requested
 
 
@@ -177,7 +179,7 @@ def test_the_canvas_never_changes_the_feed() -> None:
     )
     before = composite.feed_bgr.copy()
     made, _, _ = make()
-    made.key(ord("h"))
+    made.key(KeyPress("h"))
     for canvas_wh in ((64, 48), (640, 480), (1, 1), (30, 10)):
         canvas = draw_canvas(View(composite, made.state, note="no signal"), canvas_wh)
         assert canvas.shape == (canvas_wh[1], canvas_wh[0], 3)

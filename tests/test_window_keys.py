@@ -15,6 +15,7 @@ from live.frames import U8
 from live.sources.demo_scene import CARD_ID, GEAR_ID, demo_clicks
 from live.ui_status import RED
 from live.window_input import PANIC_GUARD_S
+from tests.helpers.demo_user import find_object, wait_for_both
 from tests.helpers.window_program import SIZE_WH
 from tests.helpers.window_user import (
     MANY_PIXELS,
@@ -147,11 +148,12 @@ def test_effect_and_panic_keys(program: Program) -> None:
 def test_freeze_hover_and_help_stay_in_the_window(program: Program) -> None:
     """A frozen picture is the one that prompts are for; what leaves goes on and stays clean."""
     window = program.window
+    wait_for_both(window, SIZE_WH)
     pinned = press(program, "space")[0]
     assert (pinned["command"], pinned["step"] >= 0) == ("PinStep", True)
     middle = np.s_[100:300]
     wait_until(lambda: has_colour(window.screenshot(), (60, 190, 255), 1000), "the frozen banner")
-    x, y = demo_clicks(SIZE_WH)[GEAR_ID]
+    x, y = find_object(window, GEAR_ID, SIZE_WH)
     window.display.xdotool("mousemove", "--window", window.id, x, y)
     wait_until(lambda: marks(program) > MANY_PIXELS, "the outline under the pointer")
     window.display.xdotool("mousemove", "--window", window.id, 5, 200)

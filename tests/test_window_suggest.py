@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -82,9 +83,9 @@ def test_a_freezes_asks_and_ends() -> None:
     user.press("a")
     assert user.sent() == [PinStep(STEP)]
     assert user.input.state.frozen
-    assert user.note == "looking for objects: 0 %"
+    assert user.note == "looking for objects: 0 %; a stops"
     user.look(2)
-    assert user.note == "looking for objects: 33 %"
+    assert re.fullmatch(r"looking for objects: 33 %, about \d+ s left; a stops", user.note)
     assert len(user.outlines) == 1
     user.look()
     assert user.note.startswith("3 proposals: ")

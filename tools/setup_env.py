@@ -21,8 +21,8 @@ VENV = ROOT / ".venv"
 MIN_PYTHON = (3, 11)
 APT_TIMEOUT_S = 300
 
-# What cv2's windows (Qt) load from the system; a headless machine has none of them.
-WINDOW_PACKAGES = ("libgl1", "libglib2.0-0", "libsm6", "libxext6")
+# What windows (SDL, in pygame-ce) load from the system; a headless machine may have none of them.
+WINDOW_PACKAGES = ("libx11-6", "libxext6", "libxcursor1", "libxi6", "libxrandr2")
 # Program -> package, for the tests that click into a real window.
 TEST_TOOLS = {"Xvfb": "xvfb", "xdotool": "xdotool"}
 
@@ -103,7 +103,7 @@ def install_packages(extra: str) -> None:
     """Install the program (editable) with its pinned dependencies and, if named, one extra.
 
     The cv2 of `opencv-python` needs libraries that a machine without a display lacks. There the
-    headless build of the same version takes its place: everything but windows works.
+    headless build of the same version takes its place: everything works, for windows are SDL's.
 
     Raises:
         SetupError: pip failed, or neither build of cv2 can be imported.
@@ -122,10 +122,6 @@ def install_packages(extra: str) -> None:
     pip("install", "--quiet", "--constraint", "constraints.txt", f"opencv-python-headless=={pin}")
     if not can_import("cv2"):
         raise SetupError("cv2 cannot be imported: run '.venv/bin/python -c \"import cv2\"'")
-    say(
-        "No windows here (files, folders and pictures work); to get them: "
-        f"sudo apt-get install {' '.join(WINDOW_PACKAGES)} && make setup"
-    )
 
 
 def _installed(distribution: str) -> bool:

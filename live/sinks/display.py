@@ -1,49 +1,43 @@
-"""Makes sure that a window can come up, before a GUI toolkit aborts the process or stays black."""
+"""Makes sure that a window can come up, and says in one line why not."""
 
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import socket
 import sys
-from pathlib import Path
-
-import cv2
+from typing import Final
 
 from live.sinks.base import SinkError
 
 ALTERNATIVES = "use --output with virtualcam, video:FILE.mp4, masks:DIR or none"
-_WITHOUT_X11 = ("win32", "darwin")
+WITHOUT_X11: Final = ("win32", "darwin")
+PACKAGES: Final = "libx11-6 libxext6 libxcursor1 libxi6 libxrandr2"
 _CONNECT_TIMEOUT_S = 2.0
 _X11_TCP_PORT = 6000
-_PACKAGES = "libgl1 libglib2.0-0 libsm6 libxext6 libx11-xcb1"
-
-_log = logging.getLogger(__name__)
+_LIBRARIES = ("libX11.so.6", "libXext.so.6")  # SDL brings all else, or does without it
 
 
 def prepare_display() -> None:
-    """Check the display and mend what OpenCV's wheel brings along; harmless when repeated.
+    """Check the display and what windows load from the system; harmless when repeated.
 
     Raises:
         SinkError: There is no display, nobody answers there, or a system library is missing.
     """
     check_display()
-    if sys.platform in _WITHOUT_X11:
-        return
-    _load_matching_x11_xcb()
-    check_qt_plugin()
+    if sys.platform not in WITHOUT_X11:
+        check_libraries()
 
 
 def check_display() -> None:
-    """Look at DISPLAY and connect to it once: Qt aborts the whole process where it cannot.
+    """Look at DISPLAY and connect to it once, so that the message says what is wrong there.
 
     Windows and macOS have no such thing to look at.
 
     Raises:
         SinkError: There is no display, or nobody answers there.
     """
-    if sys.platform in _WITHOUT_X11:
+    if sys.platform in WITHOUT_X11:
         return
     display = os.environ.get("DISPLAY", "")
     if not display:
@@ -80,37 +74,17 @@ def _connects(family: int, address: str | tuple[str, int]) -> bool:
         return True
 
 
-def _load_matching_x11_xcb() -> None:
-    """Load the system's libX11-xcb before the old one in OpenCV's wheel gets its chance.
-
-    The wheel brings libX11-xcb but not libX11. Its `XSetEventQueueOwner` writes to byte 0x40 of a
-    private structure of libX11, which in libX11 1.8 is another field (the owner is at 0x48). So
-    Xlib believes the event queue is its own, now and then swallows the first MapNotify and Expose,
-    and the window stays black: one start in four on Debian 12 with opencv-python 5.0.0.93. A
-    library loaded globally before Qt's plugin wins the look-up.
-    """
-    try:
-        ctypes.CDLL("libX11-xcb.so.1", mode=ctypes.RTLD_GLOBAL)
-    except OSError:
-        _log.warning(
-            "window: no libX11-xcb.so.1 on this system (Debian, Ubuntu: libx11-xcb1); "
-            "without it the window may stay black"
-        )
-
-
-def check_qt_plugin() -> None:
-    """Load Qt's X11 plugin once: where one of its libraries is missing, Qt would abort.
+def check_libraries() -> None:
+    """Load what SDL loads from the system: where that is missing it only says "not available".
 
     Raises:
         SinkError: It cannot be loaded; names the library.
     """
-    plugin = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms" / "libqxcb.so"
-    if not plugin.is_file():
-        return  # built otherwise: with GTK, or with the system's Qt
-    try:
-        ctypes.CDLL(str(plugin))
-    except OSError as error:
-        raise SinkError(
-            f"--output window: a system library is missing: {error}; on Debian and Ubuntu: "
-            f"sudo apt-get install {_PACKAGES}; or {ALTERNATIVES}"
-        ) from error
+    for library in _LIBRARIES:
+        try:
+            ctypes.CDLL(library)
+        except OSError as error:
+            raise SinkError(
+                f"--output window: a system library is missing: {error}; on Debian and Ubuntu: "
+                f"sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
+            ) from error

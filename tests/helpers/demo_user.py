@@ -56,6 +56,33 @@ def _shrink(picture: U8) -> F32:
     return np.asarray(small[: -_STATUS_PX * _SMALL_WH[1] // 480], np.float32)
 
 
+def find_object(window: Window, object_id: int, size_wh: tuple[int, int]) -> tuple[int, int]:
+    """Return where an object of the demo scene is in a window of the scene's size.
+
+    Args:
+        window: With the picture in its own size.
+        object_id: 1 the gear, 2 the card.
+        size_wh: Of the scene.
+    """
+    scene = Scene(size_wh)
+    inside = scene.truth(scene.index_of(window.screenshot())) == object_id
+    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(column), int(row)
+
+
+def wait_for_both(window: Window, size_wh: tuple[int, int]) -> None:
+    """Wait until both objects of the demo scene are well to be seen, for a moment at least."""
+    scene, enough = Scene(size_wh), size_wh[0] * size_wh[1] // 100
+
+    def seen() -> bool:
+        index = scene.index_of(window.screenshot())
+        counts = [np.bincount(scene.truth(at).ravel(), minlength=3) for at in (index, index + 20)]
+        return all(int(count[1:3].min()) > enough for count in counts)
+
+    wait_until(seen, "both objects")
+
+
 @dataclass
 class DemoUser:
     """A run under way and the person who uses it."""
@@ -158,8 +185,8 @@ class DemoUser:
         wait_until(lambda: len(self.rows("steps.jsonl")) >= before + count, f"{count} steps")
 
     def quit(self) -> str:
-        """Press q, wait for the end, return the log."""
-        self.window.key("q")
+        """Press q, once more because the run is recorded, wait for the end, return the log."""
+        self.window.key("q", "q")
         assert self.process.wait(END_TIMEOUT_S) == 0
         return (self.folder / "log.txt").read_text()
 

@@ -12,6 +12,7 @@ from live.letterbox import Letterbox
 from live.suggest import Proposal, SuggestRequest
 from live.suggest_job import Proposer, SuggestJob
 from live.window_input import WindowInput
+from live.window_keys import KeyPress
 from live.window_suggest import Outline
 from tests.helpers.results import disc_logits
 
@@ -71,7 +72,7 @@ class User:
         self.input.set_picture(STEP, np.zeros((360, 640), np.uint8))
 
     def press(self, key: str) -> None:
-        self.input.key(ord(key))
+        self.input.key(KeyPress(key))
 
     def look(self, slices: int = 100) -> None:
         """Let the job work, then let the window look."""

@@ -21,13 +21,23 @@ from live.commands import (
     HideFeed,
     HoverAnswer,
     HoverRequest,
+    PinStep,
     RemoveObject,
     SetEffect,
     TrackerCommand,
 )
 from live.compositor import Compositor, compose
 from live.effects import EFFECT_NAMES, Effect
-from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
+from live.frames import (
+    F32,
+    U8,
+    Frame,
+    FrameResult,
+    ObjectResult,
+    ObjectState,
+    PinnedAnswers,
+    Prompt,
+)
 from live.metrics import Metrics
 from live.pipeline import Wiring, run_pipeline
 from live.render import RenderLoop, RenderOptions
@@ -87,6 +97,7 @@ class TruthTracker:
     targets: dict[int, int] = field(default_factory=dict)
     steps: int = 0
     frames: dict[int, int] = field(default_factory=dict)  # index by step; the newest `KEPT`
+    answers: PinnedAnswers | None = None  # on the pinned step
 
     @property
     def pending_prompts(self) -> int:
@@ -103,6 +114,8 @@ class TruthTracker:
             self.remove(command.object_id)
         else:
             self.log({"command": type(command).__name__, **asdict(command)})
+            if isinstance(command, PinStep):
+                self.answers = None if command.step is None else PinnedAnswers(command.step, {})
 
     def prompt(self, prompt: Prompt) -> None:
         self.pending.append(prompt)
@@ -120,6 +133,7 @@ class TruthTracker:
         self.frames.pop(self.steps - KEPT, None)
         for prompt in self.pending:
             self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
+            self.answer_pinned(prompt)
         self.pending.clear()
         objects = []
         for object_id, target in sorted(self.targets.items()):
@@ -130,7 +144,16 @@ class TruthTracker:
                 ObjectResult(object_id, state, "truth", logits, 1.0, 9.0, None, None, True, ())
             )
         self.steps += 1
-        return FrameResult(frame, self.steps - 1, tuple(objects))
+        return FrameResult(frame, self.steps - 1, tuple(objects), pinned=self.answers)
+
+    def answer_pinned(self, prompt: Prompt) -> None:
+        if self.answers is not None and prompt.step == self.answers.step:
+            inside = self.ids_of(prompt.step) == self.targets.get(prompt.object_id)
+            masks = {
+                **self.answers.masks,
+                prompt.object_id: truth_logits(np.asarray(inside, np.uint8)),
+            }
+            self.answers = PinnedAnswers(prompt.step, masks)
 
     def ids_of(self, step: int) -> U8:
         return self.scene.render(self.frames[step])[1]

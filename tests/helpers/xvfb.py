@@ -162,9 +162,9 @@ class Window:
         xlib.XSendEvent(connection, ctypes.c_ulong(int(self.id)), 0, 0, ctypes.byref(event))
         xlib.XCloseDisplay(connection)
 
-    def key(self, name: str) -> None:
-        """Press a key; there is no window manager, so the focus is given by hand."""
-        self.display.xdotool("windowfocus", "--sync", self.id, "key", name)
+    def key(self, *names: str) -> None:
+        """Press keys; there is no window manager, so the focus is given by hand."""
+        self.display.xdotool("windowfocus", "--sync", self.id, "key", *names)
 
 
 @contextmanager
