@@ -198,3 +198,27 @@ def test_a_file_that_begins_in_the_middle_starts_with_its_first_good_frame(tmp_p
     assert [read_number(frame.image_bgr) for frame in frames] == list(range(12, 30))
     assert [frame.index for frame in frames] == list(range(18))
     assert [frame.time_ns // MS for frame in frames] == [40 * n for n in range(18)]
+
+
+def test_a_last_picture_that_stays_long_does_so_in_the_output(
+    tmp_path: Path, run_cli: RunCli, nano_dir: Path
+) -> None:
+    """The last frame lasted a nominal interval: a slide show ended with its last slide's start."""
+    path = tmp_path / "slides.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for number in range(6):
+            frame = av.VideoFrame.from_ndarray(numbered_picture(number), format="bgr24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            for packet in stream.encode(frame):
+                packet.duration = 75 if number == 5 else 1
+                container.mux(packet)
+    frames = frames_of(path)
+    assert [frame.duration_ns for frame in frames] == [None] * 5 + [3_000_000_000]
+    result = run_cli(
+        *("--source", path, "--prompt", "point=40,30", "--output", "video:v.mp4", "--pace", "all")
+    )
+    assert result.returncode == 0, result.stderr
+    with av.open(str(result.cwd / "v.mp4")) as video:
+        assert video.duration == pytest.approx(3_200_000, abs=20_000)

@@ -22,6 +22,8 @@ from live.sources.pipes import is_pipe
 
 _log = logging.getLogger(__name__)
 
+_LONGEST_NS = 3600 * NS_PER_S  # of one frame; beyond, a header is damaged
+
 
 class VideoFile:
     """Frames of a container in display order, as a good player shows them, with their times from 0.
@@ -56,7 +58,8 @@ class VideoFile:
         try:
             self._table = SampleTable(container, stream, path)
             rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
-            self._times = FrameTimes(round(NS_PER_S / rate), container)
+            self._interval_ns = round(NS_PER_S / rate)
+            self._times = FrameTimes(self._interval_ns, container)
             self._pictures = DisplayedPictures(stream, name, max_megapixels)
             first = self._next_decoded()
             if first is None:
@@ -169,4 +172,11 @@ class VideoFile:
         if (image.shape[1], image.shape[0]) != self._size_wh:
             image = letterboxed(image, self._size_wh)
         time_ns = self._times.time_ns(decoded)
-        return Frame(index, time_ns, time.perf_counter_ns(), image)
+        return Frame(index, time_ns, time.perf_counter_ns(), image, self._duration_ns(decoded))
+
+    def _duration_ns(self, decoded: VideoFrame) -> int | None:
+        """Return a frame's own length where it is long; containers err by a field or a tick."""
+        if not decoded.duration or decoded.time_base is None:
+            return None
+        duration_ns = round(decoded.duration * decoded.time_base * NS_PER_S)
+        return min(duration_ns, _LONGEST_NS) if duration_ns > 1.5 * self._interval_ns else None
