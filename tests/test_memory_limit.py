@@ -12,6 +12,7 @@ import pytest
 from engines.base import EngineError
 from live.memory_limit import TO_LOAD_MIB, TO_RUN_MIB, memory_problem
 from tests.conftest import REPO_ROOT
+from tests.helpers.bounds import RUN_TIMEOUT_S
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits of address space")
 
@@ -32,7 +33,12 @@ def test_a_limit_is_one_line(limit_mib: int, words: tuple[str, ...], tmp_path: P
     script = f'ulimit -v {limit_mib * 1024}; exec "$0" "$@"'
     program = ("sh", "-c", script, sys.executable, str(REPO_ROOT / "run_live.py"))
     done = subprocess.run(
-        [*program, *words], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
+        [*program, *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
     )
     assert done.returncode == 4, done.stderr
     said = [line for line in done.stderr.splitlines() if " INFO " not in line]

@@ -316,3 +316,20 @@ def test_a_wheel_gives_a_working_samcam(tmp_path: Path) -> None:
     words = "--source demo --set source.demo_frames=3 --prompt box=300,150,420,300 --output masks:m"
     run([str(scripts / "samcam"), *words.split()], tmp_path)
     assert len(list((tmp_path / "m").glob("*.png"))) == 3
+
+
+def test_bounds_of_waiting_stand_in_one_place() -> None:
+    """A number of seconds beside a test measures sooner or later: a busy machine fails it."""
+    literal = re.compile(
+        r"\b(timeout|timeout_s)=[1-9]\d"
+        r"|\.(wait|join|communicate)\((timeout=)?[1-9]\d*(\.\d*)?\)"
+        r"|^\w*(TIMEOUT|WAIT|END|STOP)_S(: Final)? = \d",
+        re.MULTILINE,
+    )
+    found = [
+        f"{path.relative_to(REPO_ROOT)}: {match[0]}; take one of tests/helpers/bounds.py"
+        for path in sorted((REPO_ROOT / "tests").rglob("*.py"))
+        if path.name != "bounds.py"
+        for match in literal.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not found, "\n".join(found)

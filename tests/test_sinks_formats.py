@@ -40,7 +40,6 @@ SIZE = (131, 77)
 ALL = ("png", "coco", "mot")
 DEMO = ("--source", "demo", "--set", "source.demo_size=[160,90]", "--prompt", "point=40,60")
 PROMPTS = (*DEMO, "--prompt", "object=7 point=100,40")
-RUN_TIMEOUT_S = RUN_TIMEOUT_S
 
 
 def composite(index: int, *objects: ObjectResult) -> Composite:
