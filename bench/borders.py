@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.environment import describe_environment
 from bench.report import Report, Section, Table, add_markdown_option, exit_code, publish, table
+from engines.streams import prepare_streams
 from live.compositor import BorderOptions, Compositor
 from live.effects import ChromaOptions, EdgeOptions, Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
@@ -148,4 +149,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(main())

@@ -24,8 +24,7 @@ BIG = ("--source", "demo", "--set", "source.demo_size=[8000, 6000]", "--output",
     [
         (200, BIG),  # libraries do not even load: ImportError, then a crash
         (600, ("--check-config",)),  # OpenBLAS tried again for ever
-        (950, BIG),  # ONNX Runtime's bad_alloc was called a broken file
-        (1400, BIG),  # the C library aborted the process
+        (1400, BIG),  # the C library aborted, ONNX Runtime's bad_alloc was called a broken file
         (1850, BIG),  # numpy's own error
     ],
 )

@@ -43,7 +43,9 @@ def start(words: Sequence[str], folder: Path, **more: Any) -> subprocess.Popen[b
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii:strict"])
+@pytest.mark.parametrize(
+    "encoding", ["cp1252", pytest.param("ascii:strict", marks=pytest.mark.long)]
+)
 def test_a_name_that_the_terminal_does_not_know(
     run_cli: RunCli, control_folder: Path, tmp_path: Path, encoding: str
 ) -> None:
@@ -64,7 +66,8 @@ def test_names_that_no_terminal_knows(run_cli: RunCli, tmp_path: Path) -> None:
     data = tmp_path / "data" / "samcam" / "profiles"
     os.makedirs(os.fsencode(data) + b"/caf\xe9")
     Path(os.fsdecode(os.fsencode(data) + b"/caf\xe9/profile.json")).write_text("{}")
-    listed = run_cli("--list-profiles", env={"XDG_DATA_HOME": str(tmp_path / "data")})
+    environment = {"XDG_DATA_HOME": str(tmp_path / "data"), "PYTHONIOENCODING": "ascii:strict"}
+    listed = run_cli("--list-profiles", env=environment)
     assert listed.returncode == 0, listed.stderr
     assert r"caf\udce9" in listed.stdout
 
@@ -102,7 +105,7 @@ def test_nobody_reads_stdout(words: tuple[str, ...], control_folder: Path, tmp_p
 
 @posix
 def test_nobody_reads_anything(control_folder: Path, tmp_path: Path) -> None:
-    for words, code in ((("--bogus",), 2), (("ctl", "status"), 3), (("ctl", "x"), 2)):
+    for words, code in ((("--bogus",), 2), (("ctl",), 2)):
         with outputs_gone() as gone:
             process = start(words, tmp_path, stdout=gone, stderr=gone)
         assert process.wait(END_TIMEOUT_S) == code, words
@@ -172,7 +175,7 @@ def test_a_closed_terminal_ends_a_run_like_sigterm(control_folder: Path, tmp_pat
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.long
 def test_nohup_outlives_its_terminal(control_folder: Path, tmp_path: Path) -> None:
     nohup = shutil.which("nohup")
     if nohup is None:
@@ -229,7 +232,6 @@ def test_a_user_without_a_home_folder(control_folder: Path, tmp_path: Path) -> N
     assert (tmp_path / "p" / "profile.json").is_file()
     for words, part in (
         (("--list-profiles",), "set HOME or XDG_DATA_HOME"),
-        (("--profile", "x"), "or give a path such as ./x"),
         ((*run, "--save-profile", "x"), "or give a path such as ./x"),
     ):
         refused = homeless(words, tmp_path)
