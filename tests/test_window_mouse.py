@@ -11,6 +11,7 @@ import pytest
 from live.frames import U8
 from live.sources.demo_scene import CARD_ID, GEAR_ID
 from live.ui_text import AMBER
+from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.demo_user import find_object, wait_for_both
 from tests.helpers.window_program import SIZE_WH
 from tests.helpers.window_user import (
@@ -166,7 +167,7 @@ def test_a_frozen_picture_with_the_real_tracker(
         wait_until(lambda: np.array_equal(seen(window), bare), "the picture without marks")
         assert is_frozen(window.screenshot())
         window.key("Escape")
-        assert process.wait(600) == 0
+        assert process.wait(RUN_TIMEOUT_S) == 0
 
 
 def seen(window: Window) -> U8:
