@@ -166,6 +166,15 @@ class Metrics:
             ring = self._stages.get(stage)
             return 0.0 if ring is None else ring.lately(count)
 
+    def lately_total(self, count: int) -> float:
+        """Return how old pictures are in ms when they leave, lately, where that takes longest.
+
+        Before any has left, how old they are when inference starts.
+        """
+        with self._lock:
+            totals = [name for name in self._stages if name.startswith(f"{TOTAL} ")]
+        return max(self.lately(name, count) for name in totals or [SOURCE_AGE])
+
     def snapshot(self) -> Snapshot:
         """Return all figures as they stand now."""
         with self._lock:

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import time
 
+from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.frames import Frame, FrameResult
+from live.inference import Stepper
 from live.metrics import CAPTURE_WAIT, NS_PER_MS, TOTAL, Metrics, MetricsWriter, Stopwatch
 from live.progress import Progress
+from live.redact import hide_secrets
 from live.sinks.base import Composite, FrameSink
 from live.slot import Slot
 from live.sources.base import VideoSource, WrappedSource
+from live.suggest_job import Proposer
+from live.watchdog import Watchdog
 
 
 class ObservedSource(WrappedSource):
     """A source that counts its frames and times how long each read waits."""
 
-    def __init__(self, source: VideoSource, metrics: Metrics) -> None:
+    def __init__(self, source: VideoSource, metrics: Metrics, watchdog: Watchdog) -> None:
         super().__init__(source)
         self._metrics = metrics
+        self._watchdog = watchdog
+        self._call = f"source {hide_secrets(source.info.name)}: read"
 
     def read(self) -> Frame | None:
         """Read from the source; raises what it raises."""
         start_ns = time.perf_counter_ns()
-        frame = self._source.read()
+        with self._watchdog.watching(self._call):
+            frame = self._source.read()
         if frame is not None:
             self._metrics.record(CAPTURE_WAIT, (time.perf_counter_ns() - start_ns) / NS_PER_MS)
             self._metrics.captured()
@@ -32,9 +40,10 @@ class ObservedSource(WrappedSource):
 class ObservedSink:
     """A sink that times each put, and the way of a frame from the grab to here."""
 
-    def __init__(self, sink: FrameSink, metrics: Metrics) -> None:
+    def __init__(self, sink: FrameSink, metrics: Metrics, watchdog: Watchdog) -> None:
         self._sink = sink
         self._metrics = metrics
+        self._watchdog = watchdog
 
     @property
     def name(self) -> str:
@@ -43,7 +52,8 @@ class ObservedSink:
 
     def put(self, composite: Composite) -> None:
         """Put into the sink; raises what it raises."""
-        with Stopwatch(self._metrics, self._sink.name):
+        watching = self._watchdog.watching(f"output {self._sink.name}: write")
+        with Stopwatch(self._metrics, self._sink.name), watching:
             self._sink.put(composite)
         if composite.stand_in_time_ns is None and not composite.repeats:
             passed_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
@@ -51,7 +61,50 @@ class ObservedSink:
 
     def close(self) -> None:
         """Close the sink."""
-        self._sink.close()
+        with self._watchdog.watching(f"output {self._sink.name}: finish"):
+            self._sink.close()
+
+
+class ObservedStepper:
+    """A tracker whose steps and commands are watched; inference thread only."""
+
+    def __init__(self, tracker: Stepper, watchdog: Watchdog) -> None:
+        self._tracker = tracker
+        self._watchdog = watchdog
+
+    def apply(self, command: TrackerCommand) -> str | None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: command"):
+            return self._tracker.apply(command)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: preview"):
+            return self._tracker.hover(request)
+
+    def suggest(self, step: int) -> Proposer:
+        """As the tracker's."""
+        return self._tracker.suggest(step)
+
+    def step(self, frame: Frame) -> FrameResult:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: step"):
+            return self._tracker.step(frame)
+
+    @property
+    def next_step(self) -> int:
+        """As the tracker's."""
+        return self._tracker.next_step
+
+    @property
+    def pending_prompts(self) -> int:
+        """As the tracker's."""
+        return self._tracker.pending_prompts
+
+    def close(self) -> None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: end"):
+            self._tracker.close()
 
 
 class StepFigures:

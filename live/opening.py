@@ -183,7 +183,9 @@ def open_outputs(
             ),
         ),
     )
-    opened = open_sinks(outputs, options, info, lambda sink: ObservedSink(sink, run.metrics))
+    opened = open_sinks(
+        outputs, options, info, lambda sink: ObservedSink(sink, run.metrics, run.wiring.watchdog)
+    )
     compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
     delay = _delay(plan, run.wiring.pace, info)

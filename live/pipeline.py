@@ -16,7 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from live.capture import CaptureMonitor, CaptureOptions, run_capture
@@ -28,6 +28,7 @@ from live.frames import Frame, FrameResult
 from live.inference import StepObserver, Stepper, run_inference
 from live.slot import Slot, SlotMode
 from live.sources.base import CaptureError, VideoSource
+from live.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Wiring:
         stop: Set once, by whoever ends the run.
         display: Every frame for the carry thread; None without one.
         carrier: Of the carry thread; None without one.
+        watchdog: Names the stage that hangs.
     """
 
     pace: PipelinePace
@@ -58,6 +60,7 @@ class Wiring:
     stop: threading.Event
     display: FrameQueue | None = None
     carrier: Carrier | None = None
+    watchdog: Watchdog = field(default_factory=Watchdog)
 
     @classmethod
     def build(

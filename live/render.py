@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from live.sinks.base import Composite
 from live.sinks.worker import SinkWorker
 from live.slot import Closed
 from live.status_meter import FeedStatus, StatusMeter
+
+_log = logging.getLogger(__name__)
 
 _FILE_SINKS = ("video", "masks")  # they have every frame once
 _MISSED = 3.0  # a source is silent when this many of its usual intervals passed
@@ -89,6 +92,7 @@ class RenderLoop:
         self._options = options
         self._metrics = metrics
         self._last: Composite | None = None
+        self._trouble_said = False
         self._opening = ""  # what cameras were told before the first picture
         self._last_ns = time.perf_counter_ns()
         self._meter = StatusMeter(
@@ -320,8 +324,13 @@ class RenderLoop:
             self._options.recording,
             self._wiring.controls.play.holds,
             self._options.source_kind,
+            self._wiring.watchdog.hanging(),
         )
         status = self._meter.take(self._last.result, feed)
+        hanging = self._wiring.watchdog.hanging()  # which says so itself
+        if status.trouble and not hanging and not self._trouble_said:
+            self._trouble_said = True
+            _log.warning("%s", status.trouble)
         self._wiring.controls.publish(status)
 
     def _note(self) -> str:

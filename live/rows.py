@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from engines.bounded_files import open_regular, parse_json
+from live.pipes import say_if_pipe
 
 MAX_ROW_BYTES: Final = 16 << 20
 _BLOCK: Final = 1 << 16
@@ -39,6 +40,7 @@ class RowFile:
         """
         if not anew:
             _end_torn_row(path)
+        say_if_pipe(path)
         self._file: FileIO = path.open("ab", buffering=0)
         if anew:
             self.start_anew()

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from live.inference import StepObserver, Stepper
 from live.interrupts import Interrupted, Interrupts
 from live.metrics import Metrics, MetricsWriter
-from live.observer import ObservedSource, StepFigures
+from live.observer import ObservedSource, ObservedStepper, StepFigures
 from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
 from live.recording.recorder import Recorder
@@ -85,12 +85,13 @@ class Run:
                 interrupts.graceful(self.wiring.stop),
                 self._progress.log_above_bar(),
                 self.remotes,
+                self.wiring.watchdog,
                 self._recorder or nullcontext(),
             ):
                 ended = run_pipeline(
                     self.wiring,
-                    ObservedSource(source, self.metrics),
-                    tracker,
+                    ObservedSource(source, self.metrics, self.wiring.watchdog),
+                    ObservedStepper(tracker, self.wiring.watchdog),
                     renderer,
                     observe,
                     shutdown_s,

@@ -33,7 +33,7 @@ class LiveStatus:
         frame: Its source frame index.
         time_s: Its media time.
         source_fps, inference_fps: Frames per second lately.
-        source_age_ms: How old a frame is when inference starts, lately.
+        source_age_ms: How old a picture is when it leaves, lately.
         dropped: Frames and results that were dropped so far.
         cpu_percent: Of this process lately; 100 is one core.
         effect: The effect of objects without one of their own.
@@ -42,6 +42,8 @@ class LiveStatus:
         recording: Whether the run is being recorded.
         waiting: Whether a file waits on its first picture for a click.
         source_kind: As `SourceInfo.kind`; "" where that is not known.
+        trouble: A stage that hangs, or that the machine cannot keep up, and what would help; a
+            short text, and more after a colon; "" where all is well.
     """
 
     step: int
@@ -58,6 +60,7 @@ class LiveStatus:
     recording: bool = False
     waiting: bool = False
     source_kind: str = ""
+    trouble: str = ""
 
 
 def object_name(object_id: int, names: Sequence[str]) -> str:

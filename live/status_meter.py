@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from live.capture import CaptureMonitor
+from live.carry import CARRY
 from live.frames import NS_PER_S, FrameResult
-from live.metrics import SOURCE_AGE, Metrics
+from live.metrics import Metrics
 from live.status import LiveStatus, ObjectStatus
 
 WINDOW_S: Final = 2.0
 STILL_EVERY_S: Final = 0.25  # between two states while no picture comes
 _MAX_SAMPLES: Final = 1024  # beyond any rate of pictures within the window
 _AGE_VALUES: Final = 30
+_SLOW_MS: Final = 250.0  # a step of this length, while
+_SLOW_FRAMES: Final = 3.0  # so many pictures come, is more than a slow machine's usual few drops
 
 
 class RateMeter:
@@ -57,6 +60,7 @@ class FeedStatus:
         recording: Whether the run is being recorded.
         waiting: Whether a file waits on its first picture for a click.
         source_kind: As `SourceInfo.kind`.
+        hanging: Which stage hangs; "" where none does.
     """
 
     effect: str = "highlight"
@@ -65,6 +69,7 @@ class FeedStatus:
     recording: bool = False
     waiting: bool = False
     source_kind: str = ""
+    hanging: str = ""
 
 
 class StatusMeter:
@@ -118,7 +123,7 @@ class StatusMeter:
             time_s=result.frame.time_ns / NS_PER_S,
             source_fps=self._captured.per_second(now_s),
             inference_fps=self._inferred.per_second(now_s),
-            source_age_ms=self._metrics.lately(SOURCE_AGE, _AGE_VALUES),
+            source_age_ms=self._metrics.lately_total(_AGE_VALUES),
             dropped=self._dropped(),
             cpu_percent=100.0 * self._cpu.per_second(now_s),
             effect=feed.effect,
@@ -136,4 +141,19 @@ class StatusMeter:
             recording=feed.recording,
             waiting=feed.waiting,
             source_kind=feed.source_kind,
+            trouble=feed.hanging or self._too_slow(result, now_s),
+        )
+
+    def _too_slow(self, result: FrameResult, now_s: float) -> str:
+        """Say that steps take far longer than pictures come, and what would help."""
+        step_ms = sum(ms for stage, ms in result.stage_ms.items() if stage != CARRY)
+        source_fps = self._captured.per_second(now_s)
+        if step_ms < _SLOW_MS or source_fps * step_ms < _SLOW_FRAMES * 1000.0:
+            return ""
+        count = len(result.objects)
+        with_what = f" with {count} objects" if count > 1 else ""
+        helps = "fewer objects, a smaller model" if count > 1 else "a smaller model"
+        return (
+            f"this machine cannot keep up{with_what}: {1000.0 / step_ms:.1f} of {source_fps:.0f} "
+            f"frames a second; {helps}, --smooth or a GPU would help"
         )

@@ -59,6 +59,8 @@ def status_parts(
         parts.append(Part("HIDDEN", 1, RED))
     if frozen:
         parts.append(Part("FROZEN", 1, AMBER))
+    if status.trouble:
+        parts.append(Part(status.trouble.partition(":")[0], 1, AMBER))
     if status.recording:
         parts.append(Part("REC", 1, RED))
     parts += [

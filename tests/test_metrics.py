@@ -25,6 +25,7 @@ from live.sinks.base import SinkError
 from live.sinks.null import NullSink
 from live.slot import Slot
 from live.summary import format_summary
+from live.watchdog import Watchdog
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 
 
@@ -254,7 +255,7 @@ def test_progress_bar_on_a_terminal_without_a_size(repo_root: Path) -> None:
 def test_a_repeated_picture_is_not_late() -> None:
     """It is sent again because of a command, however long ago its frame was grabbed."""
     metrics = Metrics()
-    sink = ObservedSink(NullSink(), metrics)
+    sink = ObservedSink(NullSink(), metrics, Watchdog())
     made = compose(result(0, 0), Effect())
     sink.put(made)
     sink.put(replace(made, repeats=True))

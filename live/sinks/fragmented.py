@@ -14,6 +14,7 @@ from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from live.frames import NS_PER_S, U8
+from live.pipes import say_if_pipe
 from live.sinks.sound import Sound
 
 TICKS_PER_S = 90_000  # exact for 24, 25, 30, 50, 60 and the NTSC rates but 23.976 (3 us off)
@@ -194,6 +195,7 @@ class _OutputFile:
     """
 
     def __init__(self, path: Path) -> None:
+        say_if_pipe(path)
         self._file = path.open("wb", buffering=0)
         self._whole = 0
         self.error: OSError | None = None

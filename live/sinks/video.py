@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from live.frames import U8
+from live.pipes import is_pipe
 from live.sinks.base import Composite, SinkError
 from live.sinks.fragmented import H264, FragmentedMp4
 from live.sinks.sound import open_sound
@@ -68,7 +70,8 @@ class VideoSink:
         self._is_new = not path.exists()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab"):
+            # a pipe waits for its reader when the first picture comes, and gets one stream only
+            with nullcontext() if is_pipe(path) else path.open("ab"):
                 pass
         except OSError as error:
             raise self._failure(error) from error

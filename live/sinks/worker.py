@@ -6,9 +6,10 @@ import logging
 import threading
 import time
 
-from live.sinks.base import Composite, FrameSink
+from live.sinks.base import Composite, FrameSink, SinkError
 from live.slot import Closed, Slot, SlotMode
 
+BLOCKED_S = 30.0  # a sink whose one call takes longer at the end of a run is given up
 _WAIT_S = 0.25  # longest wait without looking around
 _ONCE = frozenset({"masks", "video"})  # files, which have a repeated frame already
 
@@ -29,6 +30,7 @@ class SinkWorker:
         self._sink = sink
         self._slot: Slot[Composite] = Slot(mode)
         self._error: BaseException | None = None
+        self._busy_since_s: float | None = None  # inside a call of the sink
         self._thread = threading.Thread(target=self._run, name=thread_name, daemon=True)
 
     @property
@@ -91,7 +93,8 @@ class SinkWorker:
         """Wait for the sink to be closed.
 
         Args:
-            deadline_s: `time.monotonic()` at which to give up; None: wait as long as it takes.
+            deadline_s: `time.monotonic()` at which to give up; None: wait for all that it was
+                given, as long as it takes something at all.
 
         Returns:
             What broke the sink, if anything did.
@@ -102,6 +105,13 @@ class SinkWorker:
             return self._error
         while self._thread.is_alive():
             left_s = _WAIT_S if deadline_s is None else deadline_s - time.monotonic()
+            since_s = self._busy_since_s
+            if deadline_s is None and since_s and time.monotonic() - since_s > BLOCKED_S:
+                self._error = self._error or SinkError(
+                    f"--output {self.name}: has taken nothing for {BLOCKED_S:g} s; its end is "
+                    "missing: is its reader, disk or driver still there?"
+                )
+                break
             if left_s <= 0:
                 _log.warning("%s: not finished in time, its end may be missing", self.name)
                 break
@@ -113,7 +123,9 @@ class SinkWorker:
             while True:
                 composite = self._slot.get(_WAIT_S)
                 if composite is not None:
+                    self._busy_since_s = time.monotonic()
                     self._sink.put(composite)
+                    self._busy_since_s = None
         except Closed:
             pass
         except BaseException as error:
@@ -123,6 +135,7 @@ class SinkWorker:
             self._close_sink()
 
     def _close_sink(self) -> None:
+        self._busy_since_s = time.monotonic()
         try:
             self._sink.close()
         except BaseException as error:

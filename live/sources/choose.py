@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from engines.places import NoHomeError, expand_user
+from live.pipes import is_pipe
 from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
 from live.sources.demo import DemoSource
@@ -22,7 +23,6 @@ from live.sources.picture_kinds import (
     VIDEO_SUFFIXES,
     is_picture,
 )
-from live.sources.pipes import is_pipe
 from live.sources.url import open_url
 from live.sources.video_file import VideoFile
 

@@ -20,11 +20,11 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from live.pipes import waiting_for_writer
 from live.redact import hide_in_url, hide_secrets
 from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.options import MAX_MEGAPIXELS
-from live.sources.pipes import waiting_for_writer
 from live.sources.tail import Tail
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.

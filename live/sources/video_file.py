@@ -12,13 +12,13 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from live.frames import NS_PER_S, Frame
+from live.pipes import is_pipe
 from live.sources.base import CaptureError, SoundOrigin, SourceInfo
 from live.sources.decoding import Decoder, describe, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
 from live.sources.media_time import FrameTimes
 from live.sources.options import MAX_MEGAPIXELS
-from live.sources.pipes import is_pipe
 
 _log = logging.getLogger(__name__)
 

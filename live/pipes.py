@@ -24,6 +24,12 @@ def is_pipe(path: Path) -> bool:
         return False
 
 
+def say_if_pipe(path: Path) -> None:
+    """Say that opening a named pipe for writing waits for a reader; nothing for other files."""
+    if is_pipe(path):
+        _log.info("%s: a pipe: waiting for a program that reads it", path)
+
+
 @contextmanager
 def waiting_for_writer(path: Path, name: str) -> Iterator[None]:
     """Run a block that opens a file; at a named pipe only once a program writes to it.

@@ -1,0 +1,122 @@
+"""Says which stage hangs: what has taken longer than five seconds is named, with its stack."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Final
+
+PATIENCE_S: Final = 5.0
+THREAD_NAME: Final = "watchdog"
+_LOOK_S: Final = 1.0
+_SAY_AGAIN_S: Final = 60.0  # a stage that is slow each time is named once a minute
+_MOST_LEVELS: Final = 12  # innermost frames of a stack
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call under way."""
+
+    what: str
+    thread_id: int
+    since_s: float
+    said: bool = False
+
+
+class Watchdog:
+    """Looks at the calls of other threads once a second, on a thread of its own in its `with`.
+
+    Whoever may hang in a camera, a network, a disk or a GPU makes the call inside `watching`. That
+    costs two dictionary writes.
+    """
+
+    def __init__(self, patience_s: float = PATIENCE_S) -> None:
+        """Prepare.
+
+        Args:
+            patience_s: What takes longer is named.
+        """
+        self._patience_s = patience_s
+        self._calls: dict[int, _Call] = {}  # by thread; each writes its own entry only
+        self._said_s: dict[str, float] = {}  # as many as there are stages
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Watchdog:
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()  # it never waits for anything but the event
+            self._thread = None
+
+    @contextmanager
+    def watching(self, what: str) -> Iterator[None]:
+        """Name this thread's block if it takes too long.
+
+        Args:
+            what: Stage and call, such as "sink video:x.mp4: put".
+        """
+        thread_id = threading.get_ident()
+        call = self._calls[thread_id] = _Call(what, thread_id, time.monotonic())
+        try:
+            yield
+        finally:
+            del self._calls[thread_id]
+            if call.said:
+                passed_s = time.monotonic() - call.since_s
+                _log.info("%s: went on after %.0f s", what, passed_s)
+
+    def hanging(self) -> str:
+        """Return what hangs just now, in one line for the user; "" where nothing does."""
+        now_s = time.monotonic()
+        late = [
+            f"{call.what} hangs: for {now_s - call.since_s:.0f} s now"
+            for call in list(self._calls.values())
+            if now_s - call.since_s >= self._patience_s
+        ]
+        return "; ".join(late)
+
+    def _run(self) -> None:
+        """Body of the thread."""
+        while not self._ending.wait(min(_LOOK_S, self._patience_s)):
+            for call in list(self._calls.values()):
+                self._look_at(call, time.monotonic())
+
+    def _look_at(self, call: _Call, now_s: float) -> None:
+        passed_s = now_s - call.since_s
+        if call.said or passed_s < self._patience_s:
+            return
+        if now_s - self._said_s.get(call.what, -_SAY_AGAIN_S) < _SAY_AGAIN_S:
+            return
+        call.said, self._said_s[call.what] = True, now_s
+        frame = sys._current_frames().get(call.thread_id)
+        _log.warning(
+            "%s: hangs, for %.0f s now; it is here:\n%s", call.what, passed_s, _stack_of(frame)
+        )
+
+
+def _stack_of(frame: FrameType | None) -> str:
+    """Return the innermost frames of a thread, the last one below."""
+    if frame is None:
+        return "  nowhere: it has just ended"
+    frames = traceback.extract_stack(frame)[-_MOST_LEVELS:]
+    return "".join(traceback.format_list(frames)).rstrip()
