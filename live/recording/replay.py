@@ -162,7 +162,7 @@ class Recording:
         record = self.header.source
         source: VideoSource
         if record.pictures is not None:
-            source = RecordedPictures(self.folder, record)
+            source = RecordedPictures(self.folder, record, options.max_megapixels)
         else:
             if record.path is not None:
                 self._check_source(record, lenient_path(place))

@@ -70,11 +70,16 @@ class RecordedSource(WrappedSource):
 class RecordedPictures:
     """The pictures of a recording, with their own indices and times."""
 
-    def __init__(self, folder: Path, record: SourceRecord) -> None:
+    def __init__(
+        self, folder: Path, record: SourceRecord, max_megapixels: float = MAX_MEGAPIXELS
+    ) -> None:
         """Open them.
 
+        Args:
+            max_megapixels: Larger pictures are refused.
+
         Raises:
-            CaptureError: There are none, or they are damaged.
+            CaptureError: There are none, or they are damaged or too large.
         """
         self._name = str(folder)
         self._size_wh = record.size_wh
@@ -85,9 +90,9 @@ class RecordedPictures:
             reason = f"{VIDEO_FILE}: cannot be read: {reason_of(error)}"
             raise CaptureError(f"--replay {folder}: {reason}; copy the recording again") from error
         # nothing but mp4: other kinds of files can name further ones
-        self._container = open_file(path, self._name, container_format="mp4")
-        self._decoder = Decoder(self._container)
-        self._pictures = DisplayedPictures(self._decoder.stream, self._name, MAX_MEGAPIXELS)
+        self._container = open_file(path, self._name, max_megapixels, "mp4")
+        self._decoder = Decoder(self._container, max_megapixels=max_megapixels)
+        self._pictures = DisplayedPictures(self._decoder.stream, self._name, max_megapixels)
         self._rows = read_rows(folder / PICTURES_FILE)
         self._closed = False
         self._info = SourceInfo(
