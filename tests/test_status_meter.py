@@ -78,3 +78,27 @@ def test_lately_looks_around_the_end_of_the_ring() -> None:
     for value in range(WINDOW + 2):
         metrics.record("stage", value)
     assert metrics.lately("stage", 4) == WINDOW - 0.5
+
+
+def test_a_machine_that_cannot_keep_up_is_told_what_would_help() -> None:
+    """Thirty objects took seconds a step, and the status said that pictures are 30 ms old."""
+    now_s = [100.0]
+    monitor, metrics = CaptureMonitor(), Metrics()
+    meter = StatusMeter(monitor, metrics, lambda: 0, lambda: now_s[0])
+    image = np.zeros((48, 64, 3), np.uint8)
+    objects = tuple(tracked(number, disc_logits(16, 8, 8, 4)) for number in range(1, 31))
+    metrics.record(SOURCE_AGE, 30.0)
+    metrics.record("total none", 4000.0)
+    for step, stage_ms, said in ((0, 2500.0, True), (1, 2500.0, True), (2, 40.0, False)):
+        grabbed_ns = time.perf_counter_ns()
+        for frame in range(15):
+            monitor.publish(CaptureStats(15 * step + frame, 0, None, grabbed_ns, ended=False))
+            result = replace(
+                result_of(image, objects, time_ns=10**9), step=step, stage_ms={"decode": stage_ms}
+            )
+            status = meter.take(result, FeedStatus())
+            now_s[0] += 1 / 30
+        assert status.source_age_ms == 4000.0
+        text = "this machine cannot keep up with 30 objects: 0.4 of 30 frames a second; fewer"
+        assert status.trouble.startswith(text) == said, status.trouble
+    assert meter.take(result, FeedStatus(hanging="x hangs: for 6 s now")).trouble.startswith("x ")
