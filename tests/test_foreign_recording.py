@@ -181,3 +181,16 @@ def test_the_program_says_it_in_one_line(run_cli: RunCli, tmp_path: Path) -> Non
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--metrics", "--replay", "--output"])
+def test_a_name_that_no_file_can_have_is_one_line(
+    option: str, run_cli: RunCli, tmp_path: Path
+) -> None:
+    """A name of 300 letters and a link in a circle were tracebacks."""
+    (tmp_path / "loop").symlink_to("loop")
+    names = {"--metrics": tmp_path / "loop" / "x", "--output": f"masks:{tmp_path / 'loop'}"}
+    done = run_cli("--source", "demo", option, names.get(option, "x" * 300))
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error: ") == 1
