@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import IO
 
 import av
-import cv2
 import jsonschema
-import numpy as np
 import pytest
 
 from live.interrupts import Interrupted, Interrupts
 from tests.conftest import RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
+from tests.helpers.synthetic_video import MjpegServer
+from tests.helpers.xvfb import wait_until
 
 CLICK = "point=200,200"
 
@@ -188,17 +188,25 @@ def test_a_source_that_breaks_off_loses_nothing_before_the_break(
     run_cli: RunCli, tmp_path: Path, nano_dir: Path
 ) -> None:
     """The frame before the break was written on some runs and lost on others."""
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    rng = np.random.default_rng(0)
-    for i, size in enumerate(((48, 64), (48, 64), (48, 64), (48, 64), (50, 64))):
-        cv2.imwrite(str(frames / f"{i}.png"), rng.integers(0, 255, (*size, 3), np.uint8))
     for attempt in range(3):
         out = f"masks{attempt}"
-        result = run_cli("--source", frames, "--prompt", "point=30,20", "--output", f"masks:{out}")
-        assert result.returncode == 3
-        assert len(list((result.cwd / out).glob("*.png"))) == 4
-        assert len(read_rows(result.cwd / out / "tracks.jsonl")) == 4
+        server = MjpegServer(per_connection=20)
+        limits = ("--set", "source.retry_limit_s=0.1", "--pace", "all")
+        words = ("--prompt", "point=30,20", "--output", f"masks:{out}", *limits)
+
+        def unplug(server: MjpegServer = server) -> None:
+            wait_until(lambda: server.connections > 0, "a connection")
+            server.refuse = True
+
+        with server.serve() as url:
+            unplugging = threading.Thread(target=unplug)
+            unplugging.start()
+            result = run_cli("--source", url, *words)
+            unplugging.join()
+        assert result.returncode == 3, result.stderr
+        # the 20th has no end, which is where the next one begins
+        written = read_rows(result.cwd / out / "tracks.jsonl")
+        assert len(list((result.cwd / out).glob("*.png"))) == len(written) == 19
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such pipes there")
