@@ -179,6 +179,24 @@ def test_a_looped_file_sounds_in_every_round(codec: str, tmp_path: Path) -> None
     assert seen.beeps == pytest.approx(wanted, abs=0.03)
 
 
+def test_a_looped_file_whose_last_picture_stays_longer(tmp_path: Path) -> None:
+    """Each round's sound began earlier than its pictures, by what that picture stays longer."""
+    clip = write_clip(tmp_path / "a.mp4", ("libx264", "aac"), sound_s=2.5, last_s=0.56)
+    source = LoopedSource(lambda: opened(clip))
+    seen = write_through(source, tmp_path / "out.mp4", until=140)
+    wanted = [round_s + at_s for round_s in (0.0, 2.52, 5.04) for at_s in EVENTS_S]
+    assert seen.flashes == pytest.approx(wanted, abs=0.001)
+    assert seen.beeps == pytest.approx(wanted, abs=0.03)
+
+
+def test_a_looped_file_whose_sound_begins_after_its_pictures(tmp_path: Path) -> None:
+    """No round plays any of it, and it was looked for in the next one without end."""
+    clip = write_clip(tmp_path / "a.mkv", ("libx264", "aac"), 0.8, sound_s=0.5, shift_s=1.5)
+    source = LoopedSource(lambda: opened(clip))
+    seen = write_through(source, tmp_path / "out.mp4", until=50)
+    assert (seen.codec, seen.pictures_s) == ("", pytest.approx(2.0, abs=0.001))
+
+
 def test_sound_can_be_left_out(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", ("libx264", "aac"))
     assert write_through(opened(clip), tmp_path / "out.mp4", sound=False).codec == ""

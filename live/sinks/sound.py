@@ -56,8 +56,12 @@ def open_sound(origin: SoundOrigin, output: str) -> Sound | None:
     except (CaptureError, ValueError, av.error.FFmpegError, OSError) as error:
         _log.warning("%s: the sound is left out: %s", output, error)
         return None
+    if first is None:  # a stream without a packet, or of which no round of a loop plays any
+        _log.info("%s: the source's sound is empty", output)
+        track.close()
+        return None
     codec = codec_name(track.stream)
-    if first is None or codec in COPIED:
+    if codec in COPIED:
         return Sound(track, origin.name, first)
     channels = _channels(track.stream, first.packet)
     if channels not in _LAYOUTS:
@@ -89,21 +93,21 @@ class Sound:
     """
 
     def __init__(
-        self, track: SoundTrack, name: str, first: SoundPacket | None, layout: str | None = None
+        self, track: SoundTrack, name: str, first: SoundPacket, layout: str | None = None
     ) -> None:
         """Take over a track: `close` closes it.
 
         Args:
             track: The source's.
             name: Of the source, for messages.
-            first: What was read from the track already; None: it is empty.
+            first: What was read from the track already.
             layout: Of its channels, where it is to be encoded; None: packets are passed on.
         """
         self._track = track
         self._name = name
-        self._next = first
+        self._next: SoundPacket | None = first
         self._layout = layout
-        self._ended = first is None
+        self._ended = False
         self._begin_s = Fraction(0)
         self._writer: _Copy | _Encoding | None = None
 

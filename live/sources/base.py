@@ -40,7 +40,7 @@ class SoundOrigin:
         path: The file; None where the source is none, and its sound is not kept.
         name: As the user wrote it, for messages.
         start_s: Corrected container time of media time 0.
-        interval_s: How long a picture lasts: a round of a looped file ends so long after its last.
+        interval_s: How long a picture usually lasts.
         looped: Whether the file starts again at its end.
     """
 

@@ -40,6 +40,7 @@ _AHEAD_S: Final = 10
 _AHEAD_WHERE_CLOCKS_DO_NOT_JUMP_S: Final = 30 * 3600
 _BACK_S: Final = Fraction(1, 10)
 _DEFAULT_INTERVAL_S: Final = Fraction(1, 30)  # of packets that do not say how long they last
+_LONGEST_S: Final = Fraction(3600)  # of one picture; beyond, a header is damaged
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +68,24 @@ class _StreamClock:
         return self.expected is not None and (
             at - self.expected > self.ahead or at + self.back < self.newest
         )
+
+
+def own_length_s(
+    duration: int | None, time_base: Fraction | None, usual_s: Fraction
+) -> Fraction | None:
+    """Return how long a picture is shown where it says so and that is long; else None.
+
+    Containers err by a field or a tick, so what is nearly as usual says nothing.
+
+    Args:
+        duration: Of its packet or frame, in ticks.
+        time_base: Of a tick.
+        usual_s: A nominal interval.
+    """
+    if not duration or time_base is None:
+        return None
+    length_s = duration * time_base
+    return min(length_s, _LONGEST_S) if length_s > 1.5 * usual_s else None
 
 
 class MediaClock:

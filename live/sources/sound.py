@@ -20,7 +20,7 @@ from av.stream import Disposition, Stream
 
 from live.sources.base import SoundOrigin
 from live.sources.decoding import best_video_stream, open_file
-from live.sources.media_time import MediaClock
+from live.sources.media_time import MediaClock, own_length_s
 
 _MOST_WAITING: Final = 4096  # packets of a looped file that wait for its video, for a minute
 
@@ -68,6 +68,7 @@ class SoundTrack:
         self._origin = origin
         self._round_s = Fraction(0)  # media time at which this round of a looped file began
         self._newest_s = Fraction(0)  # of the round's pictures
+        self._newest_ends_s = Fraction(0)
         self._ready: deque[SoundPacket] = deque()
         self._open()
 
@@ -105,6 +106,7 @@ class SoundTrack:
                 return None
             if packet is not None:
                 self._take(packet)
+        self._gave = True
         return self._ready.popleft()
 
     def close(self) -> None:
@@ -122,6 +124,7 @@ class SoundTrack:
         self._stream, self._lead = stream, lead
         self._clock = MediaClock(self._container, lead)
         self._packets: Iterator[Packet[Stream]] = self._container.demux(lead, stream)
+        self._gave = False  # a packet, in this round
         self._waiting: deque[SoundPacket] = deque()
 
     def _take(self, packet: Packet[Stream]) -> None:
@@ -131,8 +134,10 @@ class SoundTrack:
         self._clock.correct(packet)
         at_s = packet.pts * packet.time_base - self._origin.start_s
         if packet.stream is self._lead:
-            if not packet.is_discard:
-                self._newest_s = max(self._newest_s, at_s)
+            if not packet.is_discard and at_s >= self._newest_s:
+                usual_s = self._origin.interval_s
+                length_s = own_length_s(packet.duration, packet.time_base, usual_s)
+                self._newest_s, self._newest_ends_s = at_s, at_s + (length_s or usual_s)
         else:
             ends_s = at_s + (packet.duration or 0) * packet.time_base
             sound = cast("Packet[AudioStream]", packet)
@@ -146,12 +151,12 @@ class SoundTrack:
 
     def _next_round(self) -> bool:
         """Open a looped file anew; False where it is not looped, or has nothing to give."""
-        length_s = self._newest_s + self._origin.interval_s
-        ends_s = self._round_s + length_s
+        ends_s = self._round_s + self._newest_ends_s
         self._ready.extend(sound for sound in self._waiting if sound.ends_s <= ends_s)
-        if not self._origin.looped:
-            return False
+        if not self._origin.looped or not (self._ready or self._gave):
+            return False  # no round will ever give what this one has not
         self._container.close()
-        self._round_s, self._newest_s = ends_s, Fraction(0)
+        self._round_s = ends_s
+        self._newest_s = self._newest_ends_s = Fraction(0)
         self._open()
         return True

@@ -17,12 +17,10 @@ from live.sources.base import CaptureError, SoundOrigin, SourceInfo
 from live.sources.decoding import Decoder, describe, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
-from live.sources.media_time import FrameTimes
+from live.sources.media_time import FrameTimes, own_length_s
 from live.sources.options import MAX_MEGAPIXELS
 
 _log = logging.getLogger(__name__)
-
-_LONGEST_NS = 3600 * NS_PER_S  # of one frame; beyond, a header is damaged
 
 
 class VideoFile:
@@ -58,8 +56,8 @@ class VideoFile:
         try:
             self._table = SampleTable(container, stream, path)
             rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
-            self._interval_ns = round(NS_PER_S / rate)
-            self._times = FrameTimes(self._interval_ns, container)
+            self._interval_s = 1 / rate
+            self._times = FrameTimes(round(NS_PER_S / rate), container)
             self._pictures = DisplayedPictures(stream, name, max_megapixels)
             first = self._next_decoded()
             if first is None:
@@ -80,7 +78,7 @@ class VideoFile:
             float(rate),
             self._table.frames or None,
             live=False,
-            sound=self._sound_origin(container, path, rate),
+            sound=self._sound_origin(container, path),
         )
 
     @classmethod
@@ -132,14 +130,12 @@ class VideoFile:
             self._container.close()
             self._container = None
 
-    def _sound_origin(
-        self, container: InputContainer, path: Path | None, rate: Fraction
-    ) -> SoundOrigin | None:
+    def _sound_origin(self, container: InputContainer, path: Path | None) -> SoundOrigin | None:
         start_s = self._times.start
         if start_s is None or not container.streams.audio:
             return None
         again = None if path is None or is_pipe(path) else path  # a pipe cannot be read twice
-        return SoundOrigin(again, self._name, start_s, 1 / rate)
+        return SoundOrigin(again, self._name, start_s, self._interval_s)
 
     def _next_decoded(self) -> VideoFrame | None:
         try:
@@ -172,11 +168,6 @@ class VideoFile:
         if (image.shape[1], image.shape[0]) != self._size_wh:
             image = letterboxed(image, self._size_wh)
         time_ns = self._times.time_ns(decoded)
-        return Frame(index, time_ns, time.perf_counter_ns(), image, self._duration_ns(decoded))
-
-    def _duration_ns(self, decoded: VideoFrame) -> int | None:
-        """Return a frame's own length where it is long; containers err by a field or a tick."""
-        if not decoded.duration or decoded.time_base is None:
-            return None
-        duration_ns = round(decoded.duration * decoded.time_base * NS_PER_S)
-        return min(duration_ns, _LONGEST_NS) if duration_ns > 1.5 * self._interval_ns else None
+        length_s = own_length_s(decoded.duration, decoded.time_base, self._interval_s)
+        duration_ns = None if length_s is None else round(length_s * NS_PER_S)
+        return Frame(index, time_ns, time.perf_counter_ns(), image, duration_ns)

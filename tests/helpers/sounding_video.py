@@ -28,6 +28,7 @@ def write_clip(
     seconds: float = 2.0,
     sound_s: float | None = None,
     shift_s: float = 0.0,
+    last_s: float | None = None,
 ) -> Path:
     """Write a video that flashes and beeps at `EVENTS_S`.
 
@@ -37,6 +38,7 @@ def write_clip(
         seconds: Length of the pictures.
         sound_s: Length of the sound; None: as long as the pictures.
         shift_s: How much later than the pictures the sound begins and beeps.
+        last_s: How long the last picture stays; None: as long as the others.
     """
     with av.open(str(path), "w") as file:
         pictures = file.add_stream(codecs[0], rate=FPS)
@@ -53,6 +55,9 @@ def write_clip(
             frame.pts, frame.time_base = index, Fraction(1, FPS)
             made += pictures.encode(frame)
         made += pictures.encode(None)
+        if last_s is not None:
+            last = max(made, key=lambda packet: packet.pts or 0)
+            last.duration = round(last_s / last.time_base)
         resampler = av.AudioResampler(sound.format.name, "mono", RATE_HZ, sound.frame_size or 1024)
         whole = av.AudioFrame.from_ndarray(wave[None], "flt", "mono")
         whole.sample_rate, whole.pts, whole.time_base = RATE_HZ, 0, Fraction(1, RATE_HZ)
