@@ -8,7 +8,8 @@ reliable.
 Activations are unsigned bytes, weights signed ones of seven bits: with eight, processors without
 VNNI would add two products beyond 16 bits, where they saturate, and the model would see nothing
 (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html). Signed activations
-would not, but fixed scales lose masks that scales of each run keep, and are slower.
+would not saturate either; ONNX Runtime's scales of each run, which SAM 2's encoder uses, are
+unsigned, so both models keep to that.
 """
 
 from __future__ import annotations
