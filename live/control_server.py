@@ -128,10 +128,10 @@ class ControlServer:
         self._ending.set()
         deadline_s = time.monotonic() + timeout_s
         thread, self._thread = self._thread, None
-        for one in (*filter(None, [thread]), *self._workers):
-            one.join(max(0.0, deadline_s - time.monotonic()))
-            if one.is_alive():
-                log.warning("ctl: the thread %s is left behind", one.name)
+        if thread is not None:
+            _wait_for(thread, deadline_s)
+        for worker in self._workers:  # looked at now: until its end the thread may start another
+            _wait_for(worker, deadline_s)
         if self._listener is not None:
             self._listener.close()
         if self._path is not None:
@@ -278,6 +278,12 @@ class ControlServer:
         except Exception as error:  # no command may end a run, nor go without an answer
             log.exception("ctl: a command failed")
             return Answer(False, f"the command failed: {type(error).__name__}: {error}")
+
+
+def _wait_for(thread: threading.Thread, deadline_s: float) -> None:
+    thread.join(max(0.0, deadline_s - time.monotonic()))
+    if thread.is_alive():
+        log.warning("ctl: the thread %s is left behind", thread.name)
 
 
 def _are_texts(words: object) -> TypeGuard[list[str]]:
