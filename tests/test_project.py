@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import shutil
@@ -326,10 +327,22 @@ def test_bounds_of_waiting_stand_in_one_place() -> None:
         r"|^\w*(TIMEOUT|WAIT|END|STOP)_S(: Final)? = \d",
         re.MULTILINE,
     )
-    found = [
-        f"{path.relative_to(REPO_ROOT)}: {match[0]}; take one of tests/helpers/bounds.py"
-        for path in sorted((REPO_ROOT / "tests").rglob("*.py"))
-        if path.name != "bounds.py"
-        for match in literal.finditer(path.read_text(encoding="utf-8"))
+    found = []
+    for path in sorted((REPO_ROOT / "tests").rglob("*.py")):
+        if path.name == "bounds.py":
+            continue
+        text = path.read_text(encoding="utf-8")
+        numbers = [match[0] for match in literal.finditer(text)] + bounds_given_in_place(text)
+        found += [f"{path.relative_to(REPO_ROOT)}: {number}" for number in numbers]
+    assert not found, "take one of tests/helpers/bounds.py:\n" + "\n".join(found)
+
+
+def bounds_given_in_place(text: str) -> list[str]:
+    """Return the calls of `wait_until` with a number for their bound."""
+    return [
+        ast.unparse(call)
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "wait_until"
+        and any(isinstance(given, ast.Constant) for given in call.args[2:])
     ]
-    assert not found, "\n".join(found)

@@ -161,7 +161,7 @@ def test_a_closed_terminal_ends_a_run_like_sigterm(control_folder: Path, tmp_pat
     process = start(LIVE, tmp_path, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     try:
-        wait_until(lambda: is_under_way(tmp_path), "some masks", 60)
+        wait_until(lambda: is_under_way(tmp_path), "some masks")
         os.close(ours)  # the shell and the system both say so
         for _ in range(3):
             process.send_signal(signal.SIGHUP)
@@ -186,10 +186,10 @@ def test_nohup_outlives_its_terminal(control_folder: Path, tmp_path: Path) -> No
             [nohup, *PROGRAM, *LIVE], cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        wait_until(lambda: is_under_way(tmp_path), "some masks", 60)
+        wait_until(lambda: is_under_way(tmp_path), "some masks")
         process.send_signal(signal.SIGHUP)
         so_far = len(list(tmp_path.glob("m/*.png")))
-        wait_until(lambda: len(list(tmp_path.glob("m/*.png"))) > so_far + 3, "more masks", 60)
+        wait_until(lambda: len(list(tmp_path.glob("m/*.png"))) > so_far + 3, "more masks")
         process.send_signal(signal.SIGTERM)
         assert process.wait(END_TIMEOUT_S) == 143
     finally:

@@ -129,9 +129,7 @@ def test_frozen_the_window_tells_when_the_output_is_in_the_open(
     with running_command(display, tmp_path, *arguments, *outputs) as (process, window):
         hidden = "only you see this, the output is hidden"
         wait_until(lambda: says(window.screenshot(), hidden), "the note")
-        wait_until(
-            lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen", 60
-        )
+        wait_until(lambda: int(card_pixels(window.screenshot()).sum()) > 3000, "the card on screen")
         window.key("space")
         wait_until(lambda: has_banner(window.screenshot()), "the banner of the frozen picture")
         x, y = middle_of_card(window.screenshot())
