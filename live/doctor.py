@@ -240,13 +240,19 @@ def check_control_folder(settings: ControlSettings) -> Finding:
     return Finding(what, State.OK, f"{folder} is yours alone")
 
 
+def _reason_and_command(error: Exception) -> tuple[str, str]:
+    """Return what is wrong and the command that the line of an error ends with."""
+    reason, _, command = str(error).rpartition(": ")
+    return reason.removesuffix(": run"), command
+
+
 def check_model(name: str) -> Finding:
     """Compare every file of a model with its manifest, by size and SHA-256."""
     what = f"model {name}"
     try:
         folder = find_model(name)
     except EngineError as error:
-        reason, _, command = str(error).rpartition(": ")
+        reason, command = _reason_and_command(error)
         return Finding(what, State.PROBLEM, reason or command, command, _ENGINE_CODE)
     try:
         manifest = read_manifest(folder)
@@ -255,7 +261,7 @@ def check_model(name: str) -> Finding:
     except ModelFileError as error:
         return Finding(what, State.PROBLEM, str(error), rebuild_hint(name), _ENGINE_CODE)
     except EngineError as error:
-        reason, _, command = str(error).rpartition(": ")
+        reason, command = _reason_and_command(error)
         return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
     return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
 
@@ -266,7 +272,7 @@ def check_providers(wanted: tuple[str, ...]) -> Finding:
     try:
         available = available_providers()
     except EngineError as error:
-        reason, _, command = str(error).rpartition(": ")
+        reason, command = _reason_and_command(error)
         return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
     listed = ", ".join(available)
     missing = [provider for provider in wanted if provider not in available]
@@ -292,13 +298,13 @@ def check_gpu() -> tuple[Finding, Finding]:
         if not has_nvidia_driver():
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
-        reason, _, command = str(error).rpartition(": ")
+        reason, command = _reason_and_command(error)
         mend = command if command.startswith("pip ") else "nvidia-smi"
         return Finding("CUDA", State.PROBLEM, reason or command, mend), tensorrt
     cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
     try:
         version = import_tensorrt().__version__
     except NoTensorRtError as error:
-        reason, _, command = str(error).rpartition(": ")
+        reason, command = _reason_and_command(error)
         return cuda, Finding("TensorRT", State.PROBLEM, reason, command)
     return cuda, Finding("TensorRT", State.OK, f"version {version}")
