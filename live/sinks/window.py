@@ -130,8 +130,8 @@ class PreviewWindow:
         self._input.hover()
         if due:
             view = self._view(self._input, self._controls, note, now_s)
-            content: tuple[object, ...] = (view.composite, *view.left, view.state, view.status)
-            content = (*content, note, view.notice, view.hover, view.pinned)
+            drawn: tuple[object, ...] = (view.composite, view.hidden, view.hidden_note, view.state)
+            content = (*drawn, view.status, note, view.notice, view.hover, view.pinned)
             if content != self._drawn or self._window.stale:
                 self._drawn, self._drawn_s = content, now_s
                 self._window.show(self._draw(view, self._input))
