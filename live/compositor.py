@@ -302,11 +302,6 @@ def compose(result: FrameResult, effect: Effect, policy: FeedPolicy = DEFAULT_PO
     return Compositor(effect, policy).compose(result)
 
 
-def stand_in(last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
-    """Return `Compositor.stand_in` on a flat card."""
-    return Compositor(Effect()).stand_in(last, time_ns, text)
-
-
 def before_the_first(size_wh: tuple[int, int]) -> Composite:
     """Return what stands in the place of a last picture while there is none; for `stand_in`."""
     image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)

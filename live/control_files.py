@@ -251,20 +251,6 @@ def live_runs(pid: int | None = None) -> tuple[list[Endpoint], list[Endpoint]]:
     return ([*here, *rest], []) if pid is not None else (here, rest)
 
 
-def open_runs(pid: int | None = None) -> list[Conversation]:
-    """Connect to every run, or to one; what dead runs left behind is removed.
-
-    Args:
-        pid: Its process; None: all.
-    """
-    found = []
-    for endpoint in endpoints():
-        if pid in (None, endpoint.pid) and is_run(endpoint):
-            with contextlib.suppress(OSError, ValueError):
-                found.append(Conversation(endpoint))
-    return found
-
-
 def _connect(family: int, address: str | tuple[str, int], deadline_s: float) -> socket.socket:
     """Connect before a moment of `time.monotonic()`, at least once.
 

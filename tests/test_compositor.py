@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from live.compositor import Compositor, Fallback, FeedPolicy, compose, stand_in
+from live.compositor import Compositor, Fallback, FeedPolicy, compose
 from live.cover import captioned, cover
 from live.effects import (
     EFFECT_NAMES,
@@ -23,7 +23,7 @@ from live.effects.highlight import highlight
 from live.effects.palette import object_colour
 from live.frames import U8
 from live.masks import object_layers, separate_layers, upsample_logits
-from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
+from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 
 SIZE = (320, 180)
 BLUR, HIGHLIGHT = Effect("blur"), Effect("highlight")

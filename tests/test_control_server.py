@@ -26,7 +26,6 @@ from live.control_files import (
     endpoints,
     folders,
     make_folder,
-    open_runs,
     usual_transport,
 )
 from live.control_server import THREAD_NAME, ControlServer
@@ -34,7 +33,7 @@ from live.controls import Controls
 from live.frames import Prompt
 from live.status import LiveStatus, ObjectStatus
 from tests.helpers.bounds import WAIT_S
-from tests.helpers.control import STOP_S, TRANSPORTS, ask, running, taking
+from tests.helpers.control import STOP_S, TRANSPORTS, ask, open_runs, running, taking
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="owners and modes of Unix")
 

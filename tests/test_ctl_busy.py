@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from live import control_server
-from live.control_files import Conversation, Transport, endpoints, folders, live_runs, open_runs
+from live.control_files import Conversation, Transport, endpoints, folders, live_runs
 from live.controls import Controls
 from live.ctl import run_ctl
 from tests.conftest import REPO_ROOT, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
-from tests.helpers.control import TRANSPORTS, ask, running, taking
+from tests.helpers.control import TRANSPORTS, ask, open_runs, running, taking
 from tests.helpers.live_run import ENDLESS, SMALL, without_display
 from tests.helpers.live_run import running as running_program
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from live.control_files import Conversation, Transport, endpoints, open_runs
+from live.control_files import Conversation, Transport, endpoints
 from live.controls import Controls
 from live.ctl import run_ctl
 from tests.helpers.bounds import WAIT_S
-from tests.helpers.control import TRANSPORTS, running
+from tests.helpers.control import TRANSPORTS, open_runs, running
 from tests.helpers.xvfb import wait_until
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from live.capture import CaptureStats
 from live.commands import HideFeed
-from live.compositor import Compositor, compose, stand_in
+from live.compositor import Compositor, compose
 from live.config import ConfigError, load_settings
 from live.delay import DelayLine, DelayOptions, plan_delay
 from live.effects import Effect
@@ -27,7 +27,7 @@ from live.sinks.worker import SinkWorker
 from live.sources.base import SourceInfo
 from run_live import main
 from tests.helpers.bounds import WAIT_S
-from tests.helpers.results import disc_logits, textured, tracked
+from tests.helpers.results import disc_logits, stand_in, textured, tracked
 
 MS = 1_000_000
 PERIOD_NS = 33 * MS

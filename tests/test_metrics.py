@@ -15,7 +15,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from live.compositor import compose, stand_in
+from live.compositor import compose
 from live.effects import Effect
 from live.frames import Frame, FrameResult, ObjectResult, ObjectState
 from live.metrics import TOTAL, WINDOW, Metrics, MetricsWriter, Stopwatch, peak_rss_mb
@@ -27,6 +27,7 @@ from live.slot import Slot
 from live.summary import format_summary
 from live.watchdog import Watchdog
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
+from tests.helpers.results import stand_in
 
 
 def result(index: int, step: int, **stage_ms: float) -> FrameResult:

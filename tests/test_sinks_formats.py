@@ -18,7 +18,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from live.compositor import compose, stand_in
+from live.compositor import compose
 from live.config import ConfigError
 from live.effects import Effect
 from live.frames import Mask, ObjectResult
@@ -29,7 +29,7 @@ from live.sinks.coco import CocoFile
 from live.sinks.masks import MasksSink
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S
-from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
+from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 from tests.helpers.xvfb import wait_until
 from tests.test_sinks_masks import decode_indices, rows_in
 

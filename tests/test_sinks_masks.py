@@ -17,7 +17,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from live.compositor import compose, stand_in
+from live.compositor import compose
 from live.effects import Effect
 from live.frames import U8, ObjectResult
 from live.sinks.base import Composite, SinkError
@@ -25,7 +25,7 @@ from live.sinks.indexed_png import davis_palette_rgb, encode_indexed_png
 from live.sinks.masks import MasksSink
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
-from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
+from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 
 SIZE = (131, 77)
 SCHEMA = json.loads((REPO_ROOT / "docs/schemas/tracks.schema.json").read_text())

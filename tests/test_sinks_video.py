@@ -14,14 +14,14 @@ import av
 import numpy as np
 import pytest
 
-from live.compositor import compose, stand_in
+from live.compositor import compose
 from live.effects import Effect
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
 from live.sinks.video import VideoOptions, VideoSink
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
-from tests.helpers.results import MS, result_of
+from tests.helpers.results import MS, result_of, stand_in
 
 PLAIN = Effect("highlight")
 

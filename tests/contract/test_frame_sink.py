@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live.compositor import compose, stand_in
+from live.compositor import compose
 from live.effects import Effect
 from live.sinks import SinkOptions, open_sinks, parse_sinks
 from live.sinks.base import Composite, FrameSink
@@ -16,7 +16,7 @@ from live.sinks.masks import MasksSink
 from live.sinks.null import NullSink
 from live.sinks.video import VideoOptions, VideoSink
 from live.sources.base import SourceInfo
-from tests.helpers.results import MS, disc_logits, result_of, textured, tracked
+from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 
 SIZE = (96, 64)
 INFO = SourceInfo("here", "demo", SIZE, 25.0, None, live=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 from live.commands import Command
 from live.control_desk import CommandDesk
-from live.control_files import Transport, open_runs
+from live.control_files import Conversation, Transport, endpoints, is_run
 from live.control_server import ControlServer
 from live.controls import Controls
 from tests.helpers.bounds import WAIT_S
@@ -52,6 +52,20 @@ def taking(controls: Controls, take: Callable[[Command], None]) -> Iterator[None
     finally:
         done.set()
         thread.join()
+
+
+def open_runs(pid: int | None = None) -> list[Conversation]:
+    """Connect to every run, or to one; what dead runs left behind is removed.
+
+    Args:
+        pid: Its process; None: all.
+    """
+    found = []
+    for endpoint in endpoints():
+        if pid in (None, endpoint.pid) and is_run(endpoint):
+            with suppress(OSError, ValueError):
+                found.append(Conversation(endpoint))
+    return found
 
 
 def ask(command: str | list[str] | None) -> dict[str, Any]:

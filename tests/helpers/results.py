@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from live.compositor import Compositor
+from live.cover import NO_SIGNAL
+from live.effects import Effect
 from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
+from live.sinks.base import Composite
 
 MS = 1_000_000
 
@@ -44,3 +48,8 @@ def result_of(
 ) -> FrameResult:
     """Return the result of one frame; step and index are the same."""
     return FrameResult(Frame(index, time_ns, 0, image_bgr), index, objects)
+
+
+def stand_in(last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
+    """Return what stands in after a picture, on a flat card."""
+    return Compositor(Effect()).stand_in(last, time_ns, text)
