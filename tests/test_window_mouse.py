@@ -171,8 +171,11 @@ def test_a_frozen_picture_with_the_real_tracker(
 
 
 def seen(window: Window) -> U8:
-    """Return the picture below the notes, with the pointer where no click is to be expected."""
-    window.display.xdotool("mousemove", "--window", window.id, *CORNER)
+    """Return the picture below the notes, with the pointer outside the window.
+
+    Anywhere on the picture it would outline, for a while, what a click would give there.
+    """
+    window.display.xdotool("mousemove", "--window", window.id, SIZE_WH[0] + 40, SIZE_WH[1] // 2)
     return window.screenshot()[PICTURE]
 
 
