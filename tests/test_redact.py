@@ -57,6 +57,28 @@ FORMS = [
     "rtsp://127.0.0.1:1/user=admin_password=s3cr3t-x_channel=1_stream=0.sdp",
     "srt://127.0.0.1:1?passphrase=s3cr3t-x&mode=caller",
     "user:s3cr3t-x@127.0.0.1:1/live",
+    "http://127.0.0.1:1/v?hdnts=exp=1~acl=/*~hmac=s3cr3t-x",
+    "http://127.0.0.1:1/v?x=exp=1~hmac=s3cr3t-x",
+    "srt://127.0.0.1:1?streamid=s3cr3t-x",
+    "srt://127.0.0.1:1?streamid=#!::r=live,u=me,s=s3cr3t-x&mode=caller",
+    "rtsp:/user:s3cr3t-x@127.0.0.1:1/x",
+    "rtsp:/user:s3/cr3t-x@127.0.0.1:1/x",
+    "rtsp:user:s3/cr3t-x@127.0.0.1:1/x",
+    "rtsp:///user:s3cr3t-x@127.0.0.1:1/x",
+    "rtsp:\\\\user:s3cr3t-x@127.0.0.1:1/x",
+    "http:/127.0.0.1:1/x?token=s3cr3t-x",
+    "http://127.0.0.1:1/hls/token/s3cr3t-x/x.m3u8",
+    "http://127.0.0.1:1/key/s3cr3t-x.m3u8",
+    "http://127.0.0.1:1/stream_key/s3cr3t-x?x=1",
+    "http://u:p\ns3cr3t-x@127.0.0.1:1/",
+    "http://u:p\r\ns3 cr3t-x@127.0.0.1:1/",
+    "rtsp://us er:Z s3cr3t-x@127.0.0.1:1/x",
+    "rtmp://127.0.0.1:1/app/stream key=s3cr3t-x",
+    "rtmp://127.0.0.1:1/app/stream live=1 key=s3cr3t-x",
+    "http://127.0.0.1:1/v.mp4#s3cr3t-x",
+    "http://127.0.0.1:1/v.mp4#s3cr3t-x==",
+    "http://127.0.0.1:1/v.mp4#t=1&s3cr3t-x",
+    "http://127.0.0.1:1/v.mp4?s3cr3t-x",
 ]
 
 
@@ -103,6 +125,15 @@ def test_the_program_says_none_of_them(url: str, capfd: pytest.CaptureFixture[st
         "prompt: expected key=value, such as point=320,240",
         "git@github.com:a/b.git",
         "~/видео_🎥.mp4",
+        "http://cam.local/live.m3u8?tcp#t=3",
+        "http://cam.local/cgi?1234",
+        "rtsps://cam.local:7441/AbCdEf?enableSrtp",
+        "file:///home/me/token/a#2.mp4",
+        "take#2.mp4, C:/Users/me/key/a.mp4, mask=m.png#2: no id 2",
+        "12:30:45 INFO tcp: rtsp: 3 of 5; key=value fps=25 model=nano",
+        "source rtsp://10.0.0.5/live fps=25 size=640x360: opened",
+        "source http://host is slow: ask me@x.org about it",
+        "http://cam.local/keyboard/a.mp4 and http://cam.local/authors/b.mp4",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -118,6 +149,11 @@ def test_what_is_no_secret_stays(text: str) -> None:
         "a:" * 30_000 + "@",
         "//u:" * 15_000,
         "%3a%2f%2f" * 8_000,
+        "rtsp:" * 15_000,
+        "http://h " + "a " * 30_000 + ":",
+        "http://h/" + "key/" * 15_000,
+        "http://h/?a=" + "a~b=" * 15_000,
+        "http://h a=" + " a=" * 20_000,
     ],
 )
 def test_a_long_text_takes_no_time(text: str) -> None:
@@ -155,7 +191,8 @@ def test_only_the_profile_keeps_it_and_starts_with_it(run_cli: RunCli, tmp_path:
     write_video(site / "a.mp4", VideoSpec(count=3))
     data = {"XDG_DATA_HOME": str(tmp_path / "data")}
     with serving(site) as port:
-        url = f"http://user:s3cr3t-x@127.0.0.1:{port}/a.mp4?token=s3cr3t-x"
+        keys = "hdnts=exp=1~hmac=s3cr3t-x&token=s3cr3t-x#s3cr3t-x"
+        url = f"http://user:s3cr3t-x@127.0.0.1:{port}/a.mp4?{keys}"
         outputs = ("--output", "masks:m", "--output", "video:v.mp4", "--metrics", "m.jsonl")
         more = ("--record", "r", "--save-profile", "cam", "--prompt", "box=10,10,60,60")
         (tmp_path / "cwd" / "r").mkdir()
