@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import stat
@@ -13,6 +14,8 @@ from typing import Any, Final
 from engines.places import lenient_path
 from live.sources.options import MAX_MEGAPIXELS
 from live.texts import decode_text, text_lines
+
+_log = logging.getLogger(__name__)
 
 MAX_TEXT_BYTES: Final = 64 << 20
 _LARGEST: Final = 1e9  # beyond, a coordinate lies outside of any picture; float32 still holds it
@@ -101,12 +104,35 @@ def read_bbox(files: PromptFiles, name: str) -> tuple[float, float, float, float
         lines = text_lines(files.read_text(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read: {reason(error)}") from error
-    line = next(_without_header(lines), "")
+    found = list(_without_header(lines))
+    if not found:
+        raise ValueError(f"has no line of numbers{_only(lines)}; expected x,y,w,h")
     try:
-        x, y, width, height = numbers(line, 4)
+        x, y, width, height = numbers(found[0], 4)
     except ValueError:
-        raise ValueError(f"the first line is {line[:60]!r}; expected x,y,w,h") from None
+        what = _what_is_wrong(found[0])
+        raise ValueError(f"the first line is {found[0][:60]!r}: {what}; expected x,y,w,h") from None
+    if len(found) > 1:
+        _log.info("bbox_txt=%s: only the first of its %d lines is used", name, len(found))
     return x, y, width, height
+
+
+def _only(lines: list[str]) -> str:
+    """Return what stands in a file without numbers, if anything does."""
+    text = next((line.strip() for line in lines if line.strip()), "")
+    return f", only {text[:60]!r}" if text else ": it is empty"
+
+
+def _what_is_wrong(line: str) -> str:
+    """Return why a line is not four numbers."""
+    parts = _split(line)
+    if len(parts) != 4:
+        return f"{len(parts)} value{'' if len(parts) == 1 else 's'}"
+    wrong = next((part for part in parts if not _is_number(part)), None)
+    if wrong is not None:
+        return f"{wrong[:20]!r} is no number"
+    infinite = next(part for part in parts if not math.isfinite(float(part)))
+    return f"{infinite[:20]!r} is not finite"
 
 
 def _without_header(lines: list[str]) -> Iterator[str]:

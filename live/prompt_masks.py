@@ -26,6 +26,8 @@ _VOID: Final = 255  # in masks of ids: belongs to nothing (PASCAL VOC, DAVIS)
 _NAMED: Final = 8
 _SOLID_SHARE: Final = 0.2  # of the pixels between black and the highest value, in masks of ids
 _MANY_LEVELS: Final = 64
+_FEW_LEVELS: Final = 16
+_FAR_STEPS_SHARE: Final = 0.05  # of the steps between levels, in soft masks of few levels
 _NEARLY_WHITE: Final = 200  # several values from here on are one white, not ids
 _DARK_WHITE: Final = 32  # no soft mask has so dark a white: these values are ids
 _WITH_ID: Final = re.compile(r"(?s)(.+)#(\d{1,9})")
@@ -39,11 +41,13 @@ class MaskFile:
         ids: (H, W) values, 0 for the background, where its values tell objects apart; else None.
         whole: (H, W) everything that is not background.
         empty: What the file is where `whole` has no pixel, such as "all black".
+        note: How its values were read where that may surprise, else empty.
     """
 
     ids: NDArray[Any] | None
     whole: Mask
     empty: str = "all black"
+    note: str = ""
 
 
 def read_reference(files: PromptFiles, name: str) -> U8:
@@ -86,6 +90,8 @@ def read_masks(
     if wanted is not None:
         return {None: _one_id(file, wanted, text)}
     if file.ids is None:
+        if file.note:
+            _log.info("mask=%s: one object: %s", text, file.note)
         return {None: file.whole}
     found = [int(value) for value in np.unique(file.ids) if value]
     if _VOID in found and len(found) > 1:
@@ -98,7 +104,10 @@ def read_masks(
             f"mask={text}: has {len(found)} ids up to {found[-1]}; objects are 1 to "
             f"{MAX_OBJECT_ID}: choose one with mask={text}#{found[-1]}"
         )
-    _log.info("mask=%s: has the objects %s", text, ", ".join(map(str, found)))
+    _log.info(
+        "mask=%s: ids %s: %d objects; mask=%s#%d takes one, object=ID joins them",
+        *(text, ", ".join(map(str, found)), len(found), text, found[0]),
+    )
     return {value: file.ids == value for value in found}
 
 
@@ -131,7 +140,7 @@ def _read(
     try:
         return _open_and_read(path, files.max_megapixels, text, size_wh, whose)
     except PictureError as error:
-        raise ValueError(f"mask={path}: {error}; expected PNG or JPEG") from error
+        raise ValueError(f"mask={path}: {error}") from error
     except OSError as error:
         raise ValueError(f"mask={path}: cannot be read: {reason(error)}") from error
 
@@ -216,7 +225,9 @@ def _from_values(values: NDArray[Any]) -> MaskFile:
     if values[values > 0].min() >= _NEARLY_WHITE and values.max() <= 255:
         return MaskFile(None, values > 0)
     if _is_soft(values):
-        return MaskFile(None, values >= _soft_cut(values))
+        cut = _soft_cut(values)
+        note = f"its grays are a soft border, cut at {cut:g}" if _is_terraced(values) else ""
+        return MaskFile(None, values >= cut, note=note)
     return MaskFile(values, values > 0)
 
 
@@ -229,7 +240,8 @@ def _soft_cut(values: NDArray[Any]) -> float:
 def _is_soft(values: NDArray[Any]) -> bool:
     """Whether the values between black and white are borders and not objects of their own.
 
-    The ids of an object fill areas; what smoothing leaves changes from pixel to pixel.
+    The ids of an object fill areas; what smoothing leaves changes from pixel to pixel, or in
+    steps from one level to the next.
     """
     if not np.issubdtype(values.dtype, np.integer):
         return True
@@ -239,7 +251,25 @@ def _is_soft(values: NDArray[Any]) -> bool:
     levels = np.unique(values)
     if len(levels) > _MANY_LEVELS and len(levels) > 0.8 * (int(levels[-1]) - int(levels[0])):
         return True
+    if _is_terraced(values):
+        return True
     plain = values.astype(np.float32)
     kernel = np.ones((3, 3), np.uint8)
     flat = cv2.erode(plain, kernel) == cv2.dilate(plain, kernel)
     return bool((flat & between).sum() < _SOLID_SHARE * between.sum())
+
+
+def _is_terraced(values: NDArray[Any]) -> bool:
+    """Whether a few grays lie around white like terraces, as in a soft mask of few levels.
+
+    Objects of their own touch the background, whatever their ids are; here white touches only the
+    brightest gray, and so on down to black.
+    """
+    levels = np.unique(values)
+    half = np.iinfo(values.dtype).max // 2 if np.issubdtype(values.dtype, np.integer) else 0
+    if not (2 < len(levels) <= _FEW_LEVELS and levels[0] == 0 and levels[-1] > half > 0):
+        return False
+    places = np.searchsorted(levels, values).astype(np.int8)
+    steps = [np.abs(np.diff(places, axis=axis)) for axis in (0, 1)]
+    far = sum(int((step > 1).sum()) for step in steps)
+    return far < _FAR_STEPS_SHARE * sum(int((step > 0).sum()) for step in steps)

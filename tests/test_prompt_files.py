@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -59,12 +60,18 @@ def test_a_box_in_every_spelling_and_encoding(tmp_path: Path, text: str, encodin
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "expected x,y,w,h"),
-        (b"x,y,w,h\n", "expected x,y,w,h"),
+        (b"", "has no line of numbers: it is empty; expected x,y,w,h"),
+        (b"\n \n", "has no line of numbers: it is empty; expected x,y,w,h"),
+        (b"x,y,w,h\n", "has no line of numbers, only 'x,y,w,h'; expected x,y,w,h"),
         (b"x,y,w,h\nstill no numbers\n", "still no numbers"),
         (b"nan,nan,nan,nan\n10,20,100,60\n", "nan"),
-        (b"1,10,20,100,60,1,-1,-1,-1\n", "expected x,y,w,h"),
-        (b"10,20,100\n", "10,20,100"),
+        (b"nan,30,20,10\n", "'nan,30,20,10': 'nan' is not finite; expected x,y,w,h"),
+        (b"10,inf,20,10\n", "'inf' is not finite; expected x,y,w,h"),
+        (b"10,20,1oo,60\n", "'1oo' is no number; expected x,y,w,h"),
+        (b"10,20,,60\n", "'' is no number; expected x,y,w,h"),
+        (b"1,10,20,100,60,1,-1,-1,-1\n", ": 9 values; expected x,y,w,h"),
+        (b"10,20,100\n", "'10,20,100': 3 values; expected x,y,w,h"),
+        (b"10\n", "'10': 1 value; expected x,y,w,h"),
         (b"\xff\x00\x01\x80 binary", "not a text"),
         (b"400,10,20,20", "lies outside the picture 320x180"),
         (b"-50,10,50,20", "lies outside the picture 320x180"),
@@ -79,6 +86,19 @@ def test_other_content_is_one_clear_line(tmp_path: Path, content: bytes, said: s
     (line,) = caught.value.problems
     assert said in line
     assert "\n" not in line
+
+
+def test_further_boxes_are_left_out_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "box.txt"
+    for text, count in (("x,y,w,h\n10,20,100,60\n\n", 1), ("10,20,100,60\n11,20,100,60\n", 2)):
+        path.write_text(text, encoding="utf-8")
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            assert box_of(path) == [10, 20, 110, 80]
+        said = f"bbox_txt={path}: only the first of its {count} lines is used" in caplog.text
+        assert said == (count > 1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

@@ -13,6 +13,7 @@ from PIL import Image
 
 from live.config import ConfigError
 from live.frames import Mask, Prompt
+from live.prompt_files import PromptFiles
 from live.prompts import parse_prompts
 from tests.helpers.heif_files import HeicSpec, write_heic
 
@@ -169,7 +170,52 @@ def test_ids_of_a_gray_copy_and_void(tmp_path: Path, caplog: pytest.LogCaptureFi
         prompts = prompts_of(f"mask={save_palette(tmp_path / 'void.png', ids)}")
     assert [prompt.object_id for prompt in prompts] == [1, 2, 7]
     assert "void" in caplog.text
-    assert "has the objects 1, 2, 7" in caplog.text
+    name = tmp_path / "void.png"
+    said = f"mask={name}: ids 1, 2, 7: 3 objects; mask={name}#1 takes one, object=ID joins them"
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "gray palette"])
+@pytest.mark.parametrize("steps", [(100, 200), (85, 170, 255), (51, 102, 153, 204, 255)])
+def test_a_soft_mask_of_few_levels_is_one_object(
+    tmp_path: Path, mode: str, steps: tuple[int, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its wide bands became objects of their own."""
+    soft = np.zeros(DISC.shape, np.uint8)
+    for number, value in enumerate(steps):
+        soft[disc(60 - 10 * number)] = value
+    image = Image.fromarray(soft)
+    if mode == "gray palette":
+        image.putpalette([value for value in range(256) for _ in range(3)])
+    (image.convert("RGB") if mode == "RGB" else image).save(tmp_path / "mask.png")
+    with caplog.at_level(logging.INFO):
+        assert (one_mask(f"mask={tmp_path / 'mask.png'}") == (soft >= 128)).all()
+    assert "one object: its grays are a soft border, cut at 128" in caplog.text
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_two_grays_apart_are_two_objects_and_it_is_said(
+    tmp_path: Path, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.zeros(DISC.shape, np.uint8)
+    values[40:120, 20:120] = 100
+    values[40:120, 120:220] = 200  # they touch, as people side by side do
+    Image.fromarray(values).convert(mode).save(tmp_path / "mask.png")
+    with caplog.at_level(logging.INFO):
+        prompts = prompts_of(f"mask={tmp_path / 'mask.png'}")
+    assert [prompt.object_id for prompt in prompts] == [100, 200]
+    assert "mask.png: ids 100, 200: 2 objects; " in caplog.text
+    assert (one_mask(f"mask={tmp_path / 'mask.png'} object=3") == (values > 0)).all()
+
+
+def test_small_ids_inside_each_other_are_ids(tmp_path: Path) -> None:
+    values = np.zeros(DISC.shape, np.uint8)
+    values[disc(60)], values[disc(30)] = 1, 2
+    Image.fromarray(values).save(tmp_path / "low.png")
+    save_palette(tmp_path / "palette.png", values * 100)
+    assert [prompt.object_id for prompt in prompts_of(f"mask={tmp_path / 'low.png'}")] == [1, 2]
+    palette = prompts_of(f"mask={tmp_path / 'palette.png'}")
+    assert [prompt.object_id for prompt in palette] == [100, 200]
 
 
 def test_ids_beyond_those_of_objects(tmp_path: Path) -> None:
@@ -203,6 +249,24 @@ def test_a_mask_turned_by_exif_fits_its_picture(tmp_path: Path) -> None:
     turned = np.ascontiguousarray(np.rot90(DISC)).astype(np.uint8) * 255
     Image.fromarray(turned).save(tmp_path / "mask.png", exif=exif)
     assert (one_mask(f"mask={tmp_path / 'mask.png'}") == DISC).all()
+
+
+def test_a_mask_that_cannot_be_read_has_one_cause_and_one_advice(tmp_path: Path) -> None:
+    """A size that is refused ended with "expected PNG or JPEG"; a cut-off file began with it."""
+    path = tmp_path / "mask.png"
+    noise = np.random.default_rng(0).integers(0, 255, (SIZE[1], SIZE[0]), np.uint8)
+    Image.fromarray(noise).save(path)
+    with pytest.raises(ConfigError) as caught:
+        parse_prompts([f"mask={path}"], SIZE, files=PromptFiles(max_megapixels=0.01))
+    assert str(caught.value).endswith("expected at most 0.01, which is source.max_megapixels")
+    path.write_bytes(path.read_bytes()[:20_000])
+    cut_off = problem_of(f"mask={path}")
+    assert "truncated" in cut_off
+    assert cut_off.count("expected") == 1
+    assert ".jpg" not in cut_off
+    path.write_bytes(b"")
+    assert problem_of(f"mask={path}").count("expected") == 1
+    assert "is empty; expected one of" in problem_of(f"mask={path}")
 
 
 def test_masks_that_cannot_be(tmp_path: Path) -> None:

@@ -196,16 +196,18 @@ class PictureFile:
             except HeifMissingError as error:
                 raise PictureError(str(error)) from error
             except UnidentifiedImageError as error:
-                raise PictureError(_not_readable()) from error
+                raise PictureError(f"not a readable picture; {_kinds()}") from error
             except _BROKEN as error:
                 reason = str(error).replace(str(self._path), self._path.name) or repr(error)
-                raise PictureError(f"{_not_readable()} ({reason.splitlines()[0]})") from error
+                raise PictureError(
+                    f"not a readable picture: {reason.splitlines()[0]}; expected an undamaged file"
+                ) from error
 
     def _open(self) -> Image.Image:
         head = self._file.read(HEAD_BYTES)
         self._file.seek(0)
         if not head:
-            raise PictureError(f"is empty; {_not_readable()}")
+            raise PictureError(f"is empty; {_kinds()}")
         found = format_of(head)
         if found == "JXL":
             raise PictureError("JPEG XL pictures are not read; convert it to PNG or JPEG")
@@ -321,5 +323,5 @@ def _is_lossy_webp(path: Path) -> bool:
         return b"VP8 " in file.read(_WEBP_SEARCHED)
 
 
-def _not_readable() -> str:
-    return f"not a readable picture; expected one of {' '.join(sorted(PICTURE_SUFFIXES))}"
+def _kinds() -> str:
+    return f"expected one of {' '.join(sorted(PICTURE_SUFFIXES))}"
