@@ -173,6 +173,33 @@ def test_its_arrays_are_regular_its_own_and_of_the_shape_they_claim(tmp_path: Pa
     decode_command(prompt(name, [4, 6]), Arrays(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "word", "known"),
+    [
+        ("preset", "dam", "default | sam2"),
+        ("backend", "openvino", "auto | tensorrt"),
+        ("effect", "aurora", "highlight | blur"),
+    ],
+)
+def test_a_word_of_another_version_is_the_recordings(
+    name: str, word: str, known: str, tmp_path: Path
+) -> None:
+    """The error named an option that nobody had given."""
+    one_step(tmp_path / "r")
+    path = tmp_path / "r" / "recording.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: word}))
+    recording = Recording.open(tmp_path / "r")
+    with pytest.raises(CaptureError) as caught:
+        recording.request(Request(replay=tmp_path / "r"))
+    said = (
+        f"--replay {tmp_path / 'r'}: recorded with {name} {word}, which this version does not have"
+    )
+    assert str(caught.value).startswith(said)
+    assert f"choose one with --{name} {known}" in str(caught.value)
+    request = Request(replay=tmp_path / "r", given=frozenset([f"--{name}"]))
+    assert getattr(recording.request(request), name) == getattr(request, name)
+
+
 def test_the_program_says_it_in_one_line(run_cli: RunCli, tmp_path: Path) -> None:
     one_step(tmp_path / "r")
     change(tmp_path / "r", kind="file", path="/dev/zero", fingerprint=mark())

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from array import array
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Final
 from engines.base import EngineError
 from engines.bounded_files import open_regular, read_json, reason_of
 from engines.manifest import MANIFEST_NAME, file_sha256
-from engines.model_folder import find_model
+from engines.model_folder import BACKENDS, find_model
 from engines.places import lenient_path
 from live.commands import SetEffect
 from live.config import ConfigError, known_keys
+from live.effects import EFFECT_NAMES
 from live.frames import Prompt
+from live.presets import PRESETS
 from live.recording.fingerprint import Fingerprint, fingerprint
 from live.recording.header import (
     COMMANDS_FILE,
@@ -38,6 +41,7 @@ from live.sources.base import CaptureError
 from live.tracker_prompts import fit_prompt
 
 _LONGEST_VERSION: Final = 40
+_LONGEST_WORD: Final = 40
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +103,13 @@ class Recording:
         return cls(folder, header, steps, prompts, commands)
 
     def request(self, request: Request) -> Request:
-        """Return the request with everything that it leaves open taken from the recording."""
+        """Return the request with everything that it leaves open taken from the recording.
+
+        Raises:
+            CaptureError: The recording has a backend, preset or effect that this version has not.
+        """
         header, given = self.header, request.given
+        self._check_words(given)
         settings = (
             f"{key}={json.dumps(value, ensure_ascii=False)}"
             for key, value in header.settings.items()
@@ -115,6 +124,20 @@ class Recording:
             pace=request.pace or "recorded",
             overrides=(*settings, *request.overrides),
         )
+
+    def _check_words(self, given: Collection[str]) -> None:
+        words = (
+            ("backend", self.header.backend, BACKENDS),
+            ("preset", self.header.preset, PRESETS),
+            ("effect", self.header.effect, EFFECT_NAMES),
+        )
+        for name, word, known in words:
+            if f"--{name}" not in given and word not in known:
+                raise CaptureError(
+                    f"--replay {self.folder}: recorded with {name} {word[:_LONGEST_WORD]}, which "
+                    f"this version does not have (made by version {self.header.version}); choose "
+                    f"one with --{name} {' | '.join(known)}"
+                )
 
     def check_model(self, model: str, version: str) -> None:
         """Warn where the recorded model's files, or the program, are not the same any more.
