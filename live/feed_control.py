@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -20,6 +22,38 @@ log = logging.getLogger(__name__)
 
 _HIDDEN: Final = "hidden: nothing leaves until you show it again"
 _SHOWN: Final = "shown again"
+PANIC_GUARD_S: Final = 1.0  # a panic key that is hammered must not show the feed again
+
+
+class PanicGuard:
+    """Keeps hidden what was hidden a moment ago, whoever it was, where the other state is asked.
+
+    Window, hotkeys and `ctl` all mean the same feed, so there is one guard, where it is hidden.
+    """
+
+    def __init__(self) -> None:
+        self._asked_s = -math.inf
+
+    def choose(self, on: bool | None, hidden: bool, now_s: float) -> bool:
+        """Return whether the feed is to be hidden from now on.
+
+        Args:
+            on: What is asked for; None: the other state.
+            hidden: Whether it is hidden now.
+            now_s: When that is carried out; it is noted where the feed is hidden after it.
+
+        Raises:
+            ValueError: The other state was asked for too soon; it counts as hiding once more.
+        """
+        too_soon = on is None and hidden and now_s - self._asked_s < PANIC_GUARD_S
+        hide = too_soon or (not hidden if on is None else on)
+        if hide:
+            self._asked_s = now_s
+        if too_soon:
+            raise ValueError(
+                f"hidden less than {PANIC_GUARD_S:g} s ago, it stays so: ask again later"
+            )
+        return hide
 
 
 class FeedControl:
@@ -31,6 +65,7 @@ class FeedControl:
         compositor: Compositor,
         build: Callable[[str], Effect],
         save_profile: Callable[[str], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connect the parts.
 
@@ -39,11 +74,14 @@ class FeedControl:
             compositor: Changed by this object only.
             build: Makes an effect of a name; ConfigError where its settings do not allow that.
             save_profile: Saves a profile of this name and says so; ValueError where it cannot.
+            clock: Seconds.
         """
         self._controls = controls
         self._compositor = compositor
         self._build = build
         self._save_profile = save_profile
+        self._clock = clock
+        self._guard = PanicGuard()
 
     def apply(self, step: int) -> bool:
         """Apply every waiting command before `step` is composed; say whether anything changed."""
@@ -60,7 +98,13 @@ class FeedControl:
         """Carry out the commands of a replay that take effect before this result is composed."""
         if self._controls.script is not None:
             for command in self._controls.script.feed_commands(result.frame, result.step):
-                self._carry_out(command, result.step)
+                self._carry_out(self._as_recorded(command), result.step)
+
+    def _as_recorded(self, command: FeedCommand) -> FeedCommand:
+        """Say outright what a recorded command did: a replay may run faster than the guard lets."""
+        if command == HideFeed(None):
+            return HideFeed(not self._compositor.panic)
+        return command
 
     def _carry_out(self, command: FeedCommand, step: int) -> bool:
         try:
@@ -79,7 +123,8 @@ class FeedControl:
     def _apply(self, command: FeedCommand) -> str:
         match command:
             case HideFeed(on):
-                self._compositor.panic = not self._compositor.panic if on is None else on
+                hidden = self._compositor.panic
+                self._compositor.panic = self._guard.choose(on, hidden, self._clock())
                 return _HIDDEN if self._compositor.panic else _SHOWN
             case SetEffect(name, object_id):
                 return (

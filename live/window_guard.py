@@ -1,4 +1,4 @@
-"""Keys that ask twice: what they do would cost others something."""
+"""The key that asks twice: quitting would cost others something."""
 
 from __future__ import annotations
 
@@ -26,23 +26,3 @@ class QuitGuard:
             return ""
         self._asked_s = now_s
         return f"{', '.join(served)}: press q or Esc again within {QUIT_AGAIN_S:.0f} s to quit"
-
-
-class PanicGuard:
-    """Hides at once; shows again only where the key was left alone before."""
-
-    def __init__(self, guard_s: float) -> None:
-        """Let a key that hid everything alone for `guard_s` before it shows again."""
-        self._guard_s = guard_s
-        self._pressed_s = -math.inf
-
-    def allows(self, hidden: bool, now_s: float) -> bool:
-        """Whether a press counts.
-
-        Args:
-            hidden: Whether everything is hidden already.
-            now_s: When the key was pressed; that is noted.
-        """
-        held = now_s - self._pressed_s < self._guard_s
-        self._pressed_s = now_s
-        return not (held and hidden)

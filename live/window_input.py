@@ -23,7 +23,7 @@ from live.masks import upsample_logits
 from live.motion import where_it_was
 from live.status import object_name
 from live.window_choice import ObjectChoice
-from live.window_guard import QUIT_AGAIN_S, PanicGuard, QuitGuard
+from live.window_guard import QUIT_AGAIN_S, QuitGuard
 from live.window_hover import HoverPointer
 from live.window_keys import Key, KeyPress, key_of
 from live.window_marks import Marks
@@ -32,7 +32,6 @@ from live.window_state import InputState
 from live.window_suggest import Outline, ProposalBoard
 
 MESSAGE_S = 3.0
-PANIC_GUARD_S = 1.0  # a panic key that is hammered must not show the feed again
 
 
 class WindowInput:
@@ -71,7 +70,7 @@ class WindowInput:
         self._motion: F32 | None = None
         self._hidden = False
         self._resets = controls.resets
-        self._quit, self._panic_key = QuitGuard(), PanicGuard(PANIC_GUARD_S)
+        self._quit = QuitGuard()
         self._frozen = False
         self._marks = Marks()
         self._pressed: Point | None = None
@@ -313,9 +312,8 @@ class WindowInput:
             self.quit_requested = True
 
     def _panic(self) -> None:
-        """Hide the feed at once; show it again where the key was left alone before."""
-        allowed = self._panic_key.allows(self._hidden, self._clock())
-        if allowed and self._send(HideFeed(on=not self._hidden)):
+        """Hide the feed at once, or ask for the other state: `FeedControl` guards against haste."""
+        if self._send(HideFeed(on=None if self._hidden else True)):
             self._hidden = not self._hidden
 
     def _freeze(self) -> None:

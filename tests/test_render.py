@@ -19,10 +19,11 @@ from live.compositor import Compositor
 from live.config import ConfigError
 from live.controls import Controls
 from live.effects import Effect
-from live.feed_control import FeedControl
+from live.feed_control import PANIC_GUARD_S, FeedControl
 from live.frames import Frame, FrameResult
 from live.metrics import COMPOSE, Metrics
 from live.pipeline import Wiring
+from live.recording.script import CommandScript, ScriptedCommand
 from live.render import RenderLoop, RenderOptions
 from live.sinks import Outputs
 from live.sinks.base import Composite, SinkError
@@ -286,6 +287,46 @@ def test_the_panic_key_hides_at_once_while_the_stream_stands_still() -> None:
     assert noted == [(HideFeed(), 8), (HideFeed(on=False), 8)]
 
 
+@pytest.mark.parametrize("first", [HideFeed(), HideFeed(on=True)])
+def test_what_was_just_hidden_is_not_shown_by_asking_for_the_other_state(first: HideFeed) -> None:
+    """Hotkey, `ctl` and the window's key in any order: haste only hides, but "off" shows."""
+    now_s = 100.0
+    noted: list[Command] = []
+    controls, compositor = Controls(4), Compositor(Effect())
+    controls.watch(lambda command, step: noted.append(command))
+    control = FeedControl(controls, compositor, Effect, clock=lambda: now_s)
+
+    def hidden_after(command: HideFeed, passed_s: float = 0.0) -> bool:
+        nonlocal now_s
+        now_s += passed_s
+        controls.send(command)
+        control.apply(0)
+        return compositor.panic
+
+    assert hidden_after(first)
+    for _ in range(4):  # hammered, for longer than the guard lasts
+        assert hidden_after(HideFeed(), PANIC_GUARD_S / 2)
+    assert noted == [first], "what did nothing is not recorded"
+    assert controls.notice is not None
+    assert "hidden less than 1 s ago" in controls.notice.text
+    assert not hidden_after(HideFeed(on=False))
+    assert hidden_after(HideFeed()), "hiding has to wait for nothing"
+    assert not hidden_after(HideFeed(), PANIC_GUARD_S)
+    assert hidden_after(HideFeed(), PANIC_GUARD_S / 4), "nor right after it was shown"
+
+
+def test_a_replay_shows_again_as_fast_as_it_runs() -> None:
+    controls, compositor = Controls(4), Compositor(Effect())
+    hide, show = (ScriptedCommand(HideFeed(), step, step) for step in range(2))
+    controls.script = CommandScript([hide, show], [0, 1], True)
+    control = FeedControl(controls, compositor, Effect, clock=lambda: 0.0)
+    seen = []
+    for step in range(2):
+        control.follow_script(result(step))
+        seen.append(compositor.panic)
+    assert seen == [True, False]
+
+
 def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:
     made = make("live")
     with running(made):
@@ -315,7 +356,7 @@ def test_a_command_upon_a_carried_picture_counts_from_the_next_step_on() -> None
         """Gives each result together with a command."""
 
         def get(self, timeout: float) -> FrameResult:
-            made.wiring.controls.send(HideFeed())
+            made.wiring.controls.send(HideFeed(on=True))  # each counts, however soon
             try:
                 return next(given)
             except StopIteration:

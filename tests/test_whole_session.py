@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from live.effects.palette import object_colour
+from live.feed_control import PANIC_GUARD_S
 from live.frames import U8
-from live.window_input import PANIC_GUARD_S
 from run_live import main
 from tests.helpers.demo_user import DemoUser, Scene, demo_user
 from tests.helpers.recordings import check_schemas, common_masks, json_rows, object_ids
