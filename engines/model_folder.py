@@ -27,7 +27,7 @@ from engines.manifest import (
 )
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
-from engines.places import NoHomeError, lenient_path, user_home
+from engines.places import NoHomeError, is_folder, lenient_path, user_home
 from engines.sam2_graphs import Sam2Networks, close_all
 from engines.tensorrt_files import ENGINE_FOLDER, PRECISION_LADDER
 from engines.tensorrt_runtime import NoTensorRtError
@@ -108,7 +108,7 @@ def find_model(name: str) -> Path:
     folder_name = _folder_name(name)
     if folder_name is None:
         folder = lenient_path(name)
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
         known = ", ".join((EMBEDDED_MODEL, *SAM2_MODELS))
         raise EngineError(
@@ -122,7 +122,7 @@ def find_model(name: str) -> Path:
     except NoHomeError as error:
         homeless = f"; {error}"
     for place in places:
-        if place.is_dir():
+        if is_folder(place):
             return place
     raise EngineError(
         f"model {name}: not installed (looked in {' and '.join(map(str, places))}{homeless}): "

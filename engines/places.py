@@ -1,7 +1,12 @@
-"""What a leading ~ stands for; containers have users without a home folder."""
+"""What a user's name of a place stands for: a leading ~, a link, a name that no file can have.
+
+The questions here have an answer for every name: one that is too long, leads in a circle or through
+a locked folder is no file. Whoever opens it then says why, in an `OSError`.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -36,6 +41,38 @@ def expand_user(name: str | Path) -> Path:
 def lenient_path(name: str | Path) -> Path:
     """Return a path with ~ and ~USER replaced where they stand for something; to compare with."""
     return Path(os.path.expanduser(name))
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path leads to anything; `Path.exists` raises for a name that is too long."""
+    return os.path.exists(path)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a regular file."""
+    return os.path.isfile(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder."""
+    return os.path.isdir(path)
+
+
+def is_loop(path: Path) -> bool:
+    """Whether a path is a link that leads in a circle."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def resolved(path: Path) -> Path:
+    """Return the absolute path without links; `Path.resolve` raises for links in a circle."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a zero byte
+        return path.absolute()
 
 
 def user_home() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engines.model_folder import is_model_name
-from engines.places import lenient_path
+from engines.places import is_there, lenient_path
 from live.frames import FrameResult, Mask
 from live.masks import upsample_logits
 from live.profiles import ProfileError, save_profile
@@ -91,4 +91,4 @@ def _lasting(text: str) -> str:
     """Return a path that is valid from everywhere; a camera or a model's name as it is."""
     path = lenient_path(text)
     word = text == "demo" or text.isdecimal() or "://" in text or is_model_name(text)
-    return str(path.absolute()) if not word and path.exists() else text
+    return str(path.absolute()) if not word and is_there(path) else text

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from engines.places import is_there
 from live.frames import MAX_OBJECT_ID, U8, Mask
 from live.prompt_files import PromptFiles, reason
 from live.sources.images import read_picture
@@ -114,7 +115,7 @@ def read_masks(
 def _name_and_id(files: PromptFiles, text: str) -> tuple[str, int | None]:
     """Split `FILE#ID`; a file that is really named so comes first."""
     match = _WITH_ID.fullmatch(text)
-    if match is None or files.place(text).exists():
+    if match is None or is_there(files.place(text)):
         return text, None
     return match[1], int(match[2])
 

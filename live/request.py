@@ -9,7 +9,7 @@ from typing import Final
 
 from engines.bounded_files import open_regular, parse_json
 from engines.model_folder import BACKENDS
-from engines.places import NoHomeError, expand_user, lenient_path
+from engines.places import NoHomeError, expand_user, is_file, lenient_path
 from live.config import ConfigError, load_settings
 from live.config_effects import EffectSettings, ReplaceSettings
 from live.config_schema import Settings
@@ -186,7 +186,7 @@ def _metrics_problems(request: Request, config: Path | None) -> list[str]:
     for what, path in taken:
         if same_place(target, path):
             return [f"--metrics {target}: this is {what}; expected a file of its own"]
-    if target.is_file() and not _is_metrics_file(target):
+    if is_file(target) and not _is_metrics_file(target):
         return [f"--metrics {target}: holds something else; expected a new file or metrics rows"]
     return []
 

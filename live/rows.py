@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from engines.bounded_files import open_regular, parse_json
+from engines.places import is_file
 from live.pipes import say_if_pipe
 
 MAX_ROW_BYTES: Final = 16 << 20
@@ -88,7 +89,7 @@ class RowFile:
 
 def _end_torn_row(path: Path) -> None:
     """Make a regular file end with a whole row: half a one at its end is removed."""
-    if not path.is_file():
+    if not is_file(path):
         return
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)

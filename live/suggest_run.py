@@ -10,6 +10,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
+from engines.places import is_file, is_loop, is_there
 from engines.sam2_graphs import Sam2Networks
 from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.config import ConfigError
@@ -42,7 +43,7 @@ class SuggestionsFile:
         self._partial = path.with_name(path.name + ".part")
         self._pictures = 0
         try:
-            if path.exists() and not is_suggestions_file(path):
+            if is_loop(path) or (is_there(path) and not is_suggestions_file(path)):
                 raise SinkError(
                     f"--suggest {path}: holds something else; expected a new file or one that "
                     "--suggest wrote"
@@ -99,7 +100,7 @@ class SuggestionsFile:
 
 def is_suggestions_file(path: Path) -> bool:
     """Whether a file is empty or one of ours."""
-    if not path.is_file():
+    if not is_file(path):
         return False
     with path.open("rb") as file:
         start = file.read(len(_HEAD))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.manifest import file_sha256
+from engines.places import is_folder
 from live.sources.picture_list import list_pictures
 
 MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
@@ -46,7 +47,7 @@ def fingerprint(path: Path) -> Fingerprint:
     Raises:
         OSError: It cannot be read, or is a pipe or a device.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         return Fingerprint(file_sha256(path), bytes=path.stat().st_size)
     names = sorted(p.name for p in list_pictures(path).paths)
     digest = hashlib.sha256()

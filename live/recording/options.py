@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines.places import resolved
 from live.config import ConfigError
 from live.request import Request
 from live.sinks import output_path
@@ -58,5 +59,5 @@ def _inside(option: str, folder: Path, request: Request) -> Iterator[str]:
         if written is not None:
             targets[f"--output {text}"] = written
     for what, path in targets.items():
-        if path.resolve().is_relative_to(folder.resolve()):
+        if resolved(path).is_relative_to(resolved(folder)):
             yield f"{what}: this is in the folder of {option} {folder}; expected another place"

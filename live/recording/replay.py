@@ -16,7 +16,7 @@ from engines.base import EngineError
 from engines.bounded_files import open_regular, read_json, reason_of
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import BACKENDS, find_model
-from engines.places import lenient_path
+from engines.places import is_file, is_folder, lenient_path
 from live.commands import SetEffect
 from live.config import ConfigError, known_keys
 from live.effects import EFFECT_NAMES
@@ -71,7 +71,7 @@ class Recording:
         Raises:
             CaptureError: There is none, it is damaged, or no frame was processed.
         """
-        if not (folder / HEADER_FILE).is_file():
+        if not is_file(folder / HEADER_FILE):
             raise CaptureError(
                 f"--replay {folder}: no {HEADER_FILE} there; expected a folder that --record wrote"
             )
@@ -237,7 +237,7 @@ class Recording:
 
     def _check_size(self, recorded: Fingerprint, path: Path) -> None:
         """Refuse a file of another size before it is read for its hash, which takes long."""
-        with nullcontext() if path.is_dir() else open_regular(path) as file:
+        with nullcontext() if is_folder(path) else open_regular(path) as file:
             size = None if file is None else os.fstat(file.fileno()).st_size
         if size is not None and recorded.bytes is not None and size != recorded.bytes:
             raise CaptureError(

@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import find_model
-from engines.places import lenient_path
+from engines.places import lenient_path, resolved
 from live.config import known_keys
 from live.config_schema import Settings
 from live.frames import Prompt
@@ -68,7 +68,7 @@ def make_recorder(session: Session, folder: Path) -> Recorder:
         version=session.version,
         source=source,
         # a name stays one; the path of a folder must hold from elsewhere too
-        model=str(model.resolve()) if model == lenient_path(request.model) else request.model,
+        model=str(resolved(model)) if model == lenient_path(request.model) else request.model,
         manifest_sha256=file_sha256(model / MANIFEST_NAME),
         backend=request.backend,
         preset=request.preset,
@@ -98,7 +98,7 @@ def _source_record(session: Session) -> SourceRecord:
     info = session.info
     path = mark = pictures = None
     if info.kind in ON_DISK:
-        place = lenient_path(info.name).resolve()
+        place = resolved(lenient_path(info.name))
         _log.info("recording: reading %s once, for its hash", place)
         try:
             path, mark = str(place), fingerprint(place)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from engines.places import NoHomeError, expand_user, lenient_path
+from engines.places import NoHomeError, expand_user, lenient_path, resolved
 from live.config import ConfigError
 from live.sinks.base import FrameSink
 from live.sinks.coco import COCO_FILE
@@ -210,15 +210,15 @@ def _resolved(spec: SinkSpec) -> SinkSpec:
     """Return what two outputs must not have in common."""
     if spec.path is None:
         return spec
-    return replace(spec, path=spec.path.resolve(), formats=PNG_ALONE)
+    return replace(spec, path=resolved(spec.path), formats=PNG_ALONE)
 
 
 def same_place(first: Path, second: Path) -> bool:
     """Whether two paths lead to the same file or folder, by links too."""
     try:
         return first.samefile(second)
-    except OSError:  # one of them does not exist yet
-        return first.resolve() == second.resolve()
+    except (OSError, ValueError):  # one of them does not exist yet, or cannot
+        return resolved(first) == resolved(second)
 
 
 def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
@@ -226,8 +226,8 @@ def _refuse_source(spec: SinkSpec, info: SourceInfo) -> None:
     if spec.path is None or info.kind not in ("file", "picture", "folder"):
         return
     source = lenient_path(info.name)
-    folder = source.parent.resolve() if spec.kind == "masks" else None
-    if same_place(spec.path, source) or spec.path.resolve() == folder:
+    folder = resolved(source.parent) if spec.kind == "masks" else None
+    if same_place(spec.path, source) or resolved(spec.path) == folder:
         raise ConfigError(
             f"--output {spec.kind}:{spec.path}: this is where --source {info.name} is read from; "
             "expected another place"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from engines.places import is_there
 from live.frames import NS_PER_S, ObjectResult
 from live.rows import RowFile
 from live.sinks.base import Composite, SinkError
@@ -50,7 +51,7 @@ class MasksSink:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             older = [item for item in folder.iterdir() if _WRITTEN_NAME.fullmatch(item.name)]
-            if older and not tracks.exists():
+            if older and not is_there(tracks):
                 numbered = all(item.suffix not in (".json", ".txt") for item in older)
                 what = "numbered pictures" if numbered else "files with masks"
                 raise SinkError(

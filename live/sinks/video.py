@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 
+from engines.places import is_file, is_there
 from live.frames import U8
 from live.pipes import is_pipe
 from live.sinks.base import Composite, SinkError
@@ -67,7 +68,7 @@ class VideoSink:
         self._video: FragmentedMp4 | None = None
         self._closed = False
         self._told = False
-        self._is_new = not path.exists()
+        self._is_new = not is_there(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # a pipe waits for its reader when the first picture comes, and gets one stream only
@@ -125,7 +126,7 @@ class VideoSink:
 
     def _remove_empty(self) -> None:
         """Take away the empty file that checking left, if no frame came."""
-        if self._is_new and self._path.is_file() and self._path.stat().st_size == 0:
+        if self._is_new and is_file(self._path) and self._path.stat().st_size == 0:
             self._path.unlink()
             _log.warning("%s: no frame came, no file was written", self.name)
 

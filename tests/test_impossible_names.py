@@ -1,0 +1,84 @@
+"""Names that no file can have and links in a circle are errors of one line, never a traceback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engines.base import EngineError
+from engines.model_folder import find_model
+from engines.places import is_file, is_folder, is_loop, is_there, resolved
+from live.config import ConfigError
+from live.metrics import MetricsWriter
+from live.recording.options import check_recording_options
+from live.recording.recorder import prepare_folder
+from live.recording.replay import Recording
+from live.request import Request, plan_request
+from live.sinks import same_place
+from live.sinks.base import SinkError
+from live.sinks.masks import MasksSink
+from live.sinks.video import VideoOptions, VideoSink
+from live.sources.base import CaptureError
+from live.suggest_run import SuggestionsFile
+
+TOO_LONG = "n" * 300
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Path:
+    (tmp_path / "other").symlink_to("loop")
+    (tmp_path / "loop").symlink_to("other")
+    return tmp_path / "loop"
+
+
+def test_questions_have_an_answer_for_every_name(loop: Path, tmp_path: Path) -> None:
+    for path in (loop, loop / "x", tmp_path / TOO_LONG, Path("a\0b")):
+        assert not is_there(path)
+        assert not is_file(path)
+        assert not is_folder(path)
+        assert resolved(path).is_absolute()
+        assert not same_place(path, tmp_path)
+    assert is_loop(loop)
+
+
+OPENERS: tuple[Callable[[Path], object], ...] = (
+    lambda path: VideoSink(path / "x.mp4", 30.0, VideoOptions()),
+    lambda path: VideoSink(path.with_name(path.name + ".mp4") / "x.mp4", 30.0, VideoOptions()),
+    MasksSink,
+    MetricsWriter,
+    prepare_folder,
+    Recording.open,
+    lambda path: SuggestionsFile(path, "s", "m"),
+    lambda path: find_model(str(path)),
+)
+
+
+@pytest.mark.parametrize("opener", OPENERS[:1] + OPENERS[2:])
+def test_whoever_opens_a_circle_says_why(opener: Callable[[Path], object], loop: Path) -> None:
+    with pytest.raises((SinkError, CaptureError, EngineError), match=re.escape(str(loop))):
+        opener(loop)
+    assert loop.is_symlink()
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_whoever_opens_too_long_a_name_says_why(
+    opener: Callable[[Path], object], tmp_path: Path
+) -> None:
+    with pytest.raises((SinkError, CaptureError, EngineError), match=TOO_LONG):
+        opener(tmp_path / TOO_LONG)
+
+
+def test_the_checks_before_the_run_take_them(loop: Path, tmp_path: Path) -> None:
+    for name in (str(loop), str(tmp_path / TOO_LONG)):
+        request = Request(
+            outputs=(f"masks:{name}", f"video:{name}/x.mp4"),
+            metrics=Path(name),
+            record=Path(name + "r"),
+        )
+        check_recording_options(request)
+        plan_request(request, None)
+    with pytest.raises(ConfigError, match="given twice"):
+        plan_request(Request(outputs=(f"masks:{loop}", f"masks:{loop}")), None)
