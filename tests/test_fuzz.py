@@ -10,6 +10,7 @@ import hmac
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -42,6 +43,7 @@ from live.recording.values import Arrays, decode_command, encode_command
 from live.request import Request, _metrics_problems
 from live.rows import RowFile
 from live.sources.base import CaptureError
+from tests.helpers.bounds import WAIT_S
 from tests.helpers.hostile import VALUES, damaged, documents, dumped, texts
 from tests.helpers.recordings import one_step
 
@@ -294,3 +296,27 @@ def test_many_inputs(name: str, kinds: dict[str, Kind], folder: Path) -> None:
 def test_every_kind_is_tried(kinds: dict[str, Kind]) -> None:
     assert sorted(kinds) == sorted(NAMES)
     assert parse_json(dumped({"a": 1})) == {"a": 1}
+
+
+PATIENT = """
+import sys
+from engines.bounded_files import parse_json
+open_string = "[" * 70 + '"' + '\\\\"' * 2_000_000
+keys = ",".join(f'"{number}": 0' for number in range(300_000))
+for text in (open_string, f'{{{keys}, "299999": 0}}'):
+    try:
+        parse_json(text)
+    except ValueError as error:
+        print(error)
+"""
+
+
+def test_a_huge_text_is_read_in_one_pass() -> None:
+    """A string without an end, or the last of many keys twice, was searched for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENT], capture_output=True, text=True, timeout=WAIT_S, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "not valid JSON: nested deeper than 64 levels",
+        "the key '299999' stands twice",
+    ]
