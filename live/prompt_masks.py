@@ -12,7 +12,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from engines.places import is_there
 from live.frames import MAX_OBJECT_ID, U8, Mask
@@ -153,7 +153,7 @@ def _open_and_read(
     try:
         if sorted(file.size_wh) != sorted(size_wh):  # EXIF may turn it; nothing is decoded yet
             _check_size(file.size_wh, size_wh, text, whose)
-        image = ImageOps.exif_transpose(file.read_raw())
+        image = file.read_raw()
         _check_size(image.size, size_wh, text, whose)
         return understand(image, file.lossy, file.read().image_bgr)
     finally:

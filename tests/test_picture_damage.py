@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from live.prompts import parse_prompts
 from live.recording.values import Arrays
+from live.sources import SourceOptions, open_source
+from live.sources.base import broken_frames
+from live.sources.images import read_picture
 from live.sources.picture_file import PictureError, PictureFile
 from tests.helpers.heif_files import HeicSpec, write_heic
+from tests.test_sources_files import read_all
 
 NOISE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
 
@@ -55,7 +60,12 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
     return bytes(broken)
 
 
-@pytest.mark.parametrize("count", [200, pytest.param(20_000, marks=pytest.mark.long)])
+PILLOWS_OWN = pytest.mark.expect_errors("More samples per pixel than can be decoded")
+
+
+@pytest.mark.parametrize(
+    "count", [200, pytest.param(20_000, marks=(pytest.mark.long, PILLOWS_OWN))]
+)
 def test_damage_is_one_kind_of_error(tmp_path: Path, count: int) -> None:
     rng = random.Random(count)
     kinds = whole_files(tmp_path)
@@ -78,6 +88,36 @@ def test_damage_is_one_kind_of_error(tmp_path: Path, count: int) -> None:
             file.close()
     assert count // 4 < len(refused) < count
     assert not any("\n" in line for line in refused)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_a_cut_off_moving_picture_gives_what_is_there(tmp_path: Path, suffix: str) -> None:
+    """One broken picture among the first nine, whose times are looked at, refused all of them."""
+    path = tmp_path / f"moving.{suffix}"
+    images = [Image.fromarray(np.roll(NOISE, n, axis=1)) for n in range(8)]
+    images[0].save(path, save_all=True, append_images=images[1:], duration=50)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    source = open_source(str(path), SourceOptions())
+    frames = read_all(source)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [frame.time_ns for frame in frames] == [n * 50_000_000 for n in range(4)]
+    assert broken_frames(source) > 0
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_damaged_exif_is_said_and_the_picture_shown(
+    tmp_path: Path, suffix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The picture is whole: viewers show it. As a mask it ended the program with a traceback."""
+    path = tmp_path / f"picture.{suffix}"
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:20, 10:30] = 255
+    Image.fromarray(mask).save(path, exif=b"Exif\0\0neither II nor MM")
+    assert (read_picture(path, "picture")[..., 0] > 128).sum() == 200
+    assert "its EXIF is damaged" in caplog.text
+    (prompt,) = parse_prompts([f"mask={path}"], (60, 40))
+    assert prompt.mask is not None
+    assert prompt.mask.sum() == 200
 
 
 def test_a_recording_does_not_decode_what_it_did_not_save(tmp_path: Path) -> None:

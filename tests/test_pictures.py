@@ -184,6 +184,15 @@ def test_colours_go_through_the_profile(tmp_path: Path, caplog: pytest.LogCaptur
     assert "to sRGB" in caplog.text
 
 
+def test_black_at_the_start_says_nothing_of_the_bits(tmp_path: Path) -> None:
+    """A film of 12 bits that begins in the dark stayed nearly black."""
+    for name, most in (("0.png", 0), ("1.png", 4095)):
+        ramp = np.tile(np.linspace(0, most, 60).astype(np.uint16), (40, 1))
+        assert cv2.imwrite(str(tmp_path / name), ramp)
+    black, bright = opened(tmp_path)
+    assert (black.max(), bright.max()) == (0, 255)
+
+
 @pytest.mark.parametrize("suffix", [".webp", ".png", ".gif", ".avif"])
 def test_moving_pictures_are_frames_with_their_own_times(tmp_path: Path, suffix: str) -> None:
     """48 pictures were one."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import stat
-import struct
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -27,7 +26,14 @@ from live.sources.picture_kinds import (
     RAW_SUFFIXES,
     format_of,
 )
-from live.sources.picture_pixels import IN_EIGHT_BITS, Depth, deep_to_bgr, to_bgr
+from live.sources.picture_pixels import (
+    DAMAGE,
+    IN_EIGHT_BITS,
+    Depth,
+    deep_to_bgr,
+    to_bgr,
+    upright,
+)
 from live.sources.quiet import quiet_opencv
 
 # Without those that run other programs (EPS, WMF) or hold no pixels themselves.
@@ -46,10 +52,6 @@ _COLOURS: Final = ("RGB", "RGBA")
 _WEBP_SEARCHED: Final = 1 << 16  # bytes in which its first picture begins
 _MOST_TIMED: Final = 9
 _PILLOW_LOCK = threading.Lock()  # its limit of pixels and Python's warnings are one per process
-_BROKEN = (
-    *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError),
-    *(AttributeError, OverflowError, RuntimeError, ArithmeticError, struct.error, cv2.error),
-)
 
 
 class PictureError(Exception):
@@ -160,25 +162,21 @@ class PictureFile:
             return Page(pixels, _duration_ms(image) if self.moves else None)
 
     def first_durations_ms(self) -> list[float]:
-        """Return how long the first moving pictures are shown, for the usual rate; at least one.
-
-        Raises:
-            PictureError: They are damaged.
-        """
-        durations = []
-        with self._guarded():
+        """Return how long the first moving pictures are shown, for the usual rate; at least one."""
+        durations: list[float] = []
+        with suppress(PictureError), self._guarded():  # `read` says what is wrong with it
             for number in range(min(self.page_count, _MOST_TIMED)):
                 durations.append(_duration_ms(self._load(number)))
-        return durations
+        return durations or [_UNSAID_MS]
 
     def read_raw(self) -> Image.Image:
-        """Decode the first page and return it as it is stored: palette, alpha, 16 bits.
+        """Decode the first page and return it upright, else as stored: palette, alpha, 16 bits.
 
         Raises:
             PictureError: It is damaged.
         """
         with self._guarded():
-            return self._load(0)
+            return upright(self._load(0), self._note)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -197,7 +195,7 @@ class PictureFile:
                 raise PictureError(str(error)) from error
             except UnidentifiedImageError as error:
                 raise PictureError(f"not a readable picture; {_kinds()}") from error
-            except _BROKEN as error:
+            except DAMAGE as error:
                 reason = str(error).replace(str(self._path), self._path.name) or repr(error)
                 raise PictureError(
                     f"not a readable picture: {reason.splitlines()[0]}; expected an undamaged file"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,11 @@ from live.frames import U8
 
 Note: TypeAlias = Callable[[str], None]
 
+# What damaged files make Pillow and OpenCV raise.
+DAMAGE: Final = (
+    *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError),
+    *(AttributeError, OverflowError, RuntimeError, ArithmeticError, struct.error, cv2.error),
+)
 IN_EIGHT_BITS: Final = "its 16 bits a channel are shown in 8"
 _NUMBERS: Final = ("F", "I")
 _ORIENTATION: Final = 274
@@ -33,10 +39,10 @@ _NARROW_BITS: Final = (8, 10, 12)  # what cameras store in 16 bits without scali
 
 @dataclass(slots=True)
 class Depth:
-    """How 16 bits become 8 in the pictures of one source: the first one decides.
+    """How 16 bits become 8 in the pictures of one source: the first that is not black decides.
 
     Attributes:
-        bits: Bits that are in use; None before the first picture of more than eight.
+        bits: Bits that are in use; None before that one.
     """
 
     bits: int | None = None
@@ -48,8 +54,9 @@ class Depth:
         to their own full scale. Pictures that use more count as 16 bits.
         """
         used = int(samples.max(initial=0))
-        fits = [bits for bits in _NARROW_BITS if used < 1 << bits]
-        bits = 16 if not fits or used == 0 else fits[0]
+        if not used:  # black says nothing of those that follow
+            return np.zeros(samples.shape, np.uint8)
+        bits = next((bits for bits in _NARROW_BITS if used < 1 << bits), 16)
         self.bits = bits if self.bits is None else max(bits, self.bits)
         return np.asarray(np.minimum(samples >> (self.bits - 8), 255), np.uint8)
 
@@ -62,7 +69,7 @@ def to_bgr(image: Image.Image, depth: Depth, note: Note) -> U8:
         depth: See there.
         note: Told each thing that is left out or was changed.
     """
-    image = ImageOps.exif_transpose(image)
+    image = upright(image, note)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = _without_alpha(image, note)
     if image.mode.startswith("I;16"):
@@ -74,6 +81,15 @@ def to_bgr(image: Image.Image, depth: Depth, note: Note) -> U8:
     return cast(U8, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
+def upright(image: Image.Image, note: Note) -> Image.Image:
+    """Return a decoded picture turned as its EXIF says; as it is stored where that is damaged."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:
+        note("its EXIF is damaged and left out: it may have to be turned")
+        return image
+
+
 def deep_to_bgr(samples: NDArray[Any], image: Image.Image, depth: Depth, note: Note) -> U8:
     """Return a picture of 16 bits a colour as (H, W, 3) uint8 BGR.
 
@@ -83,8 +99,15 @@ def deep_to_bgr(samples: NDArray[Any], image: Image.Image, depth: Depth, note: N
         depth, note: As for `to_bgr`.
     """
     small = _reduced(np.ascontiguousarray(samples[:, :, :3]), depth, note)
-    turned = small if image.format == "TIFF" else _turned(small, image.getexif().get(_ORIENTATION))
+    turned = small if image.format == "TIFF" else _turned(small, _orientation(image))
     return np.ascontiguousarray(turned)
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except DAMAGE:
+        return None  # `upright` says it
 
 
 def _turned(pixels: U8, orientation: object) -> U8:
@@ -102,7 +125,7 @@ def _reduced(samples: NDArray[Any], depth: Depth, note: Note) -> U8:
     small = depth.reduce(samples)
     if depth.bits == 16:
         note(IN_EIGHT_BITS)
-    else:
+    elif depth.bits is not None:
         note(f"it uses {depth.bits} of its 16 bits a channel: brightened to full scale")
     return small
 
