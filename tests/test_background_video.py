@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image
 from live.compositor import Compositor, compose
 from live.config import ConfigError
 from live.config_effects import EffectSettings, ReplaceSettings
-from live.effects import Effect, ReplaceOptions
+from live.effects import Effect, ReplaceOptions, background_video
 from live.effects.background_video import BackgroundVideo
 from live.request import build_effect
 from live.sinks.video import VideoOptions, VideoSink
@@ -146,3 +148,29 @@ def test_a_moving_picture_is_a_background_too(tmp_path: Path, suffix: str) -> No
     ]
     background.close()
     assert shown == [0, 0, 1, 1, 2, 2, 0, 1], "and again from its start"
+
+
+def test_a_picture_that_stands_still_is_opened_and_scaled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with each frame, and was decoded again for the next one."""
+    path = tmp_path / "still.png"
+    Image.new("RGB", (64, 48), (0, 0, 200)).save(path)
+    opened: list[Path] = []
+    whole = background_video.open_picture
+    monkeypatch.setattr(
+        background_video, "open_picture", lambda *args: [opened.append(args[0]), whole(*args)][1]
+    )
+    background = BackgroundVideo(path, str(path))
+    shown = {id(background.picture(ms * MS, (96, 64))) for ms in range(0, 4000, 33)}
+    background.close()
+    assert (opened, len(shown)) == ([path], 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_a_pipe_is_no_background(tmp_path: Path) -> None:
+    """It was waited for at the start, and again at the end of each turn, by the render thread."""
+    path = tmp_path / "pipe.mp4"
+    os.mkfifo(path)
+    with pytest.raises(ConfigError, match="a pipe, which can be read once"):
+        build_effect("replace", EffectSettings(replace=ReplaceSettings(video=str(path))))

@@ -177,7 +177,7 @@ class Script:
 
     def __init__(self) -> None:
         self.down = False
-        self.lost = False
+        self.lost = self.too_large = False
         self.size_wh = (96, 64)
         self.attempts = 0
         self.open_connections = 0
@@ -194,6 +194,8 @@ class Script:
 
     def grab(self) -> Grab:
         """Give the number of connections made so far as a picture."""
+        if self.too_large:
+            raise CaptureError("source 'cam': has pictures of 20000 x 20000 pixels")
         if self.lost:
             raise SignalLost("unplugged")
         return Grab(numbered_picture(self.attempts, self.size_wh), self.attempts)
@@ -234,6 +236,16 @@ def test_back_off_doubles_up_to_its_limit_and_starts_anew() -> None:
     assert lost_wait(source) == 1, "after a picture the waits start again"
     source.close()
     assert script.open_connections == 0
+
+
+@pytest.mark.parametrize("fault", ["lost", "too_large"])
+def test_a_first_picture_that_is_none_leaves_no_connection(fault: str) -> None:
+    """One that was too large left the stream open."""
+    script = Script()
+    setattr(script, fault, True)
+    with pytest.raises(CaptureError):
+        make_source(script, Clock())
+    assert (script.attempts, script.open_connections) == (1, 0)
 
 
 def test_between_attempts_nothing_is_tried() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from live.frames import Frame
-from live.sources import CaptureError, SourceOptions, VideoSource, open_source
+from live.sources import CaptureError, SourceOptions, VideoSource, open_source, tail
 from live.sources.base import broken_frames
 from live.sources.picture_list import natural_key
 from tests.helpers.synthetic_video import (
@@ -181,6 +181,24 @@ def test_broken_frames_are_counted_and_skipped(tmp_path: Path, damaged: tuple[in
     assert broken_frames(source) == len(damaged)
     # A broken frame keeps its place in the count; frame 0 is the first that can be shown.
     assert [frame.index for frame in frames] == [n - kept[0] for n in kept]
+
+
+def test_what_is_kept_for_the_end_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 packets of an uncompressed film in 4K are more than a gigabyte."""
+    path = write_video(tmp_path / "clip.mp4", VideoSpec(count=60, keyframe_every=1, noise=60))
+    kept: dict[int, int] = {}
+    for most in (tail._MOST_BYTES, 20_000):
+        monkeypatch.setattr(tail, "_MOST_BYTES", most)
+        newest = tail.Tail()
+        with av.open(str(path)) as container:
+            for packet in container.demux(video=0):
+                if packet.size:
+                    newest.note(packet)
+        kept[most] = sum(packet.size for group in newest._groups for packet in group)
+    whole, bounded = kept.values()
+    assert 0 < bounded <= 20_000 < whole
 
 
 def test_a_frame_that_the_decoder_made_up_is_broken_too(tmp_path: Path) -> None:

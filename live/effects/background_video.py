@@ -7,6 +7,7 @@ from pathlib import Path
 
 from live.effects.blend import scaled_to_cover
 from live.frames import U8
+from live.pipes import is_pipe
 from live.sources.base import CaptureError, VideoSource
 from live.sources.images import open_picture
 from live.sources.options import MAX_MEGAPIXELS, SourceOptions
@@ -71,7 +72,7 @@ class BackgroundVideo:
 
     def _advance(self) -> bool:
         """Make the next picture the present one; False where there is none any more."""
-        if self._reader is None or self._origin_ns is None:
+        if self._reader is None or self._origin_ns is None or self._reader.info.frame_count == 1:
             return False
         self._now = self._next
         try:
@@ -90,7 +91,9 @@ class BackgroundVideo:
         return True
 
     def _open(self) -> VideoSource:
-        """Open a video, or a picture that moves."""
+        """Open a video, or a picture, which need not move."""
+        if is_pipe(self._path):
+            raise CaptureError(f"source {self._name!r}: a pipe, which can be read once only")
         try:
             picture = is_picture(self._path)
         except OSError:

@@ -67,14 +67,13 @@ def _clap(data: bytes) -> bytes | None:
     shared = _inside(meta, b"iprp", _FULL_BOX)
     properties = list(_boxes(_inside(shared, b"ipco")))
     for number in _properties_of(_inside(shared, b"ipma"), main_id):
-        kind, body = properties[number - 1]
-        if kind == b"clap":
-            return body
+        if number and properties[number - 1][0] == b"clap":
+            return properties[number - 1][1]
     return None
 
 
 def _properties_of(ipma: bytes, main_id: int) -> list[int]:
-    """Return which properties an item has, counted from 1."""
+    """Return which properties an item has, counted from 1; 0 stands for none."""
     id_form = ">I" if ipma[0] else ">H"
     wide = ipma[3] & 1
     (count,), at = struct.unpack_from(">I", ipma, 4), 8

@@ -109,6 +109,9 @@ class ReconnectingSource:
                 f"source {name!r}: opened, but gives no picture ({error}); is it in use by "
                 "another program?"
             ) from error
+        except BaseException:  # such as a picture that is too large
+            self._connection.close()
+            raise
         self._info = SourceInfo(
             name, kind, (image.shape[1], image.shape[0]), self._connection.fps, None, live=True
         )

@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 
 _IN_FLIGHT: Final = 48  # packets that a decoder may hold: its threads' and those it reorders
 _MOST: Final = 1000  # packets; a stream without key frames for longer is not decoded again
+_MOST_BYTES: Final = 1 << 28  # a decoder holds none of the uncompressed ones, which are this large
 
 
 class Tail:
@@ -28,7 +29,7 @@ class Tail:
     def __init__(self) -> None:
         """Start empty."""
         self._groups: deque[list[Packet[VideoStream]]] = deque()
-        self._count = 0
+        self._count = self._bytes = 0
 
     def note(self, packet: Packet[VideoStream]) -> None:
         """Keep a packet, and forget those that no frame still to come needs."""
@@ -38,10 +39,15 @@ class Tail:
             return
         self._groups[-1].append(packet)
         self._count += 1
+        self._bytes += packet.size
         while self._groups and (
-            self._count - len(self._groups[0]) >= _IN_FLIGHT or self._count > _MOST
+            self._count - len(self._groups[0]) >= _IN_FLIGHT
+            or self._count > _MOST
+            or self._bytes > _MOST_BYTES
         ):
-            self._count -= len(self._groups.popleft())
+            forgotten = self._groups.popleft()
+            self._count -= len(forgotten)
+            self._bytes -= sum(packet.size for packet in forgotten)
 
     def after(
         self, newest_pts: int | None, missing: int, end: Packet[VideoStream]
