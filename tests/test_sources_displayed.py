@@ -240,6 +240,12 @@ def test_large_pictures_are_refused_before_they_are_decoded(tmp_path: Path) -> N
         frames_of(wide, SourceOptions(max_megapixels=0.1))
 
 
+def test_any_limit_of_the_settings_reads_an_ordinary_file(tmp_path: Path) -> None:
+    """Beyond FFmpeg's own largest number no video could be read any more."""
+    path = write_clip(tmp_path / "a.mkv", Clip())
+    assert len(frames_of(path, SourceOptions(max_megapixels=4000))) == 3
+
+
 def test_a_size_that_grows_beyond_the_limit_is_not_decoded(tmp_path: Path) -> None:
     small = write_clip(tmp_path / "a.ts", Clip()).read_bytes()
     large = write_clip(tmp_path / "b.ts", Clip(size_wh=(640, 480))).read_bytes()

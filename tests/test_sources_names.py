@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -98,3 +99,18 @@ def test_an_empty_file_says_so(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(CaptureError, match="is empty"):
         open_source(str(path), SourceOptions())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_a_pipe_that_may_not_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a traceback; root may read every pipe, so the system's answer is made up."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    os.mkfifo(tmp_path / "in.mp4")
+    monkeypatch.setattr("live.pipes.os.open", refuse)
+    with pytest.raises(CaptureError, match="cannot be read: Permission denied"):
+        open_source(str(tmp_path / "in.mp4"), SourceOptions())

@@ -29,6 +29,7 @@ from live.sources.tail import Tail
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
+_MOST_PIXELS = (1 << 31) - 1  # FFmpeg's own limit
 _DEFAULT_STREAM_PX = 5_000_000
 _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 
@@ -67,9 +68,7 @@ def open_file(
     try:
         status = path.stat()
     except OSError as error:
-        raise CaptureError(
-            f"source {name!r}: cannot be read: {error.strerror}; expected a video file"
-        ) from error
+        raise _unreadable(name, error) from error
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
         raise CaptureError(f"source {name!r}: a folder or device; expected a video file or a pipe")
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
@@ -77,13 +76,22 @@ def open_file(
             f"source {name!r}: is empty (0 bytes); expected a video or picture; was its recording "
             "cut off?"
         )
-    with waiting_for_writer(path, name):
-        return open_container(
-            f"file:{path}",
-            name,
-            max_megapixels=max_megapixels,
-            container_format=container_format,
-        )
+    try:
+        with waiting_for_writer(path, name):
+            return open_container(
+                f"file:{path}",
+                name,
+                max_megapixels=max_megapixels,
+                container_format=container_format,
+            )
+    except CaptureError:
+        raise
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: OSError) -> CaptureError:
+    return CaptureError(f"source {name!r}: cannot be read: {error.strerror}; expected a video file")
 
 
 def open_container(
@@ -109,7 +117,7 @@ def open_container(
     """
     begin = time.monotonic()
     # Decoders refuse larger ones by themselves, also where FFmpeg looks at the first pictures.
-    limited = {"max_pixels": str(round(max_megapixels * 1e6))} | (options or {})
+    limited = _limit_of(max_megapixels) | (options or {})
     try:
         container = av.open(
             address, "r", format=container_format, options=limited, timeout=timeouts_s
@@ -131,6 +139,11 @@ def open_container(
         container.close()
         raise CaptureError(f"source {name!r}: {problem}")
     return container
+
+
+def _limit_of(max_megapixels: float) -> dict[str, str]:
+    """Return FFmpeg's option; a number beyond its range would refuse every file."""
+    return {"max_pixels": str(min(round(max_megapixels * 1e6), _MOST_PIXELS))}
 
 
 def _problem(container: InputContainer, max_megapixels: float) -> str:
@@ -210,7 +223,7 @@ class Decoder:
         self.stream = best_video_stream(container)
         self.stream.thread_type = cast(Any, "SLICE" if live else "AUTO")
         context = self.stream.codec_context
-        context.options = {**context.options, "max_pixels": str(round(max_megapixels * 1e6))}
+        context.options = context.options | _limit_of(max_megapixels)
         self.broken = 0
         self.decoded = 0
         self.packets = 0
