@@ -47,12 +47,12 @@ _NEXT_PAIR: Final = re.compile(r"[ \t]+[\w.-]{1,64}=[^\s\"'`<>]*")  # librtmp: r
 # http://host/hls/token/abc/x.m3u8: the part after the word, without the ending of a file
 _PATH_SECRET: Final = re.compile(
     r"(?i)(?<=/)((?:[a-z]{1,16}[_-]?)?(?:tokens?|keys?|apikey|auth|secret|password|passwd|pwd|pass"
-    r"|jwt|signature|sig|hmac|session|sid)/)(?!\*\*\*)"
+    r"|jwt|signature|sig|hmac|session|sid)/(?-i:(?:token|key)/)?+)(?!\*\*\*)"
     r"[^/?#&=]+?(?=[/?#]|\Z|\.(?:m3u8?|mpd|mp4|ts|flv|mkv|mov|webm|m?jpe?g|mjpg|png|sdp)(?:[?#]|\Z))"
 )
 _BARE_PAIR: Final = re.compile(
     r"(?i)\b((?:\w*password|\w*passwd|\w*passphrase|\w*pwd|\w*token|\w*secret|api[_-]?key)=)"
-    r"[^\s&;\"'`<>]+"
+    r"(?:'[^'\r\n]*'|\"[^\"\r\n]*\"|[^\s&;\"'`<>]+)"
 )
 _BARE_USER: Final = re.compile(r"(?<![\w@/.*%-])[\w.+%~-]{1,64}:[^\s@/\"'`<>]{1,256}@(?=[\w\[])")
 _ENCODED: Final = re.compile(r"(?i)(%3a%2f%2f)(?:(?!%2f|%3f)[^\s&\"'`<>])*(?=%40)")
@@ -65,7 +65,7 @@ _SECRET_PARTS: Final = (
 _SECRET_WORDS: Final = frozenset(
     (
         *("key", "sig", "sid", "pw", "p", "u", "usr", "uid", "account", "code", "pin", "hash"),
-        *("hmac", "streamid", "streamkey", "hdnts", "hdnea", "hdntl", "hdnml"),
+        *("hmac", "md5", "sign", "streamid", "streamkey", "hdnts", "hdnea", "hdntl", "hdnml"),
     )
 )
 
