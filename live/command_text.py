@@ -27,11 +27,12 @@ from live.config import ConfigError
 from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from live.profiles import absolute_name, name_problems
-from live.prompt_files import PromptFiles
+from live.prompt_files import AT_START, PromptFiles, TextLimits
 from live.prompts import check_prompt_texts, is_prompt_text, parse_prompts
 from live.sources.options import MAX_MEGAPIXELS
 
 MAX_CYCLE: Final = 9
+_SHOWN_PROBLEMS: Final = 8
 
 _OBJECT_IDS: Final = range(MIN_OBJECT_ID, MAX_OBJECT_ID + 1)
 _OBJECT: Final = f"an object {MIN_OBJECT_ID}..{MAX_OBJECT_ID}"
@@ -65,12 +66,14 @@ class Place:
         folder: Where relative file names start.
         pipes: Whether a file may be a pipe or device, which can be waited for without end.
         max_megapixels: Larger pictures are refused.
+        limits: How much of a text is read.
     """
 
     size_wh: tuple[int, int]
     folder: Path = Path()
     pipes: bool = True
     max_megapixels: float = MAX_MEGAPIXELS
+    limits: TextLimits = AT_START
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ class Form:
 FORMS: Final = (
     Form("prompt", '"SPEC"', "point at an object, as --prompt does; at once, unless frame=N"),
     Form("reset", "[ID]", "forget an object, or all"),
-    Form("undo", "[ID]", "take back the last prompt of an object, or of all"),
+    Form("undo", "[ID]", "take back the last prompt of an object, or of any"),
     Form("cycle", "ID [N]", "the next larger mask for the last click, or N further (-1: smaller)"),
     Form("commit", "ID", "keep the object's present mask in memory, like a prompt"),
     Form(
@@ -110,6 +113,13 @@ FORMS: Final = (
     Form("status", "", "the state of the run as JSON"),
 )
 _USAGE: Final = {form.word: form.usage for form in FORMS}
+
+
+def join_problems(problems: Sequence[str]) -> str:
+    """Return all problems as one line; of many the first ones and how many more there are."""
+    shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+    more = len(problems) - _SHOWN_PROBLEMS
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 def describe_commands() -> list[str]:
@@ -292,7 +302,7 @@ def _read_profile(words: _Words) -> Spoken:
     name = absolute_name(name, words.folder)
     problems = name_problems(name)
     if problems:
-        raise CommandError("; ".join(p.removeprefix("--") for p in problems))
+        raise CommandError(join_problems([p.removeprefix("--") for p in problems]))
     return SaveProfile(name)
 
 
@@ -328,11 +338,11 @@ def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
         if place is None:
             check_prompt_texts([spec])
             return ()
-        files = PromptFiles(place.folder, place.pipes, place.max_megapixels)
+        files = PromptFiles(place.folder, place.pipes, place.max_megapixels, place.limits)
         prompts = parse_prompts([spec], place.size_wh, files=files)
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
-        raise CommandError("; ".join(p.removeprefix("--") for p in error.problems)) from error
+        raise CommandError(join_problems([p.removeprefix("--") for p in error.problems])) from error
     if not prompts:
         raise CommandError(f"prompt {spec}: the file has no prompt; expected one or more lines")
     # A running stream has long passed frame 0, which stands for "not said": the next frame it is.

@@ -21,7 +21,7 @@ class RemoveObject:
 
 @dataclass(frozen=True, slots=True)
 class UndoPrompt:
-    """Take back the last prompt of an object, or of all when `object_id` is None."""
+    """Take back the last prompt of an object, or of any when `object_id` is None."""
 
     object_id: int | None = None
 

@@ -9,10 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from live.command_text import AskStatus, CommandError, Place, Quit, Spoken, parse_words
+from live.command_text import (
+    AskStatus,
+    CommandError,
+    Place,
+    Quit,
+    Spoken,
+    join_problems,
+    parse_words,
+)
 from live.commands import Command
 from live.control_server import Answer
 from live.controls import Controls
+from live.prompt_files import WHILE_RUNNING
 from live.sources.options import MAX_MEGAPIXELS
 
 OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
@@ -59,7 +68,7 @@ class CommandDesk:
         self._size_wh = size_wh
         self._max_megapixels = max_megapixels
         self._changed = threading.Condition()
-        self._sent: tuple[_Sent, ...] = ()
+        self._sent: dict[int, _Sent] = {}  # by the identity of the command, which it keeps alive
         self._closed = False
         controls.watch(lambda command, step: self._note(command, None))
         controls.watch_refusals(self._note)
@@ -77,7 +86,7 @@ class CommandDesk:
         """
         self._controls.heard_ctl()
         try:
-            place = Place(self._size_wh, folder, False, self._max_megapixels)
+            place = Place(self._size_wh, folder, False, self._max_megapixels, WHILE_RUNNING)
             spoken = parse_words(words, place)
         except CommandError as error:
             return Answer(False, str(error))
@@ -104,21 +113,21 @@ class CommandDesk:
         now_s = time.monotonic()
         sent = [_Sent(c, now_s) for c in spoken if not isinstance(c, Quit | AskStatus)]
         with self._changed:
-            self._sent = (*self._sent, *sent)
+            self._sent.update((id(one.command), one) for one in sent)
         try:
-            for one in sent:
-                if not self._controls.send(one.command):
-                    return Answer(False, _FULL)
+            if not self._controls.send_all([one.command for one in sent]):
+                return Answer(False, _FULL)
             with self._changed:
                 self._changed.wait_for(
                     lambda: self._closed or all(one.done for one in sent), OUTCOME_S
                 )
         finally:
             with self._changed:
-                self._sent = tuple(one for one in self._sent if one not in sent)
+                for one in sent:
+                    del self._sent[id(one.command)]
         reasons = [one.reason for one in sent if one.reason is not None]
         if reasons:
-            return Answer(False, "; ".join(reasons))
+            return Answer(False, join_problems(reasons))
         if not all(one.done for one in sent):
             return Answer(True, _LATER)  # what was said meanwhile is about something else
         return Answer(True, sent[-1].said)
@@ -129,10 +138,11 @@ class CommandDesk:
             return
         notice = self._controls.notice
         with self._changed:
-            for one in self._sent:
-                if one.command is command and not one.done:
-                    one.done, one.reason = True, reason
-                    # now, as the next caller's command may be said a moment later
-                    if notice is not None and notice.time_s >= one.time_s:
-                        one.said = notice.text
+            one = self._sent.get(id(command))
+            if one is None or one.done:
+                return
+            one.done, one.reason = True, reason
+            # now, as the next caller's command may be said a moment later
+            if notice is not None and notice.time_s >= one.time_s:
+                one.said = notice.text
             self._changed.notify_all()

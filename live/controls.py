@@ -10,7 +10,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias, TypeVar
 
@@ -77,6 +77,26 @@ class Cell(Generic[T]):
             return self._value
 
 
+class CommandQueue(queue.Queue[T]):
+    """A queue that takes what belongs together whole or not at all."""
+
+    def put_all(self, commands: Sequence[T]) -> None:
+        """Append them without others in between, as one where the room is counted.
+
+        So the prompts of a file need no larger queue; the reader of the file bounds them.
+
+        Raises:
+            queue.Full: There is no room for one; nothing is taken.
+        """
+        with self.mutex:
+            if 0 < self.maxsize <= self._qsize():
+                raise queue.Full
+            for command in commands:
+                self._put(command)
+            self.unfinished_tasks += len(commands)
+            self.not_empty.notify(len(commands))
+
+
 class Controls:
     """Commands in, state out; every method may be called by any thread.
 
@@ -97,8 +117,8 @@ class Controls:
 
     def __init__(self, capacity: int) -> None:
         """Make empty queues; `capacity` commands may wait in each."""
-        self.tracker: queue.Queue[TrackerCommand] = queue.Queue(capacity)
-        self.feed: queue.Queue[FeedCommand] = queue.Queue(capacity)
+        self.tracker: CommandQueue[TrackerCommand] = CommandQueue(capacity)
+        self.feed: CommandQueue[FeedCommand] = CommandQueue(capacity)
         self.hover: Cell[HoverRequest] = Cell()
         self.hover_answer: Cell[HoverAnswer] = Cell()
         self.pinned: Cell[PinnedAnswers] = Cell()
@@ -117,14 +137,29 @@ class Controls:
 
     def send(self, command: Command) -> bool:
         """Hand a command over; False, and nothing is taken, where too many wait already."""
-        try:
+        return self.send_all((command,))
+
+    def send_all(self, commands: Sequence[Command]) -> bool:
+        """Hand over what was given as one; False, and none is taken, where too many wait already.
+
+        Args:
+            commands: All of them the tracker's, or all the feed's.
+        """
+        feed: list[FeedCommand] = []
+        tracker: list[TrackerCommand] = []
+        for command in commands:
             if isinstance(command, SetEffect | HideFeed | SaveProfile):
-                self.feed.put_nowait(command)
+                feed.append(command)
             else:
-                self.tracker.put_nowait(command)
+                tracker.append(command)
+        try:
+            if feed:
+                self.feed.put_all(feed)
+            if tracker:
+                self.tracker.put_all(tracker)
         except queue.Full:
             return False
-        if isinstance(command, Prompt):
+        if any(isinstance(command, Prompt) for command in tracker):
             self.play.play()
         return True
 

@@ -167,12 +167,12 @@ class Hotkeys:
             self._controls.global_keys = ()
 
     def _act(self, keys: str, spoken: tuple[Spoken, ...]) -> None:
-        for one in spoken:
-            if isinstance(one, Quit):
-                self._controls.stop.set()
-            elif not isinstance(one, AskStatus) and not self._controls.send(one):
-                self._controls.say(f"{keys}: too many commands are waiting: not taken")
-                log.warning("hotkey %s: too many commands are waiting: not taken", keys)
+        if Quit() in spoken:
+            self._controls.stop.set()
+        commands = [one for one in spoken if not isinstance(one, Quit | AskStatus)]
+        if not self._controls.send_all(commands):
+            self._controls.say(f"{keys}: too many commands are waiting: not taken")
+            log.warning("hotkey %s: too many commands are waiting: not taken", keys)
 
     def _log_off(self, obstacle: Obstacle) -> None:
         text = "global hotkeys are off: %s; window keys still work; %s"

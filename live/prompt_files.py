@@ -12,16 +12,34 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.places import lenient_path
+from live.frames import MAX_OBJECT_ID
 from live.sources.options import MAX_MEGAPIXELS
 from live.texts import decode_text, text_lines
+from live.tracker_prompts import MAX_PENDING_PROMPTS
 
 _log = logging.getLogger(__name__)
 
-MAX_TEXT_BYTES: Final = 64 << 20
 _LARGEST: Final = 1e9  # beyond, a coordinate lies outside of any picture; float32 still holds it
 _SEPARATORS: Final = re.compile(r"\s*[,;\t]\s*|\s+")
 _AROUND: Final = " \t,;()[]{}"
 _QUOTES: Final = str.maketrans("", "", "\"'`\u201c\u201d\u2018\u2019")
+
+
+@dataclass(frozen=True, slots=True)
+class TextLimits:
+    """How much is read.
+
+    Attributes:
+        max_bytes: Larger texts are refused.
+        max_prompts: Files of more prompts are refused.
+    """
+
+    max_bytes: int
+    max_prompts: int
+
+
+AT_START: Final = TextLimits(64 << 20, MAX_PENDING_PROMPTS)
+WHILE_RUNNING: Final = TextLimits(1 << 20, 4 * MAX_OBJECT_ID)  # more would hold up the pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +50,13 @@ class PromptFiles:
         folder: Folder that relative names start from.
         pipes: Whether a text may come from a pipe or device, which can be waited for without end.
         max_megapixels: Larger pictures are refused.
+        limits: How much of a text is read.
     """
 
     folder: Path = Path()
     pipes: bool = True
     max_megapixels: float = MAX_MEGAPIXELS
+    limits: TextLimits = AT_START
 
     def place(self, name: str) -> Path:
         """Return where a file is; the shell leaves the ~ of `@~/FILE` as it is."""
@@ -53,9 +73,10 @@ class PromptFiles:
         if not self.pipes and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ValueError("a pipe or device; expected a file")
         with path.open("rb") as file:
-            data = file.read(MAX_TEXT_BYTES + 1)
-        if len(data) > MAX_TEXT_BYTES:
-            raise ValueError(f"larger than {MAX_TEXT_BYTES >> 20} MiB; expected a text of prompts")
+            data = file.read(self.limits.max_bytes + 1)
+        if len(data) > self.limits.max_bytes:
+            limit = f"{self.limits.max_bytes >> 20} MiB"
+            raise ValueError(f"larger than {limit}; expected a text of prompts")
         return decode_text(data)
 
 

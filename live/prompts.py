@@ -77,16 +77,21 @@ def parse_prompts(
     """
     problems: list[str] = []
     prompts: list[Prompt] = []
-    for draft in _drafts(specs, files, problems):
-        if frame_count is not None and draft.frame >= frame_count:
-            problems.append(
-                f"{draft.where}: frame={draft.frame}: the source has {frame_count} frames; "
-                f"expected 0..{frame_count - 1}"
-            )
-        try:
-            prompts += _build(draft, size_wh)
-        except ValueError as error:
-            problems.append(f"{draft.where}: {error}")
+    for spec in specs:
+        before = len(prompts)
+        for draft in _drafts(spec, files, problems):
+            if frame_count is not None and draft.frame >= frame_count:
+                problems.append(
+                    f"{draft.where}: frame={draft.frame}: the source has {frame_count} frames; "
+                    f"expected 0..{frame_count - 1}"
+                )
+            try:
+                prompts += _build(draft, size_wh)
+            except ValueError as error:
+                problems.append(f"{draft.where}: {error}")
+            if len(prompts) - before > files.limits.max_prompts:  # a line's mask may have many
+                problems.append(f"--prompt {spec}: {_too_many(files)}")
+                break
     if problems:
         raise ConfigError(problems)
     return prompts
@@ -99,8 +104,9 @@ def check_prompt_texts(specs: Iterable[str]) -> None:
         ConfigError: All problems at once.
     """
     problems: list[str] = []
-    for _ in _drafts(specs, _NO_PIPES, problems):
-        pass
+    for spec in specs:
+        for _ in _drafts(spec, _NO_PIPES, problems):
+            pass
     if problems:
         raise ConfigError(problems)
 
@@ -111,16 +117,15 @@ def is_prompt_text(spec: str) -> bool:
     return pairs is not None and all(key in KEYS for key, _ in pairs)
 
 
-def _drafts(specs: Iterable[str], files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
-    for spec in specs:
-        if spec.startswith("@"):
-            yield from _read_jsonl(files.place(spec[1:]), files, problems)
-            continue
-        where = f'--prompt "{spec}"'
-        draft = _Draft(where, files)
-        pairs = _split(spec, where, problems)
-        if pairs is not None and _fill(draft, pairs, problems):
-            yield draft
+def _drafts(spec: str, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
+    if spec.startswith("@"):
+        yield from _read_jsonl(files.place(spec[1:]), files, problems)
+        return
+    where = f'--prompt "{spec}"'
+    draft = _Draft(where, files)
+    pairs = _split(spec, where, problems)
+    if pairs is not None and _fill(draft, pairs, problems):
+        yield draft
 
 
 def _split(spec: str, where: str, problems: list[str]) -> list[tuple[str, Any]] | None:
@@ -144,15 +149,15 @@ def _split(spec: str, where: str, problems: list[str]) -> list[tuple[str, Any]] 
 
 def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
     try:
-        lines = text_lines(files.read_text(path))
+        lines = list(_filled_lines(text_lines(files.read_text(path))))
     except (OSError, ValueError) as error:
         problems.append(f"--prompt @{path}: cannot be read: {reason(error)}")
         return
+    if len(lines) > files.limits.max_prompts:  # at once, before any of them is taken apart
+        problems.append(f"--prompt @{path}: {_too_many(files)}")
+        return
     before, empty = len(problems), True
-    for number, line in enumerate(lines, 1):
-        text = line.strip().rstrip(",")  # of a list that was taken apart
-        if text in ("", "[", "]") or text.startswith(("#", "//")):
-            continue
+    for number, text in lines:
         where = f"{path}, line {number}"
         try:
             row = parse_json(text)
@@ -172,6 +177,18 @@ def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator
         problems.append(
             f'--prompt @{path}: has no prompt; expected a line such as {{"point": [320, 240]}}'
         )
+
+
+def _too_many(files: PromptFiles) -> str:
+    return f"expected at most {files.limits.max_prompts} prompts in one file, got more"
+
+
+def _filled_lines(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Give number and text of the lines that say something."""
+    for number, line in enumerate(lines, 1):
+        text = line.strip().rstrip(",")  # of a list that was taken apart
+        if text not in ("", "[", "]") and not text.startswith(("#", "//")):
+            yield number, text
 
 
 def _json_pairs(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:

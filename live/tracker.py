@@ -167,10 +167,10 @@ class Tracker:
                 self._edits.prompt(prompt, past)
                 return _moved(prompt, past.step)
             notice = _moved(prompt, None)
-        known = self._edits.knows(prompt.object_id) or self._queue.names(
-            prompt.object_id, prompt.frame_index
-        )
-        if not known and not points_at_something(prompt):
+        if not points_at_something(prompt) and not (
+            self._edits.knows(prompt.object_id)
+            or self._queue.names(prompt.object_id, prompt.frame_index)
+        ):
             raise ValueError(
                 f"object {prompt.object_id}: the first prompt needs a positive point, a box or a "
                 "mask, got negative points only"

@@ -158,7 +158,7 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
         ('prompt "point=1,1', ["a quote is not closed"]),
         ("prompt colour=red x=1", ["colour: unknown key", "; ", "x: unknown key"]),
         ("prompt @none.jsonl", ["none.jsonl", "cannot be read"]),
-        ("prompt @empty.jsonl", ["no prompt", "expected one or more lines"]),
+        ("prompt @empty.jsonl", ["no prompt", "expected a line such as"]),
     ],
 )
 def test_errors(text: str, parts: list[str], tmp_path: Path) -> None:

@@ -138,6 +138,70 @@ def test_several_prompts_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert ask("prompt @two.jsonl") == {"ok": False, "text": "object 2: no"}
 
 
+def write_prompts(count: int) -> None:
+    rows = [json.dumps({"object": n % 254 + 1, "point": [1, 2]}) for n in range(count)]
+    Path("many.jsonl").write_text("\n".join(rows))
+
+
+def test_a_file_of_prompts_for_all_objects_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 32 places the first 32 were taken, and the answer was that nothing was."""
+    monkeypatch.chdir(tmp_path)
+    write_prompts(254)
+    controls = Controls(4)
+    got: list[Command] = []
+
+    def take(command: Command) -> None:
+        got.append(command)
+        controls.applied(command, 0)
+
+    with running(controls), taking(controls, take):
+        assert ask("prompt @many.jsonl") == {"ok": True, "text": ""}
+    assert [c.object_id for c in got if isinstance(c, Prompt)] == list(range(1, 255))
+
+
+def test_a_file_of_prompts_is_taken_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(control_desk, "OUTCOME_S", 0.1)
+    write_prompts(3)
+    controls = Controls(2)
+    with running(controls):
+        assert controls.send(RemoveObject(1))
+        assert ask("prompt @many.jsonl")["ok"] is True
+        assert controls.tracker.qsize() == 4
+        refused = ask("prompt @many.jsonl")
+        assert refused["ok"] is False
+        assert "too many commands are waiting" in refused["text"]
+    assert controls.tracker.qsize() == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"point": [1, 2]}\n' * 1017, "expected at most 1016 prompts in one file, got more"),
+        ("[" + ",".join(['{"point": [1, 2]}'] * 1017) + "]", "expected at most 1016 prompts"),
+        ('{"point": [1, 2]}\n' * 200_000, "larger than 1 MiB"),
+        ("nonsense\n" * 1000, "; and 193 more"),
+    ],
+)
+def test_a_file_of_too_many_prompts_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    """20,000 lines held the pictures up for seconds, and 200,000 the program's end."""
+    monkeypatch.chdir(tmp_path)
+    Path("many.jsonl").write_text(text)
+    controls = Controls(4)
+    with running(controls):
+        answer = ask("prompt @many.jsonl")
+    assert answer["ok"] is False
+    assert said in answer["text"]
+    assert len(answer["text"]) < 4096
+    assert controls.tracker.empty()
+
+
 def test_quit_and_status() -> None:
     controls = Controls(4)
     with running(controls):

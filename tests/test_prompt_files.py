@@ -142,6 +142,21 @@ def test_a_file_without_a_prompt_is_not_taken_in_silence(
     assert said in problem
 
 
+@pytest.mark.parametrize("text", ['{"point": [5, 5]}\n' * 4097, '{"mask": "ids.png"}\n' * 20])
+def test_a_file_has_a_bounded_number_of_prompts(tmp_path: Path, text: str) -> None:
+    """One line can stand for 254 prompts: a mask of as many objects."""
+    ids = np.arange(SIZE[0] * SIZE[1], dtype=np.uint32).reshape(SIZE[::-1]) % 255
+    mask = Image.fromarray(ids.astype(np.uint8))
+    mask.putpalette([0, 0, 0] + [90, 40, 200] * 255)
+    mask.save(tmp_path / "ids.png")
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        parse_prompts([f"@{path}"], SIZE)
+    (problem,) = caught.value.problems
+    assert problem == f"--prompt @{path}: expected at most 4096 prompts in one file, got more"
+
+
 def test_a_line_separator_inside_a_text_ends_no_line(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text('{"bbox_txt": "a\u2028b.txt"}\n', encoding="utf-8")
