@@ -61,6 +61,7 @@ def _run(words: Sequence[str], to_the_end: bool) -> int:
 
                 return run_command_line(words, interrupts)
             except Exception as error:
+                interrupts.raise_lost()
                 problem = memory_limit.memory_problem(error)
                 if problem is None:
                     raise

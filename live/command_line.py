@@ -154,9 +154,11 @@ def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
         Exception: A bug, or too little memory.
     """
     try:
-        return app.run(parse(argv), interrupts)
+        code = app.run(parse(argv), interrupts)
+        interrupts.raise_lost()
+        return code
     except tuple(EXIT_CODES) as error:
-        if memory_problem(error) is not None:
+        if interrupts.raised or memory_problem(error) is not None:
             raise  # it is not what it looks like; the caller says so
         for line in _lines(error):
             complain(f"error: {one_line(line)}")

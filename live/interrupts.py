@@ -48,6 +48,7 @@ class Interrupts:
         """
         self._to_the_end = to_the_end
         self.received: int | None = None
+        self._raised: int | None = None
         # A handler runs between any two instructions of the main thread, perhaps while that
         # thread holds the event's lock: SimpleQueue.put is made for this, Event.set is not.
         self._events: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -74,7 +75,12 @@ class Interrupts:
 
     @contextmanager
     def graceful(self, stop: threading.Event) -> Iterator[None]:
-        """Let the first signal set `stop` instead of raising."""
+        """Let the first signal set `stop` instead of raising.
+
+        Raises:
+            Interrupted: As `raise_lost`.
+        """
+        self.raise_lost()
         watcher = threading.Thread(target=self._watch, args=(stop,), name="signals", daemon=True)
         watcher.start()
         self._graceful = True
@@ -85,11 +91,28 @@ class Interrupts:
             self._events.put(None)
             watcher.join(_WAKE_S)
 
+    @property
+    def raised(self) -> bool:
+        """Whether an `Interrupted` was raised; where the program goes on, somebody took it."""
+        return self._raised is not None
+
+    def raise_lost(self) -> None:
+        """Raise again what a native module made an ImportError of while it was loaded.
+
+        pybind11 does ("initialization failed"), and NumPy; whoever asks for an optional package
+        then takes it for one that is missing.
+
+        Raises:
+            Interrupted: One was raised.
+        """
+        if self._raised is not None:
+            raise Interrupted(self._raised)
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if signum == _HANGUP and self.received is not None:
             return
         if not self._graceful or self.received is not None:
-            self.received = signum
+            self.received = self._raised = signum
             raise Interrupted(signum)
         self.received = signum
         self._events.put(signum)

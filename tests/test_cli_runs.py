@@ -275,3 +275,42 @@ def test_signal_while_loading_ends_at_once() -> None:
     with Interrupts(), pytest.raises(Interrupted) as early:
         send_and_wait(signal.SIGTERM)
     assert early.value.exit_code == 143
+
+
+LOADED_HALF = """
+import os, signal, threading
+try:
+    os.kill(os.getpid(), signal.SIGNAL)
+    threading.Event().wait(WAIT)
+except BaseException as error:
+    raise ImportError("initialization failed") from error
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill sends no signal there")
+@pytest.mark.parametrize(
+    ("package", "signum", "words"),
+    [
+        ("onnxruntime", signal.SIGHUP, ("--source", "demo", "--output", "none")),
+        ("onnxruntime", signal.SIGTERM, ("--doctor",)),
+        ("numpy", signal.SIGINT, ("--source", "demo", "--output", "none")),
+    ],
+)
+def test_signal_while_a_native_module_loads_is_no_missing_package(
+    package: str, signum: signal.Signals, words: tuple[str, ...], repo_root: Path, tmp_path: Path
+) -> None:
+    """pybind11 makes an ImportError of what is raised meanwhile: "pip install", exit code 4."""
+    text = LOADED_HALF.replace("SIGNAL", signum.name).replace("WAIT", str(WAIT_S))
+    (tmp_path / f"{package}.py").write_text(text)
+    done = subprocess.run(
+        [sys.executable, str(repo_root / "run_live.py"), *words],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+    )
+    assert done.returncode == 128 + signum, done.stderr
+    assert f"interrupted by {signum.name}" in done.stderr
+    assert "pip install" not in done.stderr
+    assert "Traceback" not in done.stderr
