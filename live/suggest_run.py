@@ -21,6 +21,7 @@ from live.sinks.base import SinkError
 from live.sources.base import SourceInfo, VideoSource, WrappedSource
 from live.suggest import MaskGenerator, Proposal, SuggestRules
 from live.suggest_job import Proposer
+from live.watchdog import note_progress
 
 _HEAD: Final = '{"samcam": "suggestions"'
 _STILL_KINDS: Final = ("picture", "folder")
@@ -219,6 +220,7 @@ class Suggester:
         step = self._next_step
         self._next_step += 1
         for _ in generator:
+            note_progress()
             if self._stopped():
                 return FrameResult(frame, step, ())
         found = list(enumerate(_stretch(generator.proposals, frame.size_wh), 1))

@@ -19,6 +19,7 @@ from live.tracker_history import PastObject, PastStep, StepHistory
 from live.tracker_networks import StageClock, StepRunner
 from live.tracker_pinned import PinnedStep
 from live.tracker_prompts import fit_prompt, points_at_something
+from live.watchdog import note_progress
 
 MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
 MAX_PROMPTS_PER_STEP: Final = 64  # of one object
@@ -294,6 +295,7 @@ class TrackEdits:
         self, past: PastStep, object_id: int, track: ObjectTrack | None
     ) -> tuple[ObjectTrack | None, ObjectResult | None]:
         """Run a step for an object that stands before it; return where it stands after."""
+        note_progress()
         mine = past.of(object_id)
         if track is None and not mine.prompts:
             del past.objects[object_id]

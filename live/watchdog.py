@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import time
@@ -24,12 +25,44 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Call:
-    """A call under way."""
+    """A call under way; `since_s`: since it began, or got on last; infinity while it may wait."""
 
     what: str
     thread_id: int
     since_s: float
     said: bool = False
+
+    def get_on(self, since_s: float) -> None:
+        """Start its time anew."""
+        if self.said:
+            _log.info("%s: went on after %.0f s", self.what, time.monotonic() - self.since_s)
+        self.since_s, self.said = since_s, False
+
+
+class _Own(threading.local):
+    """The call under way of each thread."""
+
+    call: _Call | None = None
+
+
+_own = _Own()
+
+
+def note_progress() -> None:
+    """Say that this thread's call under way gets on: one of many small parts is done."""
+    if _own.call is not None:
+        _own.call.get_on(time.monotonic())
+
+
+@contextmanager
+def announced_wait() -> Iterator[None]:
+    """Let a call wait on purpose, as long as it likes: whoever does says so itself."""
+    if _own.call is not None:
+        _own.call.get_on(math.inf)
+    try:
+        yield
+    finally:
+        note_progress()
 
 
 class Watchdog:
@@ -76,14 +109,13 @@ class Watchdog:
             what: Stage and call, such as "sink video:x.mp4: put".
         """
         thread_id = threading.get_ident()
-        call = self._calls[thread_id] = _Call(what, thread_id, time.monotonic())
+        call = self._calls[thread_id] = _own.call = _Call(what, thread_id, time.monotonic())
         try:
             yield
         finally:
             del self._calls[thread_id]
-            if call.said:
-                passed_s = time.monotonic() - call.since_s
-                _log.info("%s: went on after %.0f s", what, passed_s)
+            _own.call = None
+            call.get_on(time.monotonic())
 
     def hanging(self) -> str:
         """Return what hangs just now, in one line for the user; "" where nothing does."""

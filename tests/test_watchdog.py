@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from live.effects import Effect
 from live.sinks import worker as worker_module
 from live.sinks.base import Composite, SinkError
 from live.sinks.worker import SinkWorker
-from live.watchdog import THREAD_NAME, Watchdog
+from live.watchdog import THREAD_NAME, Watchdog, announced_wait, note_progress
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.live_run import without_display
@@ -54,6 +55,26 @@ def test_what_is_quick_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
             with watchdog.watching("step"):
                 assert watchdog.hanging() == ""
     assert caplog.text == ""
+
+
+def test_what_gets_on_is_no_hang() -> None:
+    watchdog = Watchdog(0.05)
+    with watchdog.watching("step"):
+        time.sleep(0.2)
+        assert watchdog.hanging().startswith("step hangs: for ")
+        note_progress()
+        watchdog._patience_s = WAIT_S / 1000  # a busy machine may stop here for a while
+        assert watchdog.hanging() == ""
+
+
+def test_an_announced_wait_is_no_hang() -> None:
+    watchdog = Watchdog(0.05)
+    with watchdog.watching("source x: read"):
+        with announced_wait():
+            time.sleep(0.2)
+            assert watchdog.hanging() == ""
+        time.sleep(0.2)
+        assert watchdog.hanging().startswith("source x: read hangs: for ")
 
 
 def test_a_blocked_output_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from live.sources.reconnect import (
     nominal_fps,
 )
 from live.sources.video_file import VideoFile
+from live.watchdog import announced_wait
 
 _log = logging.getLogger(__name__)
 
@@ -150,7 +151,8 @@ class Recording(WrappedSource):
             _log.warning("%s; connecting again (%d of %d)", error, self._attempts, _MOST_ATTEMPTS)
             if self._attempts > 1:
                 wait_s = self._options.retry_first_s * 2 ** (self._attempts - 2)
-                time.sleep(min(wait_s, self._options.retry_max_s))
+                with announced_wait():
+                    time.sleep(min(wait_s, self._options.retry_max_s))
             try:
                 source = self._reopen()
             except CaptureError as refused:
