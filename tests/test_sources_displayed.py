@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from live.effects.background_video import BackgroundVideo
 from live.frames import U8
@@ -62,6 +64,29 @@ def test_a_matrix_that_turns_by_an_odd_angle_is_none() -> None:
     scaled = orientation_of(packed(-2 * ONE, 0, 0, 0, ONE // 3))
     assert scaled is not None
     assert scaled.flipped_x
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_camera_pictures(tmp_path: Path, orientation: int) -> None:
+    """EXIF in the pictures of an MJPEG recording: it ended in a traceback."""
+    picture = Image.fromarray(np.ascontiguousarray(numbered_picture(3)[..., ::-1]))
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", exif=exif)
+    path = tmp_path / "camera.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for number in range(2):
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 25), True
+            packet.pts = packet.dts = number
+            container.mux(packet)
+    upright = np.array(ImageOps.exif_transpose(Image.open(jpeg)))[..., ::-1]
+    for frame in frames_of(path):
+        assert frame.size_wh == (upright.shape[1], upright.shape[0])
+        assert corner_order(frame.image_bgr) == corner_order(upright)
 
 
 @pytest.mark.shared

@@ -18,7 +18,6 @@ from typing import Final, cast
 import av.error
 import cv2
 import numpy as np
-from av.buffer import Buffer
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
@@ -26,6 +25,7 @@ from av.video.stream import VideoStream
 from live.frames import U8
 from live.sources.base import CaptureError
 from live.sources.colours import is_hdr, tag_colours, tone_mapping
+from live.sources.side_data import display_matrix
 
 _log = logging.getLogger(__name__)
 
@@ -181,11 +181,8 @@ class DisplayedPictures:
 
     def _orient(self, frame: VideoFrame) -> None:
         """Take the display matrix of a frame; without one, that of the frame before holds."""
-        found = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
-        if found is None:
-            return
-        matrix = bytes(found)
-        if matrix == self._matrix:
+        matrix = display_matrix(frame)
+        if matrix is None or matrix == self._matrix:
             return
         self._matrix = matrix
         orientation = orientation_of(matrix)
