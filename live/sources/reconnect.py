@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NoReturn, Protocol
 
 from live.frames import U8, Frame
@@ -102,7 +102,7 @@ class ReconnectingSource:
         self._reason = ""
         self._connection: Connection | None = connect()
         try:
-            image = self._connection.grab().image_bgr
+            first = self._connection.grab()
         except (SignalLost, SignalEnded) as error:
             self._connection.close()
             raise CaptureError(
@@ -112,6 +112,10 @@ class ReconnectingSource:
         except BaseException:  # such as a picture that is too large
             self._connection.close()
             raise
+        image = first.image_bgr
+        # A camera's is old when the first is read. A URL's waits in line with those behind it, and
+        # of a recording whose server says no length none may be lost.
+        self._first = first if kind == "url" else None
         self._info = SourceInfo(
             name, kind, (image.shape[1], image.shape[0]), self._connection.fps, None, live=True
         )
@@ -137,7 +141,7 @@ class ReconnectingSource:
             return None
         connection = self._connection or self._reconnect()
         try:
-            grab = connection.grab()
+            grab = self._take_first() or connection.grab()
         except SignalLost as error:
             self._lose(connection, str(error))
         except SignalEnded as error:
@@ -160,9 +164,15 @@ class ReconnectingSource:
     def close(self) -> None:
         """Close the connection and stop retrying."""
         self._closed = True
+        self._first = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _take_first(self) -> Grab | None:
+        """Return the picture that told the size, once; it arrives when it is read, as all do."""
+        first, self._first = self._first, None
+        return first and replace(first, captured_ns=time.perf_counter_ns(), skipped=0)
 
     def _lose(self, connection: Connection, reason: str) -> NoReturn:
         connection.close()
