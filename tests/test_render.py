@@ -19,11 +19,10 @@ from live.compositor import Compositor
 from live.config import ConfigError
 from live.controls import Controls
 from live.effects import Effect
-from live.feed_control import PANIC_GUARD_S, FeedControl
+from live.feed_control import FeedControl
 from live.frames import Frame, FrameResult
 from live.metrics import COMPOSE, Metrics
 from live.pipeline import Wiring
-from live.recording.script import CommandScript, ScriptedCommand
 from live.render import RenderLoop, RenderOptions
 from live.sinks import Outputs
 from live.sinks.base import Composite, SinkError
@@ -285,46 +284,6 @@ def test_the_panic_key_hides_at_once_while_the_stream_stands_still() -> None:
     assert not again.hidden
     assert np.array_equal(again.feed_bgr, shown.feed_bgr)
     assert noted == [(HideFeed(), 8), (HideFeed(on=False), 8)]
-
-
-@pytest.mark.parametrize("first", [HideFeed(), HideFeed(on=True)])
-def test_what_was_just_hidden_is_not_shown_by_asking_for_the_other_state(first: HideFeed) -> None:
-    """Hotkey, `ctl` and the window's key in any order: haste only hides, but "off" shows."""
-    now_s = 100.0
-    noted: list[Command] = []
-    controls, compositor = Controls(4), Compositor(Effect())
-    controls.watch(lambda command, step: noted.append(command))
-    control = FeedControl(controls, compositor, Effect, clock=lambda: now_s)
-
-    def hidden_after(command: HideFeed, passed_s: float = 0.0) -> bool:
-        nonlocal now_s
-        now_s += passed_s
-        controls.send(command)
-        control.apply(0)
-        return compositor.panic
-
-    assert hidden_after(first)
-    for _ in range(4):  # hammered, for longer than the guard lasts
-        assert hidden_after(HideFeed(), PANIC_GUARD_S / 2)
-    assert noted == [first], "what did nothing is not recorded"
-    assert controls.notice is not None
-    assert "hidden less than 1 s ago" in controls.notice.text
-    assert not hidden_after(HideFeed(on=False))
-    assert hidden_after(HideFeed()), "hiding has to wait for nothing"
-    assert not hidden_after(HideFeed(), PANIC_GUARD_S)
-    assert hidden_after(HideFeed(), PANIC_GUARD_S / 4), "nor right after it was shown"
-
-
-def test_a_replay_shows_again_as_fast_as_it_runs() -> None:
-    controls, compositor = Controls(4), Compositor(Effect())
-    hide, show = (ScriptedCommand(HideFeed(), step, step) for step in range(2))
-    controls.script = CommandScript([hide, show], [0, 1], True)
-    control = FeedControl(controls, compositor, Effect, clock=lambda: 0.0)
-    seen = []
-    for step in range(2):
-        control.follow_script(result(step))
-        seen.append(compositor.panic)
-    assert seen == [True, False]
 
 
 def test_effects_change_while_running_and_an_unknown_one_is_refused() -> None:

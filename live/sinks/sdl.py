@@ -6,6 +6,7 @@ never sound, and signals stay the program's own.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 from live.frames import U8
 from live.sinks.base import SinkError
 from live.sinks.display import ALTERNATIVES, PACKAGES, WITHOUT_X11
+from live.sinks.x11_errors import X11Errors
 from live.window_keys import DELETE, KeyPress
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ class SdlWindow:
         """
         self.closed = False
         self.stale = False
+        self._errors: X11Errors | None = None
         self._pygame = load_pygame()
         display = self._pygame.display
         try:
@@ -103,7 +106,14 @@ class SdlWindow:
                 f"sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
             ) from error
         if sys.platform not in WITHOUT_X11:
-            _tell_old_name(display.get_wm_info().get("window"), title)
+            info = display.get_wm_info()
+            _tell_old_name(info["window"], title)
+            self._errors = X11Errors(info["display"], info["window"])
+
+    @property
+    def gone(self) -> str:
+        """Why there is no window any more, though nobody closed it; "": there is one."""
+        return "" if self._errors is None else self._errors.gone
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -131,7 +141,10 @@ class SdlWindow:
 
     def close(self) -> None:
         """Take it down. Idempotent."""
-        self._pygame.display.quit()
+        if self.gone:  # SDL would talk to a server that is not there, and the process could end
+            atexit.unregister(self._pygame.quit)
+        else:
+            self._pygame.display.quit()
 
     def _surface(self, image_bgr: U8) -> Any:
         size_wh = image_bgr.shape[1::-1]
@@ -184,12 +197,12 @@ class SdlWindow:
         return KeyPress(character, base, pressed, shortcut=bool(strong & pressed))
 
 
-def _tell_old_name(window: object, title: str) -> None:
+def _tell_old_name(window: int, title: str) -> None:
     """Set the name by which window tools look for it: SDL sets only the newer one, in UTF-8."""
     xlib = ctypes.CDLL("libX11.so.6")
     xlib.XOpenDisplay.restype = ctypes.c_void_p
     connection = ctypes.c_void_p(xlib.XOpenDisplay(None))
-    if connection.value and isinstance(window, int):
+    if connection.value:
         xlib.XStoreName(connection, ctypes.c_ulong(window), title.encode("latin-1", "replace"))
         xlib.XCloseDisplay(connection)
 

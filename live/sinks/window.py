@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from live.controls import Controls, Notice
 from live.frames import U8
-from live.sinks.base import Composite
-from live.sinks.display import prepare_display
+from live.sinks.base import Composite, SinkError
+from live.sinks.display import ALTERNATIVES, prepare_display
 from live.sinks.sdl import SdlWindow
 from live.sources.base import SourceInfo
 from live.ui import View, draw_canvas, letterbox_of
@@ -118,6 +118,9 @@ class PreviewWindow:
 
         Args:
             note: What is wrong with the stream just now, or "".
+
+        Raises:
+            SinkError: The window is gone, and nobody closed it.
         """
         now_s = time.monotonic()
         if self._input is None or self._controls is None or self._closed:
@@ -139,6 +142,11 @@ class PreviewWindow:
             self._events_s = now_s
             self._window.handle_events(self._input)
             self._input.quit_requested |= self._window.closed
+        if self._window.gone:
+            raise SinkError(
+                f"--output window: the window is gone: {self._window.gone}; start the run again, "
+                f"or {ALTERNATIVES}"
+            )
 
     def close(self) -> None:
         """Take the window down. Idempotent."""

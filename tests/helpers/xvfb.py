@@ -45,10 +45,12 @@ class Display:
     Attributes:
         name: For the environment variable DISPLAY, such as ":7".
         dump: The server's picture, in xwd format.
+        pid: Of the server.
     """
 
     name: str
     dump: Path
+    pid: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -191,7 +193,7 @@ def running_xvfb(folder: Path, size_wh: tuple[int, int] = (1280, 800)) -> Iterat
         ready, _, _ = select.select([number_read], [], [], WAIT_S)
         number = os.read(number_read, 32).decode().strip() if ready else ""
         assert number, f"Xvfb did not start within {WAIT_S} s"
-        yield Display(f":{number}", folder / "Xvfb_screen0")
+        yield Display(f":{number}", folder / "Xvfb_screen0", server.pid)
     finally:
         os.close(number_read)
         server.terminate()
