@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from contextlib import AbstractContextManager, nullcontext
+from typing import Final
 
 from live.inference import StepObserver, Stepper
 from live.interrupts import Interrupted, Interrupts
@@ -18,6 +19,8 @@ from live.render import RenderLoop
 from live.sources import VideoSource
 from live.summary import format_summary
 from live.terminal import say
+
+_OUTPUT_CODE: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +109,11 @@ class Run:
             self.metrics.leave_out(self.wiring.controls.play.held_s)
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
-            say(format_summary(self.metrics.snapshot(), ending))
+            said = say(format_summary(self.metrics.snapshot(), ending))
             self.close()
-        return 0 if interrupts.received is None else 128 + interrupts.received
+        if interrupts.received is not None:
+            return 128 + interrupts.received
+        return 0 if said else _OUTPUT_CODE
 
     def close(self) -> None:
         """Finish progress and metrics. Idempotent."""

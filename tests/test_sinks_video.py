@@ -185,7 +185,7 @@ from live.sinks.base import SinkError
 from live.sinks.video import VideoOptions, VideoSink
 from tests.test_sinks_video import at
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 sink = VideoSink(Path(sys.argv[1]), 25.0, VideoOptions())
 noise = np.random.default_rng(0).integers(0, 256, (1000, 48, 64, 3)).astype(np.uint8)
 try:
@@ -201,7 +201,7 @@ def test_a_disk_that_fills_up_leaves_a_readable_file(tmp_path: Path) -> None:
     """A real limit of the file's size: what was whole before it stays, in whole seconds."""
     path = tmp_path / "a.mp4"
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path)],
+        [sys.executable, "-c", LIMITED, str(path), "200_000"],
         cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
     )  # fmt: skip
     assert f"--output video:{path}: cannot be written: File too large" in done.stdout
@@ -209,6 +209,18 @@ def test_a_disk_that_fills_up_leaves_a_readable_file(tmp_path: Path) -> None:
     got = read_video(path)
     assert len(got.times_s) >= 25
     assert len(got.times_s) % 25 == 0
+
+
+def test_a_disk_without_room_for_a_picture_leaves_no_file(tmp_path: Path) -> None:
+    """The header fitted: a file without pictures, which no player opens."""
+    path = tmp_path / "a.mp4"
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path), "2_000"],
+        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
+    )  # fmt: skip
+    assert f"--output video:{path}: cannot be written: File too large" in done.stdout
+    assert "no picture got there: the file is removed" in done.stderr
+    assert not path.exists()
 
 
 WRITER = """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 import av
 from av.container import OutputContainer
@@ -16,6 +18,10 @@ from av.video.stream import VideoStream
 from live.frames import NS_PER_S, U8
 from live.pipes import say_if_pipe
 from live.sinks.sound import Sound
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_HEADER: Final = 1 << 16  # ours take some hundred bytes
 
 TICKS_PER_S = 90_000  # exact for 24, 25, 30, 50, 60 and the NTSC rates but 23.976 (3 us off)
 _KEYFRAME_TICKS = TICKS_PER_S  # one fragment a second: what a SIGKILL may cost
@@ -196,6 +202,7 @@ class _OutputFile:
 
     def __init__(self, path: Path) -> None:
         say_if_pipe(path)
+        self._path = path
         self._file = path.open("wb", buffering=0)
         self._whole = 0
         self.error: OSError | None = None
@@ -217,8 +224,21 @@ class _OutputFile:
         self._whole = self._file.tell()
 
     def close(self) -> None:
-        """Cut off a broken end and close. Idempotent."""
+        """Cut off a broken end and close; a file without any picture is removed. Idempotent."""
+        cut = False
         if self.error is not None and not self._file.closed:
             with contextlib.suppress(OSError):  # no regular file: nothing to cut
                 self._file.truncate(self._whole)
+                cut = True
         self._file.close()
+        if cut and not _has_pictures(self._path):
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+                _log.warning("%s: no picture got there: the file is removed", self._path)
+
+
+def _has_pictures(path: Path) -> bool:
+    """Whether an mp4 of ours has a fragment; the first one stands right after its header."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return b"moof" in file.read(_LONGEST_HEADER)
+    return True
