@@ -28,7 +28,7 @@ from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from live.profiles import absolute_name, name_problems
 from live.prompt_files import AT_START, PromptFiles, TextLimits
-from live.prompts import check_prompt_texts, is_prompt_text, parse_prompts
+from live.prompts import KEYS, check_prompt_texts, is_prompt_text, parse_prompts
 from live.sources.options import MAX_MEGAPIXELS
 
 MAX_CYCLE: Final = 9
@@ -168,7 +168,7 @@ def parse_words(words: Sequence[str], place: Place | None = None) -> tuple[Spoke
         return _read_prompt(" ".join(rest), place)
     spec = _without_quotes(rest[0]) if len(rest) == 1 else " ".join(rest)
     if not is_prompt_text(spec):  # the shell took the quotes of a file name
-        spec = " ".join(one if is_prompt_text(one) else _quoted_pair(one) for one in rest)
+        spec = " ".join(one if _is_written_out(one) else _quoted_pair(one) for one in rest)
     return _read_prompt(spec, place)
 
 
@@ -196,6 +196,12 @@ def _without_quotes(spec: str) -> str:
     if len(spec) > 1 and spec[0] in "\"'" and spec.find(spec[0], 1) == len(spec) - 1:
         return spec[1:-1].strip()
     return spec
+
+
+def _is_written_out(word: str) -> bool:
+    """Whether a word is made of pairs, or of more than one: no single name's blanks then."""
+    pairs = sum(part.partition("=")[0] in KEYS for part in word.split() if "=" in part)
+    return pairs > 1 or is_prompt_text(word)
 
 
 def _quoted_pair(word: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from live.texts import text_lines
 from live.tracker_prompts import fit_prompt
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
+_NAME_KEYS: Final = ("mask", "image", "bbox_txt")
 REPEATABLE: Final = ("point", "neg")
 _HERE: Final = PromptFiles()
 _NO_PIPES: Final = PromptFiles(pipes=False)
@@ -137,14 +139,23 @@ def _split(spec: str, where: str, problems: list[str]) -> list[tuple[str, Any]] 
     except ValueError:
         problems.append(f"{where}: a quote is not closed; expected '...' or \"...\"")
         return None
-    pairs = []
+    pairs: list[tuple[str, Any]] = []
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            problems.append(f"{where}: {word}: expected key=value, such as point=320,240")
+            named = pairs and pairs[-1][0] in _NAME_KEYS
+            hint = _quoting_hint(words[len(pairs) - 1 :]) if named else ", such as point=320,240"
+            problems.append(f"{where}: {word}: expected key=value{hint}")
             return None
         pairs.append((key, value))
     return pairs
+
+
+def _quoting_hint(words: Sequence[str]) -> str:
+    """Say how a file name is written that was taken apart; `words` begin with its pair."""
+    parts = itertools.takewhile(lambda word: word.partition("=")[0] not in KEYS, words[1:])
+    key, _, name = " ".join((words[0], *parts)).partition("=")
+    return f"; a name with blanks needs quotes: {key}={shlex.quote(name)}"
 
 
 def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:

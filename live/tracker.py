@@ -84,6 +84,7 @@ class Tracker:
         self._queue = PromptQueue()
         self._next_step = 0
         self._last_time_ns: int | None = None
+        self._last_frame: int | None = None
         self._size_wh: tuple[int, int] | None = None
         self._closed = False
 
@@ -160,7 +161,7 @@ class Tracker:
         self._check_open()
         prompt = fit_prompt(prompt, self._size_wh)
         self._check_candidate(prompt)
-        notice = None
+        notice = _passed(prompt, self._last_frame)
         if prompt.step is not None and prompt.step < self._next_step:
             past = self._edits.find(prompt.step) or self._edits.nearest(prompt.step)
             if past is not None:
@@ -284,7 +285,7 @@ class Tracker:
         due = self._queue.take_due(frame.index, frame.size_wh)
         self._size_wh = frame.size_wh
         dt_s = step_seconds(self._last_time_ns, frame.time_ns)
-        self._last_time_ns = frame.time_ns
+        self._last_time_ns, self._last_frame = frame.time_ns, frame.index
         past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
         self._next_step += 1
         for object_id, prompts in due.items():
@@ -342,6 +343,16 @@ def _moved(prompt: Prompt, step: int | None) -> str | None:
     away = abs(step - prompt.step)
     when = "later" if step > prompt.step else "earlier"
     return f"{who}, used on one {away} step{'s' if away > 1 else ''} {when}"
+
+
+def _passed(prompt: Prompt, last_frame: int | None) -> str | None:
+    """Say that a prompt's frame came before it did."""
+    if prompt.frame_index is None or last_frame is None or prompt.frame_index > last_frame:
+        return None
+    return (
+        f"object {prompt.object_id}: frame {prompt.frame_index} has passed (frame {last_frame} was "
+        "the last one), used on the next one"
+    )
 
 
 def step_seconds(previous_ns: int | None, now_ns: int) -> float:

@@ -18,6 +18,7 @@ from live.command_text import (
     Spoken,
     describe_commands,
     parse_command,
+    parse_words,
 )
 from live.commands import (
     Command,
@@ -154,6 +155,7 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
         ("prompt", ["prompt: expected", "point=320,240"]),
         ('prompt ""', ["prompt: expected"]),
         ("prompt 320,240", ["320,240: expected key=value"]),
+        ("prompt mask=my old mask.jpg object=7", ["quotes: mask='my old mask.jpg'"]),
         ("prompt point=640,0", ["point=640,0", "640x360"]),
         ('prompt "point=1,1', ["a quote is not closed"]),
         ("prompt colour=red x=1", ["colour: unknown key", "; ", "x: unknown key"]),
@@ -170,3 +172,9 @@ def test_errors(text: str, parts: list[str], tmp_path: Path) -> None:
     assert "--prompt" not in message, "that is the command line's"
     for part in parts:
         assert part in message
+
+
+def test_a_name_with_blanks_among_other_pairs_is_told_how_to_be_quoted() -> None:
+    """The shell's quotes stand around the whole prompt: all of it was taken for the name."""
+    with pytest.raises(CommandError, match=r"needs quotes: mask='my mask\.jpg'"):
+        parse_words(["prompt", "mask=my mask.jpg object=7"], Place((640, 360)))

@@ -155,6 +155,18 @@ def test_undo_is_bounded() -> None:
             tracker.undo()
 
 
+def test_a_frame_that_has_passed_is_said() -> None:
+    """`ctl prompt "point=300,200 frame=2"` at frame 3 was ok, and nobody knew what it did."""
+    with Tracker(sensitive_networks(), preset("default")) as tracker:
+        for index in range(4):
+            tracker.step(frame(index))
+        said = tracker.prompt(replace(click(300, 200), frame_index=2))
+        assert said is not None
+        assert said.endswith("frame 2 has passed (frame 3 was the last one), used on the next one")
+        assert tracker.prompt(replace(click(300, 200), frame_index=4)) is None
+        assert tracker.step(frame(4)).objects
+
+
 def test_older_than_the_history_means_the_nearest_kept_step_and_is_said() -> None:
     with Tracker(sensitive_networks(), preset("default")) as tracker:
         assert tracker.prompt(seen_on(40, OTHER)) is None  # not processed yet: the next one
