@@ -114,3 +114,18 @@ def test_a_pipe_that_may_not_be_read_is_one_line(
     monkeypatch.setattr("live.pipes.os.open", refuse)
     with pytest.raises(CaptureError, match="cannot be read: Permission denied"):
         open_source(str(tmp_path / "in.mp4"), SourceOptions())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths are other ones there")
+@pytest.mark.parametrize("spec", ["x" * 300, "9" * 300, "file:" + "x" * 300, "y" * 300 + ".mp4"])
+def test_a_name_that_is_too_long_says_so(spec: str) -> None:
+    with pytest.raises(CaptureError, match="cannot be looked up: File name too long"):
+        open_source(spec, SourceOptions())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right there")
+def test_a_loop_of_links_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(CaptureError, match="cannot be looked up: Too many levels"):
+        open_source("loop", SourceOptions())

@@ -57,13 +57,16 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         if Path(spec).exists():
             _log.info("source demo: the built-in scene; what is called so here is ./demo")
         return DemoSource(options.demo_size_wh, options.fps, options.demo_frames)
+    is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec)
+    if not is_url:
+        _check_name(Path(spec), spec)
     if spec.isdecimal():
         return _open_camera_number(spec, options)
     if spec.lower().startswith("file:") and not Path(spec).exists():
         raise CaptureError(
             f"source {spec!r}: an address of a file; expected its path: {_path_of_address(spec)}"
         )
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec):
+    if is_url:
         return open_url(spec, options)
     device = re.fullmatch(r"/dev/video(\d+)", spec)
     if device:
@@ -72,6 +75,7 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         path = expand_user(spec)
     except NoHomeError as error:
         raise CaptureError(f"source {error}") from error
+    _check_name(path, spec)
     if path.is_dir():
         return PictureFolder(path, spec, options)
     if path.exists():
@@ -82,6 +86,19 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         return open_camera(spec, options)
     except CaptureError as error:
         raise CaptureError(f"{error}; there is no file or folder {spec!r} either") from error
+
+
+def _check_name(path: Path, spec: str) -> None:
+    """Refuse a name that the system does not look up: too long, a loop of links, no right to."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return  # it may mean something else
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CaptureError(
+            f"source {spec!r}: cannot be looked up: {reason}; {_EXPECTED}"
+        ) from error
 
 
 def _open_camera_number(spec: str, options: SourceOptions) -> VideoSource:
