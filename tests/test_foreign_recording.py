@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from live.config_schema import Settings
-from live.recording.replay import Recording
+from live.recording.replay import Recording, shown_version
 from live.recording.values import Arrays, decode_command
 from live.request import Request
 from live.sources import SourceOptions
@@ -218,6 +218,32 @@ def test_a_name_that_no_file_can_have_is_one_line(
     (tmp_path / "loop").symlink_to("loop")
     names = {"--metrics": tmp_path / "loop" / "x", "--output": f"masks:{tmp_path / 'loop'}"}
     done = run_cli("--source", "demo", option, names.get(option, "x" * 300))
-    assert done.returncode == 2, done.stderr
+    # each option's own code: a recording is a source, a folder of masks an output
+    assert done.returncode == {"--metrics": 2, "--replay": 3, "--output": 5}[option], done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.count("error: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"pace": "x"}, "pace: 'x': expected live or all"),
+        ({"fps": 1e308}, "source.fps: 1e.308: expected a rate"),
+        ({"size_wh": [1e9, 1e9]}, r"source.size_wh: \(1000000000, 1000000000\): expected sides"),
+        ({"size_wh": []}, "damaged: .*; expected the keys and values that --record writes"),
+    ],
+)
+def test_values_that_no_run_has_are_named(
+    changes: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    one_step(tmp_path / "r")
+    path = tmp_path / "r" / "recording.json"
+    header = json.loads(path.read_text())
+    (header if "pace" in changes else header["source"]).update(changes)
+    path.write_text(json.dumps(header))
+    with pytest.raises(CaptureError, match=said):
+        replay(tmp_path / "r")
+
+
+def test_a_foreign_version_is_shown_short_and_without_terminal_codes() -> None:
+    assert shown_version("\x1b[2Jevil" + "x" * 10**6) == r"\x1b[2Jevil" + "x" * 32

@@ -13,6 +13,9 @@ from engines.bounded_files import read_json
 from live.recording.fingerprint import Fingerprint
 
 FORMAT: Final = 1
+_SHOWN: Final = 80
+_HIGHEST_FPS: Final = 100_000  # more than any camera has; a stream may say 90,000
+_LONGEST_SIDE: Final = 1 << 16
 ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
 HEADER_FILE: Final = "recording.json"
 STEPS_FILE: Final = "steps.jsonl"
@@ -117,9 +120,33 @@ def read_header(folder: Path) -> Header:
         row["prompts"] = tuple(row["prompts"])
         header = Header(**row)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
-        raise ValueError(f"{HEADER_FILE}: damaged: {error!r}") from error
+        missing = f"no key {error}" if isinstance(error, KeyError) else str(error)[:_SHOWN]
+        raise ValueError(
+            f"{HEADER_FILE}: damaged: {missing}; expected the keys and values that --record writes"
+        ) from error
+    _check_numbers(header)
     _check(header)
     return header
+
+
+def _check_numbers(header: Header) -> None:
+    """Refuse a pace, rate or size that no run has.
+
+    Raises:
+        ValueError: Says key, value and what was expected.
+    """
+    source = header.source
+    size_fits = all(0 < side <= _LONGEST_SIDE for side in source.size_wh)
+    rate = source.fps
+    rate_fits = isinstance(rate, int | float) and 0 < rate <= _HIGHEST_FPS
+    for key, value, fits, expected in (
+        ("pace", header.pace, header.pace in ("live", "all"), "live or all"),
+        ("source.fps", rate, rate_fits, f"a rate above 0, at most {_HIGHEST_FPS}"),
+        ("source.size_wh", source.size_wh, size_fits, f"sides of 1 to {_LONGEST_SIDE} pixels"),
+    ):
+        if not fits:
+            shown = repr(value)[:_SHOWN]
+            raise ValueError(f"{HEADER_FILE}: damaged: {key}: {shown}: expected {expected}")
 
 
 def _check(header: Header) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
-from engines.bounded_files import open_regular, read_json, reason_of
+from engines.bounded_files import one_line, open_regular, read_json, reason_of
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import BACKENDS, find_model
 from engines.places import is_file, is_folder, lenient_path
@@ -135,8 +135,9 @@ class Recording:
             if f"--{name}" not in given and word not in known:
                 raise CaptureError(
                     f"--replay {self.folder}: recorded with {name} {word[:_LONGEST_WORD]}, which "
-                    f"this version does not have (made by version {self.header.version}); choose "
-                    f"one with --{name} {' | '.join(known)}"
+                    "this version does not have (made by version "
+                    f"{shown_version(self.header.version)}); choose one with "
+                    f"--{name} {' | '.join(known)}"
                 )
 
     def check_model(self, model: str, version: str) -> None:
@@ -167,7 +168,7 @@ class Recording:
         if version != self.header.version:
             _log.warning(
                 "replay: recorded by version %s, this is %s: the masks may differ",
-                self.header.version,
+                shown_version(self.header.version),
                 version,
             )
 
@@ -246,11 +247,16 @@ class Recording:
             )
 
 
+def shown_version(version: str) -> str:
+    """Return a version that somebody else may have written, short and without terminal codes."""
+    return one_line(version[:_LONGEST_VERSION])
+
+
 def header_version(folder: Path) -> str:
     """Return the version of the program that wrote a recording, or "unknown"."""
     try:
         row = read_json(folder / HEADER_FILE, follow=False)
-        return str(row["version"])[:_LONGEST_VERSION]
+        return shown_version(str(row["version"]))
     except (ValueError, OSError, KeyError, TypeError):
         return "unknown"
 
