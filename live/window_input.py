@@ -57,29 +57,22 @@ class WindowInput:
             names: Of the objects 1, 2 and so on, for messages.
             served: Who loses something when the run ends, for a question before it does.
         """
-        self._names = names
-        self._served = served
+        self._names, self._served = names, served
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
-        self._controls = controls
-        self._clock = clock
-        self._objects = ObjectChoice()
-        self._help_visible = False
+        self._controls, self._clock = controls, clock
+        self._objects, self._marks, self._quit = ObjectChoice(), Marks(), QuitGuard()
+        self._help_visible = self._hidden = self._frozen = False
         self._step: int | None = None
         self._object_ids: U8 | None = None
         self._motion: F32 | None = None
-        self._hidden = False
         self._resets = controls.resets
-        self._quit = QuitGuard()
-        self._frozen = False
-        self._marks = Marks()
         self._pressed: Point | None = None
         self._pressed_step: int | None = None
         self._pressed_motion: F32 | None = None
         self._pressed_on: Outline | None = None
         self._cursor = Point(0.0, 0.0)
-        self._hover = HoverPointer()
-        self._board = ProposalBoard(controls, clock)
+        self._hover, self._board = HoverPointer(), ProposalBoard(controls, clock)
         self._message, self._message_s = "", MESSAGE_S
         self._said_s = -MESSAGE_S
 
@@ -176,9 +169,8 @@ class WindowInput:
         point = self._points_at(x, y)
         if point is None:
             return
-        object_id = 0
-        if self._object_ids is not None:
-            object_id = int(self._object_ids[round(point.y), round(point.x)])
+        ids = self._object_ids
+        object_id = 0 if ids is None else int(ids[round(point.y), round(point.x)])
         if object_id:
             self._remove(object_id)
         else:
@@ -200,7 +192,7 @@ class WindowInput:
         here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
         self._board.look(box, here, self._objects.present)
         if self._board.refused:  # why was said
-            self._freeze()
+            self._let_go()
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
@@ -318,25 +310,37 @@ class WindowInput:
 
     def _freeze(self) -> None:
         """Keep the picture on screen for prompting, or let it go; let a waiting file play."""
-        if self._controls.play.holds:
-            self._controls.play.play()
+        if self._frozen:
+            self._let_go()
+        elif self._controls.play.holds:
             self._say("playing")
-        elif self._frozen:
-            if self._send(PinStep(None)):
-                self._frozen = False
-                self._marks.forget()
-                self._board.end()
-                self._pressed_on = None
-        elif self._step is None:
+        else:
+            self._keep()
+            return
+        self._controls.play.play()
+
+    def _keep(self) -> None:
+        """Freeze the picture on screen; a waiting file goes on waiting."""
+        if self._step is None:
             self._say("no picture to freeze just now")
         elif self._send(PinStep(self._step)):
             self._frozen = True
 
+    def _let_go(self) -> None:
+        if self._send(PinStep(None)):
+            self._frozen = False
+            self._marks.forget()
+            self._board.end()
+            self._pressed_on = None
+
     def _suggest(self) -> None:
         """Freeze the picture and ask for proposals on it, or let it go with them."""
-        if not self._frozen or self._board.active:
+        if self._board.active:
             self._freeze()
-        if self._frozen and not self._board.active and self._step is not None:
+            return
+        if not self._frozen:
+            self._keep()
+        if self._frozen and self._step is not None:
             self._board.start(self._step, self._motion)
 
     def _take(self, outline: Outline, size_wh: tuple[int, int]) -> None:

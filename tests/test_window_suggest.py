@@ -105,6 +105,33 @@ def test_a_freezes_asks_and_ends() -> None:
     assert user.controls.suggest.peek() is None
 
 
+def test_a_file_that_waits_goes_on_waiting_while_it_is_searched() -> None:
+    """Its first picture is the one to choose on; taking a proposal, or letting go, plays."""
+    user = User()
+    user.controls.play.hold()
+    user.press("a")
+    user.look()
+    assert user.input.state.frozen
+    assert len(user.outlines) == 3
+    assert user.controls.play.holds
+    user.click(40, 40)
+    assert not user.controls.play.holds, "as with any first prompt"
+    for key in "a ":
+        user = User()
+        user.controls.play.hold()
+        user.press("a")
+        user.press(key)
+        assert not user.input.state.frozen
+        assert not user.controls.play.holds
+    user = User()
+    user.controls.play.hold()
+    user.input.set_picture(99, np.zeros((360, 640), np.uint8))
+    user.press("a")
+    user.look()
+    assert not user.input.state.frozen
+    assert user.controls.play.holds, "what was refused starts nothing"
+
+
 def test_a_on_a_picture_that_is_frozen_already() -> None:
     user = User()
     user.press(" ")
