@@ -33,6 +33,7 @@ _FRAME_PX = 4  # border that marks a frozen or a hidden picture
 _MARK_PX = 5
 _DARK = Bgr(0, 0, 0)
 HIDDEN_TEXT: Final = "HIDDEN: nothing leaves; p shows again"
+REFUSED: Final = "refused: "  # how `Controls.refused` begins
 FROZEN_TEXT: Final = "FROZEN to click in: the stream goes on; space lets go"
 
 
@@ -110,8 +111,11 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
     frozen = view.state.frozen
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     below = _draw_notes(canvas, view, top)
-    if view.state.help_visible:  # below the notes, or over them where there is no room: they go
-        draw_help(canvas, below if help_fits(canvas_wh, below) else top)
+    if view.state.help_visible and help_fits(canvas_wh, below):
+        draw_help(canvas, below)
+    elif view.state.help_visible:  # over notes that go, under what nobody may overlook
+        draw_help(canvas, top)
+        _draw_notes(canvas, view, top, urgent=True)
     return canvas
 
 
@@ -216,17 +220,24 @@ def _draw_banners(canvas: U8, view: View) -> int:
     return row
 
 
-def _draw_notes(canvas: U8, view: View, row: int) -> int:
+def _draw_notes(canvas: U8, view: View, row: int, urgent: bool = False) -> int:
     """Write from `row` down what is to be said, in lines as long as fit; return the row below."""
     hidden_note = "" if view.hidden else view.hidden_note
     proposals = view.state.proposals
     found = "" if proposals is None else proposals.note
-    for text in (hidden_note, view.note, found, view.notice, view.state.message):
+    texts = [hidden_note, view.note, found, view.notice, view.state.message]
+    if urgent:  # alone, and on an opaque ground
+        texts = [hidden_note, view.notice if view.notice.startswith(REFUSED) else ""]
+    for text in texts:
         lines = wrap(text, canvas.shape[1] - 4 * PAD_PX)
         if not lines:
             continue
         top, right = PAD_PX + row, 3 * PAD_PX + max(map(text_width, lines))
-        shade(canvas, (PAD_PX, top), (right, top + LINE_PX * len(lines) + PAD_PX))
+        corners = (PAD_PX, top), (right, top + LINE_PX * len(lines) + PAD_PX)
+        if urgent:
+            fill(canvas, *corners, _DARK)
+        else:
+            shade(canvas, *corners)
         for number, line in enumerate(lines, start=1):
             write(canvas, line, (2 * PAD_PX, top + LINE_PX * number - 3), AMBER)
         row += LINE_PX * len(lines) + 2 * PAD_PX

@@ -181,3 +181,18 @@ def test_the_help_does_not_cover_what_is_said() -> None:
     ]
     assert found[0].sum() > 0
     assert (found[1] >= found[0]).all()
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_privacy_and_refusals_stand_above_a_list_that_leaves_no_room(private: bool) -> None:
+    said = "" if private else "refused: " + "object 1: nothing left to take back; " * 3
+    hidden = replace(picture("black"), hidden=private)
+    rows = np.s_[PAD_PX + 2 : PAD_PX + LINE_PX, 2 * PAD_PX : 300]  # the first line
+    alone, over = (
+        draw_canvas(View(hidden, InputState(help_visible=shown), notice=said), (400, 200))[rows]
+        for shown in (False, True)
+    )
+    words = alone == np.array(AMBER, np.uint8)
+    assert words.any()
+    assert np.array_equal(over[words], alone[words])
+    assert (over[~words.any(axis=2)].max(axis=1) < 200).any()
