@@ -213,6 +213,17 @@ def test_a_recording_whose_server_says_no_length_ends(tmp_path: Path, chunked: b
     assert server.connections == 2
 
 
+def test_an_index_says_where_a_recording_without_a_length_ends(tmp_path: Path) -> None:
+    """After all ten of ten pictures it was connected to five times more, and the run failed."""
+    spec = VideoSpec(count=10, options=(("movflags", "faststart"),))
+    server = RecordingServer(write_video(tmp_path / "a.mp4", spec).read_bytes(), length=False)
+    with server.serve("a.mp4") as url:
+        source = open_source(url, QUICK)
+        assert numbers_to_the_end(source) == list(range(10))
+        source.close()
+    assert server.connections == 1
+
+
 def test_a_stream_without_a_length_goes_on_where_it_is(tmp_path: Path) -> None:
     """Every connection of a live stream sends something else, also where it ends properly."""
     parts = []

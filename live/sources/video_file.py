@@ -143,6 +143,10 @@ class VideoFile:
         except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
+            if 0 < self._table.packets <= self._decoder.packets:
+                # All that the index names was given. FFmpeg calls it an error where a server that
+                # said no length closes the connection at the end.
+                return None
             raise CaptureError(
                 f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
                 f"{describe(error)}; check the disk or the network"
