@@ -109,7 +109,7 @@ class Run:
             self.metrics.leave_out(self.wiring.controls.play.held_s)
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
-            said = say(format_summary(self.metrics.snapshot(), ending))
+            said = _print_summary(format_summary(self.metrics.snapshot(), ending))
             self.close()
         if interrupts.received is not None:
             return 128 + interrupts.received
@@ -120,3 +120,10 @@ class Run:
         self._progress.close()
         if self._writer is not None:
             self._writer.close()
+
+
+def _print_summary(text: str) -> bool:
+    """Print it; False where stdout takes nothing, such as on a full disk. A reader who hung up
+    must not hide how the run ended, so that is logged."""
+    gone = "the summary could not be printed: nobody reads stdout any more"
+    return say(text, lambda: log.warning(gone))

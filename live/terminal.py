@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from engines.streams import write_line
 from live.redact import hide_secrets
 
 
-def say(text: str) -> bool:
-    """Write lines to stdout; False where they cannot be, and nobody hung up: a full disk, say."""
+def say(text: str, hung_up: Callable[[], None] = lambda: None) -> bool:
+    """Write lines to stdout; False where they cannot be, and nobody hung up: a full disk, say.
+
+    Args:
+        text: The lines.
+        hung_up: Called where the reader is gone, as `head` is when it has enough.
+    """
     error = write_line(sys.stdout, hide_secrets(text))
+    if isinstance(error, BrokenPipeError):
+        hung_up()
     if error is None or isinstance(error, BrokenPipeError):
         return True
     complain(f"error: stdout cannot be written: {error.strerror or error}")

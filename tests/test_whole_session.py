@@ -64,8 +64,10 @@ def test_a_whole_session(
         scene = user.scene
     assert list(control_folder.iterdir()) == []
     assert "summary: quit" in log
+    slow = "this machine cannot keep up"  # true on a loaded one, and said there
+    lines = [line for line in log.splitlines() if slow not in line]
     for word in ("WARNING", "ERROR", "left behind", "Traceback"):
-        assert word not in log
+        assert not [line for line in lines if word in line]
     frames = check_recording(tmp_path)
     check_masks(tmp_path, scene, frames, log)
     monkeypatch.chdir(tmp_path)
