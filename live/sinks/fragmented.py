@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,8 +17,6 @@ from av.video.stream import VideoStream
 from live.frames import NS_PER_S, U8
 from live.pipes import say_if_pipe
 from live.sinks.sound import Sound
-
-_log = logging.getLogger(__name__)
 
 _LONGEST_HEADER: Final = 1 << 16  # ours take some hundred bytes
 
@@ -97,6 +94,11 @@ class FragmentedMp4:
         self._sound = sound
         if sound is not None:
             sound.join(self._container)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file took no more at some point, such as on a full disk."""
+        return self._file.error is not None
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -202,7 +204,6 @@ class _OutputFile:
 
     def __init__(self, path: Path) -> None:
         say_if_pipe(path)
-        self._path = path
         self._file = path.open("wb", buffering=0)
         self._whole = 0
         self.error: OSError | None = None
@@ -224,20 +225,14 @@ class _OutputFile:
         self._whole = self._file.tell()
 
     def close(self) -> None:
-        """Cut off a broken end and close; a file without any picture is removed. Idempotent."""
-        cut = False
+        """Cut off a broken end and close. Idempotent."""
         if self.error is not None and not self._file.closed:
             with contextlib.suppress(OSError):  # no regular file: nothing to cut
                 self._file.truncate(self._whole)
-                cut = True
         self._file.close()
-        if cut and not _has_pictures(self._path):
-            with contextlib.suppress(OSError):
-                self._path.unlink()
-                _log.warning("%s: no picture got there: the file is removed", self._path)
 
 
-def _has_pictures(path: Path) -> bool:
+def has_pictures(path: Path) -> bool:
     """Whether an mp4 of ours has a fragment; the first one stands right after its header."""
     with contextlib.suppress(OSError), path.open("rb") as file:
         return b"moof" in file.read(_LONGEST_HEADER)

@@ -17,7 +17,7 @@ from engines.places import is_file, is_there
 from live.frames import U8
 from live.pipes import is_pipe
 from live.sinks.base import Composite, SinkError
-from live.sinks.fragmented import H264, FragmentedMp4
+from live.sinks.fragmented import H264, FragmentedMp4, has_pictures
 from live.sinks.sound import open_sound
 from live.sources.base import SoundOrigin
 
@@ -122,7 +122,17 @@ class VideoSink:
             self._remove_empty()
             return
         with self._errors_named():
-            self._video.close()
+            try:
+                self._video.close()
+            finally:
+                self._remove_without_pictures(self._video.broken)
+
+    def _remove_without_pictures(self, broken: bool) -> None:
+        """Take away a file that no player opens: there was room for its header only."""
+        if broken and is_file(self._path) and not has_pictures(self._path):
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+                _log.warning("%s: no picture got there: the file is removed", self.name)
 
     def _remove_empty(self) -> None:
         """Take away the empty file that checking left, if no frame came."""
