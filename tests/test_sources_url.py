@@ -202,15 +202,51 @@ def test_a_recording_that_is_always_cut_is_given_up(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_recording_whose_server_says_no_length_ends(tmp_path: Path, chunked: bool) -> None:
-    """Nothing tells it from a live stream but that it starts again."""
+    """Nothing tells it from a live stream but that it starts again.
+
+    Where the server closes the connection at the end, all was shown a second time.
+    """
     data = webm_without_duration(tmp_path / "a.webm")
     server = RecordingServer(data, length=False, chunked=chunked)
     with server.serve("a.webm") as url:
         source = open_source(url, QUICK)
         assert source.info.live
-        numbers = numbers_to_the_end(source)
-    assert numbers == [*range(24), *([] if chunked else range(24))]
+        assert numbers_to_the_end(source) == list(range(24))
     assert server.connections == 2
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv"])
+def test_a_duration_says_where_a_recording_without_a_length_ends(
+    tmp_path: Path, suffix: str
+) -> None:
+    """After its last picture it was connected to five times more, and the run failed."""
+    path = write_video(tmp_path / f"a{suffix}", VideoSpec(count=10))
+    server = RecordingServer(path.read_bytes(), length=False)
+    with server.serve(path.name) as url:
+        source = open_source(url, QUICK)
+        assert not source.info.live
+        assert numbers_to_the_end(source) == list(range(10))
+        assert source.read() is None
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("cut_again", [False, True])
+def test_a_connection_that_is_closed_before_the_duration_is_read_on_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cut_again: bool
+) -> None:
+    """A file that is itself cut off ends at the same place again: that is its end."""
+    path = write_video(tmp_path / "a.mkv", VideoSpec(count=40, noise=40))
+    data = path.read_bytes()
+    server = RecordingServer(data, length=False)
+    server.cuts = [len(data) // 2] * (9 if cut_again else 1)
+    with server.serve(path.name) as url:
+        source = open_source(url, QUICK)
+        numbers = numbers_to_the_end(source)
+        assert source.read() is None
+    assert numbers == list(range(len(numbers)))
+    assert (len(numbers) < 40) is cut_again
+    assert server.connections == 2
+    assert ("twice at the same place" in caplog.text) is cut_again
 
 
 def test_an_index_says_where_a_recording_without_a_length_ends(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import stat
 import time
@@ -46,6 +47,15 @@ def describe(error: BaseException) -> str:
     if isinstance(error, av.error.FFmpegError) and error.strerror:
         return error.strerror
     return hide_secrets(str(error)) or type(error).__name__
+
+
+def ended_by_closing(container: InputContainer, error: BaseException) -> bool:
+    """Return whether a server that said no length closed the connection: the only end it can tell.
+
+    FFmpeg calls it an error, as if 2^64 bytes were to come; a connection that broke has another.
+    """
+    is_http = container.format.name != "rtsp"
+    return is_http and container.size <= 0 and getattr(error, "errno", None) == errno.EIO
 
 
 def open_file(

@@ -23,6 +23,7 @@ from live.sources.decoding import (
     Decoder,
     TooManyBrokenFramesError,
     describe,
+    ended_by_closing,
     open_container,
     without_password,
 )
@@ -36,7 +37,7 @@ from live.sources.reconnect import (
     SignalLost,
     nominal_fps,
 )
-from live.sources.video_file import VideoFile
+from live.sources.video_file import ClosedEarlyError, VideoFile
 from live.watchdog import announced_wait
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
         return first.pop() if first else _open(url, scheme, name, options)
 
     if scheme.startswith("http") and is_recording(first[0]):
-        return Recording(
+        return RemoteRecording(
             lambda: VideoFile(container(), name, "url", max_megapixels=options.max_megapixels),
             options,
         )
@@ -99,7 +100,7 @@ def _open(url: str, scheme: str, name: str, options: SourceOptions) -> InputCont
     return open_container(url, name, protocol, timeouts_s, options.max_megapixels)
 
 
-class Recording(WrappedSource):
+class RemoteRecording(WrappedSource):
     """A recording behind a URL: opened again where it is cut, and read on where it was."""
 
     def __init__(self, reopen: Callable[[], VideoFile], options: SourceOptions) -> None:
@@ -116,6 +117,7 @@ class Recording(WrappedSource):
         self._reopen = reopen
         self._options = options
         self._newest = -1
+        self._newest_at_closing = -1
         self._closed = False
         self._attempts = 0  # since the last new frame
 
@@ -128,6 +130,14 @@ class Recording(WrappedSource):
         while not self._closed:
             try:
                 frame = self._source.read()
+            except ClosedEarlyError as error:
+                if self._newest == self._newest_at_closing:
+                    _log.warning("%s, twice at the same place: taken for its end", error)
+                    self._closed = True
+                    return None
+                self._newest_at_closing = self._newest
+                self._read_on(error)
+                continue
             except CaptureError as error:
                 self._read_on(error)
                 continue
@@ -219,8 +229,10 @@ class UrlConnection:
         try:
             frame = decoder.next_frame()
         except (av.error.FFmpegError, OSError, TooManyBrokenFramesError) as error:
-            self._note_end(to_its_end=False)
-            raise SignalLost(describe(error)) from error
+            if not ended_by_closing(self._container, error):
+                self._note_end(to_its_end=False)
+                raise SignalLost(describe(error)) from error
+            frame = None
         captured_ns = time.perf_counter_ns()
         if frame is None:
             self._note_end(to_its_end=True)

@@ -6,7 +6,9 @@ import logging
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
+import av
 import av.error
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -14,13 +16,19 @@ from av.video.frame import VideoFrame
 from live.frames import NS_PER_S, Frame
 from live.pipes import is_pipe
 from live.sources.base import CaptureError, SoundOrigin, SourceInfo
-from live.sources.decoding import Decoder, describe, open_file
+from live.sources.decoding import Decoder, describe, ended_by_closing, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
 from live.sources.media_time import FrameTimes, own_length_s
 from live.sources.options import MAX_MEGAPIXELS
 
+_END_WITHIN_S: Final = 0.25  # of the whole; sound and pictures do not end at the same moment
+
 _log = logging.getLogger(__name__)
+
+
+class ClosedEarlyError(CaptureError):
+    """A server that said no length closed the connection before the end that the header tells."""
 
 
 class VideoFile:
@@ -66,6 +74,7 @@ class VideoFile:
                     "complete?"
                 )
             self._first_index = self._decoder.broken
+            self._newest_ns = 0
             self._size_wh: tuple[int, int] | None = None
             self._pending: Frame | None = self._to_frame(first)
         except BaseException:
@@ -143,14 +152,25 @@ class VideoFile:
         except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
-            if 0 < self._table.packets <= self._decoder.packets:
-                # All that the index names was given. FFmpeg calls it an error where a server that
-                # said no length closes the connection at the end.
+            closed = self._container is not None and ended_by_closing(self._container, error)
+            if closed and self._is_at_its_end():
                 return None
-            raise CaptureError(
+            raise (ClosedEarlyError if closed else CaptureError)(
                 f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
                 f"{describe(error)}; check the disk or the network"
             ) from error
+
+    def _is_at_its_end(self) -> bool:
+        """Return whether all was given of which the index, or else the header, tells."""
+        if self._table.packets:
+            return self._decoder.packets >= self._table.packets
+        container = self._container
+        if container is None or not container.duration:
+            return True
+        start_s = self._times.start or 0
+        late_s = start_s - Fraction(container.start_time or 0, av.time_base)
+        end_s = late_s + Fraction(self._newest_ns, NS_PER_S) + self._interval_s
+        return end_s >= Fraction(container.duration, av.time_base) - _END_WITHIN_S
 
     def _check_complete(self) -> None:
         """Say once when the end came early; the demuxer takes a cut-off file for a short one."""
@@ -171,7 +191,7 @@ class VideoFile:
             self._size_wh = image.shape[1], image.shape[0]
         if (image.shape[1], image.shape[0]) != self._size_wh:
             image = letterboxed(image, self._size_wh)
-        time_ns = self._times.time_ns(decoded)
+        time_ns = self._newest_ns = self._times.time_ns(decoded)
         length_s = own_length_s(decoded.duration, decoded.time_base, self._interval_s)
         duration_ns = None if length_s is None else round(length_s * NS_PER_S)
         return Frame(index, time_ns, time.perf_counter_ns(), image, duration_ns)
