@@ -106,7 +106,9 @@ class CommandDesk:
     def _status(self) -> Answer:
         status = self._controls.status
         if status is None:
-            return Answer(False, "status: no picture has been processed yet; try again")
+            why = self._controls.hanging
+            yet = f"no picture has been processed yet{f': {why}' if why else ''}"
+            return Answer(False, f"status: {yet}; try again")
         return Answer(True, status=asdict(status))
 
     def _send(self, spoken: Sequence[Spoken]) -> Answer:

@@ -113,6 +113,7 @@ class Controls:
         script: The commands of a replay; set before the run's threads start.
         global_keys: What a global hotkey acts on just now, each as a set of keys.
         resets: How often all objects were forgotten.
+        hanging: Which stage hangs just now, in one line; "" where none does.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -129,6 +130,7 @@ class Controls:
         self.script: CommandScript | None = None
         self.global_keys: tuple[frozenset[str], ...] = ()
         self.resets = 0
+        self.hanging = ""
         self._ctl_s = -math.inf
         self._notice: Cell[Notice] = Cell()
         self._status: Cell[LiveStatus] = Cell()

@@ -29,7 +29,7 @@ class ObservedSource(WrappedSource):
     def read(self) -> Frame | None:
         """Read from the source; raises what it raises."""
         start_ns = time.perf_counter_ns()
-        with self._watchdog.watching(self._call):
+        with self._watchdog.watching(self._call, "the source has not answered for"):
             frame = self._source.read()
         if frame is not None:
             self._metrics.record(CAPTURE_WAIT, (time.perf_counter_ns() - start_ns) / NS_PER_MS)
@@ -52,7 +52,8 @@ class ObservedSink:
 
     def put(self, composite: Composite) -> None:
         """Put into the sink; raises what it raises."""
-        watching = self._watchdog.watching(f"output {self._sink.name}: write")
+        output = f"output {self._sink.name}"
+        watching = self._watchdog.watching(f"{output}: write", f"{output} has taken no picture for")
         with Stopwatch(self._metrics, self._sink.name), watching:
             self._sink.put(composite)
         if composite.stand_in_time_ns is None and not composite.repeats:
@@ -74,12 +75,12 @@ class ObservedStepper:
 
     def apply(self, command: TrackerCommand) -> str | None:
         """As the tracker's."""
-        with self._watchdog.watching("tracker: command"):
+        with self._watchdog.watching("tracker: command", "a command has taken"):
             return self._tracker.apply(command)
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """As the tracker's."""
-        with self._watchdog.watching("tracker: preview"):
+        with self._watchdog.watching("tracker: preview", "a preview has taken"):
             return self._tracker.hover(request)
 
     def suggest(self, step: int) -> Proposer:
@@ -88,7 +89,7 @@ class ObservedStepper:
 
     def step(self, frame: Frame) -> FrameResult:
         """As the tracker's."""
-        with self._watchdog.watching("tracker: step"):
+        with self._watchdog.watching("tracker: step", "a step has taken"):
             return self._tracker.step(frame)
 
     @property

@@ -128,7 +128,7 @@ class RenderLoop:
                 worker.check()
             # A carried picture has the step of the answer before it, which has been shown.
             step = self._step_shown() + 1
-            changed = self._control.apply(step if result is None else max(step, result.step))
+            changed = self._apply_commands(step if result is None else max(step, result.step))
             if result is not None:
                 self._control.follow_script(result)
                 self._take(result)
@@ -136,8 +136,9 @@ class RenderLoop:
                 self._again()
             else:
                 self._stand_in()
-            if result is not None or changed or self._meter.is_due():
+            if result is not None or changed:
                 self._publish()
+            self._publish_if_due()
             self._leave_due()
             self._refresh_window()
 
@@ -163,7 +164,8 @@ class RenderLoop:
         return next((error for error in errors if error is not None), None)
 
     def _take(self, result: FrameResult) -> None:
-        with Stopwatch(self._metrics, COMPOSE):
+        watching = self._wiring.watchdog.watching("effects: compose", "the effect has taken")
+        with Stopwatch(self._metrics, COMPOSE), watching:
             composite = self._compositor.compose(result)
         if self._options.profiles is not None:
             self._options.profiles.see(result, self._compositor.effect.name)
@@ -230,9 +232,10 @@ class RenderLoop:
         while self._delay is not None and self._delay.next_due_s() is not None:
             if self._wiring.stop.wait(self._longest_wait_s()):
                 return
-            if self._control.apply(self._step_shown() + 1):  # the panic key, above all
+            if self._apply_commands(self._step_shown() + 1):  # the panic key, above all
                 self._again()
                 self._publish()
+            self._publish_if_due()
             self._leave_due()
             self._refresh_window()
 
@@ -254,6 +257,7 @@ class RenderLoop:
             if composite.repeats and worker.kind in _FILE_SINKS:
                 continue  # it would only push a picture out that still waits to be written
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
+                self._publish_if_due()  # which output is waited for, above all
                 self._refresh_window()
 
     def _age_ms(self) -> float:
@@ -309,12 +313,25 @@ class RenderLoop:
     def _refresh_window(self) -> None:
         if self._window is None:
             return
-        self._window.refresh(self._note())
+        with self._wiring.watchdog.watching("output window: draw"):
+            self._window.refresh(self._note())
         if self._window.quit_requested:
             self._wiring.stop.set()
 
+    def _apply_commands(self, step: int) -> bool:
+        """Apply what waits, which may open a background or save a profile on any disk."""
+        with self._wiring.watchdog.watching("effects: command", "a command has taken"):
+            return self._control.apply(step)
+
+    def _publish_if_due(self) -> None:
+        """Publish what changes while no picture comes: rates, and what hangs."""
+        if self._meter.is_due():
+            self._publish()
+
     def _publish(self) -> None:
-        """Let everybody see the state of the run; there is none before the first picture."""
+        """Let everybody see the state of the run; before the first picture only what hangs."""
+        hanging = self._wiring.watchdog.hanging()
+        self._wiring.controls.hanging = hanging
         if self._last is None:
             return
         feed = FeedStatus(
@@ -324,25 +341,27 @@ class RenderLoop:
             self._options.recording,
             self._wiring.controls.play.holds,
             self._options.source_kind,
-            self._wiring.watchdog.hanging(),
+            hanging,
         )
         status = self._meter.take(self._last.result, feed)
-        hanging = self._wiring.watchdog.hanging()  # which says so itself
-        if status.trouble and not hanging and not self._trouble_said:
+        if status.trouble and not hanging and not self._trouble_said:  # a hang is logged anyway
             self._trouble_said = True
             _log.warning("%s", status.trouble)
         self._wiring.controls.publish(status)
 
     def _note(self) -> str:
-        """Return what the window says about a stream that stands still, or ""."""
+        """Return what the window says about a stage that hangs or a stream that stands still."""
+        hanging = self._wiring.watchdog.hanging()
         age_ms = self._age_ms()
         if age_ms <= self._options.max_mask_age_ms or self._wiring.controls.play.holds:
-            return ""
+            return hanging
         seconds = age_ms / 1000
         if self._signal_is_lost():
             reason = self._wiring.monitor.stats.no_signal
-            return f"no signal for {seconds:.0f} s" + (f": {reason}" if reason else "")
-        return "" if self._last is None else f"waiting for the next result, {seconds:.0f} s"
+            said = f"no signal for {seconds:.0f} s" + (f": {reason}" if reason else "")
+            return f"{said}; {hanging}" if hanging else said
+        waits = "" if self._last is None else f"waiting for the next result, {seconds:.0f} s"
+        return hanging or waits
 
 
 def _dropped(worker: SinkWorker) -> int:

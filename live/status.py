@@ -43,7 +43,7 @@ class LiveStatus:
         waiting: Whether a file waits on its first picture for a click.
         source_kind: As `SourceInfo.kind`; "" where that is not known.
         trouble: A stage that hangs, or that the machine cannot keep up, and what would help; a
-            short text, and more after a colon; "" where all is well.
+            short text, and more after ": "; "" where all is well.
     """
 
     step: int

@@ -60,7 +60,7 @@ def status_parts(
     if frozen:
         parts.append(Part("FROZEN", 1, AMBER))
     if status.trouble:
-        parts.append(Part(status.trouble.partition(":")[0], 1, AMBER))
+        parts.append(Part(status.trouble.partition(": ")[0], 1, AMBER))
     if status.recording:
         parts.append(Part("REC", 1, RED))
     parts += [

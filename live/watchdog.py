@@ -25,11 +25,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Call:
-    """A call under way; `since_s`: since it began, or got on last; infinity while it may wait."""
+    """A call under way; `since_s`: since it began, or got on last; infinity while it may wait.
+
+    `outer` is the one that this one is made in: while this one takes its time it is not named.
+    """
 
     what: str
+    told: str
     thread_id: int
     since_s: float
+    outer: _Call | None
     said: bool = False
 
     def get_on(self, since_s: float) -> None:
@@ -102,26 +107,32 @@ class Watchdog:
             self._thread = None
 
     @contextmanager
-    def watching(self, what: str) -> Iterator[None]:
-        """Name this thread's block if it takes too long.
+    def watching(self, what: str, told: str = "") -> Iterator[None]:
+        """Name this thread's block if it takes too long; one inside another counts alone.
 
         Args:
-            what: Stage and call, such as "sink video:x.mp4: put".
+            what: Stage and call for the log, such as "output video:x.mp4: write".
+            told: The same for the user, up to the number of seconds, such as "a step has taken".
         """
-        thread_id = threading.get_ident()
-        call = self._calls[thread_id] = _own.call = _Call(what, thread_id, time.monotonic())
+        thread_id, outer = threading.get_ident(), _own.call
+        call = _Call(what, told or f"{what} has taken", thread_id, time.monotonic(), outer)
+        self._calls[thread_id] = _own.call = call
         try:
             yield
         finally:
-            del self._calls[thread_id]
-            _own.call = None
+            _own.call = outer
+            if outer is None:
+                del self._calls[thread_id]
+            else:
+                self._calls[thread_id] = outer
+                note_progress()
             call.get_on(time.monotonic())
 
     def hanging(self) -> str:
         """Return what hangs just now, in one line for the user; "" where nothing does."""
         now_s = time.monotonic()
         late = [
-            f"{call.what} hangs: for {now_s - call.since_s:.0f} s now"
+            f"{call.told} {now_s - call.since_s:.0f} s"
             for call in list(self._calls.values())
             if now_s - call.since_s >= self._patience_s
         ]

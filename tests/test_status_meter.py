@@ -101,4 +101,7 @@ def test_a_machine_that_cannot_keep_up_is_told_what_would_help() -> None:
         assert status.source_age_ms == 4000.0
         text = "this machine cannot keep up with 30 objects: 0.4 of 30 frames a second; fewer"
         assert status.trouble.startswith(text) == said, status.trouble
-    assert meter.take(result, FeedStatus(hanging="x hangs: for 6 s now")).trouble.startswith("x ")
+    assert (
+        meter.take(result, FeedStatus(hanging="a step has taken 6 s")).trouble
+        == "a step has taken 6 s"
+    )

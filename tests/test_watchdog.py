@@ -38,7 +38,7 @@ def test_what_hangs_is_named_once_with_its_stack(caplog: pytest.LogCaptureFixtur
         thread = threading.Thread(target=hang_in_here)
         thread.start()
         wait_until(lambda: "hangs, for" in caplog.text, "the message", WAIT_S)
-        assert "source x: read hangs: for " in watchdog.hanging()
+        assert "source x: read has taken " in watchdog.hanging()
         go.set()
         thread.join(WAIT_S)
         assert watchdog.hanging() == ""
@@ -61,7 +61,7 @@ def test_what_gets_on_is_no_hang() -> None:
     watchdog = Watchdog(0.05)
     with watchdog.watching("step"):
         time.sleep(0.2)
-        assert watchdog.hanging().startswith("step hangs: for ")
+        assert watchdog.hanging().startswith("step has taken ")
         note_progress()
         watchdog._patience_s = WAIT_S / 1000  # a busy machine may stop here for a while
         assert watchdog.hanging() == ""
@@ -74,7 +74,7 @@ def test_an_announced_wait_is_no_hang() -> None:
             time.sleep(0.2)
             assert watchdog.hanging() == ""
         time.sleep(0.2)
-        assert watchdog.hanging().startswith("source x: read hangs: for ")
+        assert watchdog.hanging().startswith("source x: read has taken ")
 
 
 def test_a_blocked_output_ends_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

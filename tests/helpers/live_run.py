@@ -49,10 +49,14 @@ class Run:
 
 @contextmanager
 def running(
-    arguments: tuple[str, ...], run_cli: RunCli, folder: Path, environment: Mapping[str, str]
+    arguments: tuple[str, ...],
+    run_cli: RunCli,
+    folder: Path,
+    environment: Mapping[str, str],
+    program: tuple[str, ...] = (str(REPO_ROOT / "run_live.py"),),
 ) -> Iterator[Run]:
     log = folder / "log.txt"
-    command = [sys.executable, str(REPO_ROOT / "run_live.py"), *arguments]
+    command = [sys.executable, *program, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, cwd=folder, env=dict(environment), stdout=output, stderr=subprocess.STDOUT
