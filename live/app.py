@@ -15,7 +15,8 @@ from live.frames import Prompt
 from live.independent import check_independent
 from live.interrupts import Interrupts
 from live.memory_limit import TO_RUN_MIB, limit_problem
-from live.metrics import Metrics, MetricsWriter
+from live.metrics import Metrics
+from live.metrics_file import MetricsWriter
 from live.opening import open_outputs, open_stepper, source_options
 from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
@@ -169,7 +170,8 @@ def _open_and_run(
             log.info("waiting on the first picture: click an object, or press space to play")
         if request.record is not None:
             session = Session(request, settings, info, prompts, wiring.pace, VERSION)
-            source = run.record(make_recorder(session, request.record), source)
+            recorder = make_recorder(session, request.record, wiring.watchdog)
+            source = run.record(recorder, source)
         profiles = ProfileSaver(request.source, request.model, request.preset, request.save_profile)
         renderer = open_outputs(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
@@ -190,7 +192,8 @@ def _figures_of(wiring: Wiring, request: Request, frame_count: int | None, perio
         SinkError: The metrics file cannot be written.
     """
     progress = Progress(frame_count, period_s, lambda: wiring.controls.play.held_s)
-    writer = MetricsWriter(request.metrics) if request.metrics is not None else None
+    metrics = request.metrics
+    writer = MetricsWriter(metrics, wiring.watchdog) if metrics is not None else None
     return Run(wiring, Metrics(), progress, writer)
 
 

@@ -1,4 +1,4 @@
-"""Timings of every stage over a bounded window, counters, and one row per processed frame.
+"""Timings of every stage over a bounded window, and counters.
 
 One `Metrics` is shared by all threads; each call holds its lock for a few array writes. Times are
 wall-clock milliseconds. Percentiles cover the last `WINDOW` values of a stage, counts the run.
@@ -11,17 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bounded_files import reason_of
 from live.frames import FrameResult
-from live.rows import RowFile
-from live.sinks.base import SinkError
 
 WINDOW: Final = 4096  # values kept per stage: more than two minutes at 30 fps
 NS_PER_MS: Final = 1_000_000
@@ -30,6 +26,8 @@ CAPTURE_WAIT = "capture_wait"
 SOURCE_AGE = "source_age"
 COMPOSE = "compose"
 TOTAL = "total"  # from the grab until a sink has the picture; followed by the sink's name
+
+LeavingListener: TypeAlias = Callable[[str, int], None]  # an output's name, a tracker step
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +120,7 @@ class Metrics:
         self._inferred = _Rate()
         self._counters: dict[str, int] = {}
         self._drops: dict[str, Callable[[], int]] = {}
+        self._leaving: tuple[LeavingListener, ...] = ()
 
     def record(self, stage: str, milliseconds: float) -> None:
         """Add one time of a stage. Stage names come from code and sinks, so they stay few."""
@@ -159,6 +158,20 @@ class Metrics:
         self.record(SOURCE_AGE, source_age_ms)
         for stage, milliseconds in result.stage_ms.items():
             self.record(stage, milliseconds)
+
+    def watch_leaving(self, listener: LeavingListener) -> None:
+        """Have a listener told of every picture that left; before the run's threads start.
+
+        It is called by the outputs' threads, and must not wait.
+        """
+        self._leaving = (*self._leaving, listener)
+
+    def left(self, output: str, result: FrameResult) -> None:
+        """Note that an output has the picture of a result, and how old its frame is by now."""
+        age_ms = (time.perf_counter_ns() - result.frame.captured_ns) / NS_PER_MS
+        self.record(f"{TOTAL} {output}", age_ms)
+        for listener in self._leaving:
+            listener(output, result.step)
 
     def lately(self, stage: str, count: int) -> float:
         """Return the mean of a stage's last `count` times in ms; 0 where there is none."""
@@ -219,62 +232,6 @@ class Stopwatch:
         if error is None:
             passed_ns = time.perf_counter_ns() - self._start_ns
             self._metrics.record(self._stage, passed_ns / NS_PER_MS)
-
-
-class MetricsWriter:
-    """Appends one JSON row per processed frame to a file (docs/schemas/metrics.schema.json).
-
-    A row is there whole or not at all (`live.rows`). Inference thread only.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """Open the file; SinkError where it cannot be written."""
-        self._path = path
-        try:
-            self._file = RowFile(path)
-        except OSError as error:
-            raise SinkError(
-                f"--metrics {path}: cannot be written: {reason_of(error)}; "
-                "expected a file in an existing folder that you may write to"
-            ) from error
-
-    def write(self, result: FrameResult, source_age_ms: float, dropped: int) -> None:
-        """Append the row of one step.
-
-        Args:
-            result: The tracker's answer.
-            source_age_ms: Age of the frame when the step began.
-            dropped: Frames dropped before inference so far.
-
-        Raises:
-            SinkError: The file cannot be written, such as on a full disk.
-        """
-        row: dict[str, Any] = {
-            "frame": result.frame.index,
-            "step": result.step,
-            "time_s": round(result.frame.time_ns / 1e9, 6),
-            "source_age_ms": round(source_age_ms, 3),
-            "stage_ms": {name: round(ms, 3) for name, ms in result.stage_ms.items()},
-            "objects": len(result.objects),
-            "visible": sum(item.visible for item in result.objects),
-            "dropped": dropped,
-        }
-        try:
-            self._file.write(row)
-        except OSError as error:
-            raise SinkError(
-                f"--metrics {self._path}: cannot be written: {reason_of(error)}; expected a disk "
-                "with room; the rows before are whole"
-            ) from error
-
-    def close(self) -> None:
-        """Close the file. Idempotent."""
-        try:
-            self._file.close()
-        except OSError as error:
-            raise SinkError(
-                f"--metrics {self._path}: cannot be finished: {reason_of(error)}"
-            ) from error
 
 
 def peak_rss_mb() -> float | None:

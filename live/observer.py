@@ -7,7 +7,8 @@ import time
 from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.frames import Frame, FrameResult
 from live.inference import Stepper
-from live.metrics import CAPTURE_WAIT, NS_PER_MS, TOTAL, Metrics, MetricsWriter, Stopwatch
+from live.metrics import CAPTURE_WAIT, NS_PER_MS, Metrics, Stopwatch
+from live.metrics_file import MetricsWriter
 from live.progress import Progress
 from live.redact import hide_secrets
 from live.sinks.base import Composite, FrameSink
@@ -57,8 +58,7 @@ class ObservedSink:
         with Stopwatch(self._metrics, self._sink.name), watching:
             self._sink.put(composite)
         if composite.stand_in_time_ns is None and not composite.repeats:
-            passed_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
-            self._metrics.record(f"{TOTAL} {self._sink.name}", passed_ns / NS_PER_MS)
+            self._metrics.left(self._sink.name, composite.result)
 
     def close(self) -> None:
         """Close the sink."""

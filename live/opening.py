@@ -182,10 +182,12 @@ def open_outputs(
                 for effect in (plan.effect, *plan.own_effects.values())
             ),
         ),
+        watchdog=run.wiring.watchdog,
     )
     opened = open_sinks(
         outputs, options, info, lambda sink: ObservedSink(sink, run.metrics, run.wiring.watchdog)
     )
+    run.expect([worker.name for worker in opened.workers] or ["window"])
     compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
     delay = _delay(plan, run.wiring.pace, info)

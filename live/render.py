@@ -15,7 +15,7 @@ from live.delay import DELAYED_SINKS, DelayLine, DelayOptions
 from live.effects import Effect
 from live.feed_control import FeedControl
 from live.frames import FrameResult
-from live.metrics import COMPOSE, NS_PER_MS, TOTAL, Metrics, Stopwatch
+from live.metrics import COMPOSE, NS_PER_MS, Metrics, Stopwatch
 from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
 from live.sinks import Outputs
@@ -248,8 +248,7 @@ class RenderLoop:
             return
         self._window.show(composite)
         if not self._workers and not composite.repeats and composite.stand_in_time_ns is None:
-            total_ns = time.perf_counter_ns() - composite.result.frame.captured_ns
-            self._metrics.record(f"{TOTAL} window", total_ns / NS_PER_MS)
+            self._metrics.left("window", composite.result)
 
     def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
         """Hand a picture to sinks; the window stays awake while a sink has no room."""

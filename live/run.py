@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from live.inference import StepObserver, Stepper
 from live.interrupts import Interrupted, Interrupts
-from live.metrics import Metrics, MetricsWriter
+from live.metrics import Metrics
+from live.metrics_file import MetricsWriter
 from live.observer import ObservedSource, ObservedStepper, StepFigures
 from live.pipeline import Wiring, run_pipeline
 from live.progress import Progress
@@ -19,6 +21,7 @@ from live.render import RenderLoop
 from live.sources import VideoSource
 from live.summary import format_summary
 from live.terminal import say
+from live.writer_thread import NotFinishedError
 
 _OUTPUT_CODE: Final = 5
 
@@ -55,6 +58,12 @@ class Run:
         """Whether the run is being recorded."""
         return self._recorder is not None
 
+    def expect(self, outputs: Collection[str]) -> None:
+        """Say which outputs get pictures, before the first one."""
+        if self._writer is not None:
+            self._writer.expect(outputs)
+            self.metrics.watch_leaving(self._writer.left)
+
     def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:
         """Have this run recorded; return the source to run on."""
         self._recorder = recorder
@@ -89,6 +98,7 @@ class Run:
                 self._progress.log_above_bar(),
                 self.remotes,
                 self.wiring.watchdog,
+                self._writer or nullcontext(),
                 self._recorder or nullcontext(),
             ):
                 ended = run_pipeline(
@@ -103,6 +113,10 @@ class Run:
         except Interrupted:
             ending = "forced to end"
             raise
+        except NotFinishedError as error:
+            if interrupts.received is None:
+                raise
+            log.warning("%s", error)  # as for an output: the user wanted the end
         finally:
             if interrupts.received is not None:
                 ending = f"interrupted by {signal.Signals(interrupts.received).name}"

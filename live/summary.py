@@ -30,6 +30,13 @@ def format_summary(snapshot: Snapshot, ending: str) -> str:
         lines.append(
             f"  source age  mean {age.mean:.1f} ms, p95 {age.p95:.1f} ms when inference starts"
         )
+    totals = [stats for name, stats in snapshot.stages.items() if name.startswith(f"{TOTAL} ")]
+    if totals:
+        slowest = max(totals, key=lambda stats: stats.mean)
+        lines.append(
+            f"              mean {slowest.mean:.1f} ms, p95 {slowest.p95:.1f} ms when the picture "
+            "leaves"
+        )
     if snapshot.peak_rss_mb is None:
         lines.append("  memory      peak not available on this system")
     else:

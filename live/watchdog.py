@@ -11,8 +11,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final
+
+from live.own_thread import OwnThread
 
 PATIENCE_S: Final = 5.0
 THREAD_NAME: Final = "watchdog"
@@ -70,7 +72,7 @@ def announced_wait() -> Iterator[None]:
         note_progress()
 
 
-class Watchdog:
+class Watchdog(OwnThread):
     """Looks at the calls of other threads once a second, on a thread of its own in its `with`.
 
     Whoever may hang in a camera, a network, a disk or a GPU makes the call inside `watching`. That
@@ -83,28 +85,15 @@ class Watchdog:
         Args:
             patience_s: What takes longer is named.
         """
+        super().__init__(THREAD_NAME)
         self._patience_s = patience_s
         self._calls: dict[int, _Call] = {}  # by thread; each writes its own entry only
         self._said_s: dict[str, float] = {}  # as many as there are stages
         self._ending = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Watchdog:
-        self._ending.clear()
-        self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
+    def _end(self, error: BaseException | None) -> None:
         self._ending.set()
-        if self._thread is not None:
-            self._thread.join()  # it never waits for anything but the event
-            self._thread = None
+        self._thread.join()  # it never waits for anything but the event
 
     @contextmanager
     def watching(self, what: str, told: str = "") -> Iterator[None]:
@@ -139,7 +128,6 @@ class Watchdog:
         return "; ".join(late)
 
     def _run(self) -> None:
-        """Body of the thread."""
         while not self._ending.wait(min(_LOOK_S, self._patience_s)):
             for call in list(self._calls.values()):
                 self._look_at(call, time.monotonic())

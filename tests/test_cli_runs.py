@@ -69,6 +69,10 @@ def test_run_to_the_end(run_cli: RunCli, repo_root: Path, nano_dir: Path) -> Non
     rows = read_rows(result.cwd / "m.jsonl")
     for row in rows:
         jsonschema.validate(row, schema)
+        # It said how old the frame was when inference began: a step of seconds was not in it.
+        begun_ms, step_ms = row["inference_age_ms"], sum(row["stage_ms"].values())
+        assert row["source_age_ms"] >= begun_ms + step_ms > begun_ms
+        assert row["left"]
     assert [row["step"] for row in rows] == list(range(12))
     assert [row["dropped"] for row in rows] == [0] * 12
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,8 +31,8 @@ from live.ui_status import fit_parts, status_parts
 from live.ui_text import AMBER, LINE_PX, text_width, write
 from live.watchdog import Watchdog
 from tests.conftest import REPO_ROOT, RunCli
-from tests.helpers.bounds import WAIT_S
-from tests.helpers.live_run import ENDLESS, Run, running
+from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
+from tests.helpers.live_run import ENDLESS, Run, running, without_display
 from tests.helpers.xvfb import Display, Window, running_xvfb, wait_until
 
 SIZE_WH = (640, 360)
@@ -172,3 +175,40 @@ def trouble_of(run: Run) -> str:
     status = run.status()
     assert status is not None
     return str(status["trouble"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the size of a pipe")
+def test_a_recording_and_a_metrics_file_that_hang_are_named_and_do_not_keep_the_run(
+    run_cli: RunCli, control_folder: Path, tmp_path: Path
+) -> None:
+    """Nobody watched them: the run stood still, silently, and its end waited for ever."""
+    import fcntl
+
+    os.mkfifo(tmp_path / "m.jsonl")
+    reader = os.open(tmp_path / "m.jsonl", os.O_RDONLY | os.O_NONBLOCK)  # and never reads
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    scene = ("--set", "source.demo_size=[64, 48]", "--set", "source.fps=6")
+    outputs = ("--output", "none", "--metrics", "m.jsonl", "--record", "rec")
+    words = ("-m", "tests.helpers.hanging_program", str(tmp_path))
+    environment = {**without_display(), "PYTHONPATH": str(REPO_ROOT)}
+    try:
+        with running((*ENDLESS, *scene, *outputs), run_cli, tmp_path, environment, words) as run:
+            (tmp_path / "write").touch()
+            for option, told in (
+                ("--record rec", "the recording has taken nothing for"),
+                ("--metrics m.jsonl", "--metrics m.jsonl has taken nothing for"),
+            ):
+                said = f"{option}: write: hangs, for "
+                wait_until(lambda: said in run.log.read_text(), said)  # noqa: B023
+                wait_until(lambda: told in trouble_of(run), told)  # noqa: B023
+            run.process.send_signal(signal.SIGINT)
+            assert run.process.wait(RUN_TIMEOUT_S) == 130
+    finally:
+        os.close(reader)
+    log = run.log.read_text()
+    assert "written = self._file.write(data)" in log, "its stack"
+    assert "helpers/hanging_program.py" in log
+    for option in ("--record rec", "--metrics m.jsonl"):
+        assert f"{option}: not finished within 2 s; " in log
+    assert "Traceback" not in log

@@ -12,7 +12,7 @@ from engines.base import EngineError
 from engines.model_folder import find_model
 from engines.places import is_file, is_folder, is_loop, is_there, resolved
 from live.config import ConfigError
-from live.metrics import MetricsWriter
+from live.metrics_file import MetricsWriter
 from live.recording.options import check_recording_options
 from live.recording.recorder import prepare_folder
 from live.recording.replay import Recording

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live import writer_thread
 from live.commands import (
     CommitMask,
     FeedCommand,
@@ -170,8 +171,8 @@ def test_a_disk_that_stands_still_ends_the_run(
         to_write(files, item)
 
     monkeypatch.setattr(recorder_module._Files, "write", stuck)
-    monkeypatch.setattr(recorder_module, "_MAX_NOTES", 5)
-    monkeypatch.setattr(recorder_module, "_PATIENCE_S", 0.05)
+    monkeypatch.setattr(writer_thread, "MAX_WAITING", 5)
+    monkeypatch.setattr(writer_thread, "PATIENCE_S", 0.05)
     recorder, given = Recorder(tmp_path, header(None), None), 0
 
     def run() -> None:
@@ -181,7 +182,7 @@ def test_a_disk_that_stands_still_ends_the_run(
                 for given in range(20):
                     recorder.step(FrameResult(frame(given), given, ()))
             finally:
-                monkeypatch.setattr(recorder_module, "_PATIENCE_S", WAIT_S)
+                monkeypatch.setattr(writer_thread, "PATIENCE_S", WAIT_S)
                 go.set()
 
     with pytest.raises(SinkError, match=r"the disk has taken nothing for 0\.05 s"):

@@ -41,6 +41,7 @@ from live.sinks.virtualcam import (
 from live.sinks.window import WindowOptions
 from live.sources.base import SourceInfo
 from live.sources.demo_scene import DemoScene
+from live.watchdog import Watchdog
 from run_live import main
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
@@ -368,9 +369,12 @@ def test_a_driver_that_hangs_holds_nobody_up(
     camera = HangingCamera()
     monkeypatch.setattr(virtualcam_module, "_JOIN_S", 0.2)
     monkeypatch.setattr(virtualcam_module, "open_virtual_camera", lambda *_: camera)
-    sink = VirtualCameraSink(None, (96, 64), 30.0, VirtualCameraOptions())
+    watchdog = Watchdog(0.05)
+    sink = VirtualCameraSink(None, (96, 64), 30.0, VirtualCameraOptions(), watchdog)
     assert camera.entered.wait(WAIT_S)
     sink.put(composite(textured((96, 64))))
+    said = "output virtualcam has taken no picture for "
+    wait_until(lambda: watchdog.hanging().startswith(said), said)
     sink.close()
     assert "left behind" in caplog.text
     assert not camera.closed, "closing under a call that runs is not safe"

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Final, TypeAlias
 
 import av
@@ -29,11 +26,11 @@ from live.rows import RowFile
 from live.sinks.base import SinkError
 from live.sinks.fragmented import H264, FragmentedMp4
 from live.sinks.video import to_i420
+from live.watchdog import Watchdog
+from live.writer_thread import Destination, WriterThread
 
 MAX_PICTURES: Final = 8  # that wait for the encoder
-_MAX_NOTES: Final = 4096  # steps and commands that wait
-_PATIENCE_S: Final = 10.0  # for a disk that has stopped
-_WAIT_S: Final = 0.25
+_KEPT: Final = "what was written can be replayed"
 
 _log = logging.getLogger(__name__)
 
@@ -76,32 +73,37 @@ def prepare_folder(folder: Path) -> None:
     make_private_folder(folder)
 
 
-class Recorder:
+class Recorder(WriterThread[Frame | _Note]):
     """Owns the thread `recorder` and the files of one recording while its `with` block runs.
 
     What it is given waits in a bounded queue, in order. A picture without room there is refused:
     who captures drops it before inference sees it, so that every processed frame is recorded.
     """
 
-    def __init__(self, folder: Path, header: Header, encoding: H264 | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Header,
+        encoding: H264 | None,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             folder: From `prepare_folder`.
             header: What is run.
             encoding: Of the pictures; None where the source has them.
+            watchdog: Names a write that hangs; None: nobody looks.
         """
+        told = "the recording has taken nothing for"
+        super().__init__("recorder", Destination(f"--record {folder}", told, _KEPT), watchdog)
         self._folder = folder
         self._header = header
         self._encoding = encoding
-        self._changed = threading.Condition()
-        self._waiting: deque[Frame | _Note] = deque()
+        self._files: _Files | None = None
         self._pictures = 0  # of those that wait
         self._dropped = 0
         self._steps = 0
-        self._closing = False
-        self._error: SinkError | None = None
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     @property
     def dropped(self) -> int:
@@ -113,33 +115,6 @@ class Recorder:
         """Whether pictures are recorded."""
         return self._encoding is not None
 
-    def __enter__(self) -> Recorder:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Write what waits, finish the files; raises SinkError unless another error is raised."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join(_PATIENCE_S)
-        if self._thread.is_alive():
-            self._error = self._error or SinkError(
-                f"--record {self._folder}: not finished within {_PATIENCE_S:g} s; what was "
-                "written can be replayed"
-            )
-        if self._error is None:
-            _log.info("recording %s: %d steps", self._folder, self._steps)
-        elif error is None:
-            raise self._error
-        elif error is not self._error:
-            _log.warning("%s", self._error)
-
     def offer(self, frame: Frame, wait_s: float = 0.0) -> bool:
         """Take a picture; False where there was no room for so long.
 
@@ -147,7 +122,7 @@ class Recorder:
             SinkError: The recording failed.
         """
         with self._changed:
-            self._changed.wait_for(self._has_room, wait_s)
+            self._changed.wait_for(self._takes_pictures, wait_s)
             self._check()
             if self._closing or self._pictures >= MAX_PICTURES:
                 return False
@@ -169,7 +144,7 @@ class Recorder:
     def command(self, command: Command, step: int) -> None:
         """Take a command that took effect before a step; a listener of `Controls.watch`."""
         if not isinstance(command, SaveProfile):  # a replay need not save again
-            self._note(_Given(command, step))
+            self._give(_Given(command, step))
 
     def step(self, result: FrameResult) -> None:
         """Take a processed frame.
@@ -177,9 +152,8 @@ class Recorder:
         Raises:
             SinkError: The recording failed.
         """
-        self._note(_Step(result.step, result.frame.index, result.frame.time_ns))
-        with self._changed:
-            self._check()
+        self._give(_Step(result.step, result.frame.index, result.frame.time_ns))
+        self._check()
 
     def observing(self, observe: StepObserver) -> StepObserver:
         """Return an observer that takes each step and then calls another one."""
@@ -190,66 +164,38 @@ class Recorder:
 
         return both
 
-    def _has_room(self) -> bool:
+    def _takes_pictures(self) -> bool:
         return self._closing or self._error is not None or self._pictures < MAX_PICTURES
 
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def _taken(self, item: Frame | _Note) -> None:
+        self._pictures -= isinstance(item, Frame)
 
-    def _note(self, note: _Note) -> None:
-        """Take a note; only a disk that stands still makes this wait, and then fail."""
-        with self._changed:
-            room = self._changed.wait_for(
-                lambda: self._error is not None or len(self._waiting) < _MAX_NOTES, _PATIENCE_S
-            )
-            if not room:
-                self._error = SinkError(
-                    f"--record {self._folder}: cannot be written: the disk has taken nothing for "
-                    f"{_PATIENCE_S:g} s; what was written can be replayed"
-                )
-            if self._error is None:
-                self._waiting.append(note)
-                self._changed.notify_all()
+    def _begin(self) -> None:
+        write_header(self._folder, self._header)
+        self._files = _Files(self._folder, self._header, self._encoding)
 
-    def _run(self) -> None:
-        """Body of the thread."""
-        files: _Files | None = None
-        try:
-            write_header(self._folder, self._header)
-            files = _Files(self._folder, self._header, self._encoding)
-            while (item := self._next()) is not None:
-                files.write(item)
-                self._steps += isinstance(item, _Step)
-            files.close()
-            if self._error is not None:  # something was not taken: the header stays as it is
-                return
-            end = replace(
-                self._header, complete=True, steps=self._steps, pictures_dropped=self._dropped
-            )
-            write_header(self._folder, end)
-        except BaseException as error:
-            self._fail(error, files)
+    def _write(self, item: Frame | _Note) -> None:
+        if self._files is not None:
+            self._files.write(item)
+            self._steps += isinstance(item, _Step)
 
-    def _fail(self, error: BaseException, files: _Files | None) -> None:
-        if files is not None:
-            files.abandon()
-        with self._changed:
-            self._error = self._error or record_failure(self._folder, error)
-            self._waiting.clear()
-            self._changed.notify_all()
+    def _finish(self, whole: bool) -> None:
+        if self._files is not None:
+            self._files.close()
+        if not whole:  # something was not taken: the header stays as it is
+            return
+        end = replace(
+            self._header, complete=True, steps=self._steps, pictures_dropped=self._dropped
+        )
+        write_header(self._folder, end)
+        _log.info("recording %s: %d steps", self._folder, self._steps)
 
-    def _next(self) -> Frame | _Note | None:
-        """Wait for something to write; None at the end."""
-        with self._changed:
-            while not self._waiting:
-                if self._closing or self._error is not None:
-                    return None
-                self._changed.wait(_WAIT_S)
-            item = self._waiting.popleft()
-            self._pictures -= isinstance(item, Frame)
-            self._changed.notify_all()
-        return item
+    def _abandon(self) -> None:
+        if self._files is not None:
+            self._files.abandon()
+
+    def _failure(self, error: BaseException) -> SinkError:
+        return record_failure(self._folder, error)
 
 
 class _Files:
@@ -310,7 +256,7 @@ def record_failure(folder: Path, error: BaseException) -> SinkError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     failure = SinkError(
         f"--record {folder}: cannot be written: {reason}; expected a new or empty folder that you "
-        "may write to, on a disk with room; what was written can be replayed"
+        f"may write to, on a disk with room; {_KEPT}"
     )
     failure.__cause__ = error
     return failure

@@ -21,6 +21,7 @@ from live.recording.values import Arrays, encode_command
 from live.request import Request
 from live.sinks.fragmented import H264
 from live.sources.base import CaptureError, SourceInfo
+from live.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -45,12 +46,13 @@ class Session:
     version: str
 
 
-def make_recorder(session: Session, folder: Path) -> Recorder:
+def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorder:
     """Return the recorder of a run; a source on disk is read once, for its hash.
 
     Args:
         session: What is run.
         folder: From `prepare_folder`.
+        watchdog: Names a write that hangs.
 
     Raises:
         CaptureError: The source cannot be read again.
@@ -80,7 +82,7 @@ def make_recorder(session: Session, folder: Path) -> Recorder:
     encoding = H264(record.crf, "superfast")
     if source.pictures == "lossless":
         encoding = H264(preset="ultrafast", lossless=True)
-    return Recorder(folder, header, None if source.pictures is None else encoding)
+    return Recorder(folder, header, None if source.pictures is None else encoding, watchdog)
 
 
 def flat_settings(settings: Settings) -> Mapping[str, Any]:

@@ -22,6 +22,7 @@ from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSour
 from live.sources.decoding import Decoder, describe, open_file
 from live.sources.displayed import DisplayedPictures
 from live.sources.options import MAX_MEGAPIXELS
+from live.watchdog import announced_wait
 
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 
@@ -58,12 +59,16 @@ class RecordedSource(WrappedSource):
         return None
 
     def _record(self, frame: Frame) -> bool:
-        while not self._recorder.offer(frame, _WAIT_S if self._waits else 0.0):
-            if self._stop.is_set():
-                return False
-            if not self._waits:
+        if not self._waits:
+            if self._recorder.offer(frame):
+                return True
+            if not self._stop.is_set():
                 self._recorder.drop()
-                return False
+            return False
+        with announced_wait():  # it is not the source that hangs, and the recorder is watched
+            while not self._recorder.offer(frame, _WAIT_S):
+                if self._stop.is_set():
+                    return False
         return True
 
 

@@ -24,6 +24,7 @@ from live.sinks.window import PreviewWindow, WindowOptions
 from live.sinks.worker import SinkWorker
 from live.slot import SlotMode
 from live.sources.base import SourceInfo
+from live.watchdog import Watchdog
 
 __all__ = ["Outputs", "SinkOptions", "SinkSpec", "open_sinks", "parse_sinks"]
 
@@ -43,12 +44,14 @@ class SinkOptions:
     Attributes:
         mode: How the sinks' slots treat an unread picture: "newest" in live pace, "blocking"
             where every frame counts.
+        watchdog: Names an output that hangs on a thread of its own; None: nobody looks.
     """
 
     mode: SlotMode = "newest"
     video: VideoOptions = field(default_factory=VideoOptions)
     window: WindowOptions = field(default_factory=WindowOptions)
     virtual_camera: VirtualCameraOptions = field(default_factory=VirtualCameraOptions)
+    watchdog: Watchdog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +253,8 @@ def _open_or_go_without(
 
 def _open_one(spec: SinkSpec, options: SinkOptions, info: SourceInfo) -> FrameSink:
     if spec.kind == "virtualcam":
-        return VirtualCameraSink(spec.device, info.size_wh, info.fps, options.virtual_camera)
+        how = (options.virtual_camera, options.watchdog)
+        return VirtualCameraSink(spec.device, info.size_wh, info.fps, *how)
     if spec.kind == "video" and spec.path is not None:
         return VideoSink(spec.path, info.fps, options.video, info.sound)
     if spec.kind == "masks" and spec.path is not None:

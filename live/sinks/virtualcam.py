@@ -20,6 +20,7 @@ import numpy as np
 from live.effects.alpha import to_rgba
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
+from live.watchdog import Watchdog
 
 SYSFS: Final = Path("/sys/class/video4linux")
 MODULES: Final = Path("/lib/modules")
@@ -98,6 +99,7 @@ class VirtualCameraSink:
         source_size_wh: tuple[int, int],
         source_fps: float,
         options: VirtualCameraOptions,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """Open the camera and begin to send.
 
@@ -106,6 +108,7 @@ class VirtualCameraSink:
             source_size_wh: Width and height of the source in pixels.
             source_fps: Its nominal rate.
             options: How.
+            watchdog: Names a driver that hangs; None: nobody looks.
 
         Raises:
             NoVirtualCameraError: pyvirtualcam is not installed, or no camera takes pictures.
@@ -116,6 +119,7 @@ class VirtualCameraSink:
         rgba = open_rgba_camera(device, self._size_wh, fps) if options.alpha else None
         self._takes_alpha = rgba is not None
         self._camera = rgba or open_virtual_camera(device, self._size_wh, fps)
+        self._watchdog = watchdog or Watchdog()
         self._told = False
         channels = 4 if self._takes_alpha else 3
         self._picture: U8 = np.zeros((self._size_wh[1], self._size_wh[0], channels), np.uint8)
@@ -173,10 +177,12 @@ class VirtualCameraSink:
             raise self._error
 
     def _send(self) -> None:
+        told = f"output {self._name} has taken no picture for"
         due_s = time.monotonic()
         while not self._stop.is_set():
             try:
-                self._camera.send(self._picture)
+                with self._watchdog.watching(f"output {self._name}: send", told):
+                    self._camera.send(self._picture)
             except Exception as error:  # a backend raises what it likes
                 self._error = SinkError(
                     f"--output {self._name}: stopped taking pictures ({_one_line(error)}); "

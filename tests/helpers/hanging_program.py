@@ -1,8 +1,9 @@
 """The program with stages that hang for as long as a file says so.
 
 Run as `python -m tests.helpers.hanging_program FOLDER ARGUMENT...`: everything after FOLDER goes to
-`run_live.main`. While FOLDER holds a file called `read`, `step` or `put`, the demo source, the
-tracker or the video output does not come back from that call.
+`run_live.main`. While FOLDER holds a file called `read`, `step`, `put` or `write`, the demo source,
+the tracker, the video output or the recording does not come back from that call. A disk that has
+stopped is waited for two seconds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import run_live
+from live import writer_thread
+from live.recording import recorder
 from live.sinks.video import VideoSink
 from live.sources.demo import DemoSource
 from live.tracker import Tracker
@@ -36,7 +39,9 @@ def hang_while(path: Path, kind: type, name: str) -> None:
 def main() -> int:
     """Make the stages able to hang and run the program."""
     folder = Path(sys.argv[1])
-    for kind, name in ((DemoSource, "read"), (Tracker, "step"), (VideoSink, "put")):
+    writer_thread.PATIENCE_S = 2.0  # type: ignore[misc]
+    recording = (recorder._Files, "write")
+    for kind, name in ((DemoSource, "read"), (Tracker, "step"), (VideoSink, "put"), recording):
         hang_while(folder / name, kind, name)
     return run_live.main(sys.argv[2:])
 
