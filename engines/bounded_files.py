@@ -119,6 +119,16 @@ def one_line(text: str) -> str:
     return text
 
 
+def shown_value(value: object, limit: int = 80) -> str:
+    """Return a value that came from JSON as JSON again, cut to a bounded length, for messages."""
+    text = ""
+    for part in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value):
+        text += part
+        if len(text) > limit:  # the rest of a huge value is not even written out
+            return f"{text[: limit - 3]}..."
+    return text
+
+
 def reason_of(error: Exception) -> str:
     """Return what an error of these functions says, without the path that the caller names."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -18,7 +18,14 @@ from typing import Final
 import numpy as np
 
 from engines.base import EngineError
-from engines.bounded_files import MAX_JSON_BYTES, open_regular, parse_json, read_regular, reason_of
+from engines.bounded_files import (
+    MAX_JSON_BYTES,
+    open_regular,
+    parse_json,
+    read_regular,
+    reason_of,
+    shown_value,
+)
 from engines.graph_table import NETWORKS, NetworkSpec, network_specs
 from engines.host_rules import DEFAULT_TOKEN_RULE, F32, TokenRule
 from engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
@@ -215,10 +222,12 @@ def parse_manifest(text: str | bytes, path: Path) -> Manifest:
     except ValueError as error:
         raise ModelFileError(f"{path}: {error}") from error
     if not isinstance(data, dict):
-        raise ModelFileError(f"{path}: expected a JSON object, got {type(data).__name__}")
+        raise ModelFileError(f"{path}: expected a JSON object, got {shown_value(data)}")
     version = data.get("format_version")
     if version != FORMAT_VERSION:
-        raise ModelFileError(f"{path}: format_version: expected {FORMAT_VERSION}, got {version!r}")
+        raise ModelFileError(
+            f"{path}: format_version: expected {FORMAT_VERSION}, got {shown_value(version)}"
+        )
     data.setdefault("measured", {})
     data.setdefault("half", {})
     data.setdefault("weights", None)
@@ -321,7 +330,7 @@ def _value_problems(manifest: Manifest) -> list[str]:
     if m.weights is not None:
         checks += _file_checks("weights", m.weights)
     return [
-        f"{key}: expected {expected}, got {value!r}"
+        f"{key}: expected {expected}, got {shown_value(value)}"
         for holds, key, expected, value in checks
         if not holds
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from engines.bounded_files import shown_value
 from engines.graph_table import NETWORKS
 from engines.host_rules import TokenRule
 
@@ -44,7 +45,7 @@ def type_problems(data: Mapping[str, Any]) -> list[str]:
         for key in keys:
             value = data.get(key)
             if key in data and (not isinstance(value, kind) or isinstance(value, bool)):
-                problems.append(f"{key}: expected {what}, got {value!r}")
+                problems.append(f"{key}: expected {what}, got {shown_value(value)}")
     pointer = data.get("no_obj_ptr")
     if isinstance(pointer, list) and not all(map(_is_number, pointer)):
         problems.append("no_obj_ptr: expected a list of numbers")
@@ -52,7 +53,8 @@ def type_problems(data: Mapping[str, Any]) -> list[str]:
     if isinstance(rule, dict):
         problems += key_problems(rule, tuple(f.name for f in fields(TokenRule)), "token_rule.")
         problems += [
-            f"token_rule.{key}: expected {'a whole number' if whole else 'a number'}, got {value!r}"
+            f"token_rule.{key}: expected {'a whole number' if whole else 'a number'}, "
+            f"got {shown_value(value)}"
             for key, value in rule.items()
             for whole in (key in ("single_mask_token", "multimask_max_points"),)
             if not _is_number(value) or (whole and not isinstance(value, int))
@@ -72,7 +74,7 @@ def _measured_problems(measured: object) -> list[str]:
     if not isinstance(measured, dict):
         return []
     return [
-        f"measured.{network}: expected numbers by name, got {figures!r}"
+        f"measured.{network}: expected numbers by name, got {shown_value(figures)}"
         for network, figures in measured.items()
         if not isinstance(figures, dict) or not all(map(_is_number, figures.values()))
     ]
@@ -84,7 +86,9 @@ def _half_problems(half: object) -> list[str]:
     for network, graphs in half.items() if isinstance(half, dict) else ():
         prefix = f"half.{network}"
         if network not in NETWORKS or not isinstance(graphs, dict):
-            problems.append(f"{prefix}: expected files by precision of a network, got {graphs!r}")
+            problems.append(
+                f"{prefix}: expected files by precision of a network, got {shown_value(graphs)}"
+            )
             continue
         for precision, entry in graphs.items():
             problems += _entry_problems(f"{prefix}.{precision}", entry)
@@ -101,12 +105,12 @@ def _file_problems(network: str, entry: object) -> list[str]:
 def _entry_problems(prefix: str, entry: object) -> list[str]:
     """Check the JSON types of a `GraphFile`."""
     if not isinstance(entry, dict):
-        return [f"{prefix}: expected an object, got {entry!r}"]
+        return [f"{prefix}: expected an object, got {shown_value(entry)}"]
     problems = key_problems(entry, _FILE_KEYS, f"{prefix}.")
     for key in ("file", "sha256", "precision"):
         if not isinstance(entry.get(key, ""), str):
-            problems.append(f"{prefix}.{key}: expected a text, got {entry[key]!r}")
+            problems.append(f"{prefix}.{key}: expected a text, got {shown_value(entry[key])}")
     size = entry.get("bytes", 0)
     if not isinstance(size, int) or isinstance(size, bool):
-        problems.append(f"{prefix}.bytes: expected a whole number, got {size!r}")
+        problems.append(f"{prefix}.bytes: expected a whole number, got {shown_value(size)}")
     return problems

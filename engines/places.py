@@ -67,6 +67,11 @@ def is_loop(path: Path) -> bool:
     return False
 
 
+def on_another_machine(name: str, system: str = os.name) -> bool:
+    r"""Whether opening a path connects to another machine: `\\HOST\SHARE` of Windows."""
+    return system == "nt" and name.replace("/", "\\").startswith("\\\\")
+
+
 def resolved(path: Path) -> Path:
     """Return the absolute path without links; `Path.resolve` raises for links in a circle."""
     try:

@@ -121,7 +121,8 @@ def _open_frames(
     if recording is None:
         return open_source(request.source, options)
     recording.check_model(request.model, VERSION)
-    return recording.open_source(request.source, options, request.pace == "recorded")
+    exact, chosen = request.pace == "recorded", "--source" in request.given
+    return recording.open_source(request.source, options, exact, chosen)
 
 
 def _open_and_run(

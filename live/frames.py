@@ -99,14 +99,19 @@ class Prompt:
             )
         if self.step is not None and self.frame_index is not None:
             raise ValueError("a prompt belongs to a step or to a frame, not to both")
-        points = np.asarray(self.points_xy_px, np.float32).reshape(-1, 2)
+        points = np.asarray(self.points_xy_px, np.float32)
+        if points.size % 2:
+            raise ValueError(f"points_xy_px: expected pairs X,Y, got {points.size} numbers")
+        points = points.reshape(-1, 2)
         labels = np.asarray(self.labels, np.int32).reshape(-1)
         if len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
             raise ValueError(f"labels: expected {len(points)} values of 0 or 1, got {labels}")
         object.__setattr__(self, "points_xy_px", _read_only(points))
         object.__setattr__(self, "labels", _read_only(labels))
         if self.box_xyxy_px is not None:
-            box = np.asarray(self.box_xyxy_px, np.float32).reshape(4)
+            box = np.asarray(self.box_xyxy_px, np.float32).reshape(-1)
+            if len(box) != 4:
+                raise ValueError(f"box_xyxy_px: expected X1,Y1,X2,Y2, got {len(box)} numbers")
             if not (box[0] < box[2] and box[1] < box[3]):
                 shown = ",".join(f"{value:g}" for value in box)
                 raise ValueError(

@@ -22,7 +22,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from engines.bounded_files import parse_json, read_regular, reason_of
+from engines.bounded_files import parse_json, read_regular, reason_of, shown_value
 from engines.model_folder import user_data_folder
 from engines.places import NoHomeError, expand_user
 from live.config import ConfigError
@@ -302,13 +302,14 @@ def _parse(folder: Path, data: bytes) -> Profile:
         ValueError: Says what is wrong; one line.
     """
     row: Any = parse_json(data)
-    if not isinstance(row, dict) or set(row) != set(_KEYS):
+    if not isinstance(row, dict):
         raise ValueError(f"expected an object with the keys {', '.join(_KEYS)}")
+    _check_keys(row, _KEYS, "")
     if row["version"] != _VERSION:
-        raise ValueError(f"version {row['version']!r}: expected {_VERSION}")
+        raise ValueError(f"version: {shown_value(row['version'])}: expected {_VERSION}")
     for key in ("saved", *TEXT_KEYS):
         if not isinstance(row[key], str) or not row[key]:
-            raise ValueError(f"{key}: expected text")
+            raise ValueError(f"{key}: {shown_value(row[key])}: expected a text")
     return Profile(
         folder=folder,
         saved=row["saved"],
@@ -318,13 +319,25 @@ def _parse(folder: Path, data: bytes) -> Profile:
     )
 
 
+def _check_keys(row: dict[str, Any], keys: Sequence[str], prefix: str) -> None:
+    """Refuse an object with other keys."""
+    for key in row:
+        if key not in keys:
+            raise ValueError(f"{prefix}{key[:40]}: unknown key; expected {', '.join(keys)}")
+    for key in keys:
+        if key not in row:
+            raise ValueError(f"{prefix}{key}: missing; expected the keys {', '.join(keys)}")
+
+
 def _parse_masks(rows: Any) -> dict[int, str]:
-    if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
-        raise ValueError("objects: expected a list of at least one")
+    if not isinstance(rows, list) or not rows:
+        raise ValueError(f"objects: {shown_value(rows)}: expected a list of at least one")
     masks: dict[int, str] = {}
-    for row in rows:
-        if not isinstance(row, dict) or set(row) != {"object", "mask"}:
-            raise ValueError("objects: expected the keys object and mask in each")
+    for number, row in enumerate(rows):
+        where = f"objects.{number}"
+        if not isinstance(row, dict):
+            raise ValueError(f"{where}: {shown_value(row)}: expected the keys object and mask")
+        _check_keys(row, ("object", "mask"), f"{where}.")
         object_id = row["object"]
         if (
             not isinstance(object_id, int)
@@ -333,14 +346,16 @@ def _parse_masks(rows: Any) -> dict[int, str]:
             or object_id in masks
         ):
             raise ValueError(
-                f"object {object_id!r}: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once"
+                f"{where}.object: {shown_value(object_id)}: expected "
+                f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once"
             )
-        masks[object_id] = _file_name(row["mask"], f"object {object_id}, mask")
+        masks[object_id] = _file_name(row["mask"], f"{where}.mask")
     return masks
 
 
 def _file_name(value: Any, what: str) -> str:
     """Check that a file lies in the profile's own folder."""
     if not isinstance(value, str) or not _FILE.fullmatch(value):
-        raise ValueError(f"{what}: {value!r}: expected the name of a file that a saving wrote")
+        shown = shown_value(value)
+        raise ValueError(f"{what}: {shown}: expected the name of a file that a saving wrote")
     return value

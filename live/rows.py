@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from engines.bounded_files import open_regular, parse_json
+from engines.bounded_files import open_regular, parse_json, shown_value
 from engines.places import is_file
 from live.pipes import say_if_pipe
 
@@ -154,8 +154,10 @@ def whole(row: Mapping[str, Any], key: str, low: int = 0) -> int:
     Raises:
         ValueError: It has none of that name.
     """
-    value = row.get(key)
+    expected = f"expected a whole number of at least {low}"
+    if key not in row:
+        raise ValueError(f"{key}: missing; {expected}")
+    value = row[key]
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 1 << 63:
-        shown = repr(value)[:40]
-        raise ValueError(f"{key}: {shown}: expected a whole number of at least {low}")
+        raise ValueError(f"{key}: {shown_value(value, 40)}: {expected}")
     return value

@@ -25,6 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from engines.base import EngineError
 from engines.bounded_files import one_line, parse_json
 from engines.fake_backend import fake_manifest
 from engines.manifest import ModelFileError, manifest_to_json, read_manifest
@@ -227,7 +228,9 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Kind]:
         "manifest": Kind(documents(model), manifest, (ModelFileError,)),
         "engine_record": Kind(documents(RECORD), engine_record, (EngineFileError,)),
         "metrics": Kind(documents(row, row), metrics_file, ()),
-        "recording.json": Kind(documents(header), recording("recording.json"), capture),
+        "recording.json": Kind(
+            documents(header), recording("recording.json"), (*capture, EngineError)
+        ),
         "steps.jsonl": Kind(documents(*steps), recording("steps.jsonl"), capture),
         "commands": Kind(documents(*command_rows()), recording("commands.jsonl"), capture),
         "array": Kind(damaged(png(4, 6)), array_file, (ValueError,)),

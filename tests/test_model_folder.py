@@ -120,13 +120,13 @@ def test_manifest_without_its_files_is_not_written(tmp_path: Path) -> None:
     ("change", "problem"),
     [
         ({"image_sise": 64}, "image_sise: unknown key (did you mean image_size?)"),
-        ({"grid": "4"}, "grid: expected a whole number, got '4'"),
-        ({"width": True}, "width: expected a whole number, got True"),
+        ({"grid": "4"}, 'grid: expected a whole number, got "4"'),
+        ({"width": True}, "width: expected a whole number, got true"),
         ({"image_size": 50, "mask_size": 12}, "image_size: expected a multiple of 32, got 50"),
         ({"mask_size": 24}, "mask_size: expected image_size / 4 or image_size / 2, got 24"),
         ({"grid": 5}, "grid: expected a divisor of 64, got 5"),
         ({"max_cond": 0}, "max_cond: expected at least 1, got 0"),
-        ({"form": "static"}, "form: expected dynamic or fixed, got 'static'"),
+        ({"form": "static"}, 'form: expected dynamic or fixed, got "static"'),
         ({"memory_dtype": "int8"}, "memory_dtype: expected float32 or"),
         ({"no_obj_ptr": [0.0]}, "no_obj_ptr: expected 8 numbers, got 1"),
         ({"no_obj_ptr": ["x"] * 8}, "no_obj_ptr: expected a list of numbers"),
@@ -181,7 +181,7 @@ def test_missing_and_unreadable_manifest(folder: Path) -> None:
     (folder / "manifest.json").write_text("{", encoding="utf-8")
     assert "not valid JSON (line 1" in refusal(folder)
     (folder / "manifest.json").write_text("[]", encoding="utf-8")
-    assert "expected a JSON object, got list" in refusal(folder)
+    assert "expected a JSON object, got []" in refusal(folder)
     (folder / "manifest.json").write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in refusal(folder)
     (folder / "manifest.json").unlink()

@@ -121,12 +121,18 @@ def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (None, "not valid JSON"),
-        ({"version": 2}, "version 2: expected 1"),
-        ({"effect": ""}, "effect: expected text"),
-        ({"picture": "../../secret.png"}, "picture: '../../secret.png': expected the name"),
-        ({"objects": []}, "objects: expected a list of at least one"),
-        ({"objects": [{"object": 255, "mask": "object_1_mask-00000000.png"}]}, "object 255"),
-        ({"extra": 1}, "expected an object with the keys version, saved"),
+        ({"version": 2}, "version: 2: expected 1"),
+        ({"effect": ""}, 'effect: "": expected a text'),
+        ({"picture": "../../secret.png"}, 'picture: "../../secret.png": expected the name'),
+        ({"objects": []}, "objects: []: expected a list of at least one"),
+        (
+            {"objects": [{"object": 255, "mask": "object_1_mask-00000000.png"}]},
+            "objects.0.object: 255: expected 1..254",
+        ),
+        ({"extra": 1}, "extra: unknown key; expected version, saved"),
+        ({"saved": None}, "saved: null: expected a text"),
+        ({"objects": [None]}, "objects.0: null: expected the keys object and mask"),
+        ({"objects": [{}]}, "objects.0.object: missing"),
     ],
 )
 def test_a_damaged_profile_gives_one_line(change: dict[str, object] | None, message: str) -> None:

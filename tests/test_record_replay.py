@@ -329,7 +329,12 @@ def test_a_changed_model_and_version_are_said(
     header["version"] = "0.0.1"
     Path("r/recording.json").write_text(json.dumps(header))
     capsys.readouterr()
-    assert main(["--replay", "r", "--output", "none"]) == 0
+    # a folder that a recording names must be the recorded one; the user may name any
+    assert main(["--replay", "r", "--output", "none"]) == 4
+    line = errors(capsys)
+    assert f'model "{tmp_path}/model" is not the recorded one: manifest.json has SHA-256' in line
+    assert "--model MODEL" in line
+    assert main(["--replay", "r", "--output", "none", "--model", "model"]) == 0
     said = capsys.readouterr().err
     assert "model" in said
     assert "is not the recorded one" in said

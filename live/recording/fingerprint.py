@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from engines.bounded_files import open_regular
 from engines.manifest import file_sha256
-from engines.places import is_folder
+from engines.places import is_file, is_folder
 from live.sources.picture_list import list_pictures
 
 MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
@@ -58,3 +60,30 @@ def fingerprint(path: Path) -> Fingerprint:
         if len(listed) < MAX_LISTED:
             listed.append((name, one))
     return Fingerprint(digest.hexdigest(), tuple(listed))
+
+
+def difference(recorded: Fingerprint, path: Path) -> str:
+    """Return how a file or folder differs from the recorded one, or "" where it is the same.
+
+    What another size or other names already tell is not read for its hash, which takes long.
+
+    Raises:
+        OSError: It cannot be read, or is a pipe or a device.
+    """
+    if is_folder(path):
+        gone = next((n for n, _ in recorded.files if not is_file(path / Path(n).name)), None)
+        if gone is not None or not recorded.files:
+            return ": expected a file" if gone is None else f" ({gone} is missing)"
+    else:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        if recorded.bytes is not None and size != recorded.bytes:
+            return f": {size} bytes, expected {recorded.bytes}"
+    now = fingerprint(path)
+    if now.sha256 == recorded.sha256:
+        return ""
+    what = recorded.first_difference(now)
+    return (
+        f"{f' ({what})' if what else ''}: SHA-256 {now.sha256[:16]}..., expected "
+        f"{recorded.sha256[:16]}..."
+    )

@@ -9,13 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engines.bounded_files import read_json
+from engines.bounded_files import read_json, shown_value
+from engines.places import on_another_machine
 from live.recording.fingerprint import Fingerprint
+from live.recording.header_form import FINGERPRINT, HEADER, SOURCE, check_form
 
 FORMAT: Final = 1
-_SHOWN: Final = 80
-_HIGHEST_FPS: Final = 100_000  # more than any camera has; a stream may say 90,000
-_LONGEST_SIDE: Final = 1 << 16
 ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
 HEADER_FILE: Final = "recording.json"
 STEPS_FILE: Final = "steps.jsonl"
@@ -65,6 +64,7 @@ class Header:
         complete: Whether the run ended by itself; a killed one leaves False.
         steps: Processed frames, once complete.
         pictures_dropped: Frames that were dropped because the encoder had no room.
+        files: Of settings that name a file: key to its fingerprint.
     """
 
     version: str
@@ -80,6 +80,7 @@ class Header:
     complete: bool = False
     steps: int | None = None
     pictures_dropped: int = 0
+    files: Mapping[str, Fingerprint] = field(default_factory=dict)
 
 
 def write_header(folder: Path, header: Header) -> None:
@@ -99,7 +100,7 @@ def read_header(folder: Path) -> Header:
     """Read the header.
 
     Raises:
-        ValueError: It is damaged or of another format.
+        ValueError: It is damaged or of another format; names key, value and what was expected.
         OSError: It cannot be read.
     """
     try:
@@ -109,68 +110,42 @@ def read_header(folder: Path) -> Header:
     if not isinstance(row, dict) or row.pop("format", None) != FORMAT:
         raise ValueError(f"{HEADER_FILE}: expected a recording of format {FORMAT}")
     try:
-        source = row.pop("source")
-        size = source.pop("size_wh")
-        mark = source.pop("fingerprint")
-        if mark is not None:
-            files = tuple((name, sha) for name, sha in mark["files"])
-            mark = Fingerprint(mark["sha256"], files, mark.get("bytes"))
-        size_wh = int(size[0]), int(size[1])
-        row["source"] = SourceRecord(size_wh=size_wh, fingerprint=mark, **source)
-        row["prompts"] = tuple(row["prompts"])
-        header = Header(**row)
-    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
-        missing = f"no key {error}" if isinstance(error, KeyError) else str(error)[:_SHOWN]
-        raise ValueError(
-            f"{HEADER_FILE}: damaged: {missing}; expected the keys and values that --record writes"
-        ) from error
-    _check_numbers(header)
-    _check(header)
+        header = _header(row)
+    except ValueError as error:
+        raise ValueError(f"{HEADER_FILE}: damaged: {error}") from error
+    _check_place(header.source)
     return header
 
 
-def _check_numbers(header: Header) -> None:
-    """Refuse a pace, rate or size that no run has.
+def _header(row: dict[str, Any]) -> Header:
+    """Check a header and put it together.
 
     Raises:
-        ValueError: Says key, value and what was expected.
+        ValueError: Names key, value and what was expected.
     """
-    source = header.source
-    size_fits = all(0 < side <= _LONGEST_SIDE for side in source.size_wh)
-    rate = source.fps
-    rate_fits = isinstance(rate, int | float) and 0 < rate <= _HIGHEST_FPS
-    for key, value, fits, expected in (
-        ("pace", header.pace, header.pace in ("live", "all"), "live or all"),
-        ("source.fps", rate, rate_fits, f"a rate above 0, at most {_HIGHEST_FPS}"),
-        ("source.size_wh", source.size_wh, size_fits, f"sides of 1 to {_LONGEST_SIDE} pixels"),
-    ):
-        if not fits:
-            shown = repr(value)[:_SHOWN]
-            raise ValueError(f"{HEADER_FILE}: damaged: {key}: {shown}: expected {expected}")
+    check_form(row, HEADER)
+    source = row.pop("source")
+    check_form(source, SOURCE, "source.")
+    width, height = source.pop("size_wh")
+    mark = source.pop("fingerprint", None)
+    if mark is not None:
+        mark = _fingerprint(mark, "source.fingerprint.")
+    if (source.get("path") is None) != (mark is None):
+        raise ValueError("source.path: expected together with source.fingerprint")
+    files = {}
+    for key, value in row.pop("files", {}).items():
+        if not isinstance(value, dict):
+            raise ValueError(f"files.{key[:40]}: {shown_value(value)}: expected an object")
+        files[key] = _fingerprint(value, f"files.{key[:40]}.")
+    record = SourceRecord(size_wh=(width, height), fingerprint=mark, **source)
+    prompts = tuple(row.pop("prompts", ()))
+    return Header(source=record, prompts=prompts, files=files, **row)
 
 
-def _check(header: Header) -> None:
-    source = header.source
-    texts = (header.version, header.model, header.preset, header.effect, header.backend)
-    more = (header.manifest_sha256, header.pace, source.name, source.kind)
-    mark = source.fingerprint
-    fine = (
-        all(isinstance(text, str) and text for text in (*texts, *more))
-        and isinstance(header.pictures_dropped, int)
-        and isinstance(header.settings, dict)
-        and all(isinstance(prompt, dict) for prompt in header.prompts)
-        and isinstance(source.fps, int | float)
-        and source.fps > 0
-        and min(source.size_wh) > 0
-        and source.pictures in (None, "lossless", "lossy")
-        and (source.path is None or isinstance(source.path, str))
-        and (source.path is None) == (mark is None)
-        and isinstance(header.complete, bool)
-        and (mark is None or (isinstance(mark.sha256, str) and isinstance(mark.bytes, int | None)))
-    )
-    if not fine:
-        raise ValueError(f"{HEADER_FILE}: damaged: a value is not of its kind")
-    _check_place(source)
+def _fingerprint(row: dict[str, Any], prefix: str) -> Fingerprint:
+    check_form(row, FINGERPRINT, prefix)
+    files = tuple((name, sha) for name, sha in row["files"])
+    return Fingerprint(row["sha256"], files, row.get("bytes"))
 
 
 def _check_place(source: SourceRecord) -> None:
@@ -183,10 +158,21 @@ def _check_place(source: SourceRecord) -> None:
         return
     if source.kind not in (*ON_DISK, "demo"):
         raise ValueError(
-            f"{HEADER_FILE}: its source is a {source.kind} whose pictures were not recorded; "
-            "nothing is connected to for a replay"
+            f"{HEADER_FILE}: source.kind: {shown_value(source.kind)}: its pictures were not "
+            "recorded and nothing is connected to for a replay; expected "
+            f"{', '.join(ON_DISK)} or demo"
         )
     if source.kind == "demo" and (source.path is not None or source.name != "demo"):
-        raise ValueError(f"{HEADER_FILE}: damaged: a demo with a place of its own")
+        shown = shown_value(source.path or source.name)
+        raise ValueError(
+            f"{HEADER_FILE}: damaged: source: {shown}: expected the name demo and no path, as its "
+            "kind is demo"
+        )
     if source.kind in ON_DISK and not os.path.isabs(source.path or ""):
-        raise ValueError(f"{HEADER_FILE}: damaged: source.path: expected an absolute path")
+        shown = shown_value(source.path)
+        raise ValueError(f"{HEADER_FILE}: damaged: source.path: {shown}: expected an absolute path")
+    if on_another_machine(source.path or ""):
+        raise ValueError(
+            f"{HEADER_FILE}: source.path: {shown_value(source.path)}: is on another machine, and "
+            "nothing is connected to for a replay; expected a path of this one"
+        )

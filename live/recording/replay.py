@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from array import array
-from collections.abc import Collection
-from contextlib import nullcontext
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
-from engines.bounded_files import one_line, open_regular, read_json, reason_of
+from engines.bounded_files import one_line, read_json, reason_of
 from engines.manifest import MANIFEST_NAME, file_sha256
 from engines.model_folder import BACKENDS, find_model
-from engines.places import is_file, is_folder, lenient_path
-from live.commands import SetEffect
-from live.config import ConfigError, known_keys
+from engines.places import is_file, is_folder, lenient_path, resolved
+from live.commands import SaveProfile, SetEffect
+from live.config import ConfigError, known_keys, load_settings
 from live.effects import EFFECT_NAMES
 from live.frames import Prompt
 from live.presets import PRESETS
-from live.recording.fingerprint import Fingerprint, fingerprint
+from live.recording.fingerprint import difference
 from live.recording.header import (
     COMMANDS_FILE,
     HEADER_FILE,
@@ -31,6 +29,7 @@ from live.recording.header import (
     SourceRecord,
     read_header,
 )
+from live.recording.named_files import check_model_folder, names_other_files, trusted_settings
 from live.recording.script import CommandScript, ScriptedCommand
 from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
 from live.recording.values import Arrays, decode_command
@@ -80,11 +79,8 @@ class Recording:
             _check_settings(header)
             steps = _read_steps(folder)
             arrays = Arrays(folder)
-            prompts = tuple(_prompt(decode_command(row, arrays)) for row in header.prompts)
-            commands = tuple(_read_commands(folder, arrays, steps))
-            for item in (*prompts, *(scripted.command for scripted in commands)):
-                if isinstance(item, Prompt):
-                    fit_prompt(item, header.source.size_wh)
+            prompts = tuple(_read_prompts(header, arrays))
+            commands = tuple(_read_commands(folder, arrays, steps, header.source.size_wh))
         except (ValueError, OverflowError, OSError) as error:
             raise CaptureError(
                 f"--replay {folder}: {reason_of(error)}; made by version {header_version(folder)}"
@@ -106,14 +102,18 @@ class Recording:
         """Return the request with everything that it leaves open taken from the recording.
 
         Raises:
-            CaptureError: The recording has a backend, preset or effect that this version has not.
+            CaptureError: The recording has a backend, preset or effect that this version has not,
+                or needs a file that is not the recorded one.
+            EngineError: The model folder that it names is not the recorded one.
         """
         header, given = self.header, request.given
         self._check_words(given)
-        settings = (
-            f"{key}={json.dumps(value, ensure_ascii=False)}"
-            for key, value in header.settings.items()
-        )
+        if "--model" not in given:
+            try:
+                check_model_folder(header.model, header.manifest_sha256)
+            except EngineError as error:
+                raise EngineError(f"--replay {self.folder}: {error}") from error
+        settings = self._settings(request)
         return replace(
             request,
             source=self._place(request),
@@ -124,6 +124,40 @@ class Recording:
             pace=request.pace or "recorded",
             overrides=(*settings, *request.overrides),
         )
+
+    def _settings(self, request: Request) -> tuple[str, ...]:
+        """Return the recorded settings, as --set takes them, without what may not be opened."""
+        effect = request.effect if "--effect" in request.given else self.header.effect
+        own = self.header.settings.get("effect.per_object")
+        effects = {effect, *(own.values() if isinstance(own, dict) else ())}
+        commands = (item.command for item in self._scripted(request))
+        effects |= {one.name for one in commands if isinstance(one, SetEffect)}
+        given = {text.partition("=")[0].strip() for text in request.overrides}
+        settings, files = self.header.settings, self.header.files
+        needed = not effects.isdisjoint(("replace", None))  # None: the next one, by turns
+        try:
+            trusted, left_out = trusted_settings(settings, files, given, needed)
+        except ValueError as error:
+            raise CaptureError(f"--replay {self.folder}: {error}") from error
+        for line in left_out:
+            _log.warning("replay: %s", line)
+        texts = {k: f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in trusted.items()}
+        try:
+            load_settings(None, [text for key, text in texts.items() if key not in given])
+        except ConfigError as error:  # nobody gave these with --set
+            wrong = [line for line in error.problems if line.startswith("--set")]
+            if wrong:
+                shown = wrong[0].removeprefix("--set: ")
+                raise CaptureError(
+                    f"--replay {self.folder}: {HEADER_FILE}: settings: {shown}"
+                ) from error
+        return tuple(texts.values())
+
+    def _scripted(self, request: Request) -> Iterator[ScriptedCommand]:
+        """Give the recorded commands, without changes of the effect where `--effect` is given."""
+        for item in self.commands:
+            if not ("--effect" in request.given and isinstance(item.command, SetEffect)):
+                yield item
 
     def _check_words(self, given: Collection[str]) -> None:
         words = (
@@ -157,7 +191,8 @@ class Recording:
                 f"model {model}: {MANIFEST_NAME} cannot be read: {error.strerror}; expected a "
                 "whole model folder"
             ) from error
-        if model == self.header.model and now != self.header.manifest_sha256:
+        same = self.header.model in (model, str(resolved(lenient_path(model))))
+        if same and now != self.header.manifest_sha256:
             _log.warning(
                 "replay: model %s is not the recorded one (manifest %s..., recorded %s...): the "
                 "masks will differ",
@@ -172,13 +207,16 @@ class Recording:
                 version,
             )
 
-    def open_source(self, place: str, options: SourceOptions, exact: bool) -> VideoSource:
+    def open_source(
+        self, place: str, options: SourceOptions, exact: bool, chosen: bool = False
+    ) -> VideoSource:
         """Open the frames of the recording.
 
         Args:
             place: Where the recorded file or folder is now.
             options: As recorded.
             exact: Only the frames that were processed.
+            chosen: Whether the user named the place, not the recording.
 
         Raises:
             CaptureError: The source is missing, or is not the recorded one.
@@ -189,18 +227,14 @@ class Recording:
             source = RecordedPictures(self.folder, record, options.max_megapixels)
         else:
             if record.path is not None:
-                self._check_source(record, lenient_path(place))
+                self._check_source(record, lenient_path(place), chosen)
             again = replace(options, repeat_picture=record.repeated, loop=record.looped)
             source = open_source(place, again)
         return ReplaySource(source, self.steps, exact)
 
     def script(self, request: Request) -> CommandScript:
         """Return the recorded commands; without changes of the effect where `--effect` is given."""
-        commands = [
-            item
-            for item in self.commands
-            if not ("--effect" in request.given and isinstance(item.command, SetEffect))
-        ]
+        commands = list(self._scripted(request))
         return CommandScript(commands, self.steps.frames, request.pace == "recorded")
 
     def _place(self, request: Request) -> str:
@@ -214,36 +248,33 @@ class Recording:
             )
         return request.source
 
-    def _check_source(self, record: SourceRecord, path: Path) -> None:
-        """Refuse a file or folder that is missing or not the recorded one."""
+    def _check_source(self, record: SourceRecord, path: Path, chosen: bool) -> None:
+        """Refuse a file or folder that is missing or not the recorded one.
+
+        Args:
+            chosen: Whether the user named it, not the recording.
+        """
         recorded = record.fingerprint
         if recorded is None:
             return
         try:
-            self._check_size(recorded, path)
-            now = fingerprint(path)
+            found = difference(recorded, path)
+            lists = not found and not is_folder(path) and names_other_files(path)
         except OSError as error:
             raise CaptureError(
                 f"--replay {self.folder}: its source was {record.path}, which cannot be read now"
                 f"{'' if str(path) == record.path else f', nor can {path}'}: "
                 f"{reason_of(error)}; say where it is with --source PATH"
             ) from error
-        if now.sha256 != recorded.sha256:
-            what = recorded.first_difference(now)
+        if found:
             raise CaptureError(
-                f"--replay {self.folder}: source {path} is not the recorded one"
-                f"{f' ({what})' if what else ''}: SHA-256 {now.sha256[:16]}..., expected "
-                f"{recorded.sha256[:16]}...; say where the recorded one is with --source PATH"
+                f"--replay {self.folder}: source {path} is not the recorded one{found}; say where "
+                "the recorded one is with --source PATH"
             )
-
-    def _check_size(self, recorded: Fingerprint, path: Path) -> None:
-        """Refuse a file of another size before it is read for its hash, which takes long."""
-        with nullcontext() if is_folder(path) else open_regular(path) as file:
-            size = None if file is None else os.fstat(file.fileno()).st_size
-        if size is not None and recorded.bytes is not None and size != recorded.bytes:
+        if lists and not chosen:
             raise CaptureError(
-                f"--replay {self.folder}: source {path} is not the recorded one: {size} bytes, "
-                f"expected {recorded.bytes}; say where the recorded one is with --source PATH"
+                f"--replay {self.folder}: its source was {path}, a list of other files, which a "
+                "recording may not have opened; to open them, name it with --source"
             )
 
 
@@ -256,38 +287,61 @@ def header_version(folder: Path) -> str:
     """Return the version of the program that wrote a recording, or "unknown"."""
     try:
         row = read_json(folder / HEADER_FILE, follow=False)
-        return shown_version(str(row["version"]))
-    except (ValueError, OSError, KeyError, TypeError):
+    except (ValueError, OSError):
         return "unknown"
+    version = row.get("version") if isinstance(row, dict) else None
+    return shown_version(version) if isinstance(version, str) else "unknown"
 
 
 def _check_settings(header: Header) -> None:
     unknown = [key for key in header.settings if key not in known_keys()]
     if unknown:
-        raise ValueError(f"{HEADER_FILE}: settings: {unknown[0]}: unknown to this version")
+        raise ValueError(
+            f"{HEADER_FILE}: settings.{unknown[0][:_LONGEST_WORD]}: unknown to this version; "
+            "expected the keys of its configuration"
+        )
 
 
 def _read_steps(folder: Path) -> RecordedSteps:
     frames, times_ns = array("q"), array("q")
     for number, row in enumerate(read_rows(folder / STEPS_FILE)):
-        index = whole(row, "frame")
-        if whole(row, "step") != number or (frames and index <= frames[-1]):
-            raise ValueError(f"{STEPS_FILE}, line {number + 1}: steps are missing before it")
+        try:
+            step, index, time_ns = (whole(row, key) for key in ("step", "frame", "time_ns"))
+            if step != number or (frames and index <= frames[-1]):
+                raise ValueError("steps are missing before it")
+        except ValueError as error:
+            raise ValueError(f"{STEPS_FILE}, line {number + 1}: {error}") from error
         frames.append(index)
-        times_ns.append(whole(row, "time_ns"))
+        times_ns.append(time_ns)
     return RecordedSteps(frames, times_ns)
 
 
-def _read_commands(folder: Path, arrays: Arrays, steps: RecordedSteps) -> list[ScriptedCommand]:
+def _read_commands(
+    folder: Path, arrays: Arrays, steps: RecordedSteps, size_wh: tuple[int, int]
+) -> list[ScriptedCommand]:
     found = []
-    for row in read_rows(folder / COMMANDS_FILE):
-        step = whole(row, "step")
+    for number, row in enumerate(read_rows(folder / COMMANDS_FILE), 1):
+        try:
+            step = whole(row, "step")
+            command = decode_command(row.get("command"), arrays)
+            if isinstance(command, SaveProfile):  # it would write where the recording says
+                raise ValueError("command SaveProfile: expected another; no recording has it")
+            if isinstance(command, Prompt):
+                fit_prompt(command, size_wh)
+        except ValueError as error:
+            raise ValueError(f"{COMMANDS_FILE}, line {number}: {error}") from error
         frame = steps.frames[step] if step < len(steps.frames) else None
-        found.append(ScriptedCommand(decode_command(row.get("command"), arrays), step, frame))
+        found.append(ScriptedCommand(command, step, frame))
     return found
 
 
-def _prompt(command: object) -> Prompt:
-    if not isinstance(command, Prompt):
-        raise ValueError(f"{HEADER_FILE}: prompts: expected prompts only")
-    return command
+def _read_prompts(header: Header, arrays: Arrays) -> Iterator[Prompt]:
+    for number, row in enumerate(header.prompts):
+        try:
+            command = decode_command(row, arrays)
+            if not isinstance(command, Prompt):
+                raise ValueError(f"command {type(command).__name__}: expected a Prompt")
+            fit_prompt(command, header.source.size_wh)
+        except ValueError as error:
+            raise ValueError(f"{HEADER_FILE}: prompts.{number}: {error}") from error
+        yield command

@@ -16,6 +16,7 @@ from live.config_schema import Settings
 from live.frames import Prompt
 from live.recording.fingerprint import fingerprint
 from live.recording.header import ON_DISK, Header, SourceRecord
+from live.recording.named_files import mark_files
 from live.recording.recorder import Recorder, record_failure
 from live.recording.values import Arrays, encode_command
 from live.request import Request
@@ -66,6 +67,7 @@ def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorde
     except OSError as error:
         raise record_failure(folder, error) from error
     model = find_model(request.model)
+    settings, files = mark_files(flat_settings(session.settings))
     header = Header(
         version=session.version,
         source=source,
@@ -76,8 +78,9 @@ def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorde
         preset=request.preset,
         effect=request.effect,
         pace=session.pace,
-        settings=flat_settings(session.settings),
+        settings=settings,
         prompts=prompts,
+        files=files,
     )
     encoding = H264(record.crf, "superfast")
     if source.pictures == "lossless":

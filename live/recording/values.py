@@ -11,16 +11,16 @@ import math
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bounded_files import read_regular, reason_of
+from engines.bounded_files import read_regular, reason_of, shown_value
 from live.commands import Command
 from live.frames import U8
 from live.sources.options import MAX_MEGAPIXELS
@@ -36,6 +36,20 @@ _PNG_HEADER: Final = struct.Struct(">16x2I2B")  # width, height, bits, colour ty
 _PNG_COLOURS: Final[Mapping[int, tuple[int, ...]]] = {0: (), 2: (3,), 6: (4,)}
 _MAX_ARRAY_BYTES: Final = 1 << 28
 _MAX_VALUES: Final = 1 << 20  # of an array without a file: points and boxes
+_LARGEST: Final = 1e9  # of coordinates and labels: far beyond any picture
+_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "bool": (0, 1),
+    "uint8": (0, 255),
+    **dict.fromkeys(("float32", "float64", "int32", "int64"), (-_LARGEST, _LARGEST)),
+}
+_KINDS: Final[Mapping[Any, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    np.ndarray: "an array",
+    NoneType: "null",
+}
 
 
 class Arrays:
@@ -72,7 +86,9 @@ class Arrays:
             ValueError: The name is none of `save`'s, or the file is missing, damaged or too large.
         """
         if not isinstance(name, str) or not _ARRAY_FILE.fullmatch(name):
-            raise ValueError(f"array file {name!r}: expected {ARRAYS_FOLDER}/ and 16 hex digits")
+            raise ValueError(
+                f"file: {shown_value(name)}: expected {ARRAYS_FOLDER}/ and 16 hex digits"
+            )
         folder = self._folder / ARRAYS_FOLDER
         if folder.is_symlink():
             raise ValueError(f"{ARRAYS_FOLDER}: a link; expected a folder of the recording")
@@ -123,7 +139,7 @@ def decode_command(value: object, arrays: Arrays) -> Command:
         ValueError: It is no command, or not one of this release.
     """
     if not isinstance(value, dict) or "type" not in value:
-        raise ValueError("a command: expected an object with a type")
+        raise ValueError(f"a command: expected an object with a type, got {shown_value(value)}")
     return cast(Command, _decode(value, arrays))
 
 
@@ -160,20 +176,49 @@ def _decode(value: object, arrays: Arrays) -> object:
         return value
     if "dtype" in value:
         return _decode_array(value, arrays)
-    given = {name: _decode(item, arrays) for name, item in value.items() if name != "type"}
-    cls = COMMAND_CLASSES.get(str(value.get("type")))
+    name = value.get("type")
+    cls = COMMAND_CLASSES.get(name) if isinstance(name, str) else None
     if cls is None:
-        raise ValueError(
-            f"command {value.get('type')}: expected one of {', '.join(COMMAND_CLASSES)}"
-        )
+        shown = name[:40] if isinstance(name, str) else shown_value(name, 40)
+        raise ValueError(f"command {shown}: expected one of {', '.join(COMMAND_CLASSES)}")
     try:
-        hints = get_type_hints(cls)
-        for key, item in given.items():
-            if key in hints and not _is_of(item, hints[key]):
-                raise ValueError(f"command {cls.__name__}: {key}: not a value of its kind")
-        return cls(**given)
-    except TypeError as error:
-        raise ValueError(f"command {cls.__name__}: {error}") from error
+        return cls(**_decode_fields(cls, value, arrays))
+    except ValueError as error:
+        raise ValueError(f"command {name}: {error}") from error
+
+
+def _decode_fields(cls: type, row: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
+    """Return the fields of a command.
+
+    Raises:
+        ValueError: Names the first that is missing, unknown or of another kind.
+    """
+    hints = get_type_hints(cls)
+    for key in row:
+        if key != "type" and key not in hints:
+            raise ValueError(f"{key[:40]}: unknown; expected {', '.join(hints)}")
+    given = {}
+    for item in fields(cls):
+        if item.name not in row:
+            if item.default is MISSING and item.default_factory is MISSING:
+                raise ValueError(f"{item.name}: missing; expected {_kinds(hints[item.name])}")
+            continue
+        try:
+            found = _decode(row[item.name], arrays)
+        except ValueError as error:
+            raise ValueError(f"{item.name}: {error}") from error
+        if not _is_of(found, hints[item.name]):
+            shown, expected = shown_value(row[item.name]), _kinds(hints[item.name])
+            raise ValueError(f"{item.name}: {shown}: expected {expected}")
+        given[item.name] = found
+    return given
+
+
+def _kinds(hint: Any) -> str:
+    """Return what a field's type is called."""
+    if isinstance(hint, UnionType):
+        return " or ".join(map(_kinds, get_args(hint)))
+    return _KINDS.get(get_origin(hint) or hint, "a value of another kind")
 
 
 def _is_of(value: object, hint: Any) -> bool:
@@ -190,16 +235,22 @@ def _decode_array(value: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
     fine = isinstance(shape, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
     if dtype not in _DTYPES or not isinstance(shape, list) or not fine or len(shape) > 3:
         raise ValueError(
-            f"an array of {str(dtype)[:40]}: expected a shape of whole numbers and one of "
-            f"{', '.join(_DTYPES)}"
+            f"an array of dtype {shown_value(dtype, 40)} and shape {shown_value(shape, 40)}: "
+            f"expected at most three whole numbers as shape and one of {', '.join(_DTYPES)}"
         )
     if "file" in value:
         pixels = arrays.load(value["file"], tuple(shape))
         return pixels > 0 if dtype == "bool" else pixels
-    try:
-        values = value.get("values")
-        if not isinstance(values, list) or len(values) > _MAX_VALUES:
-            raise ValueError(f"expected a list of at most {_MAX_VALUES} values")
-        return np.array(values, np.dtype(dtype)).reshape(shape)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"an array of {dtype} {shape}: {error}") from error
+    values, count = value.get("values"), math.prod(shape)
+    low, high = _RANGES[dtype]
+    if (
+        not isinstance(values, list)
+        or count > _MAX_VALUES
+        or len(values) != count
+        or not all(isinstance(one, int | float) and low <= one <= high for one in values)
+    ):
+        raise ValueError(
+            f"values: {shown_value(values)}: expected {min(count, _MAX_VALUES)} numbers "
+            f"{low:g}..{high:g}, as the shape {shown_value(shape, 40)} says"
+        )
+    return np.array(values, np.dtype(dtype)).reshape(shape)
