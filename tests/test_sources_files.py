@@ -137,7 +137,10 @@ def test_a_cut_off_file_gives_what_is_there(
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".flv", ".mkv", ".ts"])
 def test_a_cut_off_file_gives_every_whole_frame(tmp_path: Path, suffix: str) -> None:
-    """The decoder's threads lost the last ones, as many as there are threads, with the cut one."""
+    """The decoder's threads lost the last ones, as many as there are threads, with the cut one.
+
+    Of that, too, FFmpeg makes a picture in formats that mark where parts of one begin.
+    """
     spec = VideoSpec(count=40, noise=40, options=(("movflags", "faststart"),))
     path = write_video(tmp_path / f"cut{suffix}", spec)
     with av.open(str(path)) as container:
@@ -146,7 +149,8 @@ def test_a_cut_off_file_gives_every_whole_frame(tmp_path: Path, suffix: str) -> 
     assert start is not None
     path.write_bytes(path.read_bytes()[: start + size // 2])
     numbers = [read_number(f.image_bgr) for f in read_all(open_source(str(path), OPTIONS))]
-    assert numbers == list(range(30))
+    assert numbers[:30] == list(range(30))
+    assert len(numbers) == (31 if suffix in (".avi", ".ts") else 30)
 
 
 def test_a_file_without_its_index_is_refused(tmp_path: Path) -> None:

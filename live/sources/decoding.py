@@ -26,7 +26,7 @@ from live.redact import hide_in_url, hide_secrets
 from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.options import MAX_MEGAPIXELS
-from live.sources.tail import Tail
+from live.sources.tail import MOST_IN_TAIL, Tail, stamp
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
@@ -244,14 +244,21 @@ class Decoder:
         self._ahead: deque[Packet[VideoStream]] = deque()
         self._ready: deque[VideoFrame | None] = deque()  # None: a broken one
         self._tail = Tail()
+        # There a packet that is not whole is known to be so: what is damaged is not cut off.
+        self._says_lengths = bool({"mov", "matroska"} & set(container.format.name.split(",")))
         self._discarded = 0  # packets that an edit list cuts away
-        self._newest_pts: int | None = None
+        self._given: deque[int | None] = deque(maxlen=MOST_IN_TAIL)  # stamps of frames
+        self._newest_packet: int | None = None  # its stamp
+        self._left_out = False  # the last packet, since it is cut off
+        self.cut_off = False  # whether the end came in the middle of a picture
         self._failure: Exception | None = None  # of the container, told after what came before it
 
     def next_frame(self) -> VideoFrame | None:
         """Return the next good frame, its times corrected by `MediaClock`; None at the end.
 
-        Frames and packets that cannot be decoded are counted in `broken` and skipped.
+        Frames and packets that cannot be decoded are counted in `broken` and skipped, and so are
+        frames that the decoder made up in part; but of a file's last picture, cut off in the
+        middle, what is there is given, as the ffmpeg program does.
 
         Raises:
             av.error.FFmpegError: The file or stream itself broke; all frames before it were given.
@@ -263,9 +270,9 @@ class Decoder:
                 raise TooManyBrokenFramesError("nothing it sends can be decoded")
             while self._ready:
                 frame = self._ready.popleft()
-                if frame is not None and not frame.is_corrupt:
+                self._given.append(None if frame is None else stamp(frame))
+                if frame is not None and (not frame.is_corrupt or self._is_cut_off(frame)):
                     self.decoded += 1
-                    self._newest_pts = frame.pts
                     return frame
                 self.broken += 1
             packet = self._ahead.popleft() if self._ahead else self._next_packet()
@@ -275,8 +282,9 @@ class Decoder:
                 continue  # "the picture before stays"; a decoder would take it for the end
             if packet is not None and packet.is_corrupt and not self.look_ahead(1):
                 # Cut off in the middle of its last picture: its error would take those with it
-                # that the decoder's threads hold still.
-                self.broken += 1
+                # that the decoder's threads hold still. At the end the tail is decoded by one.
+                self.cut_off = self._left_out = True
+                self.broken += self._live
                 continue
             if packet is not None and not packet.size and not self._live:
                 self._take_last(packet)
@@ -295,13 +303,29 @@ class Decoder:
 
     def _take_last(self, end: Packet[VideoStream]) -> None:
         """Take what the decoder holds at the end of the file, all of it."""
-        with contextlib.suppress(av.error.InvalidDataError):  # met again below
-            self._ready.extend(end.decode())
+        if not self._left_out:
+            self._drain(end)
         missing = self.packets - self._discarded - self.decoded - self.broken - len(self._ready)
+        again: list[VideoFrame | None] = []
         if missing > 0:
-            given = [frame for frame in self._ready if frame is not None]
-            newest = given[-1].pts if given else self._newest_pts
-            self._ready.extend(self._tail.after(newest, missing, end))
+            waiting = {stamp(frame) for frame in self._ready if frame is not None}
+            again = self._tail.without(waiting.union(self._given), missing, end)
+        if self._left_out and not again:
+            self._drain(end)
+            again = [None]
+        self._ready.extend(again)
+
+    def _drain(self, end: Packet[VideoStream]) -> None:
+        with contextlib.suppress(av.error.InvalidDataError):  # met again in the tail
+            self._ready.extend(end.decode())
+
+    def _is_cut_off(self, damaged: VideoFrame) -> bool:
+        """Return whether a damaged frame is the last one of a file, which ended in its middle."""
+        if self._live or self.look_ahead(1) or (self._says_lengths and not self._left_out):
+            return False
+        is_last = stamp(damaged) == self._newest_packet
+        self.cut_off = self.cut_off or is_last
+        return is_last
 
     def look_ahead(self, count: int) -> list[Packet[VideoStream]]:
         """Return up to `count` packets that come next; they are still decoded in their turn."""
@@ -326,6 +350,7 @@ class Decoder:
             self.packets += 1
             self.all_packets = hash((self.all_packets, packet.pts, packet.dts, packet.size))
             self._clock.correct(packet)
+            self._newest_packet = stamp(packet)
             if not self._live:
                 self._discarded += packet.is_discard
                 self._tail.note(packet)

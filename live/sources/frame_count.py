@@ -13,11 +13,12 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from live.sources.cut_off import boxes
+
 PACKETS_FOR_RATE: Final = 24
 _DEFAULT_FPS: Final = Fraction(30)
 _USUAL_MOST_FPS: Final = 120  # a header that says more may give its clock's ticks: measured instead
 _WHOLE: Final = Fraction(9, 10)  # of the duration that a table must span to be taken for all of it
-_MOST_BOXES: Final = 10_000
 
 
 class SampleTable:
@@ -59,19 +60,7 @@ def has_fragments(path: Path) -> bool:
     if not path.is_file():
         return True
     with path.open("rb") as file:
-        for _ in range(_MOST_BOXES):
-            head = file.read(16)
-            if len(head) < 8:
-                return False
-            size = int.from_bytes(head[:4], "big")
-            if head[4:8] == b"moof":
-                return True
-            if size == 1:
-                size = int.from_bytes(head[8:16], "big")
-            if size < 8:  # 0: to the end of the file
-                return False
-            file.seek(size - len(head), 1)
-    return False
+        return any(box.kind == b"moof" for box in boxes(file))
 
 
 def frame_rate(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> Fraction:

@@ -8,6 +8,7 @@ more. So the last packets are kept, and decoded again by one thread where that h
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Set
 from typing import Final, cast
 
 import av.error
@@ -19,7 +20,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 _IN_FLIGHT: Final = 48  # packets that a decoder may hold: its threads' and those it reorders
-_MOST: Final = 1000  # packets; a stream without key frames for longer is not decoded again
+MOST_IN_TAIL: Final = 1000  # packets; a stream without key frames for longer is not decoded again
 _MOST_BYTES: Final = 1 << 28  # a decoder holds none of the uncompressed ones, which are this large
 
 
@@ -42,20 +43,20 @@ class Tail:
         self._bytes += packet.size
         while self._groups and (
             self._count - len(self._groups[0]) >= _IN_FLIGHT
-            or self._count > _MOST
+            or self._count > MOST_IN_TAIL
             or self._bytes > _MOST_BYTES
         ):
             forgotten = self._groups.popleft()
             self._count -= len(forgotten)
             self._bytes -= sum(packet.size for packet in forgotten)
 
-    def after(
-        self, newest_pts: int | None, missing: int, end: Packet[VideoStream]
+    def without(
+        self, given: Set[int | None], missing: int, end: Packet[VideoStream]
     ) -> list[VideoFrame | None]:
-        """Decode the packets again; return the frames after a time, None in place of broken ones.
+        """Decode the packets again; return the frames not given yet, None in place of broken ones.
 
         Args:
-            newest_pts: Of the newest frame that was given already; None where there was none.
+            given: Stamps of the frames that were given; they need not grow, as in an AVI.
             missing: How many frames there can be at most; some formats have more packets.
             end: The packet that tells a decoder of the end.
         """
@@ -70,15 +71,20 @@ class Tail:
         found: list[VideoFrame | None] = []
         for packet in (*packets, end):
             try:
-                frames = context.decode(packet)
-                found += [frame for frame in frames if _is_after(frame.pts, newest_pts)]
+                found += [frame for frame in context.decode(packet) if _is_new(frame, given)]
             except av.error.InvalidDataError:
-                if _is_after(packet.pts, newest_pts):
+                if _is_new(packet, given):
                     found.append(None)
         while len(found) > missing and None in found:
             found.remove(None)  # met, and counted, before the end
-        return found
+        return found[-missing:]
 
 
-def _is_after(pts: int | None, newest_pts: int | None) -> bool:
-    return pts is not None and (newest_pts is None or pts > newest_pts)
+def stamp(item: Packet[VideoStream] | VideoFrame) -> int | None:
+    """Return a packet's or frame's presentation time, or its decoding time where it has none."""
+    return item.pts if item.pts is not None else item.dts
+
+
+def _is_new(item: Packet[VideoStream] | VideoFrame, given: Set[int | None]) -> bool:
+    at = stamp(item)
+    return at is None or at not in given

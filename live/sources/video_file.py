@@ -16,6 +16,7 @@ from av.video.frame import VideoFrame
 from live.frames import NS_PER_S, Frame
 from live.pipes import is_pipe
 from live.sources.base import CaptureError, SoundOrigin, SourceInfo
+from live.sources.cut_off import is_cut_off
 from live.sources.decoding import Decoder, describe, ended_by_closing, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
@@ -59,6 +60,8 @@ class VideoFile:
         """
         self._container: InputContainer | None = container
         self._name = name
+        self._path = path
+        self._said_complete = False
         self._decoder = Decoder(container, max_megapixels=max_megapixels)
         stream = self._decoder.stream
         try:
@@ -167,22 +170,44 @@ class VideoFile:
         container = self._container
         if container is None or not container.duration:
             return True
-        start_s = self._times.start or 0
-        late_s = start_s - Fraction(container.start_time or 0, av.time_base)
-        end_s = late_s + Fraction(self._newest_ns, NS_PER_S) + self._interval_s
-        return end_s >= Fraction(container.duration, av.time_base) - _END_WITHIN_S
+        return self._end_s() >= Fraction(container.duration, av.time_base) - _END_WITHIN_S
+
+    def _end_s(self) -> Fraction:
+        """Return where the newest frame ends, on the container's own clock from its start."""
+        start_s = Fraction((self._container and self._container.start_time) or 0, av.time_base)
+        late_s = (self._times.start or start_s) - start_s
+        return late_s + Fraction(self._newest_ns, NS_PER_S) + self._interval_s
 
     def _check_complete(self) -> None:
         """Say once when the end came early; the demuxer takes a cut-off file for a short one."""
-        expected, read = self._table.packets, self._decoder.packets
-        self._table.packets = 0
-        if read < expected:
-            _log.warning(
-                "source %r: ended after %d of %d frames; is the file complete?",
-                self._name,
-                self._decoder.decoded + self._decoder.broken,
-                self._table.frames,
-            )
+        if self._said_complete:
+            return
+        self._said_complete = True
+        decoder, table = self._decoder, self._table
+        if decoder.packets >= table.packets and not decoder.cut_off and not self._ends_early():
+            return
+        gave = f"{decoder.decoded} frames{self._seconds_of()}"
+        if decoder.decoded < table.frames:
+            gave = f"{decoder.decoded} of {table.frames} frames"
+        _log.warning(
+            "source %r: incomplete: cut off after %s; was its recording or copy cut short?",
+            *(self._name, gave),
+        )
+
+    def _ends_early(self) -> bool:
+        container, path = self._container, self._path
+        if container is None or path is None or is_pipe(path):
+            return False
+        try:
+            return is_cut_off(path, container.format.name)
+        except OSError:  # all of it was read; that it is gone by now is no matter
+            return False
+
+    def _seconds_of(self) -> str:
+        """Return how much of the length in its header was given, "" where it tells of none."""
+        end_s = self._end_s()
+        length_s = Fraction((self._container and self._container.duration) or 0, av.time_base)
+        return f", {float(end_s):.1f} of {float(length_s):.1f} s" if length_s > end_s else ""
 
     def _to_frame(self, decoded: VideoFrame) -> Frame:
         index = self._decoder.decoded + self._decoder.broken - 1 - self._first_index

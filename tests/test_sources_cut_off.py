@@ -1,0 +1,178 @@
+"""Files that were cut off give what FFmpeg makes of them, and are called incomplete; others not."""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import cast
+
+import av
+import av.error
+import numpy as np
+import pytest
+from av.video.stream import VideoStream
+
+from live.sources.cut_off import is_cut_off
+from tests.helpers.clips import Clip, frames_of, write_clip
+from tests.helpers.synthetic_video import VideoSpec, numbered_picture, write_video
+
+COUNT = 40
+FASTSTART = (("movflags", "faststart"),)
+FRAGMENTED = (("movflags", "frag_keyframe+empty_moov"),)
+SPEC = VideoSpec(count=COUNT, noise=40, options=FASTSTART)
+
+
+def write_reordered(path: Path, codec: str) -> Path:
+    """Write a video whose pictures are not stored in the order in which they are shown."""
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", container_options=options) as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 96, 64, "yuv420p", 12
+        stream.bit_rate = 1_000_000
+        stream.options = {"bf": "2"} if codec == "mpeg4" else {"bf": "2", "preset": "fast"}
+        for number in range(COUNT):
+            grain = np.random.default_rng(number).integers(0, 40, (64, 96, 3))
+            picture = np.minimum(numbered_picture(number) + grain, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    return path
+
+
+def frames_of_ffmpeg(path: Path) -> int:
+    """Return how many frames FFmpeg's decoder makes of a file, all on one thread."""
+    count = 0
+    with av.open(str(path)) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            try:
+                count += len(packet.decode())
+            except av.error.InvalidDataError:
+                continue
+    return count
+
+
+def cut(path: Path, share: float) -> None:
+    """Cut a file off after a share of its bytes, not between two packets of 188."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share) // 188 * 188 + 94])
+
+
+def incomplete(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return how much was given, as the log has it, of every file that it calls incomplete."""
+    return re.findall(r"incomplete: cut off after (.*?);", caplog.text)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.62, 0.75])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts", ".avi", ".flv"])
+def test_a_cut_off_file_is_called_incomplete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str, share: float
+) -> None:
+    """A Matroska file or a transport stream was not; of an mp4 one frame too many was counted."""
+    path = write_video(tmp_path / f"clip{suffix}", SPEC)
+    cut(path, share)
+    frames = len(frames_of(path))
+    assert frames == frames_of_ffmpeg(path)
+    (gave,) = incomplete(caplog)
+    if suffix == ".mp4":
+        assert gave == f"{frames} of {COUNT} frames"
+    else:
+        assert gave.startswith(f"{frames} frames")
+    if suffix in (".mkv", ".flv"):
+        assert gave == f"{frames} frames, {frames / 25:.1f} of {COUNT / 25:.1f} s"
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.88])
+@pytest.mark.parametrize(
+    ("codec", "suffix"),
+    [("libx264", ".ts"), ("libx264", ".avi"), ("mpeg4", ".avi"), ("mpeg4", ".mp4")],
+)
+def test_a_cut_file_with_reordered_pictures_gives_what_ffmpeg_gives(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, codec: str, suffix: str, share: float
+) -> None:
+    """The last one in the file need not be the last one that is shown; AVI has no times at all."""
+    path = write_reordered(tmp_path / f"clip{suffix}", codec)
+    cut(path, share)
+    assert len(frames_of(path)) == frames_of_ffmpeg(path)
+    assert len(incomplete(caplog)) == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".ts", ".avi", ".flv"])
+def test_an_intact_file_is_not_called_incomplete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, suffix: str
+) -> None:
+    path = tmp_path / f"clip{suffix}"
+    if suffix == ".webm":
+        write_clip(path, Clip(codec="libvpx", count=8))
+    else:
+        write_video(path, VideoSpec(count=8))
+    with caplog.at_level(logging.INFO):
+        assert len(frames_of(path)) == 8
+    assert "incomplete" not in caplog.text
+
+
+@pytest.mark.parametrize(("suffix", "options"), [(".mkv", (("live", "1"),)), (".mp4", FRAGMENTED)])
+def test_a_recorder_that_is_killed_leaves_no_length(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    suffix: str,
+    options: tuple[tuple[str, str], ...],
+) -> None:
+    """Whether it is whole is seen from its last element; without a length it may well be."""
+    path = write_video(
+        tmp_path / f"clip{suffix}", VideoSpec(count=COUNT, noise=40, options=options)
+    )
+    with av.open(str(path)) as container:
+        container_format = container.format.name
+    assert not is_cut_off(path, container_format)
+    frames_of(path)
+    assert incomplete(caplog) == []
+    cut(path, 0.7)
+    frames = len(frames_of(path))
+    (gave,) = incomplete(caplog)
+    assert gave.startswith(f"{frames} ")
+
+
+def test_a_transport_stream_that_ends_between_packets_shows_half_a_picture(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_video(tmp_path / "clip.ts", VideoSpec(count=12, noise=120))
+    with av.open(str(path)) as container:
+        places = [p.pos for p in container.demux(video=0) if p.size]
+    middle = (places[8] + places[9]) // 2
+    path.write_bytes(path.read_bytes()[: middle // 188 * 188])
+    assert len(frames_of(path)) == frames_of_ffmpeg(path) == 9
+    assert incomplete(caplog) == ["9 frames"]
+
+
+def test_a_transport_stream_that_ends_in_a_packet_is_incomplete(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where no picture is damaged, since it was cut in a packet of the sound or a table."""
+    path = write_video(tmp_path / "clip.ts", VideoSpec(count=8))
+    path.write_bytes(path.read_bytes() + b"\x47\x1f\xff" + bytes(50))
+    assert len(frames_of(path)) == 8
+    assert incomplete(caplog) == ["8 frames"]
+
+
+def test_a_damaged_last_picture_of_a_whole_file_is_not_cut_off(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", VideoSpec(size_wh=(256, 192), noise=60))
+    with av.open(str(path)) as container:
+        *_, (start, size) = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    assert start is not None
+    data = bytearray(path.read_bytes())
+    data[start + size * 9 // 10 : start + size] = bytes(size - size * 9 // 10)
+    path.write_bytes(data)
+    assert len(frames_of(path)) == 11
+    assert incomplete(caplog) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1a", b"\x1a\x45\xdf\xa3\x80", b"\xff" * 64])
+def test_no_content_breaks_the_look_at_a_structure(tmp_path: Path, content: bytes) -> None:
+    """Whatever the first bytes made FFmpeg take it for."""
+    path = tmp_path / "clip"
+    path.write_bytes(content)
+    for container_format in ("mov,mp4,m4a", "matroska,webm", "avi", "mpegts", "flv"):
+        assert is_cut_off(path, container_format) in (False, True)
