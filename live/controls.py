@@ -25,7 +25,7 @@ from live.commands import (
     SetEffect,
     TrackerCommand,
 )
-from live.frames import PinnedAnswers, Prompt
+from live.frames import PinnedAnswers
 from live.play_gate import PlayGate
 from live.recording.script import CommandScript
 from live.redact import hide_secrets
@@ -161,8 +161,6 @@ class Controls:
                 self.tracker.put_all(tracker)
         except queue.Full:
             return False
-        if any(isinstance(command, Prompt) for command in tracker):
-            self.play.play()
         return True
 
     def watch(self, listener: Listener) -> None:

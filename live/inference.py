@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from live.controls import Controls
-from live.frames import Frame, FrameResult
+from live.frames import Frame, FrameResult, Prompt
 from live.metrics import NS_PER_MS
 from live.slot import Closed, Slot
 from live.spare_work import POLL_S, HoverJob, SpareWork
@@ -84,6 +84,9 @@ def run_inference(
                 spare.caught_up(frames.dropped)
             frame = frames.get(0.0 if worked else POLL_S)  # there may be more to do
             if frame is None:
+                # on the first picture of a file that waits, no next one brings the commands in
+                if controls.play.holds and tracker.next_step > 0:
+                    apply_commands(controls, tracker)
                 continue
             follow_script(controls, tracker, frame)
             apply_commands(controls, tracker)
@@ -148,4 +151,6 @@ def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> Non
         return
     if notice is not None:
         controls.say(notice)  # first: whoever waits for the command reads it once it took effect
+    if isinstance(command, Prompt):
+        controls.play.play()  # one that was refused lets a waiting file wait on
     controls.applied(command, tracker.next_step)

@@ -1,4 +1,4 @@
-"""Holds a file on its first picture until somebody clicks, so that there is time to."""
+"""Holds a file on its first picture until a prompt is taken, so that there is time to click."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 class PlayGate:
     """Open, unless `hold` closed it before the run; `play` opens it for good.
 
-    The render loop and every sender of commands open it, the capture thread waits at it.
+    The window opens it for space, the inference thread once a prompt was taken; the capture thread
+    waits at it.
     """
 
     def __init__(self) -> None:

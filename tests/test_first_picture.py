@@ -124,3 +124,36 @@ def test_starts_at_once(
     assert done.returncode == 0, done.stderr
     assert WAITING not in done.stderr
     assert frames(tmp_path)[-1] > 0
+
+
+def test_a_refused_prompt_does_not_start_the_file(
+    display: Display, nano_dir: Path, tmp_path: Path
+) -> None:
+    """It played on, without an object, when the first prompt could not be taken."""
+    with playing(display, tmp_path, nano_dir) as (process, window):
+        wait_until(lambda: frames(tmp_path) == [0], "the first frame")
+
+        def ctl(*words: str) -> tuple[int, str]:
+            done = subprocess.run(
+                [sys.executable, REPO_ROOT / "run_live.py", "ctl", f"--pid={process.pid}", *words],
+                cwd=tmp_path,
+                env=display.environment,
+                capture_output=True,
+                text=True,
+                timeout=RUN_TIMEOUT_S,
+                check=False,
+            )
+            return done.returncode, done.stdout + done.stderr
+
+        for spec, said in (
+            ("neg=100,100", "needs a positive point"),
+            ("mask=none.png", "No such file"),
+            ("point=999,5", "lies outside"),
+        ):
+            code, answer = ctl("prompt", spec)
+            assert (code, said in answer) == (2, True), answer
+            stays_on_the_first(tmp_path, window)
+        code, answer = ctl("prompt", "point=100,100")
+        assert code == 0, answer
+        assert process.wait(END_TIMEOUT_S) == 0
+    assert frames(tmp_path)[-1] > 0

@@ -11,7 +11,7 @@ import numpy as np
 
 from live.commands import HoverAnswer, HoverRequest, TrackerCommand, UndoPrompt
 from live.controls import Controls
-from live.frames import Frame, FrameResult
+from live.frames import Frame, FrameResult, Prompt
 from live.inference import apply_commands, run_inference
 from live.slot import Slot
 from live.spare_work import MAX_SAVED_S, SHARE, HoverJob, SpareWork
@@ -203,3 +203,40 @@ def test_what_a_command_did_is_said() -> None:
     assert controls.notice is not None
     assert controls.notice.text == "step 0: done"
     assert said_by_then == ["step 0: done"]
+
+
+def test_a_waiting_file_plays_once_a_prompt_was_taken() -> None:
+    """The sending of a prompt started it, also where the prompt was refused."""
+    frames: Slot[Frame] = Slot("newest")
+    results: Slot[FrameResult] = Slot("newest")
+    controls = Controls(4)
+    controls.play.hold()
+    refused = threading.Event()
+    controls.watch_refusals(lambda command, reason: refused.set())
+
+    class Refusing(HoveringTracker):
+        def apply(self, command: TrackerCommand) -> str | None:
+            if isinstance(command, Prompt) and not (command.labels == 1).any():
+                raise ValueError("negative points only")
+            return super().apply(command)
+
+    tracker = Refusing()
+    arguments = (frames, results, controls, tracker, controls.stop, lambda *_: None)
+    thread = threading.Thread(target=run_inference, args=arguments, name="inference")
+    thread.start()
+    point = np.array([[1, 2]], np.float32)
+    try:
+        frames.put(Frame(0, 0, 0, np.zeros((4, 4, 3), np.uint8)))
+        assert results.get(WAIT_S) is not None
+        controls.send(Prompt(points_xy_px=point, labels=np.array([0], np.int32)))
+        assert refused.wait(WAIT_S), "it was not answered while the file waits"
+        assert controls.play.holds
+        controls.send(UndoPrompt(None))
+        wait_for(lambda: tracker.log == ["step", "command"])
+        assert controls.play.holds
+        controls.send(Prompt(points_xy_px=point, labels=np.array([1], np.int32)))
+        wait_for(lambda: not controls.play.holds)
+    finally:
+        controls.stop.set()
+        thread.join(WAIT_S)
+    assert not thread.is_alive()

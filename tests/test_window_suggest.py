@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from live.effects import Effect
 from live.effects.palette import object_colour
 from live.frames import F32, Prompt
 from live.independent import IndependentPictures
+from live.inference import Stepper, apply_commands
 from live.letterbox import Letterbox, Point
 from live.presets import PRESETS
 from live.suggest import SuggestRequest
@@ -115,7 +117,11 @@ def test_a_file_that_waits_goes_on_waiting_while_it_is_searched() -> None:
     assert len(user.outlines) == 3
     assert user.controls.play.holds
     user.click(40, 40)
-    assert not user.controls.play.holds, "as with any first prompt"
+    assert user.controls.play.holds, "until the prompt is taken, as with any first one"
+    tracker = Mock(spec_set=Stepper, next_step=1)
+    tracker.apply.return_value = None
+    apply_commands(user.controls, tracker)
+    assert not user.controls.play.holds
     for key in "a ":
         user = User()
         user.controls.play.hold()
