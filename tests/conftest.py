@@ -18,12 +18,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 
 from live.control_files import folders
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S, RUN_TIMEOUT_S, THREAD_GRACE_S
+
+if TYPE_CHECKING:
+    from tests.helpers.window_user import Program
+    from tests.helpers.xvfb import Display
 
 REPO_ROOT = Path(__file__).resolve().parent.parent
 
@@ -76,6 +80,38 @@ def require_tool(name: str, apt_package: str) -> str:
     if path is None:
         skip_or_fail(f"{name} is not installed: sudo apt-get install {apt_package}")
     return path
+
+
+@pytest.fixture
+def display(tmp_path: Path) -> Iterator[Display]:
+    """An X server of the test's own."""
+    from tests.helpers.xvfb import running_xvfb  # which needs this module
+
+    folder = tmp_path / "xvfb"
+    folder.mkdir()
+    with running_xvfb(folder) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def module_display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
+    """An X server that the tests of a module share, one after the other."""
+    from tests.helpers.xvfb import running_xvfb
+
+    with running_xvfb(tmp_path_factory.mktemp("xvfb")) as running:
+        yield running
+
+
+@pytest.fixture
+def program(
+    module_display: Display, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Program]:
+    """The window program on that server; its effect may be given by `indirect`."""
+    from tests.helpers.window_user import running_program
+
+    effect = getattr(request, "param", "highlight")
+    with running_program(module_display, tmp_path, effect) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from live.frames import U8
 from live.sources.demo_scene import DemoScene
 from tests.conftest import REPO_ROOT, RunCli, skip_or_fail
 from tests.helpers.live_run import END_TIMEOUT_S, ENDLESS, SIZE_WH, SMALL, running, without_display
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 
 def decode(path: Path) -> list[U8]:
@@ -159,13 +159,10 @@ def test_a_run_goes_on_where_neither_can_work(
 
 
 @pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
+def display(display: Display) -> Display:
     if importlib.util.find_spec("pynput") is None:
         skip_or_fail("pynput is not installed: pip install -c constraints.txt -e '.[hotkeys]'")
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running_display:
-        yield running_display
+    return display
 
 
 @contextmanager

@@ -17,21 +17,13 @@ from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.synthetic_video import VideoSpec, write_video
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
-from tests.helpers.xvfb import Display, Window, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, Window, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 SPEC = VideoSpec(count=40, fps=20, size_wh=(320, 240))
 WAITING = "waiting on the first picture"
 MOVES = 12  # of the pointer, each seen on screen, while the file waits
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
 
 
 def arguments(video: Path, nano_dir: Path, folder: Path) -> tuple[str | Path, ...]:

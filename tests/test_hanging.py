@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from live.watchdog import Watchdog
 from tests.conftest import REPO_ROOT, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.live_run import ENDLESS, Run, running, without_display
-from tests.helpers.xvfb import Display, Window, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, Window, wait_until
 
 SIZE_WH = (640, 360)
 ALIKE = 0.9  # correlation of a line of text with itself on a ground of its own
@@ -127,14 +126,6 @@ def test_a_call_within_a_call_is_named_alone(caplog: pytest.LogCaptureFixture) -
         watchdog._patience_s = WAIT_S / 1000  # a busy machine may stop here for a while
         assert watchdog.hanging() == ""
     assert watchdog.hanging() == ""
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running_display:
-        yield running_display
 
 
 def says(window: Window, text: str) -> bool:

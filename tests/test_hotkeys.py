@@ -24,7 +24,7 @@ from live.sources.base import SourceInfo
 from run_live import main
 from tests.conftest import skip_or_fail
 from tests.helpers.bounds import WAIT_S
-from tests.helpers.xvfb import Display, running_xvfb
+from tests.helpers.xvfb import Display
 
 X11 = {"DISPLAY": ":0"}
 
@@ -262,13 +262,10 @@ def test_a_listener_that_hangs_is_left_behind(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.fixture
-def display(tmp_path: Path) -> Any:
+def display(display: Display) -> Display:
     if importlib.util.find_spec("pynput") is None:
         skip_or_fail("pynput is not installed: pip install -c constraints.txt -e '.[hotkeys]'")
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
+    return display
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +18,11 @@ from tests.helpers.recordings import (
     json_rows,
     object_ids,
 )
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 GEAR, CARD = 1, 2
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
 
 
 def test_clicks_in_a_live_run_are_replayed(

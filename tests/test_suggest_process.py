@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -19,29 +18,16 @@ from tests.helpers.window_user import (
     Program,
     count_colour,
     running_command,
-    running_program,
     status,
     without_status,
 )
-from tests.helpers.xvfb import POLL_S, Display, Window, running_xvfb, wait_until
+from tests.helpers.xvfb import POLL_S, Display, Window, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 TINT_S = 3.0
 # 36 points with three masks each: more outlines cannot have been made
 COLOURS = [outline_colour(number) for number in range(108)]
-
-
-@pytest.fixture(scope="module")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
-    with running_xvfb(tmp_path_factory.mktemp("xvfb")) as running:
-        yield running
-
-
-@pytest.fixture
-def program(display: Display, tmp_path: Path) -> Iterator[Program]:
-    with running_program(display, tmp_path) as running:
-        yield running
 
 
 def line(window: Window, number: int) -> Mask:
@@ -103,11 +89,11 @@ def test_proposals_are_taken_and_dropped_and_never_leave(program: Program) -> No
     assert report["differing"] == 0
 
 
-def test_the_real_command(display: Display, nano_dir: Path, tmp_path: Path) -> None:
+def test_the_real_command(module_display: Display, nano_dir: Path, tmp_path: Path) -> None:
     """`a`, an outline comes, a click inside takes it; quitting in the middle of a search works."""
     source = ("--source", "demo", "--set", "source.demo_frames=0", "--output", "window")
     search = ("--model", nano_dir, "--set", "suggest.points_per_side=6")
-    with running_command(display, tmp_path, *source, *search) as (process, window):
+    with running_command(module_display, tmp_path, *source, *search) as (process, window):
         window.key("a")
         wait_until(lambda: is_frozen(window), "the frozen picture")
         wait_until(lambda: search_ended(window), "the end of the search")

@@ -47,7 +47,7 @@ from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S, WAIT_S
 from tests.helpers.results import result_of, textured
 from tests.helpers.synthetic_video import MjpegServer
-from tests.helpers.xvfb import running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 NO_SUCH = "virtualcam:no such device"
 DEMO = ("--source", "demo", "--set", "source.demo_frames=3", "--set", "source.demo_size=[96,64]")
@@ -218,18 +218,12 @@ def test_the_rate_stays_while_the_source_is_silent(tmp_path: Path) -> None:
 
 @pytest.mark.window
 @pytest.mark.slow
-def test_help_and_status_stay_in_the_window(tmp_path: Path) -> None:
+def test_help_and_status_stay_in_the_window(display: Display, tmp_path: Path) -> None:
     """With the help open, each sent picture is one of the scene's, bit for bit."""
     scene_size = ("--set", "source.demo_size=[320,240]", "--set", "source.demo_frames=0")
     outputs = ("--output", "window", "--output", "virtualcam")
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with (
-        running_xvfb(folder) as display,
-        running(
-            tmp_path, "--source", "demo", *scene_size, *outputs, display=display.name
-        ) as process,
-    ):
+    demo = ("--source", "demo", *scene_size)
+    with running(tmp_path, *demo, *outputs, display=display.name) as process:
         window = display.find_window(WindowOptions().title, lambda: process.poll() is None)
         wait_until(lambda: window.screenshot()[:100].std() > 10, "the scene")
         before = window.screenshot()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -23,7 +22,7 @@ from live.frames import U8
 from run_live import main
 from tests.helpers.demo_user import DemoUser, Scene, demo_user
 from tests.helpers.recordings import check_schemas, common_masks, json_rows, object_ids
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
@@ -35,14 +34,6 @@ STATUS_PX = 40
 RED, AMBER = (60, 60, 255), (60, 190, 255)  # of the banners, BGR
 IN_FLIGHT = 2  # frames at the end: being tracked, and tracked but not yet shown
 OUTPUTS = ("--output", "video:feed.mp4", "--output", "masks:masks")
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
 
 
 def test_a_whole_session(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,25 +17,12 @@ from tests.helpers.window_user import (
     MANY_PIXELS,
     Program,
     count_colour,
-    running_program,
     status,
     without_status,
 )
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import wait_until
 
 pytestmark = pytest.mark.window
-
-
-@pytest.fixture(scope="module")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
-    with running_xvfb(tmp_path_factory.mktemp("xvfb")) as running:
-        yield running
-
-
-@pytest.fixture
-def program(display: Display, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Program]:
-    with running_program(display, tmp_path, getattr(request, "param", "highlight")) as running:
-        yield running
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,20 +13,12 @@ from live.window_guard import QUIT_AGAIN_S
 from tests.conftest import skip_or_fail
 from tests.helpers.demo_user import DemoUser, demo_user
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 SIZE_WH = (640, 360)
 ENDLESS = ("--source", "demo", "--set", "source.demo_frames=0", "--output", "window")
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
 
 
 def given(user: DemoUser, kind: str) -> list[object]:

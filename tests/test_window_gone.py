@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import REPO_ROOT
 from tests.helpers.window_user import END_TIMEOUT_S
-from tests.helpers.xvfb import running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
@@ -22,37 +22,35 @@ MANY_STEPS = 10
 
 @pytest.mark.parametrize("how", ["server", "windowclose"])
 def test_outputs_are_finished_where_the_window_goes(
-    how: str, nano_dir: Path, tmp_path: Path
+    how: str, display: Display, nano_dir: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "screen").mkdir()
     (tmp_path / "runtime").mkdir(mode=0o700)
-    with running_xvfb(tmp_path / "screen") as display:
-        environment = {**display.environment, "XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
-        words = ["--source", "demo", "--model", str(nano_dir), "--metrics", "figures.jsonl"]
-        outputs = ["--output", "window", "--output", "video:feed.mp4"]
-        figures, said = tmp_path / "figures.jsonl", tmp_path / "said.txt"
-        with said.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, str(REPO_ROOT / "run_live.py"), *words, *outputs],
-                cwd=tmp_path,
-                env=environment,
-                stdout=file,
-                stderr=file,
-            )
-        try:
-            window = display.find_window("SamCam", lambda: process.poll() is None)
-            sockets = tmp_path / "runtime"
-            wait_until(lambda: any(sockets.rglob("*.sock")), "ctl")
-            wait_until(lambda: figures.exists() and figures.stat().st_size > 0, "figures")
-            wait_until(lambda: len(figures.read_text().splitlines()) > MANY_STEPS, "pictures")
-            if how == "server":
-                os.kill(display.pid, signal.SIGTERM)
-            else:
-                display.xdotool(how, window.id)
-            code = process.wait(END_TIMEOUT_S)
-        finally:
-            process.kill()
-            process.wait()
+    environment = {**display.environment, "XDG_RUNTIME_DIR": str(tmp_path / "runtime")}
+    words = ["--source", "demo", "--model", str(nano_dir), "--metrics", "figures.jsonl"]
+    outputs = ["--output", "window", "--output", "video:feed.mp4"]
+    figures, said = tmp_path / "figures.jsonl", tmp_path / "said.txt"
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(REPO_ROOT / "run_live.py"), *words, *outputs],
+            cwd=tmp_path,
+            env=environment,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        window = display.find_window("SamCam", lambda: process.poll() is None)
+        sockets = tmp_path / "runtime"
+        wait_until(lambda: any(sockets.rglob("*.sock")), "ctl")
+        wait_until(lambda: figures.exists() and figures.stat().st_size > 0, "figures")
+        wait_until(lambda: len(figures.read_text().splitlines()) > MANY_STEPS, "pictures")
+        if how == "server":
+            os.kill(display.pid, signal.SIGTERM)
+        else:
+            display.xdotool(how, window.id)
+        code = process.wait(END_TIMEOUT_S)
+    finally:
+        process.kill()
+        process.wait()
     log = said.read_text()
     assert code == 5, log
     assert log.count("the window is gone: ") == 1

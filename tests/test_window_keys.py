@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,25 +19,12 @@ from tests.helpers.window_user import (
     MANY_PIXELS,
     Program,
     count_colour,
-    running_program,
     status,
     without_status,
 )
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
-    with running_xvfb(tmp_path_factory.mktemp("xvfb")) as running:
-        yield running
-
-
-@pytest.fixture
-def program(display: Display, tmp_path: Path) -> Iterator[Program]:
-    with running_program(display, tmp_path) as running:
-        yield running
 
 
 def click_gear(program: Program) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +18,16 @@ from tests.helpers.window_user import (
     Program,
     count_colour,
     running_command,
-    running_program,
     status,
     without_status,
 )
-from tests.helpers.xvfb import Display, Window, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, Window, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 CORNER = (20, 320)  # of the picture: only background, above the status line's rows
 PICTURE = np.s_[130:-40]  # below all notes
 BOX = ((500, 280), (420, 200))
-
-
-@pytest.fixture(scope="module")
-def display(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Display]:
-    with running_xvfb(tmp_path_factory.mktemp("xvfb")) as running:
-        yield running
-
-
-@pytest.fixture
-def program(display: Display, tmp_path: Path) -> Iterator[Program]:
-    with running_program(display, tmp_path) as running:
-        yield running
 
 
 def marks(window: Window, object_id: int = 1) -> int:
@@ -136,7 +122,7 @@ def test_answers_are_drawn_on_the_frozen_picture(program: Program) -> None:
 
 
 def test_a_frozen_picture_with_the_real_tracker(
-    display: Display, nano_dir: Path, tmp_path: Path
+    module_display: Display, nano_dir: Path, tmp_path: Path
 ) -> None:
     """Click, correction, other masks, undo and reset, all seen on the picture that stands still."""
     scene = (
@@ -148,7 +134,7 @@ def test_a_frozen_picture_with_the_real_tracker(
         "source.demo_size=[640,360]",
     )
     arguments = (*scene, "--model", nano_dir, "--effect", "blur", "--output", "window")
-    with running_command(display, tmp_path, *arguments) as (process, window):
+    with running_command(module_display, tmp_path, *arguments) as (process, window):
         freeze(window)
         gear = find_object(window, GEAR_ID, SIZE_WH)
         bare = seen(window)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -15,21 +14,13 @@ from live.frames import U8, Mask
 from live.sources.demo_scene import DemoScene
 from live.ui_text import AMBER, LINE_PX, PAD_PX, text_width, write
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
-from tests.helpers.xvfb import Display, running_xvfb, wait_until
+from tests.helpers.xvfb import Display, wait_until
 
 pytestmark = [pytest.mark.window, pytest.mark.slow]
 
 SIZE_WH = (854, 480)
 STATUS_PX = 40
 FULL_LENGTH = "source.demo_frames=100000"  # the test ends it, not the scene
-
-
-@pytest.fixture
-def display(tmp_path: Path) -> Iterator[Display]:
-    folder = tmp_path / "xvfb"
-    folder.mkdir()
-    with running_xvfb(folder) as running:
-        yield running
 
 
 def card_pixels(shot: U8) -> Mask:
