@@ -20,18 +20,16 @@ from live.controls import Controls
 from live.frames import F32, MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
 from live.letterbox import Letterbox, Point
 from live.masks import upsample_logits
-from live.motion import where_it_was
 from live.status import object_name
 from live.window_choice import ObjectChoice
 from live.window_guard import QUIT_AGAIN_S, QuitGuard
-from live.window_hover import HoverPointer
+from live.window_hover import HoverPointer, HoverScene
 from live.window_keys import Key, KeyPress, key_of
 from live.window_marks import Marks
-from live.window_prompts import box_prompt, is_drag, point_prompt
+from live.window_prompts import box_prompt, is_drag, meant, point_prompt
 from live.window_state import InputState
 from live.window_suggest import Outline, ProposalBoard
-
-MESSAGE_S = 3.0
+from live.window_words import MESSAGE_S, Words
 
 
 class WindowInput:
@@ -72,19 +70,18 @@ class WindowInput:
         self._pressed_motion: F32 | None = None
         self._pressed_on: Outline | None = None
         self._cursor = Point(0.0, 0.0)
-        self._hover, self._board = HoverPointer(), ProposalBoard(controls, clock)
-        self._message, self._message_s = "", MESSAGE_S
-        self._said_s = -MESSAGE_S
+        self._hover, self._board = HoverPointer(controls, clock), ProposalBoard(controls, clock)
+        self._words = Words(clock)
 
     @property
     def said_s(self) -> float:
         """When the message of `state` was said, by the clock."""
-        return self._said_s
+        return self._words.said_s
 
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._message if self._clock() < self._said_s + self._message_s else ""
+        message = self._words.text
         drag = None
         if self._pressed is not None and is_drag(self._pressed, self._cursor):
             drag = (self._pressed, self._cursor)
@@ -126,7 +123,7 @@ class WindowInput:
     def move(self, x: float, y: float) -> None:
         """Follow the pointer."""
         self._cursor = Point(x, y)
-        self._hover.move(self._cursor, self._clock())
+        self._hover.move(self._cursor)
 
     def leave(self) -> None:
         """The pointer left the window."""
@@ -137,12 +134,12 @@ class WindowInput:
         start, self._pressed = self._pressed, None
         if start is None or self.letterbox is None:
             return
-        proposal = self._pressed_on
+        proposal, size_wh = self._pressed_on, self.letterbox.source_wh
         if proposal is not None and not is_drag(start, Point(x, y)):
-            self._take(proposal, self.letterbox.source_wh)
+            self._take(proposal, size_wh)
             return
         first, last = (
-            self._meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion)
+            meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion, size_wh)
             for at in (start, Point(x, y))
         )
         if is_drag(start, Point(x, y)):
@@ -152,8 +149,8 @@ class WindowInput:
 
     def press_right(self, x: float, y: float) -> None:
         """Send a negative point: this is not the object."""
-        point = self._points_at(x, y)
-        if point is None:
+        point, box = self._points_at(x, y), self.letterbox
+        if point is None or box is None:
             return
         proposal = self._board.at(point)
         if proposal is not None and self._board.owner(proposal) is None:
@@ -162,7 +159,7 @@ class WindowInput:
         if self._objects.object_id not in self._objects.present:
             self._say(f"{self._name(self._objects.object_id)}: click it with the left button first")
             return
-        self._send_point(self._meant(point, self._motion), False, self._step)
+        self._send_point(meant(point, self._motion, box.source_wh), False, self._step)
 
     def press_middle(self, x: float, y: float) -> None:
         """Remove the object under the pointer."""
@@ -196,21 +193,11 @@ class WindowInput:
 
     def hover(self) -> None:
         """Ask what a click would give, if that is due; call it often."""
-        now_s = self._clock()
-        box, step = self.letterbox, self._step
-        if box is None or step is None or not self._hover_wanted(box, now_s):
-            self._hover.forget()
-            self._controls.hover.put(None)
-        elif self._hover.due(self._objects.object_id, step, now_s):
-            at = self._meant(box.to_source(self._cursor.x, self._cursor.y), self._motion)
-            self._controls.hover.put(HoverRequest(self._objects.object_id, step, at.x, at.y))
+        self._hover.ask(self._hover_scene())
 
     def hover_fits(self, request: HoverRequest) -> bool:
         """Whether an answer to this request may be drawn on the picture on screen."""
-        box, step = self.letterbox, self._step
-        if box is None or step is None or request.object_id != self._objects.object_id:
-            return False
-        return self._hover_wanted(box, self._clock()) and self._hover.fits(request, box, step)
+        return self._hover.fits(request, self._hover_scene())
 
     def key(self, press: KeyPress) -> None:
         """Act on a key, unless a global hotkey does."""
@@ -249,10 +236,14 @@ class WindowInput:
             case Key.SUGGEST:
                 self._suggest()
 
-    def _hover_wanted(self, letterbox: Letterbox, now_s: float) -> bool:
+    def _hover_scene(self) -> HoverScene | None:
+        """Return what a click would be for; None while it would be no click on the picture."""
+        box, step = self.letterbox, self._step
+        if box is None or step is None:
+            return None
         if self._pressed is not None or self._board.pointed is not None:
-            return False
-        return self._hover.wanted(letterbox, now_s)
+            return None
+        return HoverScene(box, step, self._motion, self._objects.object_id)
 
     def _points_at(self, x: float, y: float) -> Point | None:
         """Return the source position of a canvas position; None where there is nothing to click."""
@@ -262,12 +253,6 @@ class WindowInput:
             self._say("no picture to click in just now")
             return None
         return self.letterbox.to_source(x, y)
-
-    def _meant(self, point: Point, motion: F32 | None) -> Point:
-        """Return where that which the user sees at a source position was on the step's picture."""
-        if self.letterbox is None or motion is None:
-            return point
-        return Point(*where_it_was(motion, point.x, point.y, self.letterbox.source_wh))
 
     def _choose(self, object_id: int) -> None:
         self._objects.object_id = object_id
@@ -396,5 +381,4 @@ class WindowInput:
         return object_name(object_id, self._names)
 
     def _say(self, message: str, for_s: float = MESSAGE_S) -> None:
-        self._message, self._message_s = message, for_s
-        self._said_s = self._clock()
+        self._words.say(message, for_s)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from live.frames import Prompt
+from live.frames import F32, Prompt
 from live.letterbox import Point
+from live.motion import where_it_was
 
 MIN_DRAG_PX = 6  # canvas pixels; below it, a shaky click stays a click
 _MIN_SIDE_PX = 1  # source pixels
@@ -14,6 +15,17 @@ _MIN_SIDE_PX = 1  # source pixels
 def is_drag(start: Point, end: Point) -> bool:
     """Whether the pointer went far enough, in canvas pixels, to mean a box."""
     return max(abs(end.x - start.x), abs(end.y - start.y)) >= MIN_DRAG_PX
+
+
+def meant(at: Point, motion: F32 | None, size_wh: tuple[int, int]) -> Point:
+    """Return where that which the user sees at a source position was on the step's own picture.
+
+    Args:
+        at: Source pixels.
+        motion: `FrameResult.motion` of the picture on screen; None: it is the step's own.
+        size_wh: Of the source.
+    """
+    return at if motion is None else Point(*where_it_was(motion, at.x, at.y, size_wh))
 
 
 def point_prompt(object_id: int, at: Point, positive: bool, step: int | None) -> Prompt:

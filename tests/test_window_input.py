@@ -14,9 +14,10 @@ from live.effects import Effect
 from live.frames import Prompt
 from live.letterbox import Letterbox
 from live.ui import View, draw_canvas, letterbox_of
-from live.window_input import MESSAGE_S, WindowInput
+from live.window_input import WindowInput
 from live.window_keys import ESCAPE, KeyPress
 from live.window_prompts import MIN_DRAG_PX
+from live.window_words import MESSAGE_S
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 
 STEP = 7
