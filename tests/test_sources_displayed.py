@@ -17,7 +17,7 @@ from live.frames import U8
 from live.sources import CaptureError, SourceOptions
 from live.sources.displayed import letterboxed, orientation_of
 from tests.conftest import RunCli
-from tests.helpers.clips import ONE, Clip, frames_of, write_clip
+from tests.helpers.clips import ONE, Clip, crop_in_mkv, crop_in_mp4, frames_of, write_clip
 from tests.helpers.synthetic_video import (
     CORNERS,
     corner_order,
@@ -278,3 +278,33 @@ def test_a_size_that_grows_beyond_the_limit_is_not_decoded(tmp_path: Path) -> No
     path.write_bytes(small + large)
     with pytest.raises(CaptureError, match="max_megapixels"):
         frames_of(path, SourceOptions(max_megapixels=0.2))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_what_a_container_crops_is_not_shown(tmp_path: Path, suffix: str) -> None:
+    """Matroska's PixelCrop and mp4's clean aperture; both were ignored."""
+    path = write_clip(tmp_path / f"clip{suffix}", Clip())
+    whole = frames_of(path)
+    left, top, right, bottom = crop = 16, 8, 12, 4
+    if suffix == ".mkv":
+        crop_in_mkv(path, crop)
+    else:
+        crop_in_mp4(path, (96, 64), crop)
+    cropped = frames_of(path)
+    assert len(cropped) == len(whole)
+    for before, after in zip(whole, cropped, strict=True):
+        assert after.size_wh == (68, 52)
+        shown = before.image_bgr[top : 64 - bottom, left : 96 - right]
+        assert np.array_equal(after.image_bgr, shown)
+
+
+def test_cropping_comes_before_pixel_aspect_and_turning(tmp_path: Path) -> None:
+    """Numbers of the container are its pixels', which are neither square nor upright."""
+    clip = Clip(aspect=Fraction(2), matrix=EIGHT["a quarter clockwise"][0])
+    path = write_clip(tmp_path / "clip.mp4", clip)
+    whole = frames_of(path)[0].image_bgr
+    assert whole.shape == (192, 64, 3)
+    crop_in_mp4(path, (96, 64), (16, 8, 0, 0))
+    cropped = frames_of(path)[0].image_bgr
+    assert cropped.shape == (160, 56, 3)
+    assert np.abs(cropped.astype(int) - whole[32:, :56]).mean() < 2

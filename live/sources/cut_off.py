@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from live.sources.ebml import SEGMENT, elements
+
 _MOST_ELEMENTS: Final = 200_000  # of one file; one with more is taken for whole
 _PICTURE_BOXES: Final = frozenset((b"mdat", b"moof"))
-_EBML_HEADER: Final = 0x1A45DFA3
-_SEGMENT: Final = 0x18538067
-_CLUSTER: Final = 0x1F43B675
+_SHORTEST_ELEMENT: Final = 2  # bytes; what is left over is the beginning of one
 _TS_SYNC: Final = 0x47
 
 
@@ -71,34 +71,14 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
 
 def _is_matroska_cut_off(file: BinaryIO, size: int) -> bool:
     """Walk the elements; a recorder that was killed left the length of the whole unsaid."""
-    at = 0
-    for _ in range(_MOST_ELEMENTS):
-        if at >= size:
-            return at > size
-        file.seek(at)
-        head = file.read(12)
-        kind, kind_bytes = _ebml_number(head, keep_marker=True)
-        length, length_bytes = _ebml_number(head[kind_bytes:], keep_marker=False)
-        if not kind_bytes or not length_bytes:
-            return len(head) < 12  # ends in an element's head, or is none of Matroska's
-        at += kind_bytes + length_bytes
-        is_unsaid = length == (1 << 7 * length_bytes) - 1
-        if kind == _SEGMENT and not is_unsaid:
-            return at + length > size
-        if not is_unsaid:
-            at += length
-        elif kind not in (_EBML_HEADER, _SEGMENT, _CLUSTER):
+    end = 0
+    for element in elements(file):
+        end = element.start + (element.length or 0)
+        if end > size:
+            return True
+        if element.kind == SEGMENT and element.length is not None:
             return False
-    return False
-
-
-def _ebml_number(data: bytes, keep_marker: bool) -> tuple[int, int]:
-    """Return a number of variable length and its bytes, (0, 0) where there is none."""
-    length = 9 - data[0].bit_length() if data else 9
-    if length > min(8, len(data)):
-        return 0, 0
-    value = int.from_bytes(data[:length], "big")
-    return (value if keep_marker else value & ((1 << 7 * length) - 1)), length
+    return 0 < size - end < _SHORTEST_ELEMENT
 
 
 def _is_avi_cut_off(file: BinaryIO, size: int) -> bool:

@@ -1,8 +1,9 @@
 """Decoded frames as a good player shows them: upright, in square pixels, in the right colours.
 
-One order for every stream: colours and pixel aspect in one pass of the scaler, then the display
-matrix. Where these change in the middle, the picture is fitted by `letterboxed`, since prompts,
-masks and outputs keep the size of the first picture.
+One order for every stream: the container's cropping, colours and pixel aspect (in one pass of the
+scaler where nothing is cropped), then the display matrix. Where these change in the middle, the
+picture is fitted by `letterboxed`, since prompts, masks and outputs keep the size of the first
+picture.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from av.video.stream import VideoStream
 from live.frames import U8
 from live.sources.base import CaptureError
 from live.sources.colours import is_hdr, tag_colours, tone_mapping
-from live.sources.side_data import display_matrix
+from live.sources.side_data import Crop, container_crop, display_matrix
 
 _log = logging.getLogger(__name__)
 
@@ -116,9 +117,11 @@ class DisplayedPictures:
         self._aspect_of_frames = in_stream == self._container_aspect or not self._container_aspect
         self._name = name
         self._max_pixels = max_megapixels * 1e6
+        self._crop = container_crop(stream)
         self._matrix = b""
         self._orientation = Orientation()
         self._reformatter = VideoReformatter()  # keeps the scaler from frame to frame
+        self._scaler_of_cropped = VideoReformatter()
         self._tone_mapper: VideoReformatter | None = None
         self._looked_at_alpha = False
         self._said: set[str] = set()
@@ -134,22 +137,40 @@ class DisplayedPictures:
         self._check_size(width, height)
         self._say_what_is_left_out(frame)
         tag_colours(frame)
-        scaled = (width, height) != (frame.width, frame.height)
         try:
-            bgr = self._reformatter_for(frame).reformat(
-                frame,
-                width,
-                height,
-                "bgr24",
-                interpolation=Interpolation.BICUBIC if scaled else None,
-                **tone_mapping(frame),
-            )
+            bgr = self._bgr(frame, (width, height))
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise CaptureError(
                 f"source {self._name!r}: its pictures ({frame.format.name}) cannot be shown: "
                 f"{error}; expected a usual pixel format such as yuv420p; convert it with ffmpeg"
             ) from error
-        return self._orientation.apply(cast(U8, bgr.to_ndarray()))
+        return self._orientation.apply(bgr)
+
+    def _bgr(self, frame: VideoFrame, size_wh: tuple[int, int]) -> U8:
+        """Return a frame, cropped and then scaled to a size, as (H, W, 3) BGR."""
+        crop = self._crop_of(frame)
+        is_scaled = size_wh != crop.size_wh(frame.width, frame.height)
+        scaler = Interpolation.BICUBIC if is_scaled else None
+        reformat = self._reformatter_for(frame).reformat
+        mapped = tone_mapping(frame)
+        if not any(crop):
+            shown = reformat(frame, *size_wh, "bgr24", interpolation=scaler, **mapped)
+            return cast(U8, shown.to_ndarray())
+        whole = cast(U8, reformat(frame, format="bgr24", **mapped).to_ndarray())
+        rows = slice(crop.top, frame.height - crop.bottom)
+        image = np.ascontiguousarray(whole[rows, crop.left : frame.width - crop.right])
+        if not is_scaled:
+            return image
+        cropped = VideoFrame.from_ndarray(image, format="bgr24")
+        shown = self._scaler_of_cropped.reformat(cropped, *size_wh, interpolation=scaler)
+        return cast(U8, shown.to_ndarray())
+
+    def _crop_of(self, frame: VideoFrame) -> Crop:
+        """Return what of a frame is cut off by the container; its stream's own was by decoding."""
+        if min(self._crop.size_wh(frame.width, frame.height)) >= 1:
+            return self._crop
+        self._say("its cropping is left out: it leaves nothing of the picture")
+        return Crop()
 
     def _reformatter_for(self, frame: VideoFrame) -> VideoReformatter:
         if not is_hdr(frame):
@@ -160,16 +181,17 @@ class DisplayedPictures:
         return self._tone_mapper
 
     def _square_size_wh(self, frame: VideoFrame) -> tuple[int, int]:
-        """Return the frame's size in square pixels: as ffmpeg's scale=iw*sar:ih makes it."""
+        """Return the cropped size in square pixels: as ffmpeg's scale=iw*sar:ih makes it."""
         aspect = self._container_aspect
         if self._aspect_of_frames:
             aspect = self._context.sample_aspect_ratio
+        width, height = self._crop_of(frame).size_wh(frame.width, frame.height)
         if not aspect or aspect == 1:
-            return frame.width, frame.height
+            return width, height
         if not Fraction(1, _STRANGE_ASPECT) <= aspect <= _STRANGE_ASPECT:
             self._say("its pixel aspect %s is left out: no picture has such pixels", aspect)
-            return frame.width, frame.height
-        return max(1, round(frame.width * aspect)), frame.height
+            return width, height
+        return max(1, round(width * aspect)), height
 
     def _check_size(self, width: int, height: int) -> None:
         if width * height > self._max_pixels:

@@ -1,12 +1,21 @@
-"""What a decoded frame carries besides its picture, also where PyAV has no name for some of it."""
+"""What a stream or frame carries besides its pictures, also where PyAV has no name for it."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+import io
+from typing import Any, Final, NamedTuple, cast
 
+import av
+import av.error
 from av.buffer import Buffer
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from live.sources.ebml import SEGMENT, TRACK_ENTRY, TRACKS, VIDEO, elements
+
+_FORMATS_THAT_CROP: Final = frozenset(("mov", "matroska"))
+_PIXEL_CROPS: Final = {0x54CC: "left", 0x54BB: "top", 0x54DD: "right", 0x54AA: "bottom"}
 
 
 def _unnamed(cls: type[Type], value: object) -> Any:
@@ -24,3 +33,39 @@ def display_matrix(frame: VideoFrame) -> bytes | None:
     """Return a frame's display matrix as FFmpeg has it: nine int32; None where it has none."""
     found = cast(Buffer | None, frame.side_data.get("DISPLAYMATRIX"))
     return None if found is None else bytes(found)
+
+
+class Crop(NamedTuple):
+    """What is not shown of a decoded picture, in its own pixels."""
+
+    left: int = 0
+    top: int = 0
+    right: int = 0
+    bottom: int = 0
+
+    def size_wh(self, width: int, height: int) -> tuple[int, int]:
+        """Return what is left of a picture; 0 or less where it is nothing."""
+        return width - self.left - self.right, height - self.top - self.bottom
+
+
+def container_crop(stream: VideoStream) -> Crop:
+    """Return what a Matroska's or mp4's header cuts off the pictures of a stream.
+
+    PyAV gives no access to it, but copies it with all else that a header says of the stream. So it
+    is read from the header of a Matroska file that is written nowhere.
+    """
+    if not _FORMATS_THAT_CROP & set(stream.container.format.name.split(",")):
+        return Crop()
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="matroska") as copy:
+            copy.add_stream_from_template(stream)
+            copy.start_encoding()
+    except (av.error.FFmpegError, OSError, ValueError):
+        return Crop()  # Matroska cannot hold its codec, and no player crops it
+    found = {}
+    data = header.getvalue()
+    for kind, start, length in elements(header, (SEGMENT, TRACKS, TRACK_ENTRY, VIDEO)):
+        if kind in _PIXEL_CROPS:
+            found[_PIXEL_CROPS[kind]] = int.from_bytes(data[start : start + (length or 0)], "big")
+    return Crop(**found)

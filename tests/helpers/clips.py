@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -73,6 +74,50 @@ def _frame(clip: Clip, number: int) -> av.VideoFrame:
         plane.update(bytes([level]) * plane.buffer_size)
     frame.color_range, frame.color_primaries, frame.color_trc, frame.colorspace = clip.tags
     return frame
+
+
+def crop_in_mp4(path: Path, size_wh: tuple[int, int], crop: tuple[int, int, int, int]) -> None:
+    """Write a clean aperture into a plain mp4, whose index is at its end, as phones do.
+
+    Args:
+        size_wh: Of its pictures.
+        crop: Pixels that are not shown: left, top, right, bottom.
+    """
+    left, top, right, bottom = crop
+    values = (size_wh[0] - left - right, 1, size_wh[1] - top - bottom, 1)
+    values += (left - right, 2, top - bottom, 2)
+    box = struct.pack(">I4s8i", 40, b"clap", *values)
+    data = bytearray(path.read_bytes())
+    heads = [data.index(kind) for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")]
+    heads.append(data.index(b"avc1", heads[-1]))
+    at = heads[-1] - 4 + int.from_bytes(data[heads[-1] - 4 : heads[-1]], "big")
+    data[at:at] = box
+    for head in heads:
+        size = int.from_bytes(data[head - 4 : head], "big")
+        data[head - 4 : head] = (size + len(box)).to_bytes(4, "big")
+    path.write_bytes(data)
+
+
+def crop_in_mkv(path: Path, crop: tuple[int, int, int, int]) -> None:
+    """Write PixelCrop into the header of an mkv of this FFmpeg, over what it leaves free there.
+
+    Args:
+        crop: Pixels that are not shown: left, top, right, bottom.
+    """
+    left, top, right, bottom = crop
+    data = bytearray(path.read_bytes())
+    free = bytes.fromhex("54b28104 55ee8100 ec0100000000000002 0000")
+    at = data.index(free)  # display unit, block additions, void
+    crops = ((0x54AA, bottom), (0x54BB, top), (0x54CC, left), (0x54DD, right))
+    new = b"".join(struct.pack(">HBB", kind, 0x81, pixels) for kind, pixels in crops)
+    data[at : at + len(free)] = new + bytes((0xEC, 0x80 | len(free) - len(new) - 2, 0))
+    video = data.rindex(b"\xe0", 0, at)
+    assert data[video + 1] == 0x80 | at + 4 - video - 2  # the display unit is its last
+    data[video + 1] += len(free) - 4
+    checksum = data.rindex(bytes.fromhex("1654ae6b"), 0, at) + 6
+    assert data[checksum] == 0xBF
+    data[checksum : checksum + 2] = bytes.fromhex("ec84")
+    path.write_bytes(data)
 
 
 def frames_of(spec: Path | str, options: SourceOptions | None = None) -> list[Frame]:
