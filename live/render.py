@@ -251,11 +251,19 @@ class RenderLoop:
             self._metrics.left("window", composite.result)
 
     def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
-        """Hand a picture to sinks; the window stays awake while a sink has no room."""
-        for worker in workers:
-            if composite.repeats and worker.kind in _FILE_SINKS:
+        """Hand a picture to sinks; window and commands stay awake while a file has no room.
+
+        Files come last: whatever is hidden while one of them is waited for is hidden for those who
+        look at once, and is not shown to them again by a picture from before.
+        """
+        for worker in sorted(workers, key=lambda one: one.kind in _FILE_SINKS):
+            is_file = worker.kind in _FILE_SINKS
+            if composite.repeats and is_file:
                 continue  # it would only push a picture out that still waits to be written
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
+                if is_file and self._apply_commands(self._step_shown() + 1):
+                    self._again()  # to no file, as it repeats
+                    self._publish()
                 self._publish_if_due()  # which output is waited for, above all
                 self._refresh_window()
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from live.commands import HideFeed
 from live.compositor import Compositor
 from live.control_desk import CommandDesk
 from live.effects import Effect
@@ -52,7 +53,7 @@ class Held:
         self.go = threading.Event()
 
     def put(self, composite: Composite) -> None:
-        self.go.wait(WAIT_S)
+        self.go.wait()  # the test sets it, whatever happens
 
     def close(self) -> None:
         """Nothing to release."""
@@ -86,6 +87,42 @@ def test_an_output_that_everything_waits_for_is_told_while_it_is_waited_for() ->
         assert any(text.startswith(TOLD["put"]) for text in texts), texts
         held.go.set()
         wait_until(lambda: trouble() == "", "the output no longer named")
+    finally:
+        held.go.set()
+        wiring.stop.set()
+        thread.join(WAIT_S)
+        assert loop.close(False, time.monotonic() + WAIT_S) is None
+
+
+def test_the_panic_key_hides_at_once_while_an_output_blocks_the_run() -> None:
+    """It waited until the blocked file took the next picture; the camera showed all meanwhile."""
+    wiring, held = Wiring.build("all", command_queue=4), Held()
+    seen: list[Composite] = []
+
+    class Camera:
+        name = "virtualcam:memory"
+
+        def put(self, composite: Composite) -> None:
+            seen.append(composite)
+
+        def close(self) -> None:
+            """Nothing to release."""
+
+    workers = tuple(SinkWorker(sink, "blocking", f"sink-{sink.name}") for sink in (held, Camera()))
+    loop = RenderLoop(wiring, Compositor(Effect()), Outputs(workers), RenderOptions(), Metrics())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        for step in range(3):
+            assert wiring.results.put(result(step), WAIT_S)
+        wait_until(lambda: len(seen) == 3, "the camera has what the file has no room for")
+        assert not seen[-1].hidden
+        assert wiring.controls.send(HideFeed(True))
+        wait_until(lambda: seen[-1].panic and seen[-1].hidden, "hidden")
+        held.go.set()
+        assert wiring.results.put(result(3), WAIT_S)
+        wait_until(lambda: seen[-1].result.step == 3, "the next picture")
+        assert all(one.panic for one in seen[3:])
     finally:
         held.go.set()
         wiring.stop.set()
