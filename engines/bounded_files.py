@@ -18,6 +18,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from engines.places import IMPOSSIBLE
+
 MAX_JSON_BYTES: Final = 64 << 20
 MAX_DEPTH: Final = 64  # lists and objects inside each other; ours have at most eight
 _MAX_DIGITS: Final = 32  # beyond any number of ours; Python refuses from 4,300 on
@@ -49,7 +51,7 @@ def open_regular(path: Path, follow: bool = True) -> BinaryIO:
         _check_regular(path, status)  # before: opening alone can do something to a device
         file = os.open(path, _OPEN_FLAGS | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
     except ValueError as error:  # a zero byte, or what the system's encoding cannot write
-        raise OSError(errno.EINVAL, "not a name that a file can have", str(path)) from error
+        raise OSError(errno.EINVAL, IMPOSSIBLE, str(path)) from error
     try:
         _check_regular(path, os.fstat(file))
         return os.fdopen(file, "rb")

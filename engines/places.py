@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+IMPOSSIBLE: Final = "not a name that a file can have"
+
 _SET: Final = {
     "win32": "USERPROFILE or LOCALAPPDATA",
     "darwin": "HOME",
@@ -22,12 +24,37 @@ class NoHomeError(ValueError):
     """There is no home folder where one is needed; one line for the user."""
 
 
+class ImpossibleNameError(NoHomeError):
+    """A name that no file can have, wherever that is looked for; one line for the user."""
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that no file can have: a file of prompts, a setting or `ctl` may say any.
+
+    Raises:
+        OSError: It has a zero byte, or what the system's encoding cannot write.
+    """
+    if not is_possible(path):
+        raise OSError(errno.EINVAL, IMPOSSIBLE, str(path))
+
+
+def is_possible(path: str | Path) -> bool:
+    """Whether a file could have this name, as far as its letters go."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeError:
+        return False
+
+
 def expand_user(name: str | Path) -> Path:
     """Return a path with ~ and ~USER replaced.
 
     Raises:
         NoHomeError: There is no such user, or no home folder at all.
+        ImpossibleNameError: No file can have this name.
     """
+    if not is_possible(name):
+        raise ImpossibleNameError(f"{name}: {IMPOSSIBLE}; expected one without zero bytes")
     path = lenient_path(name)
     word = path.parts[0] if path.parts and str(name).startswith("~") else ""
     if word.startswith("~"):
@@ -40,7 +67,10 @@ def expand_user(name: str | Path) -> Path:
 
 def lenient_path(name: str | Path) -> Path:
     """Return a path with ~ and ~USER replaced where they stand for something; to compare with."""
-    return Path(os.path.expanduser(name))
+    try:
+        return Path(os.path.expanduser(name))
+    except ValueError:  # a zero byte after the ~
+        return Path(name)
 
 
 def is_there(path: Path) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from engines.places import lenient_path
+from engines.places import check_name, lenient_path
 from live.frames import MAX_OBJECT_ID
 from live.sources.options import MAX_MEGAPIXELS
 from live.texts import decode_text, text_lines
@@ -69,6 +69,7 @@ class PromptFiles:
             OSError: It cannot be read.
             ValueError: It is too large, no text, or a pipe where that is not allowed.
         """
+        check_name(path)
         mode = path.stat().st_mode
         if not self.pipes and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise ValueError("a pipe or device; expected a file")

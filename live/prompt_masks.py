@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.places import is_there
+from engines.places import check_name, is_there
 from live.frames import MAX_OBJECT_ID, U8, Mask
 from live.prompt_files import PromptFiles, reason
 from live.sources.images import read_picture
@@ -59,6 +59,7 @@ def read_reference(files: PromptFiles, name: str) -> U8:
     """
     path = files.place(name)
     try:
+        check_name(path)
         return read_picture(path, f"image={name}", files.max_megapixels)
     except PictureError as error:
         raise ValueError(f"image={path}: {error}") from error
@@ -139,6 +140,7 @@ def _read(
 ) -> MaskFile:
     path = files.place(name)
     try:
+        check_name(path)
         return _open_and_read(path, files.max_megapixels, text, size_wh, whose)
     except PictureError as error:
         raise ValueError(f"mask={path}: {error}") from error

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engines.base import EngineError
 from engines.model_folder import find_model
 from engines.places import is_file, is_folder, is_loop, is_there, resolved
+from live.command_text import CommandError, Place, parse_words
 from live.config import ConfigError
 from live.metrics_file import MetricsWriter
+from live.profiles import ProfileError, load_profile, save_profile
+from live.prompts import parse_prompts
 from live.recording.options import check_recording_options
 from live.recording.recorder import prepare_folder
 from live.recording.replay import Recording
@@ -82,3 +87,49 @@ def test_the_checks_before_the_run_take_them(loop: Path, tmp_path: Path) -> None
         plan_request(request, None)
     with pytest.raises(ConfigError, match="given twice"):
         plan_request(Request(outputs=(f"masks:{loop}", f"masks:{loop}")), None)
+
+
+@pytest.mark.parametrize("name", ["a\0b.png", "~a\0b", "a\0b#2", "\ud800.png"])
+@pytest.mark.parametrize("row", [{"mask": "?"}, {"bbox_txt": "?"}, {"mask": "x.png", "image": "?"}])
+def test_a_name_that_no_file_can_have_in_a_prompt(
+    name: str, row: dict[str, str], tmp_path: Path
+) -> None:
+    """It was "embedded null byte", and in a mask without the value."""
+    given = {key: name if value == "?" else value for key, value in row.items()}
+    (tmp_path / "p.jsonl").write_text(json.dumps(given))
+    with pytest.raises(ConfigError) as caught:
+        parse_prompts([f"@{tmp_path / 'p.jsonl'}"], (32, 18))
+    (line,) = caught.value.problems
+    key = list(given)[-1]
+    assert f"p.jsonl, line 1: {key}=" in line
+    assert "not a name that a file can have" in line
+    words = ["prompt", *(f"{key}={value}" for key, value in given.items())]
+    with pytest.raises(CommandError, match="not a name that a file can have"):
+        parse_words(words, Place((32, 18), tmp_path, pipes=False))
+
+
+@pytest.mark.parametrize(
+    "words", [["prompt", "@a\0b"], ["profile", "save", "a\0/b"], ["profile", "save", "~a\0/b"]]
+)
+def test_ctl_refuses_a_name_that_no_file_can_have(words: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="not a name that a file can have"):
+        parse_words(words, Place((32, 18), tmp_path, pipes=False))
+    with pytest.raises(CommandError, match="not a name that a file can have"):
+        parse_words(["prompt", "mask=b.png"], Place((32, 18), tmp_path / "a\0", pipes=False))
+
+
+@pytest.mark.parametrize("key", ["picture", "video"])
+def test_a_setting_with_a_name_that_no_file_can_have(key: str) -> None:
+    """A traceback."""
+    wrong = f'effect.replace.{key}="a\\0b"'
+    with pytest.raises(ConfigError, match=f"effect.replace.{key}: .*not a name that a file can"):
+        plan_request(Request(effect="replace", overrides=(wrong,)), None)
+
+
+def test_a_profile_with_a_name_that_no_file_can_have() -> None:
+    options = dict.fromkeys(("source", "model", "preset", "effect"), "x")
+    picture = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ProfileError, match="not a name that a file can have"):
+        save_profile("a\0/b", options, picture, {1: np.ones((4, 4), np.bool_)})
+    with pytest.raises(ConfigError, match="not a name that a file can have"):
+        load_profile("a\0/b")
