@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -345,11 +345,11 @@ def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
             check_prompt_texts([spec])
             return ()
         files = PromptFiles(place.folder, place.pipes, place.max_megapixels, place.limits)
-        prompts = parse_prompts([spec], place.size_wh, files=files)
+        # A running stream has long passed frame 0: without frame=N it is the next one.
+        prompts = parse_prompts([spec], place.size_wh, files=files, unsaid_frame=None)
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
         raise CommandError(join_problems([p.removeprefix("--") for p in error.problems])) from error
     if not prompts:
         raise CommandError(f"prompt {spec}: the file has no prompt; expected one or more lines")
-    # A running stream has long passed frame 0, which stands for "not said": the next frame it is.
-    return tuple(p if p.frame_index else replace(p, frame_index=None) for p in prompts)
+    return tuple(prompts)

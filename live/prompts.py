@@ -45,7 +45,7 @@ class _Draft:
         where: The spec as the user wrote it, or file and line.
         files: How the files that it names are read.
         points: x, y and label of each click.
-        object_id: None: not said.
+        object_id, frame: None: not said.
     """
 
     where: str
@@ -55,7 +55,7 @@ class _Draft:
     mask: str | None = None
     image: str | None = None
     object_id: int | None = None
-    frame: int = 0
+    frame: int | None = None
 
 
 def parse_prompts(
@@ -63,6 +63,7 @@ def parse_prompts(
     size_wh: tuple[int, int],
     frame_count: int | None = None,
     files: PromptFiles = _HERE,
+    unsaid_frame: int | None = 0,
 ) -> list[Prompt]:
     """Parse the prompts of the command line.
 
@@ -72,6 +73,7 @@ def parse_prompts(
         size_wh: Picture size of the source; points must lie inside, boxes are cut at its edges.
         frame_count: Length of the source, None when unknown.
         files: How the files that they name are read; relative names start from the current folder.
+        unsaid_frame: Frame of prompts that name none; None: the next one that is processed.
 
     Raises:
         ConfigError: All problems at once; each line says which prompt, which value and what was
@@ -82,9 +84,12 @@ def parse_prompts(
     for spec in specs:
         before = len(prompts)
         for draft in _drafts(spec, files, problems):
-            if frame_count is not None and draft.frame >= frame_count:
+            if draft.frame is None:
+                draft.frame = unsaid_frame
+            frame = draft.frame or 0
+            if frame_count is not None and frame >= frame_count:
                 problems.append(
-                    f"{draft.where}: frame={draft.frame}: the source has {frame_count} frames; "
+                    f"{draft.where}: frame={frame}: the source has {frame_count} frames; "
                     f"expected 0..{frame_count - 1}"
                 )
             try:

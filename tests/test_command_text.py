@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -98,6 +99,15 @@ def test_a_prompt_for_a_frame_to_come() -> None:
     (prompt,) = parse_command("prompt box=1,2,30,40 frame=500", PLACE)
     assert isinstance(prompt, Prompt)
     assert prompt.frame_index == 500
+
+
+@pytest.mark.parametrize("text", ["prompt box=1,2,30,40 frame=0", "prompt @p.jsonl"])
+def test_frame_0_that_was_said_is_no_next_frame(text: str, tmp_path: Path) -> None:
+    """`ctl` took it for "not said"; the tracker says that it has passed."""
+    (tmp_path / "p.jsonl").write_text('{"point": [5, 6], "frame": 0}\n')
+    (prompt,) = parse_command(text, replace(PLACE, folder=tmp_path))
+    assert isinstance(prompt, Prompt)
+    assert prompt.frame_index == 0
 
 
 def test_files_of_prompts_start_from_the_callers_folder(tmp_path: Path) -> None:

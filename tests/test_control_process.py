@@ -62,6 +62,10 @@ def test_every_command_on_a_real_run(
             return status is not None and [o["object_id"] for o in status["objects"]] == [2]
 
         wait_until(knows_two, "object 2")
+        answers = [run.ctl("prompt", "object=2 point=5,5 frame=0").stdout]
+        while answers[-1].startswith("ok: taken") and len(answers) < 20:  # its outcome came late
+            answers.append(run.ctl("prompt", "object=2 point=5,5 frame=0").stdout)
+        assert "object 2: frame 0 has passed" in answers[-1]
         status = run.status()
         assert status is not None
         schema = json.loads((REPO_ROOT / "docs/schemas/status.schema.json").read_text())
