@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import errno
+import re
+import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from engines.base import EngineError
 from engines.bounded_files import one_line
@@ -43,6 +46,9 @@ OUTPUT_HELP = (
     "window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR[?format=png|coco|mot] (several with "
     "commas) or none; repeatable (window where there is a display)"
 )
+_OPTIONS_OF_PATHS: Final = frozenset(
+    ("--source", "--model", "--record", "--replay", "--metrics", "--config", "--suggest")
+)
 SUGGEST_HELP = "propose objects for a picture, each of a folder, or a video's first frame; exit"
 PACE_HELP = (
     "live: newest frame wins; all: every frame, in order; recorded: with --replay, exactly the "
@@ -53,8 +59,24 @@ PACE_HELP = (
 class _Parser(argparse.ArgumentParser):
     """Raises `ConfigError` where argparse would print its usage and exit."""
 
+    words: Sequence[str] = ()  # what is parsed
+
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see --help")
+        raise ConfigError(f"{message}{self._dash_hint(message)}; see --help")
+
+    def _dash_hint(self, message: str) -> str:
+        """Return how a value is written that begins with a dash; "" where none was meant."""
+        option = re.match(r"argument (--[\w-]+): expected one argument", message)
+        if option is None:
+            return ""
+        name = option[1]
+        values = [value for word, value in pairwise(self.words) if word == name]
+        value = next((value for value in values if value.startswith("-")), "")
+        if not value or value.partition("=")[0] in self._option_string_actions:
+            return ""
+        place = "./" if name in _OPTIONS_OF_PATHS else ""
+        written = shlex.quote(f"{name}={place}{value}")
+        return f"; a value that begins with a dash is written {written}"
 
 
 def _path(text: str) -> Path:
@@ -65,7 +87,7 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> _Parser:
     """Return the parser of SPEC's options."""
     parser = _Parser(
         prog="run_live.py",
@@ -106,7 +128,9 @@ def parse(argv: Sequence[str]) -> Request:
     Raises:
         ConfigError: An unknown option or a missing value.
     """
-    given = build_parser().parse_args(argv)
+    parser = build_parser()
+    parser.words = argv
+    given = parser.parse_args(argv)
     saved = None if given.profile is None else load_profile(given.profile)
     # What is given wins over the profile, and that over the defaults.
     chosen = {} if saved is None else {key: getattr(saved, key) for key in TEXT_KEYS}

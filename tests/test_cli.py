@@ -144,6 +144,14 @@ def test_check_config(
         (["--output", "none"], ["none", "twice"]),
         (["--surce", "demo"], ["--surce", "--help"]),
         (["--model"], ["--model", "expected one argument"]),
+        (["--model", "--loop"], ["--model", "expected one argument; see --help"]),
+        (["--source", "-x.mp4"], ["begins with a dash is written --source=./-x.mp4"]),
+        (["--record", "-it's"], ["is written '--record=./-it'\"'\"'s'"]),
+        (["--metrics", "-x=1.jsonl"], ["is written --metrics=./-x=1.jsonl"]),
+        (["--replay", "-r"], ["is written --replay=./-r"]),
+        (["--config", "--c.yaml"], ["is written --config=./--c.yaml"]),
+        (["--suggest", "-s.json"], ["is written --suggest=./-s.json"]),
+        (["--profile", "-p"], ["is written --profile=-p"]),
     ],
 )
 def test_wrong_use_is_one_line(
