@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from engines.base import EngineError
+from engines.model_folder import find_model
 from live.carry import Carrier
 from live.config import default_config_path
 from live.doctor import examine
@@ -44,6 +45,7 @@ from live.request import (
 from live.run import Run
 from live.sinks.base import SinkError
 from live.sources import SourceOptions, VideoSource, list_cameras, open_source
+from live.sources.base import CaptureError
 from live.suggest_run import to_suggest_for
 from live.terminal import say
 
@@ -117,9 +119,18 @@ def logging_to_stderr() -> Iterator[None]:
 def _open_frames(
     request: Request, options: SourceOptions, recording: Recording | None
 ) -> VideoSource:
-    """Open the source, or the frames of a recording."""
+    """Open the source, or the frames of a recording; say whose a wrong source or model is."""
     if recording is None:
-        return open_source(request.source, options)
+        try:
+            if request.is_profiles("model"):
+                find_model(request.model)
+            return open_source(request.source, options)
+        except EngineError as error:
+            raise EngineError(f"{request.origin('model')}: {error}") from error
+        except CaptureError as error:
+            if not request.is_profiles("source"):
+                raise
+            raise CaptureError(f"{request.origin('source')}: {error}") from error
     recording.check_model(request.model, VERSION)
     exact, chosen = request.pace == "recorded", "--source" in request.given
     return recording.open_source(request.source, options, exact, chosen)

@@ -117,6 +117,11 @@ def profile_folder(name: str) -> Path:
         raise ConfigError(f"profile {name}: {error}, or give a path such as ./{name}") from error
 
 
+def said_by(name: str, key: str) -> str:
+    """Return what a message about a value of a profile begins with: the profile, file and key."""
+    return f"--profile {name}: {profile_folder(name) / PROFILE_FILE}: {key}"
+
+
 def absolute_name(name: str, folder: Path) -> str:
     """Return a profile's name as it is, a path so that it holds from any folder."""
     if name.startswith("~") or not ("/" in name or os.sep in name):

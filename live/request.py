@@ -28,7 +28,7 @@ from live.frames import U8
 from live.hotkey_names import parse_bindings
 from live.pipeline import PipelinePace
 from live.presets import DEFAULT_PRESET, PRESETS, TrackerSettings
-from live.profiles import name_problems
+from live.profiles import name_problems, said_by
 from live.sinks import output_files, parse_sinks, same_place
 from live.sinks.base import SinkError
 from live.sinks.display import check_display
@@ -77,6 +77,14 @@ class Request:
     profile: str | None = None
     sought: tuple[int, ...] = ()
     given: frozenset[str] = frozenset()
+
+    def is_profiles(self, key: str) -> bool:
+        """Whether source, model, preset or effect are a profile's, not the command line's."""
+        return self.profile is not None and f"--{key}" not in self.given
+
+    def origin(self, key: str) -> str:
+        """Return who is to blame for source, model, preset or effect, and how it is corrected."""
+        return said_by(self.profile or "", key) if self.is_profiles(key) else f"--{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +164,15 @@ def _background_problems(request: Request, chosen: ReplaceSettings) -> Iterator[
 
 def _word_problems(request: Request) -> list[str]:
     problems: list[str] = []
-    problems += _check_word("--effect", request.effect, EFFECT_NAMES, ())
+    problems += _check_word(request.origin("effect"), request.effect, EFFECT_NAMES, ())
     if request.pace is not None:
         problems += _check_word("--pace", request.pace, ("live", "all", "recorded"), ())
     if request.smooth and request.pace in ("all", "recorded"):
         problems.append(f"--smooth: {SMOOTH_NEEDS_LIVE}")
     problems += _check_word("--backend", request.backend, BACKENDS, ())
-    problems += _check_word("--preset", request.preset, tuple(PRESETS), _LATER_PRESETS)
+    problems += _check_word(
+        request.origin("preset"), request.preset, tuple(PRESETS), _LATER_PRESETS
+    )
     try:
         parse_sinks(request.outputs)
     except ConfigError as error:

@@ -146,6 +146,29 @@ def test_a_damaged_profile_gives_one_line(change: dict[str, object] | None, mess
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "word", "code", "said"),
+    [
+        ("effect", "aurora", 2, "effect aurora: expected highlight | "),
+        ("preset", "steady", 2, "preset steady: expected default | "),
+        ("preset", "dam", 2, "preset dam: not in this release"),
+        ("model", "huge", 4, "model: model huge: expected nano"),
+        ("source", "gone.mp4", 3, "source: source 'gone.mp4': "),
+    ],
+)
+def test_a_wrong_word_is_the_profiles(
+    key: str, word: str, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The line blamed an option that nobody had given."""
+    path = save("cat", **({"source": "demo"} | {key: word})) / "profile.json"
+    assert main(["--profile", "cat", "--output", "none"]) == code
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: --profile cat: {path}: {said}")
+    # what is given wins, and is to blame itself
+    assert main(["--profile", "cat", "--output", "none", f"--{key}", "wrong.mp4"]) == code
+    assert "profile.json" not in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_an_unknown_profile_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     save("cat")
     assert main(["--profile", "dog", "--output", "none"]) == 2
