@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from engines.base import EngineError
+from engines.bounded_files import one_line
 from engines.model_folder import find_model
 from live.carry import Carrier
-from live.config import default_config_path
+from live.config import ConfigError, default_config_path
 from live.doctor import examine
 from live.frames import Prompt
 from live.independent import check_independent
@@ -21,7 +22,7 @@ from live.metrics_file import MetricsWriter
 from live.opening import open_outputs, open_stepper, source_options
 from live.pipeline import Wiring
 from live.profile_saver import ProfileSaver
-from live.profiles import ProfileError, describe_profiles, looked_for
+from live.profiles import ProfileError, describe_profiles, looked_for, said_by
 from live.progress import Progress
 from live.prompt_files import PromptFiles
 from live.prompts import parse_prompts
@@ -45,7 +46,7 @@ from live.request import (
 from live.run import Run
 from live.sinks.base import SinkError
 from live.sources import SourceOptions, VideoSource, list_cameras, open_source
-from live.sources.base import CaptureError
+from live.sources.base import CaptureError, SourceInfo
 from live.suggest_run import to_suggest_for
 from live.terminal import say
 
@@ -136,6 +137,22 @@ def _open_frames(
     return recording.open_source(request.source, options, exact, chosen)
 
 
+def _read_prompts(request: Request, info: SourceInfo, files: PromptFiles) -> Sequence[Prompt]:
+    """Read the prompts of command line and profile.
+
+    Raises:
+        ConfigError: All problems at once; those of the profile's objects name its file.
+    """
+    try:
+        return parse_prompts(request.prompts, info.size_wh, info.frame_count, files)
+    except ConfigError as error:
+        problems = list(error.problems)
+        for object_id, spec in zip(request.sought, request.prompts, strict=False):
+            theirs = said_by(request.profile or "", f"object {object_id}")
+            problems = [line.replace(one_line(f'--prompt "{spec}"'), theirs) for line in problems]
+        raise ConfigError(problems) from error
+
+
 def _open_and_run(
     request: Request,
     plan: Plan,
@@ -165,9 +182,7 @@ def _open_and_run(
             carrier = Carrier(settings.pipeline.max_mask_age_ms)
         files = PromptFiles(max_megapixels=settings.source.max_megapixels)
         prompts: Sequence[Prompt] = (
-            parse_prompts(request.prompts, info.size_wh, info.frame_count, files)
-            if recording is None
-            else recording.prompts
+            _read_prompts(request, info, files) if recording is None else recording.prompts
         )
         bindings = read_bindings(settings, info)
         wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)

@@ -169,6 +169,17 @@ def test_a_wrong_word_is_the_profiles(
     assert "profile.json" not in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_missing_mask_is_the_profiles(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = save("cat", source="demo")
+    (gone,) = folder.glob("object_7_mask-*.png")
+    gone.unlink()
+    given = ["--profile", "cat", "--output", "none", "--prompt", "point=9999,5"]
+    assert main(given) == 2
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert first.startswith(f"error: --profile cat: {folder / 'profile.json'}: object 7: mask=")
+    assert second.startswith('error: --prompt "point=9999,5"')
+
+
 def test_an_unknown_profile_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     save("cat")
     assert main(["--profile", "dog", "--output", "none"]) == 2
