@@ -19,8 +19,9 @@ from live.recording.recorder import Recorder
 from live.rows import read_rows, whole
 from live.sinks.fragmented import TICKS_PER_S
 from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSource
-from live.sources.decoding import Decoder, describe, open_file
+from live.sources.decoding import Decoder, open_file
 from live.sources.displayed import DisplayedPictures
+from live.sources.open_errors import describe
 from live.sources.options import MAX_MEGAPIXELS
 from live.watchdog import announced_wait
 

@@ -22,9 +22,10 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from live.pipes import waiting_for_writer
-from live.redact import hide_in_url, hide_secrets
+from live.redact import hide_in_url
 from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
+from live.sources.open_errors import reason_and_advice
 from live.sources.options import MAX_MEGAPIXELS
 from live.sources.tail import MOST_IN_TAIL, Tail, stamp
 
@@ -38,15 +39,6 @@ _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 def without_password(text: str) -> str:
     """Return a URL that may stand in messages and logs: user and password replaced."""
     return hide_in_url(text)
-
-
-def describe(error: BaseException) -> str:
-    """Return what went wrong in a few words, without the address that FFmpeg appends."""
-    if isinstance(error, av.error.ExitError):  # how PyAV's own time-outs surface
-        return "no answer in time"
-    if isinstance(error, av.error.FFmpegError) and error.strerror:
-        return error.strerror
-    return hide_secrets(str(error)) or type(error).__name__
 
 
 def ended_by_closing(container: InputContainer, error: BaseException) -> bool:
@@ -133,17 +125,8 @@ def open_container(
             address, "r", format=container_format, options=limited, timeout=timeouts_s
         )
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        # RTSP reports a time-out as invalid data.
-        late = timeouts_s is not None and time.monotonic() - begin >= timeouts_s[0]
-        reason = "no answer in time" if late else describe(error)
-        raise CaptureError(
-            f"source {name!r}: cannot be opened as a video: {reason}; "
-            + (
-                "expected a video or picture that FFmpeg can read; is it complete?"
-                if timeouts_s is None
-                else "expected a video; check the address, the password and the network"
-            )
-        ) from error
+        why = reason_and_advice(error, address, timeouts_s, time.monotonic() - begin)
+        raise CaptureError(f"source {name!r}: cannot be opened as a video: {why}") from error
     problem = _problem(container, max_megapixels)
     if problem:
         container.close()

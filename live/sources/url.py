@@ -22,12 +22,12 @@ from live.sources.base import CaptureError, VideoSource, WrappedSource
 from live.sources.decoding import (
     Decoder,
     TooManyBrokenFramesError,
-    describe,
     ended_by_closing,
     open_container,
     without_password,
 )
 from live.sources.displayed import DisplayedPictures
+from live.sources.open_errors import asked_again, describe
 from live.sources.options import SourceOptions
 from live.sources.reconnect import (
     Connection,
@@ -63,7 +63,14 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
             f"source {name!r}: unknown scheme {scheme!r}; expected "
             f"{', '.join(s + '://' for s in SCHEMES)}"
         )
-    first: list[InputContainer] = [_open(url, scheme, name, options)]
+    try:
+        first = [_open(url, scheme, name, options)]
+    except CaptureError as error:
+        is_http = scheme.startswith("http")
+        why = asked_again(error.__cause__, url, options.open_timeout_s) if is_http else ""
+        if not why:
+            raise
+        raise CaptureError(f"source {name!r}: cannot be opened as a video: {why}") from error
 
     def container() -> InputContainer:
         return first.pop() if first else _open(url, scheme, name, options)

@@ -17,10 +17,11 @@ from live.frames import NS_PER_S, Frame
 from live.pipes import is_pipe
 from live.sources.base import CaptureError, SoundOrigin, SourceInfo
 from live.sources.cut_off import is_cut_off
-from live.sources.decoding import Decoder, describe, ended_by_closing, open_file
+from live.sources.decoding import Decoder, ended_by_closing, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
 from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
 from live.sources.media_time import FrameTimes, own_length_s
+from live.sources.open_errors import describe
 from live.sources.options import MAX_MEGAPIXELS
 
 _END_WITHIN_S: Final = 0.25  # of the whole; sound and pictures do not end at the same moment

@@ -1,0 +1,157 @@
+"""Why a source cannot be opened, and what to do: what FFmpeg calls it is not always what it is."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import ssl
+import time
+from base64 import b64encode
+from contextlib import closing
+from typing import Final
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+
+import av.error
+
+from live.redact import hide_in_url, hide_secrets
+
+_MOST_REDIRECTS: Final = 8  # FFmpeg's own limit
+_MOST_LETTERS: Final = 200  # of an address in a message
+_REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+_OF_A_FILE: Final = "expected a video or picture that FFmpeg can read; is it complete?"
+_OF_A_URL: Final = "expected a video; check the address, the password and the network"
+_BROWSER: Final = "expected a video; open it in a browser to find the address of the video itself"
+# FFmpeg's own texts are of the kind "4XX Client Error, but not one of 40{0,1,3,4}".
+_ANSWERS: Final[dict[type[Exception], tuple[str, str]]] = {
+    av.error.HTTPBadRequestError: (
+        "the server does not understand the address (400)",
+        "expected a video; check the address",
+    ),
+    av.error.HTTPUnauthorizedError: (
+        "the server asks for a user and a password, or refuses these (401)",
+        "expected an address such as SCHEME://USER:PASSWORD@HOST/PATH",
+    ),
+    av.error.HTTPForbiddenError: (
+        "the server refuses access (403)",
+        "expected an address that may be read from here; has it expired, does it need a password?",
+    ),
+    av.error.HTTPNotFoundError: (
+        "the server has nothing there (404)",
+        "expected a video; check the address",
+    ),
+    av.error.HTTPTooManyRequestsError: (
+        "the server was asked too often (429)",
+        "wait a few minutes, then try again",
+    ),
+    av.error.HTTPOtherClientError: (
+        "the server refuses the request (an error 4xx, none of 400, 401, 403, 404, 429)",
+        _BROWSER,
+    ),
+    av.error.HTTPServerError: (
+        "the server itself has an error (5xx)",
+        "try again later, or ask who runs it",
+    ),
+}
+
+
+def describe(error: BaseException) -> str:
+    """Return what went wrong in a few words, without the address that FFmpeg appends."""
+    if isinstance(error, av.error.ExitError):  # how PyAV's own time-outs surface
+        return "no answer in time"
+    if isinstance(error, av.error.FFmpegError) and error.strerror:
+        return error.strerror
+    return hide_secrets(str(error)) or type(error).__name__
+
+
+def reason_and_advice(
+    error: Exception, address: str, timeouts_s: tuple[float, float] | None, took_s: float
+) -> str:
+    """Return why FFmpeg could not open an address, and what to do, for the end of a message.
+
+    Args:
+        address: Of a file or a URL.
+        timeouts_s: (open, read) seconds of silence that were allowed; None: of a file.
+        took_s: How long it tried.
+    """
+    if timeouts_s is None:
+        return f"{describe(error)}; {_OF_A_FILE}"
+    if took_s >= timeouts_s[0]:  # RTSP reports a time-out as invalid data
+        return f"no answer in time; {_OF_A_URL}"
+    if type(error) in _ANSWERS:
+        return "; ".join(_ANSWERS[type(error)])
+    is_http = urlsplit(address).scheme.lower() in ("http", "https")
+    if is_http and isinstance(error, av.error.EOFError):
+        return f"the server closes the connection without an answer; {_OF_A_URL}"
+    return f"{describe(error)}; {_OF_A_URL}"
+
+
+def asked_again(error: BaseException | None, address: str, timeout_s: float) -> str:
+    """Ask an address for what FFmpeg calls an input/output error; "" where that tells no more.
+
+    FFmpeg has the same error for redirects without end, a broken TLS and what is not HTTP.
+
+    Args:
+        error: Of FFmpeg.
+        address: Of http or https.
+        timeout_s: For all that is asked.
+    """
+    if getattr(error, "errno", None) not in (errno.EIO, errno.EINVAL):
+        return ""
+    found = _followed(address, timeout_s)
+    return found and f"{found}; {_BROWSER}"
+
+
+def _followed(address: str, timeout_s: float) -> str:
+    """Follow an address; return what is wrong with it, "" where nothing is."""
+    end = time.monotonic() + timeout_s
+    seen = [address]
+    shown = ""
+    try:
+        for _ in range(_MOST_REDIRECTS + 1):
+            status, location = _answer(seen[-1], max(0.1, end - time.monotonic()))
+            if status not in _REDIRECTS or not location:
+                return ""
+            target = urljoin(seen[-1], location)
+            shown = hide_in_url(target)[:_MOST_LETTERS]
+            if urlsplit(target).scheme.lower() not in ("http", "https"):
+                return f"it redirects to {shown!r}, which is not followed"
+            if target in seen:
+                return f"it redirects without end, to {shown!r} again"
+            seen.append(target)
+    except ssl.SSLError as error:
+        return f"no secure connection: {error.reason or 'TLS failed'}"
+    except (OSError, ValueError, http.client.InvalidURL):
+        return ""
+    except http.client.HTTPException:
+        return "what answers there does not speak HTTP"
+    return f"it redirects more than {_MOST_REDIRECTS} times, by then to {shown!r}"
+
+
+def _answer(address: str, timeout_s: float) -> tuple[int, str]:
+    """Return the status of a server's answer and where it redirects to, "" for nowhere.
+
+    Raises:
+        OSError: There is no connection.
+        http.client.HTTPException: It is no answer of HTTP.
+        ValueError: The address is none.
+    """
+    parts = urlsplit(address)
+    place = parts.hostname or "", parts.port
+    connection = http.client.HTTPConnection(*place, timeout=timeout_s)
+    if parts.scheme.lower() == "https":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg asks
+        connection = http.client.HTTPSConnection(*place, timeout=timeout_s, context=context)
+    target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+    with closing(connection):
+        connection.request("GET", target, headers={"Range": "bytes=0-0", **_login(parts)})
+        answer = connection.getresponse()
+        return answer.status, answer.getheader("Location", "")
+
+
+def _login(parts: SplitResult) -> dict[str, str]:
+    """Return the header for the user and password of an address, where it has some."""
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}

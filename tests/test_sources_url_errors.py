@@ -1,0 +1,119 @@
+"""Addresses that cannot be opened: one line with the reason, not FFmpeg's name for it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from live.sources import CaptureError, SourceOptions, open_source
+from tests.helpers.bounds import WAIT_S
+
+OPTIONS = SourceOptions(open_timeout_s=WAIT_S, read_timeout_s=WAIT_S)
+LOCATIONS = {
+    "/circle": "/circle",
+    "/there": "/back",
+    "/back": "/there",
+    "/file": "file:///etc/hostname",
+    "/gone": "ftp://user:secret@127.0.0.1:9/?token=hidden",
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Redirects as `LOCATIONS` say, /1 to /2 and so on for ever, and answers /status/N with N."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Drop the access log."""
+
+    def do_GET(self) -> None:
+        location = LOCATIONS.get(self.path)
+        if self.path[1:].isdecimal():
+            location = f"/{int(self.path[1:]) + 1}"
+        if self.path == "/silent":
+            self.close_connection = True
+            return
+        self.send_response(302 if location else int(self.path.rpartition("/")[2]))
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@contextmanager
+def serve() -> Iterator[str]:
+    """Give the address of a server."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="http-server")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def error_of(url: str) -> str:
+    """Return what opening an address says."""
+    with pytest.raises(CaptureError) as caught:
+        open_source(url, OPTIONS)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "Input/output" not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/circle", "redirects without end, to 'http://127.0.0.1:PORT/circle' again"),
+        ("/there", "redirects without end, to 'http://127.0.0.1:PORT/there' again"),
+        ("/1", "redirects more than 8 times, by then to 'http://127.0.0.1:PORT/10'"),
+        ("/file", "redirects to 'file:///etc/hostname', which is not followed"),
+        ("/silent", "closes the connection without an answer"),
+        ("/status/400", "(400); expected a video; check the address"),
+        ("/status/401", "(401); expected an address such as SCHEME://USER:PASSWORD@HOST"),
+        ("/status/403", "refuses access (403); expected an address that may be read"),
+        ("/status/404", "has nothing there (404); expected a video; check the address"),
+        ("/status/410", "refuses the request (an error 4xx"),
+        ("/status/429", "asked too often (429); wait"),
+        ("/status/500", "the server itself has an error (5xx); try again later"),
+        ("/status/503", "the server itself has an error (5xx); try again later"),
+    ],
+)
+def test_what_a_server_answers_is_said_with_what_to_do(path: str, said: str) -> None:
+    """A circle of redirects was an "Input/output error"."""
+    with serve() as address:
+        message = error_of(address + path)
+    assert said.replace("PORT", address.rpartition(":")[2]) in message
+
+
+def test_a_redirect_gives_no_password_away() -> None:
+    with serve() as address:
+        message = error_of(address + "/gone")
+    assert "which is not followed" in message
+    assert "secret" not in message
+    assert "hidden" not in message
+
+
+def test_what_does_not_speak_http_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            for _ in range(2):  # FFmpeg, and the question what it met
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(b"220 mail ready\r\n\r\n")
+
+        thread = threading.Thread(target=answer, name="mail-server")
+        thread.start()
+        message = error_of(f"http://127.0.0.1:{listener.getsockname()[1]}/clip.mp4")
+        thread.join()
+    assert "what answers there does not speak HTTP" in message
