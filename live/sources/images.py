@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Final
 
@@ -121,7 +122,7 @@ class Picture:
         self._image = None
 
 
-class _Pictures:
+class _Pictures(ABC):
     """What sequences and folders share: sizes, gaps of what cannot be read, and what is said."""
 
     def __init__(self, name: str, count: int) -> None:
@@ -171,6 +172,12 @@ class _Pictures:
             return Frame(index, time_ns, time.perf_counter_ns(), fitted, duration_ns)
         return None
 
+    @property
+    @abstractmethod
+    def info(self) -> SourceInfo:
+        """What is known."""
+
+    @abstractmethod
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
         """Return a picture, its media time and how long it is shown, in ns, where that is said.
 
@@ -178,10 +185,10 @@ class _Pictures:
             PictureError: It is broken.
             OSError: It cannot be read.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def _title(self, index: int) -> str:
-        raise NotImplementedError
+        """Return what a picture is called in messages."""
 
     def _skip(self, index: int, reason: str) -> None:
         self._broken += 1
