@@ -16,6 +16,7 @@ from engines.base import EngineError
 from engines.cuda_runtime import find_gpu
 from engines.graph_table import NETWORKS
 from engines.manifest import read_manifest
+from engines.places import is_file
 from engines.sam2_graphs import Sam2Networks
 from engines.self_check import (
     NetworkCheck,
@@ -129,7 +130,7 @@ def _way_out(folder: Path, bad: list[NetworkCheck]) -> str:
         higher = PRECISION_LADDER[PRECISION_LADDER.index(used) + 1 :]
         if not any(
             manifest.files[network].precision == other
-            or graph_path(folder, network, other).is_file()
+            or is_file(graph_path(folder, network, other))
             for other in higher
         ):
             export = "" if used == "float32" else ", export the model with --precision fp32"

@@ -27,7 +27,7 @@ from engines.manifest import (
 )
 from engines.model_checks import check_network, warm_up
 from engines.options import EngineOptions
-from engines.places import NoHomeError, is_folder, lenient_path, user_home
+from engines.places import NoHomeError, is_file, is_folder, lenient_path, user_home
 from engines.sam2_graphs import Sam2Networks, close_all
 from engines.tensorrt_files import ENGINE_FOLDER, PRECISION_LADDER
 from engines.tensorrt_runtime import NoTensorRtError
@@ -193,7 +193,7 @@ def verify_files(folder: Path, manifest: Manifest, half: bool = False) -> None:
     for graphs in manifest.half.values() if half else ():
         places += [(folder / ENGINE_FOLDER / entry.file, entry) for entry in graphs.values()]
     for path, entry in places:
-        if not path.is_file():
+        if not is_file(path):
             raise ModelFileError(f"{path}: missing")
         size = path.stat().st_size
         if size != entry.bytes:

@@ -11,6 +11,7 @@ from engines.base import DeviceTensor, EngineError, Feed, TensorSpec
 from engines.host_tensors import HostTensor, StackBuffers, check_feeds
 from engines.manifest import ModelFileError
 from engines.options import EngineOptions
+from engines.places import is_file
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -119,7 +120,7 @@ def _open_session(path: Path, options: EngineOptions) -> onnxruntime.InferenceSe
                 f"onnxruntime: execution provider {provider} is not in this build, "
                 f"which has {', '.join(available)}"
             )
-    if not path.is_file():
+    if not is_file(path):
         raise ModelFileError(f"{path}: missing")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = options.resolved_threads

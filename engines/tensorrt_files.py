@@ -19,6 +19,7 @@ from typing import Any, Final
 from engines.base import EngineError
 from engines.bounded_files import read_json
 from engines.manifest import PRECISIONS, Manifest, file_sha256
+from engines.places import is_file
 
 ENGINE_FOLDER: Final = "tensorrt"
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
@@ -176,7 +177,7 @@ def read_record(folder: Path, network: str) -> EngineRecord:
     """
     engine = engine_path(folder, network)
     path = record_path(engine)
-    if not engine.is_file():
+    if not is_file(engine):
         raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
     try:
         record = _parse(read_json(path))
@@ -232,7 +233,7 @@ def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: F
         ("another model file", record.model_sha256[:12], entry.sha256[:12]),
     ]
     graph = graph_path(folder, record.network, made.precision)
-    if graph.is_file():
+    if is_file(graph):
         differences.append(("another graph", made.onnx_sha256[:12], file_sha256(graph)[:12]))
     elif made.precision == entry.precision:
         differences.append(("another model file", made.onnx_sha256[:12], entry.sha256[:12]))

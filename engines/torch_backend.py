@@ -35,6 +35,7 @@ from engines.graph_table import (
 from engines.host_tensors import check_shapes
 from engines.manifest import MANIFEST_NAME, Manifest, read_manifest
 from engines.options import EngineOptions, TorchOptions
+from engines.places import resolved
 from engines.sam2_graphs import Sam2Networks
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ _models: WeakValueDictionary[tuple[str, ...], _Model] = WeakValueDictionary()
 def _shared_model(folder: Path, manifest: Manifest, options: TorchOptions) -> _Model:
     """Return the model of a folder, loaded where no open network has it already."""
     digest = hashlib.sha256((folder / MANIFEST_NAME).read_bytes()).hexdigest()
-    key = (str(folder.resolve()), digest, options.device)
+    key = (str(resolved(folder)), digest, options.device)
     model = _models.get(key)
     if model is None:
         module, _, name = _LOADER.partition(":")

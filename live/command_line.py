@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import re
 import shlex
 from collections.abc import Sequence
@@ -187,18 +186,3 @@ def run_command_line(argv: Sequence[str], interrupts: Interrupts) -> int:
         for line in _lines(error):
             complain(f"error: {one_line(line)}")
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
-    except (OSError, RuntimeError) as error:
-        if not _is_impossible_name(error):
-            raise
-        complain(f"error: {one_line(str(error))}: expected a name that a file can have")
-        return EXIT_CODES[ConfigError]
-
-
-def _is_impossible_name(error: OSError | RuntimeError) -> bool:
-    """Whether a path on the command line is too long, or a link in a circle.
-
-    `Path.is_file` and `Path.resolve` raise these of whatever they are asked about.
-    """
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
-    return str(error).startswith("Symlink loop")

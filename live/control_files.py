@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from engines.bounded_files import parse_json, read_json
+from engines.places import is_there
 
 Transport: TypeAlias = Literal["unix", "tcp"]
 
@@ -108,7 +109,7 @@ def make_folder() -> Path:
     except OSError as error:
         raise ControlFolderError(
             f"{folder}: cannot be made: {error.strerror}",
-            f"mv {folder} {folder}.old" if folder.exists() else f"mkdir -p -m 700 {folder.parent}",
+            f"mv {folder} {folder}.old" if is_there(folder) else f"mkdir -p -m 700 {folder.parent}",
         ) from error
     check_folder(folder)
     return folder

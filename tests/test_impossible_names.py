@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from engines.base import EngineError
+from engines.bounded_files import one_line
 from engines.model_folder import find_model
 from engines.places import is_file, is_folder, is_loop, is_there, resolved
 from live.command_text import CommandError, Place, parse_words
@@ -28,6 +30,7 @@ from live.sinks.masks import MasksSink
 from live.sinks.video import VideoOptions, VideoSink
 from live.sources.base import CaptureError
 from live.suggest_run import SuggestionsFile
+from run_live import main
 
 TOO_LONG = "n" * 300
 
@@ -133,3 +136,54 @@ def test_a_profile_with_a_name_that_no_file_can_have() -> None:
         save_profile("a\0/b", options, picture, {1: np.ones((4, 4), np.bool_)})
     with pytest.raises(ConfigError, match="not a name that a file can have"):
         load_profile("a\0/b")
+
+
+OPTIONS = (
+    ("--source", "?"),
+    ("--model", "?"),
+    ("--prompt", "mask=?"),
+    ("--prompt", "bbox_txt=?"),
+    ("--prompt", "@?"),
+    ("--output", "video:?/x.mp4"),
+    ("--output", "masks:?"),
+    ("--record", "?"),
+    ("--replay", "?"),
+    ("--metrics", "?"),
+    ("--config", "?"),
+    ("--save-profile", "?/x"),
+    ("--profile", "?/x"),
+    ("--suggest", "?"),
+    ("--effect=replace", "--set=effect.replace.picture=?"),
+    ("--effect=replace", "--set=effect.replace.video=?"),
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_every_option_answers_for_itself(
+    options: tuple[str, ...], loop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No catch-all at the end: each says what the name was for, with its own exit code."""
+    demo = () if options[0] in ("--replay", "--source") else ("--source", "demo")
+    quick = () if options[0] == "--replay" else ("--set", "source.demo_frames=1")
+    for name in (str(loop), TOO_LONG):
+        given = [word.replace("?", name) for word in options]
+        more = () if options[0] == "--suggest" else ("--output", "none")
+        assert main([*demo, *quick, *more, *given]) in (2, 3, 4, 5)
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert len(lines) == 1
+        assert name in lines[0]
+
+
+def test_a_model_whose_manifest_names_a_file_that_cannot_be(
+    nano_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too long a name in it was a traceback but for the catch-all."""
+    shutil.copytree(nano_dir, tmp_path / "m")
+    path = tmp_path / "m" / "manifest.json"
+    row = json.loads(path.read_text())
+    for name in (TOO_LONG, "a\0b"):
+        row["files"]["mask_decoder"]["file"] = name
+        path.write_text(json.dumps(row))
+        given = ["--source", "demo", "--model", str(tmp_path / "m"), "--output", "none"]
+        assert main(given) == 4
+        assert f"{one_line(name)}: missing" in capsys.readouterr().err.splitlines()[-1]
