@@ -33,6 +33,7 @@ from bench.report import (
 )
 from bench.sam2_library import Library
 from engines.base import EngineError
+from engines.command_names import install
 from engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -288,7 +289,7 @@ def run(options: argparse.Namespace) -> None:
         head = [f"sam2.1-{options.variant}, {device_line(device)}", *describe_environment().lines()]
         made = result_table([measure(options, ways, size, device) for size in options.sizes])
     except ImportError as error:
-        hint = "install the extra: pip install 'samcam[export]'"
+        hint = f"install the extra: {install('export')}"
         raise EngineError(f"{error}; {hint}") from error
     publish(Report(head, [Section(made)]), options.markdown, BLOCK)
 

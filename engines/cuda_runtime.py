@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.base import EngineError
+from engines.command_names import install
 
 if TYPE_CHECKING:
     from cuda.bindings import runtime as cudart
 
-_INSTALL: Final = "pip install 'samcam[tensorrt]'"
 _NO_DRIVER: Final = "no NVIDIA driver is installed"
 _OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
 
@@ -68,7 +68,9 @@ def import_cudart() -> Any:
     except (ImportError, OSError, RuntimeError) as error:
         if not has_nvidia_driver():  # installing a package would not help
             raise NoGpuError(_NO_DRIVER) from error
-        raise NoGpuError(f"cuda-python cannot be imported ({error}): {_INSTALL}") from error
+        raise NoGpuError(
+            f"cuda-python cannot be imported ({error}): {install('tensorrt')}"
+        ) from error
     return runtime
 
 

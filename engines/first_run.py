@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
+from engines.command_names import exporter
 from engines.cuda_runtime import find_gpu
 from engines.graph_table import NETWORKS
 from engines.manifest import read_manifest
@@ -83,9 +84,10 @@ def check_first_run(
         _log.info(
             "%s: first run on %s: comparing the engines with ONNX Runtime on painted pictures, "
             "which can take a minute; on your own frames: "
-            'python -m export verify "%s" --frames DIR',
+            '%s verify "%s" --frames DIR',
             folder,
             key["gpu"],
+            exporter(),
             folder,
         )
         with open_reference() as reference:

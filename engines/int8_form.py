@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from engines.base import EngineError
+from engines.command_names import exporter
 from engines.graph_table import IMAGE_ENCODER
 from engines.manifest import Manifest
 
@@ -49,7 +50,7 @@ def check_int8_form(folder: Path, manifest: Manifest) -> None:
     raise EngineError(
         f"{folder / entry.file}: INT8 weights of 8 bits: their products overflow on this processor "
         f"(AVX2 without VNNI), and the model would see nothing; export it anew, in 7 bits: run: "
-        f"python -m export {manifest.name} --precision int8 --out {shlex.quote(str(folder))}"
+        f"{exporter()} {manifest.name} --precision int8 --out {shlex.quote(str(folder))}"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 
 from engines.base import Backend, EngineError
+from engines.command_names import checkout, exporter, reinstall
 from engines.cuda_runtime import NoGpuError
 from engines.first_run import check_first_run
 from engines.graph_table import NETWORKS
@@ -133,10 +134,12 @@ def find_model(name: str) -> Path:
 def rebuild_hint(name: str) -> str:
     """Return what to do to get a model's files back, in the imperative."""
     if name == EMBEDDED_MODEL:
-        return "restore engines/nano/ from the repository, or run: python -m export nano"
+        if checkout() is None:
+            return f"install it again: {reinstall()}"
+        return f"restore engines/nano/ from the repository, or run: {exporter()} nano"
     if name.partition("@")[0] in SAM2_MODELS:
-        return f"run: python -m export {name}"
-    return "copy this folder again, or write it anew: python -m export MODEL --out FOLDER"
+        return f"run: {exporter()} {name}"
+    return f"copy this folder again, or write it anew: {exporter()} MODEL --out FOLDER"
 
 
 def load_model(

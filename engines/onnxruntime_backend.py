@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.base import DeviceTensor, EngineError, Feed, TensorSpec
+from engines.command_names import install
 from engines.host_tensors import HostTensor, StackBuffers, check_feeds
 from engines.manifest import ModelFileError
 from engines.options import EngineOptions
@@ -106,7 +107,7 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
-            f"onnxruntime cannot be imported ({_one_line(error)}): pip install onnxruntime"
+            f"onnxruntime cannot be imported ({_one_line(error)}): {install()}"
         ) from error
     return onnxruntime
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from engines.base import EngineError
 from engines.bounded_files import read_json
+from engines.command_names import exporter
 from engines.manifest import PRECISIONS, Manifest, file_sha256
 from engines.places import is_file
 
@@ -91,7 +92,7 @@ def graph_path(folder: Path, network: str, precision: str) -> Path:
 
 def build_hint(folder: Path) -> str:
     """Return what builds the engines of a model again, in the imperative."""
-    return f'run: python -m export.build_tensorrt "{folder}"'
+    return f'run: {exporter("build_tensorrt")} "{folder}"'
 
 
 def profile_of(manifest: Manifest) -> dict[str, list[int]]:

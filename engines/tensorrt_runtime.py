@@ -8,13 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.base import EngineError
+from engines.command_names import install
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 VERSIONS: Final = (10, 11)
 
-_INSTALL: Final = "pip install 'samcam[tensorrt]'"
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +32,15 @@ def import_tensorrt() -> Any:
     try:
         import tensorrt
     except (ImportError, OSError, RuntimeError) as error:
-        raise NoTensorRtError(f"tensorrt cannot be imported ({error}): {_INSTALL}") from error
+        raise NoTensorRtError(
+            f"tensorrt cannot be imported ({error}): {install('tensorrt')}"
+        ) from error
     version = str(tensorrt.__version__)
     if version.partition(".")[0] not in map(str, VERSIONS):
         known = " or ".join(map(str, VERSIONS))
-        raise NoTensorRtError(f"tensorrt {version} is installed, expected {known}: {_INSTALL}")
+        raise NoTensorRtError(
+            f"tensorrt {version} is installed, expected {known}: {install('tensorrt')}"
+        )
     return tensorrt
 
 

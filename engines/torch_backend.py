@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
+from engines.command_names import install
 from engines.graph_table import (
     IMAGE_ENCODER,
     MASK_PROMPT,
@@ -270,7 +271,7 @@ def _shared_model(folder: Path, manifest: Manifest, options: TorchOptions) -> _M
             load = getattr(importlib.import_module(module), name)
         except ImportError as error:
             raise EngineError(
-                f"torch backend: {error}: pip install 'samcam[export]', or use another --backend"
+                f"torch backend: {error}: {install('export')}, or use another --backend"
             ) from error
         model = _models[key] = _Model(load(folder, manifest))
     return model
@@ -287,8 +288,7 @@ def import_torch() -> Any:
     except (ImportError, OSError) as error:  # OSError: a library of its own does not load
         reason = " ".join(str(error).split())
         raise EngineError(
-            f"torch cannot be imported ({reason}): pip install 'samcam[export]', or use another "
-            "--backend"
+            f"torch cannot be imported ({reason}): {install('export')}, or use another --backend"
         ) from error
     return torch
 

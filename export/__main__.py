@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
+from engines.command_names import exporter, install, with_exporter
 from engines.cuda_runtime import find_gpu
 from engines.model_folder import EMBEDDED_MODEL, SAM2_MODELS, user_model_folder
 from engines.places import NoHomeError
@@ -61,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"export: {where}{error.strerror or error}", file=sys.stderr)
         return EXIT_MODEL
     except ImportError as error:
-        print(f"export: {error}; install the extra: pip install 'samcam[export]'", file=sys.stderr)
+        print(f"export: {error}; install the extra: {install('export')}", file=sys.stderr)
         return EXIT_MODEL
     except KeyboardInterrupt:
         print("export: stopped", file=sys.stderr)
@@ -71,8 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export",
-        description=__doc__,
+        prog=exporter(),
+        description=with_exporter(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from engines.base import EngineError
+from engines.command_names import exporter, with_exporter
 from engines.cuda_runtime import GpuInfo, find_gpu
 from engines.first_run import checks_key, checks_path, refuse_bad
 from engines.graph_table import NETWORKS
@@ -354,8 +355,8 @@ def _profile_shapes(
 def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code (0 fine, 4 the engines cannot be built)."""
     parser = argparse.ArgumentParser(
-        prog="python -m export.build_tensorrt",
-        description=__doc__,
+        prog=exporter("build_tensorrt"),
+        description=with_exporter(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="a model's name, or the path of its folder")

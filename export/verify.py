@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from engines.base import DeviceTensor, EngineError
+from engines.command_names import exporter, install, with_exporter
 from engines.cuda_runtime import NoGpuError
 from engines.first_run import checks_key, checks_path
 from engines.graph_table import MEMORY_ENCODER, NETWORKS
@@ -252,7 +253,7 @@ def check_ranges(
     try:
         from export.range_report import measure_ranges
     except ImportError as error:
-        say(f"range report: not made: {error}: pip install 'samcam[export]'")
+        say(f"range report: not made: {error}: {install('export')}")
         return []
     graphs = {network: folder / entry.file for network, entry in manifest.files.items()}
     for network in NETWORKS:
@@ -315,8 +316,8 @@ def _precisions(kind: str, folder: Path, manifest: Manifest) -> dict[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m export verify",
-        description=__doc__,
+        prog=f"{exporter()} verify",
+        description=with_exporter(__doc__),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", help="name of an installed model, or its folder")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final
 
 from engines.base import EngineError
 from engines.bounded_files import one_line
 from engines.model_folder import find_model
 from live.carry import Carrier
-from live.config import ConfigError, default_config_path
+from live.config import ConfigError, find_config
 from live.doctor import examine
 from live.frames import Prompt
 from live.independent import check_independent
@@ -48,7 +49,7 @@ from live.sinks.base import SinkError
 from live.sources import SourceOptions, VideoSource, list_cameras, open_source
 from live.sources.base import CaptureError, SourceInfo
 from live.suggest_run import to_suggest_for
-from live.terminal import say
+from live.terminal import complain, say
 
 VERSION: Final = "0.1.0"
 _OUTPUT_CODE: Final = 5
@@ -72,7 +73,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
     recording = None if request.replay is None else Recording.open(request.replay)
     if recording is not None:
         request = recording.request(request)
-    path = request.config or (default_config_path() if recording is None else None)
+    path = _config_path(request, recording)
     plan = plan_request(request, path)
     if request.doctor:
         report = examine(request, plan)
@@ -86,6 +87,16 @@ def run(request: Request, interrupts: Interrupts) -> int:
         raise EngineError(problem)
     with logging_to_stderr():
         return _open_and_run(request, plan, outputs, interrupts, recording)
+
+
+def _config_path(request: Request, recording: Recording | None) -> Path | None:
+    """Return the configuration file, and say which one is left aside; a recording has its own."""
+    if request.config is not None or recording is not None:
+        return request.config
+    found = find_config()
+    if found.left_aside:
+        complain(found.left_aside)
+    return found.path
 
 
 def _say(text: str) -> int:

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from engines.base import EngineError
 from engines.bounded_files import one_line
+from engines.command_names import program
 from engines.model_folder import BACKENDS
 from engines.places import NoHomeError, expand_user
 from live import app
@@ -88,10 +89,11 @@ def _path(text: str) -> Path:
 
 def build_parser() -> _Parser:
     """Return the parser of SPEC's options."""
+    name = program()
     parser = _Parser(
-        prog="run_live.py",
+        prog=name,
         description="Click any object in a live picture: it is tracked and masked, frame by frame.",
-        epilog="run_live.py ctl COMMAND controls a run under way: see run_live.py ctl --help",
+        epilog=f"{name} ctl --help: how to control a run under way",
         allow_abbrev=False,
     )
     add = parser.add_argument

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
@@ -12,6 +14,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 import yaml
 
 from engines.bounded_files import one_line, read_regular, reason_of
+from engines.command_names import checkout
 from engines.options import TORCH_DEVICES, is_torch_device
 from live.bounded_yaml import MAX_BYTES, YamlError, parse_yaml
 from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
@@ -23,6 +26,8 @@ _MAX_PROBLEMS: Final = 200  # lines that one start prints
 _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
 _SHOWN_PARTS: Final = 8
+# A key of the outermost level, also in a text that is no YAML, or has tags of another program.
+_TOP_LEVEL: Final = re.compile(r"^([^\s#\[\]{},&*!|>%@`:-].*?):(?=\s|$)", re.MULTILINE)
 S = TypeVar("S")
 
 
@@ -54,10 +59,81 @@ class _Entry:
     origin: str
 
 
-def default_config_path() -> Path | None:
-    """Return `config.yaml` of the current folder, None where there is none."""
-    path = Path(CONFIG_FILE)
-    return path if path.is_file() else None
+@dataclass(frozen=True, slots=True)
+class ConfigPlace:
+    """Where a start without `--config` reads its settings.
+
+    Attributes:
+        path: The file; None: the defaults.
+        left_aside: What to say about a `config.yaml` of the current folder that is not ours: one
+            line; empty where nothing was left aside.
+    """
+
+    path: Path | None
+    left_aside: str = ""
+
+
+def find_config() -> ConfigPlace:
+    """Look for `config.yaml`: of the current folder if it is ours, the checkout, the user."""
+    homes = _own_places()
+    here, left_aside = Path(CONFIG_FILE), ""
+    if os.path.lexists(here):
+        known = any(_is_same_file(here, home) for home in homes)
+        why = "" if known else _why_foreign(here)
+        if not why:
+            return ConfigPlace(here)
+        left_aside = one_line(
+            f"{here} of the current folder is left aside: {why}; to use it: --config {here}"
+        )
+    return ConfigPlace(next(filter(os.path.lexists, homes), None), left_aside)
+
+
+def _own_places() -> list[Path]:
+    """Return the files that are ours whatever they hold, the best first."""
+    folders = [checkout(), _user_folder()]
+    return [folder / CONFIG_FILE for folder in folders if folder is not None]
+
+
+def _user_folder() -> Path | None:
+    """Return the user's folder of settings; None where there is no home."""
+    from platformdirs import user_config_path  # ctl does not wait for it
+
+    try:
+        folder = user_config_path("samcam", appauthor=False)
+    except (RuntimeError, ValueError, LookupError, OSError):
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # one of them is not there, or cannot be looked at
+        return False
+
+
+def _why_foreign(path: Path) -> str:
+    """Return why a file is not our configuration; empty: it is, right or wrong."""
+    try:
+        text = decode_text(read_regular(path, MAX_BYTES))
+    except (OSError, ValueError) as error:
+        return f"it cannot be read: {reason_of(error)}"
+    try:
+        document = parse_yaml(text)
+    except YamlError as error:
+        keys = [match[1].strip(" \"'") for match in _TOP_LEVEL.finditer(text)]
+        if not keys:
+            return f"it is not valid YAML: {error}"
+    else:
+        if document is not None and not isinstance(document, dict):
+            return f"it holds {_shown(document)} and no sections such as source:"
+        keys = list(document or ())
+    foreign = next((key for key in keys if not _is_ours(key)), None)
+    return "" if foreign is None else f"the key {_shown(foreign)} is none of SamCam's"
+
+
+def _is_ours(key: object) -> bool:
+    return isinstance(key, str) and key.partition(".")[0] in _sections()
 
 
 def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from engines.command_names import program
 from live.control_files import MAX_COMMAND_BYTES, Conversation, Endpoint, live_runs
 from live.terminal import complain, say
 
 DONE, WRONG, NO_RUN = 0, 2, 3
 _ANSWER_S: Final = 10.0  # a prompt may have a large mask to read
 _NAME_S: Final = 1.0
-_USAGE: Final = "usage: run_live.py ctl [--pid N] COMMAND"
-_START: Final = "start one: python run_live.py (with control.socket: true, its default)"
 _CODES: Final = "exit code 0: done, 2: wrong or refused, 3: no run found"
 
 
@@ -57,11 +56,15 @@ def run_ctl(words: Sequence[str]) -> int:
     return DONE
 
 
+def _usage() -> str:
+    return f"usage: {program()} ctl [--pid N] COMMAND"
+
+
 def _help() -> str:
     from live.command_text import describe_commands
 
     commands = "\n".join(f"  {line}" for line in describe_commands())
-    return f"{_USAGE}\n\n{commands}\n\n{_CODES}"
+    return f"{_usage()}\n\n{commands}\n\n{_CODES}"
 
 
 def _split(words: Sequence[str]) -> tuple[int | None, list[str]]:
@@ -77,7 +80,7 @@ def _split(words: Sequence[str]) -> tuple[int | None, list[str]]:
             raise _CtlError(WRONG, f"{shown}: expected the number of a process")
         pid = int(text)
     if not rest:
-        raise _CtlError(WRONG, f"ctl: no command given; {_USAGE}; see ctl --help")
+        raise _CtlError(WRONG, f"ctl: no command given; {_usage()}; see ctl --help")
     return pid, rest
 
 
@@ -97,7 +100,8 @@ def _ask(pid: int | None, words: Sequence[str]) -> dict[str, Any]:
                 f"ctl: no run of this XDG_RUNTIME_DIR; of another one: {_listed(elsewhere)}; "
                 "choose it with --pid N",
             )
-        raise _CtlError(NO_RUN, f"ctl: {which} to talk to; {_START}")
+        start = f"start one: {program()} (with control.socket: true, its default)"
+        raise _CtlError(NO_RUN, f"ctl: {which} to talk to; {start}")
     if len(runs) > 1:
         text = f"ctl: {len(runs)} runs: {_listed(runs)}; choose one with --pid N"
         raise _CtlError(WRONG, text)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from engines.base import EngineError
+from engines.command_names import exchange, install, program
 from engines.cuda_runtime import NoGpuError, find_gpu, has_nvidia_driver
 from engines.int8_form import check_int8_form
 from engines.manifest import ModelFileError, read_manifest
@@ -42,8 +43,8 @@ _ENGINE_CODE: Final = 4
 _OUTPUT_CODE: Final = 5
 _PROBE_SIZE_WH: Final = (640, 480)
 _PROBE_FPS: Final = 30.0
-_WITHOUT_CAMERA: Final = "python run_live.py --source demo --set source.demo_frames=0"
-_WITHOUT_DISPLAY: Final = "python run_live.py --output video:out.mp4"
+_WITHOUT_CAMERA: Final = "--source demo --set source.demo_frames=0"
+_WITHOUT_DISPLAY: Final = "--output video:out.mp4"
 
 
 class State(StrEnum):
@@ -148,9 +149,8 @@ def check_camera(spec: str | None, asked: bool = False) -> Finding:
     what = "camera"
     cameras = list_cameras()
     if not cameras:
-        return Finding(
-            what, _missing(asked), "none found", f"plug one in; without: {_WITHOUT_CAMERA}"
-        )
+        mend = f"plug one in; without: {program()} {_WITHOUT_CAMERA}"
+        return Finding(what, _missing(asked), "none found", mend)
     listed = ", ".join(map(str, cameras))
     known = spec is not None and int(spec) in [camera.index for camera in cameras]
     if asked and not known:
@@ -208,7 +208,7 @@ def check_display_for_window(asked: bool = False) -> Finding:
     except SinkError as error:
         reason = str(error).removeprefix("--output window: ")
         state = _missing(asked or bool(os.environ.get("DISPLAY")))
-        return Finding(what, state, reason, f"run on a desktop, or: {_WITHOUT_DISPLAY}")
+        return Finding(what, state, reason, f"run on a desktop, or: {program()} {_WITHOUT_DISPLAY}")
     shown = os.environ.get("DISPLAY", "the system's own")
     return Finding(what, State.OK, shown)
 
@@ -283,7 +283,7 @@ def check_providers(wanted: tuple[str, ...]) -> Finding:
             State.PROBLEM,
             f"engine.providers asks for {names}; this build has {listed}",
             "set engine.providers to those, or install a build with it, such as: "
-            "pip uninstall onnxruntime && pip install onnxruntime-gpu",
+            + exchange("onnxruntime", "onnxruntime-gpu"),
             _ENGINE_CODE,
         )
     return Finding(what, State.OK, listed)
@@ -299,7 +299,7 @@ def check_gpu() -> tuple[Finding, Finding]:
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
         reason, command = _reason_and_command(error)
-        mend = command if command.startswith("pip ") else "nvidia-smi"
+        mend = command if command == install("tensorrt") else "nvidia-smi"
         return Finding("CUDA", State.PROBLEM, reason or command, mend), tensorrt
     cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
     try:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from engines.command_names import install, program
 from live.command_text import AskStatus, Quit, Spoken
 from live.controls import Controls
 from live.hotkey_names import split_keys
@@ -24,8 +25,6 @@ from live.hotkey_names import split_keys
 log = logging.getLogger(__name__)
 
 THREAD_NAME: Final = "hotkeys"
-INSTALL: Final = 'pip install -c constraints.txt -e ".[hotkeys]"'
-USE_CTL: Final = "python run_live.py ctl hide"
 _AGAIN_S: Final = 0.05
 
 
@@ -71,16 +70,21 @@ def load_keyboard(environment: Mapping[str, str] = os.environ, platform: str = s
         session = environment.get("XDG_SESSION_TYPE", "")
         if session == "wayland" or environment.get("WAYLAND_DISPLAY"):
             reason = "a Wayland session lets no program hear another window's keys"
-            raise NoHotkeysError(Obstacle(reason, f"bind a desktop shortcut to: {USE_CTL}"))
+            raise NoHotkeysError(Obstacle(reason, f"bind a desktop shortcut to: {_use_ctl()}"))
         if not environment.get("DISPLAY"):
-            raise NoHotkeysError(Obstacle("there is no display", USE_CTL))
+            raise NoHotkeysError(Obstacle("there is no display", _use_ctl()))
     try:
         from pynput import keyboard
     except ModuleNotFoundError as error:
-        raise NoHotkeysError(Obstacle(f"there is no package {error.name}", INSTALL)) from error
+        reason = f"there is no package {error.name}"
+        raise NoHotkeysError(Obstacle(reason, install("hotkeys"))) from error
     except Exception as error:  # pynput connects while it is imported
-        raise NoHotkeysError(Obstacle(_first_line(error), USE_CTL, broken=True)) from error
+        raise NoHotkeysError(Obstacle(_first_line(error), _use_ctl(), broken=True)) from error
     return keyboard
+
+
+def _use_ctl() -> str:
+    return f"{program()} ctl hide"
 
 
 def _first_line(error: BaseException) -> str:
@@ -157,12 +161,12 @@ class Hotkeys:
             # Not `start`: an error would end its thread unseen, with a traceback on stderr.
             listener.run()
             if not self._ending:
-                self._log_off(Obstacle("the listener ended", USE_CTL))
+                self._log_off(Obstacle("the listener ended", _use_ctl()))
         except NoHotkeysError as error:
             self._log_off(error.obstacle)
         except Exception as error:
             if not self._ending:
-                self._log_off(Obstacle(_first_line(error), USE_CTL))
+                self._log_off(Obstacle(_first_line(error), _use_ctl()))
         finally:
             self._controls.global_keys = ()
 

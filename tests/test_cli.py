@@ -97,10 +97,11 @@ def test_check_config(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`config.yaml` of the current folder counts, where there is one."""
+    """`config.yaml` of the current folder counts where there is one, else the checkout's."""
     monkeypatch.chdir(tmp_path)
     assert main(["--check-config"]) == 0
-    assert capsys.readouterr() == ("configuration is fine: the defaults\n", "")
+    checkouts = repo_root / "config.yaml"
+    assert capsys.readouterr() == (f"configuration is fine: {checkouts}\n", "")
     path = tmp_path / "config.yaml"
     path.write_text("source:\n  fps: 25\n")
     assert main(["--check-config"]) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from live.config import ConfigError, default_config_path, known_keys, load_settings
+from live.config import ConfigError, known_keys, load_settings
 from live.config_schema import Settings
 
 
@@ -185,15 +185,6 @@ def test_torch_devices() -> None:
     for device in ("gpu", "cuda:", "cuda:x", "cpu "):
         (line,) = problems_of(None, f"engine.torch.device='{device}'")
         assert f"engine.torch.device: {device}: expected auto, cpu, cuda or cuda:N" in line
-
-
-def test_default_file_is_the_current_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert default_config_path() is None
-    write(tmp_path / "config.yaml", "")
-    assert default_config_path() == Path("config.yaml")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

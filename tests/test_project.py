@@ -318,6 +318,11 @@ def test_a_wheel_gives_a_working_samcam(tmp_path: Path) -> None:
     for module in ("live", "engines", "run_live"):
         origin = run([python, "-c", f"import {module}; print({module}.__file__)"], tmp_path)
         assert Path(origin.strip()).is_relative_to(tmp_path)
+    assert run([str(scripts / "samcam"), "--help"], tmp_path).startswith("usage: samcam [-h]")
+    hint = "from engines.command_names import install; print(install('heif'))"
+    assert run([python, "-c", hint], tmp_path) == 'pip install "samcam[heif]"\n'
+    foreign = tmp_path / "config.yaml"  # another program's
+    foreign.write_text("model: resnet50\n", encoding="utf-8")
     words = "--source demo --set source.demo_frames=3 --prompt box=300,150,420,300 --output masks:m"
     run([str(scripts / "samcam"), *words.split()], tmp_path)
     assert len(list((tmp_path / "m").glob("*.png"))) == 3

@@ -294,7 +294,7 @@ def test_without_the_package_the_message_names_pip(monkeypatch: pytest.MonkeyPat
     with pytest.raises(NoVirtualCameraError) as caught:
         open_virtual_camera(None, (64, 48), 30.0)
     assert str(caught.value).startswith("--output virtualcam: pyvirtualcam cannot be imported")
-    assert str(caught.value).endswith("run: pip install 'samcam[virtualcam]'")
+    assert str(caught.value).endswith('run: pip install -c constraints.txt -e ".[virtualcam]"')
     assert "\n" not in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import cv2
 import numpy as np
 
+from engines.command_names import install
 from live.frames import U8
 from live.sinks.base import SinkError
 from live.sinks.display import ALTERNATIVES, PACKAGES, WITHOUT_X11
@@ -24,7 +25,6 @@ from live.window_keys import DELETE, KeyPress
 if TYPE_CHECKING:
     from pygame.event import Event
 
-INSTALL: Final = "pip install -c constraints.txt -e ."
 _ICON_PX: Final = 64
 _SETTINGS: Final = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -66,7 +66,7 @@ def load_pygame() -> Any:
         import pygame
     except ImportError as error:
         raise SinkError(
-            f"--output window: pygame-ce cannot be loaded ({error}): {INSTALL}, or {ALTERNATIVES}"
+            f"--output window: pygame-ce cannot be loaded ({error}): {install()}, or {ALTERNATIVES}"
         ) from error
     return pygame
 

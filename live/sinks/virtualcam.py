@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import cv2
 import numpy as np
 
+from engines.command_names import install, program
 from live.effects.alpha import to_rgba
 from live.frames import U8
 from live.sinks.base import Composite, SinkError
@@ -25,7 +26,6 @@ from live.watchdog import Watchdog
 SYSFS: Final = Path("/sys/class/video4linux")
 MODULES: Final = Path("/lib/modules")
 MODPROBE: Final = "sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label=SamCam"
-INSTALL: Final = "pip install 'samcam[virtualcam]'"
 _MODULE: Final = "v4l2loopback"
 _MAX_FPS: Final = 60.0  # of a source's own rate; no program asks a webcam for more
 _JOIN_S: Final = 2.0
@@ -186,7 +186,7 @@ class VirtualCameraSink:
             except Exception as error:  # a backend raises what it likes
                 self._error = SinkError(
                     f"--output {self._name}: stopped taking pictures ({_one_line(error)}); "
-                    "python run_live.py --doctor says whether it is there"
+                    f"{program()} --doctor says whether it is there"
                 )
                 _log.warning("%s", self._error)
                 return
@@ -316,7 +316,7 @@ def _import_pyvirtualcam(name: str) -> Any:
         import pyvirtualcam
     except (ImportError, OSError) as error:
         reason = f"pyvirtualcam cannot be imported ({_one_line(error)})"
-        raise NoVirtualCameraError(name, reason, f"run: {INSTALL}") from error
+        raise NoVirtualCameraError(name, reason, f"run: {install('virtualcam')}") from error
     return pyvirtualcam
 
 

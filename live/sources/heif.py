@@ -6,7 +6,7 @@ from typing import IO
 
 from PIL import Image
 
-INSTALL = 'pip install -c constraints.txt -e ".[heif]"'
+from engines.command_names import install
 
 
 class HeifMissingError(Exception):
@@ -26,7 +26,7 @@ def open_heif(file: IO[bytes]) -> Image.Image:
         from pi_heif import as_plugin
     except ImportError as error:
         raise HeifMissingError(
-            f"HEIC and HEIF pictures need the package pi-heif; install it with {INSTALL}, "
+            f"HEIC and HEIF pictures need the package pi-heif; install it with {install('heif')}, "
             "or convert the picture to JPEG"
         ) from error
     image: Image.Image = as_plugin.HeifImageFile(file)
