@@ -10,17 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from engines.base import EngineError
-from engines.bounded_files import read_json
+from engines.bounded_files import read_json, shown_value
 from engines.command_names import exporter
+from engines.graph_table import NETWORKS
 from engines.manifest import PRECISIONS, Manifest, file_sha256
+from engines.manifest_checks import key_problems
 from engines.places import is_file
+
+_Form: TypeAlias = tuple[str, Callable[[Any], bool]]  # what is expected, whether a value is that
 
 ENGINE_FOLDER: Final = "tensorrt"
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
@@ -182,7 +186,7 @@ def read_record(folder: Path, network: str) -> EngineRecord:
         raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
     try:
         record = _parse(read_json(path))
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError) as error:
         reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error})"
         raise EngineFileError(f"{path}: {reason}: {build_hint(folder)}") from error
     if record.network != network:
@@ -193,23 +197,66 @@ def read_record(folder: Path, network: str) -> EngineRecord:
 
 
 def _parse(data: Any) -> EngineRecord:
+    """Check a record and put it together.
+
+    Raises:
+        ValueError: Names every key that is wrong, its value and what was expected.
+    """
     if not isinstance(data, dict) or data.get("format_version") != RECORD_VERSION:
         raise ValueError(f"expected a record with format_version {RECORD_VERSION}")
     values = {key: value for key, value in data.items() if key != "format_version"}
-    fingerprint = Fingerprint(**values.pop("fingerprint"))
-    record = EngineRecord(**values, fingerprint=fingerprint)
-    texts = [
-        (field.name, getattr(owner, field.name))
-        for owner in (record, fingerprint)
-        for field in fields(owner)
-        if field.type == "str"
-    ]
-    for name, value in texts:
-        if not isinstance(value, str):
-            raise ValueError(f"{name}: expected a text, got {value!r}")
-    if fingerprint.precision not in PRECISIONS:
-        raise ValueError(f"precision: unknown: {fingerprint.precision}")
-    return record
+    problems = key_problems(values, tuple(f.name for f in fields(EngineRecord)), "")
+    made = values.pop("fingerprint", None)
+    if isinstance(made, dict):
+        problems += key_problems(made, tuple(f.name for f in fields(Fingerprint)), _PREFIX)
+        problems += _value_problems(made, _FINGERPRINT, _PREFIX)
+    elif "fingerprint" in data:
+        problems.append(f"fingerprint: expected an object, got {shown_value(made)}")
+    problems += _value_problems(values, _RECORD, "")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return EngineRecord(**values, fingerprint=Fingerprint(**(made or {})))
+
+
+def _value_problems(
+    row: Mapping[str, Any], forms: Mapping[str, _Form], prefix: str
+) -> Iterator[str]:
+    """Give what is wrong with values; a missing key is another check's problem."""
+    for key, (expected, fits) in forms.items():
+        if key in row and not fits(row[key]):
+            yield f"{prefix}{key}: expected {expected}, got {shown_value(row[key])}"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_profile(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(lengths, list) and all(map(_is_size, lengths)) for lengths in value.values()
+    )
+
+
+_PREFIX: Final = "fingerprint."
+_TEXT: Final[_Form] = ("a text", _is_text)
+_PRECISION: Final[_Form] = (" or ".join(PRECISIONS), lambda value: value in PRECISIONS)
+_RECORD: Final[Mapping[str, _Form]] = {
+    "network": (" or ".join(NETWORKS), lambda value: value in tuple(NETWORKS)),
+    "model_sha256": _TEXT,
+    "engine_sha256": _TEXT,
+    "engine_bytes": ("a whole number", _is_size),
+    "asked": _TEXT,
+    "reason": _TEXT,
+}
+_FINGERPRINT: Final[Mapping[str, _Form]] = {
+    **dict.fromkeys(("onnx_sha256", "tensorrt", "gpu", "compute_capability", "driver"), _TEXT),
+    "precision": _PRECISION,
+    "profile": ("lists of whole numbers by axis", _is_profile),
+}
 
 
 def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: Fingerprint) -> None:

@@ -178,7 +178,11 @@ def command_rows() -> list[dict[str, Any]]:
 def header_of(folder: Path) -> dict[str, Any]:
     one_step(folder)
     made: dict[str, Any] = json.loads((folder / "recording.json").read_text())
-    return made | {"prompts": [row["command"] for row in command_rows()[:1]]}
+    mark = {"sha256": "0" * 64, "files": [["a.png", "1" * 64]], "bytes": 5}
+    made["source"] |= {"kind": "file", "path": "/x.png", "fingerprint": mark}
+    made["settings"] |= {"effect.replace.picture": "x.png", "effect.replace.video": "PIPE"}
+    files = {"files": {"effect.replace.picture": mark}}
+    return made | files | {"prompts": [row["command"] for row in command_rows()[:1]]}
 
 
 CONFIG = (

@@ -228,6 +228,15 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a record of later times": (lambda f: edit_record(f, format_version=2), "format_version 1"),
     "a record with nonsense": (lambda f: edit_record(f, gpu=3), "gpu: expected a text, got 3"),
+    "a record of another shape": (
+        lambda f: edit_record(f, fingerprint=[1]),
+        "fingerprint: expected an object, got [1]",
+    ),
+    "a record of no network": (
+        lambda f: edit_record(f, network="eye", profile={"N": None}, colour=1),
+        "colour: unknown key; fingerprint.profile: expected lists of whole numbers by axis, got "
+        '{"N": null}; network: expected image_encoder or ',
+    ),
     "an engine of another network": (swap, "of the network memory_encoder, expected mask_decoder"),
 }
 

@@ -129,12 +129,12 @@ class Recording:
         """Return the recorded settings, as --set takes them, without what may not be opened."""
         effect = request.effect if "--effect" in request.given else self.header.effect
         own = self.header.settings.get("effect.per_object")
-        effects = {effect, *(own.values() if isinstance(own, dict) else ())}
+        effects = [effect, *(own.values() if isinstance(own, dict) else ())]
         commands = (item.command for item in self._scripted(request))
-        effects |= {one.name for one in commands if isinstance(one, SetEffect)}
+        effects += [one.name for one in commands if isinstance(one, SetEffect)]
         given = {text.partition("=")[0].strip() for text in request.overrides}
         settings, files = self.header.settings, self.header.files
-        needed = not effects.isdisjoint(("replace", None))  # None: the next one, by turns
+        needed = "replace" in effects or None in effects  # None: the next one, by turns
         try:
             trusted, left_out = trusted_settings(settings, files, given, needed)
         except ValueError as error:

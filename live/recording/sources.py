@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import av.error
 
@@ -99,7 +99,7 @@ class RecordedPictures:
         self._container = open_file(path, self._name, max_megapixels, "mp4")
         self._decoder = Decoder(self._container, max_megapixels=max_megapixels)
         self._pictures = DisplayedPictures(self._decoder.stream, self._name, max_megapixels)
-        self._rows = read_rows(folder / PICTURES_FILE)
+        self._rows = enumerate(read_rows(folder / PICTURES_FILE), 1)
         self._closed = False
         self._info = SourceInfo(
             self._name, "recording", record.size_wh, record.fps, None, live=False
@@ -120,11 +120,10 @@ class RecordedPictures:
             return None
         try:
             decoded = self._decoder.next_frame()
-            row = next(self._rows, None)
-            if decoded is None or row is None:
+            numbered = next(self._rows, None)
+            if decoded is None or numbered is None:
                 return None
-            index, time_ns = whole(row, "frame"), whole(row, "time_ns")
-            ticks = whole(row, "ticks")
+            index, time_ns, ticks = _row_of(*numbered)
         except av.error.InvalidDataError:  # cut off in the middle
             return None
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -146,6 +145,18 @@ class RecordedPictures:
         if not self._closed:
             self._closed = True
             self._container.close()
+
+
+def _row_of(number: int, row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return frame index, time and ticks of a row of pictures.jsonl.
+
+    Raises:
+        ValueError: Says which row and key are wrong.
+    """
+    try:
+        return whole(row, "frame"), whole(row, "time_ns"), whole(row, "ticks")
+    except ValueError as error:
+        raise ValueError(f"{PICTURES_FILE}, line {number}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
