@@ -28,6 +28,7 @@ from live.sinks import same_place
 from live.sinks.base import SinkError
 from live.sinks.masks import MasksSink
 from live.sinks.video import VideoOptions, VideoSink
+from live.sources import SourceOptions, open_source
 from live.sources.base import CaptureError
 from live.suggest_run import SuggestionsFile
 from run_live import main
@@ -127,6 +128,13 @@ def test_a_setting_with_a_name_that_no_file_can_have(key: str) -> None:
     wrong = f'effect.replace.{key}="a\\0b"'
     with pytest.raises(ConfigError, match=f"effect.replace.{key}: .*not a name that a file can"):
         plan_request(Request(effect="replace", overrides=(wrong,)), None)
+
+
+@pytest.mark.parametrize("spec", ["a\0b", "/a\0b.png", "~a\0b"])
+def test_a_source_with_a_name_that_no_file_can_have(spec: str) -> None:
+    """As a profile may say it."""
+    with pytest.raises(CaptureError, match="not a name that a file can have"):
+        open_source(spec, SourceOptions())
 
 
 def test_a_profile_with_a_name_that_no_file_can_have() -> None:

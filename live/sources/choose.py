@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from engines.places import NoHomeError, expand_user
+from engines.places import NoHomeError, check_name, expand_user
 from live.pipes import is_pipe
 from live.sources.base import CaptureError, VideoSource
 from live.sources.camera import open_camera
@@ -91,13 +91,13 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
 def _check_name(path: Path, spec: str) -> None:
     """Refuse a name that the system does not look up: too long, a loop of links, no right to."""
     try:
+        check_name(path)
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return  # it may mean something else
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+    except OSError as error:
         raise CaptureError(
-            f"source {spec!r}: cannot be looked up: {reason}; {_EXPECTED}"
+            f"source {spec!r}: cannot be looked up: {error.strerror}; {_EXPECTED}"
         ) from error
 
 
