@@ -67,6 +67,7 @@ class Place:
         pipes: Whether a file may be a pipe or device, which can be waited for without end.
         max_megapixels: Larger pictures are refused.
         limits: How much of a text is read.
+        frame_count: Length of the source; None: unknown, or without end.
     """
 
     size_wh: tuple[int, int]
@@ -74,6 +75,7 @@ class Place:
     pipes: bool = True
     max_megapixels: float = MAX_MEGAPIXELS
     limits: TextLimits = AT_START
+    frame_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +348,7 @@ def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
             return ()
         files = PromptFiles(place.folder, place.pipes, place.max_megapixels, place.limits)
         # A running stream has long passed frame 0: without frame=N it is the next one.
-        prompts = parse_prompts([spec], place.size_wh, files=files, unsaid_frame=None)
+        prompts = parse_prompts([spec], place.size_wh, place.frame_count, files, unsaid_frame=None)
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
         raise CommandError(join_problems([p.removeprefix("--") for p in error.problems])) from error

@@ -56,6 +56,7 @@ class CommandDesk:
         controls: Controls,
         size_wh: tuple[int, int],
         max_megapixels: float = MAX_MEGAPIXELS,
+        frame_count: int | None = None,
     ) -> None:
         """Connect; before the run's threads start.
 
@@ -63,10 +64,12 @@ class CommandDesk:
             controls: Takes the commands and tells what became of them.
             size_wh: Picture size of the source, which prompts are checked against.
             max_megapixels: Larger pictures for prompts are refused.
+            frame_count: Length of the source; None: unknown, or without end.
         """
         self._controls = controls
         self._size_wh = size_wh
         self._max_megapixels = max_megapixels
+        self._frame_count = frame_count
         self._changed = threading.Condition()
         self._sent: dict[int, _Sent] = {}  # by the identity of the command, which it keeps alive
         self._closed = False
@@ -86,7 +89,8 @@ class CommandDesk:
         """
         self._controls.heard_ctl()
         try:
-            place = Place(self._size_wh, folder, False, self._max_megapixels, WHILE_RUNNING)
+            limits, count = WHILE_RUNNING, self._frame_count
+            place = Place(self._size_wh, folder, False, self._max_megapixels, limits, count)
             spoken = parse_words(words, place)
         except CommandError as error:
             return Answer(False, str(error))

@@ -32,7 +32,12 @@ def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[Spoke
     if not wanted(settings.hotkeys.enabled):
         return {}
     bindings, problems = parse_bindings(
-        settings.hotkeys.keys, Place(info.size_wh, max_megapixels=settings.source.max_megapixels)
+        settings.hotkeys.keys,
+        Place(
+            info.size_wh,
+            max_megapixels=settings.source.max_megapixels,
+            frame_count=info.frame_count,
+        ),
     )
     if problems:
         raise ConfigError(problems)
@@ -57,7 +62,9 @@ class RemoteControls:
             info: The source.
             bindings: From `read_bindings`.
         """
-        self._desk = CommandDesk(controls, info.size_wh, settings.source.max_megapixels)
+        self._desk = CommandDesk(
+            controls, info.size_wh, settings.source.max_megapixels, info.frame_count
+        )
         self._server = (
             ControlServer(self._desk.answer, info.name) if settings.control.socket else None
         )

@@ -101,6 +101,14 @@ def test_a_prompt_for_a_frame_to_come() -> None:
     assert prompt.frame_index == 500
 
 
+def test_a_prompt_for_a_frame_that_never_comes() -> None:
+    """It was ok, and waited for the end; the command line refuses it."""
+    place = replace(PLACE, frame_count=500)
+    with pytest.raises(CommandError, match=r"frame=500: the source has 500 frames; expected 0\.\."):
+        parse_command("prompt box=1,2,30,40 frame=500", place)
+    assert parse_command("prompt box=1,2,30,40 frame=499", place)
+
+
 @pytest.mark.parametrize("text", ["prompt box=1,2,30,40 frame=0", "prompt @p.jsonl"])
 def test_frame_0_that_was_said_is_no_next_frame(text: str, tmp_path: Path) -> None:
     """`ctl` took it for "not said"; the tracker says that it has passed."""

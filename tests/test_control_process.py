@@ -76,6 +76,7 @@ def test_every_command_on_a_real_run(
         for words, part in (
             (("prompt", "object=3 neg=5,5"), "object 3: the first prompt needs a positive point"),
             (("prompt", "point=320,5"), "320x180"),
+            (("prompt", "point=3,5 frame=x"), "frame=x: expected a whole number of at least 0"),
             (("panic",), "panic: unknown command; expected one of prompt, reset"),
             (("effect", "glow"), "effect glow: expected highlight"),
         ):
