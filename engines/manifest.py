@@ -117,7 +117,8 @@ class Manifest:
     half: Mapping[str, Mapping[str, GraphFile]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pointer = np.array(self.no_obj_ptr, np.float32).reshape(-1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+            pointer = np.array(self.no_obj_ptr, np.float32).reshape(-1)
         pointer.flags.writeable = False
         object.__setattr__(self, "no_obj_ptr", pointer)
         object.__setattr__(self, "files", dict(self.files))

@@ -129,6 +129,7 @@ def test_manifest_without_its_files_is_not_written(tmp_path: Path) -> None:
         ({"form": "static"}, 'form: expected dynamic or fixed, got "static"'),
         ({"memory_dtype": "int8"}, "memory_dtype: expected float32 or"),
         ({"no_obj_ptr": [0.0]}, "no_obj_ptr: expected 8 numbers, got 1"),
+        ({"no_obj_ptr": [1e300] * 8}, "no_obj_ptr: expected finite numbers, got"),
         ({"no_obj_ptr": ["x"] * 8}, "no_obj_ptr: expected a list of numbers"),
         ({"token_rule": {}}, "token_rule.stability_delta: missing"),
         ({"files": {}}, "files: no entry for image_encoder, memory_attention"),
