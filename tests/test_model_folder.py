@@ -154,6 +154,7 @@ def test_wrong_manifest_names_key_value_and_expected(
     only_ours: tuple[dict[str, object], ...] = (
         {"grid": 5},
         {"no_obj_ptr": [0.0]},
+        {"no_obj_ptr": [1e300] * 8},  # what float32 holds
         {"mask_size": 24},
         {"half": {"mask_prompt": {"float16": HALF}}},
     )
