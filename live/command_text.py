@@ -28,7 +28,7 @@ from live.effects import EFFECT_NAMES
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from live.profiles import absolute_name, name_problems
 from live.prompt_files import AT_START, PromptFiles, TextLimits
-from live.prompts import KEYS, check_prompt_texts, is_prompt_text, parse_prompts
+from live.prompts import KEYS, check_prompt_texts, is_prompt_text, names_file, parse_prompts
 from live.sources.options import MAX_MEGAPIXELS
 
 MAX_CYCLE: Final = 9
@@ -144,11 +144,22 @@ def parse_command(text: str, place: Place | None = None) -> tuple[Spoken, ...]:
     Raises:
         CommandError: It is none, or names something that cannot be.
     """
-    word, _, rest = text.strip().partition(" ")
-    rest = rest.strip()
+    word, rest = _first_word(text)
     if word == "prompt":
         return _read_prompt(_without_quotes(rest), place)
     return _parse(word, _split(rest), place)
+
+
+def opens_file(text: str) -> bool:
+    """Whether a line that `parse_command` takes reads or writes a file of a chosen name."""
+    word, rest = _first_word(text)
+    return word == "profile" or (word == "prompt" and names_file(_without_quotes(rest)))
+
+
+def _first_word(text: str) -> tuple[str, str]:
+    """Return the word of a command and what follows it."""
+    word, _, rest = text.strip().partition(" ")
+    return word, rest.strip()
 
 
 def parse_words(words: Sequence[str], place: Place | None = None) -> tuple[Spoken, ...]:

@@ -124,6 +124,12 @@ def is_prompt_text(spec: str) -> bool:
     return pairs is not None and all(key in KEYS for key, _ in pairs)
 
 
+def names_file(spec: str) -> bool:
+    """Whether a prompt is read from a file, or names one; taken apart as it is when it is read."""
+    pairs = _split(spec, "", [])
+    return spec.startswith("@") or any(key in _NAME_KEYS for key, _ in pairs or ())
+
+
 def _drafts(spec: str, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
     if spec.startswith("@"):
         yield from _read_jsonl(files.place(spec[1:]), files, problems)

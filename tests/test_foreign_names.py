@@ -15,9 +15,11 @@ import pytest
 
 from engines.base import EngineError
 from engines.places import on_another_machine
+from live.command_text import Place
 from live.commands import SetEffect
 from live.config import load_settings
 from live.config_schema import Settings
+from live.hotkey_names import parse_bindings
 from live.recording.fingerprint import fingerprint
 from live.recording.header import read_header, write_header
 from live.recording.named_files import mark_files, names_other_files
@@ -177,6 +179,37 @@ def test_hotkeys_that_name_files_are_left_out(
     assert caplog.text.count("names a file") == 4
     kept = settings_of(recording, 'hotkeys.keys={"<f4>": "profile save x"}').hotkeys.keys
     assert dict(kept) == {"<f4>": "profile save x"}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        'bbox_""txt=FILE',
+        'point=1,2 m"a"sk=FILE',
+        "mask=FILE im''age=FILE",
+        '"@FILE"',
+        "object=1 'bbox_'txt=FILE",
+        "\x85 bbox_txt=FILE",
+        "\x85@FILE",
+    ],
+)
+def test_a_file_is_not_opened_however_a_hotkey_spells_it(
+    spec: str, recording: Path, tmp_path: Path
+) -> None:
+    """Quotes inside a word, and characters that YAML folds, hid the key from a search in texts."""
+    name = tmp_path / "missing"  # that it is read is seen by the error
+    keys = {"<f1>": f"prompt {spec}".replace("FILE", str(name)), "<f2>": "hide"}
+    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys})
+    settings = settings_of(recording)
+    assert list(settings.hotkeys.keys) == ["<f2>"]
+    assert parse_bindings(settings.hotkeys.keys, Place((640, 360)), "linux")[1] == []
+
+
+def test_a_recorded_setting_is_read_as_it_stands(recording: Path) -> None:
+    """Characters that YAML folds or refuses: a text was another one after the check of it."""
+    text = "".join(map(chr, (*range(0x20, 0x2100), *range(0xFE00, 0x10000), 0x1F600)))
+    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": {"<f1>": text}})
+    assert settings_of(recording).hotkeys.keys == {"<f1>": text}
 
 
 def test_no_profile_is_saved_for_a_recording(recording: Path, tmp_path: Path) -> None:

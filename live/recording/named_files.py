@@ -23,12 +23,12 @@ from engines.bounded_files import (
 from engines.manifest import MANIFEST_NAME
 from engines.model_folder import is_model_name
 from engines.places import NoHomeError, expand_user, lenient_path, on_another_machine, resolved
+from live.command_text import opens_file
 from live.recording.fingerprint import Fingerprint, difference, fingerprint
 
 FILE_KEYS: Final = ("effect.replace.picture", "effect.replace.video")
 HOTKEYS: Final = "hotkeys.keys"
 
-_NAMING: Final = ("@", "mask", "image", "bbox_txt")  # in a prompt that names a file
 _HEAD_BYTES: Final = 4096
 # Texts that FFmpeg takes for videos and that name further files: HLS, its own lists, DASH, IMF, SDP
 _LISTS: Final = (b"#EXTM3U", b"ffconcat", b"<MPD", b"CompositionPlaylist", b"\nc=IN")
@@ -157,8 +157,5 @@ def _file_problem(name: str, mark: Fingerprint | None) -> str:
 
 
 def _names_file(command: object) -> bool:
-    """Whether a hotkey's command reads or writes a file of a chosen name."""
-    if not isinstance(command, str):
-        return False  # refused where the settings are checked
-    word, _, rest = command.strip().partition(" ")
-    return word == "profile" or (word == "prompt" and any(part in rest for part in _NAMING))
+    """Whether a hotkey does; what is no text is refused where the settings are checked."""
+    return isinstance(command, str) and opens_file(command)

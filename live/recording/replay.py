@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from live.tracker_prompts import fit_prompt
 
 _LONGEST_VERSION: Final = 40
 _LONGEST_WORD: Final = 40
+_NOT_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ class Recording:
             raise CaptureError(f"--replay {self.folder}: {error}") from error
         for line in left_out:
             _log.warning("replay: %s", line)
-        texts = {k: f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in trusted.items()}
+        texts = {k: f"{k}={_as_yaml(v)}" for k, v in trusted.items()}
         try:
             load_settings(None, [text for key, text in texts.items() if key not in given])
         except ConfigError as error:  # nobody gave these with --set
@@ -291,6 +293,12 @@ def header_version(folder: Path) -> str:
         return "unknown"
     version = row.get("version") if isinstance(row, dict) else None
     return shown_version(version) if isinstance(version, str) else "unknown"
+
+
+def _as_yaml(value: object) -> str:
+    """Write a value so that YAML reads the same: characters that it folds or refuses as escapes."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _check_settings(header: Header) -> None:
