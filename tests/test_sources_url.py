@@ -249,6 +249,25 @@ def test_a_connection_that_is_closed_before_the_duration_is_read_on_once(
     assert ("twice at the same place" in caplog.text) is cut_again
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_connection_that_is_closed_before_the_first_picture_is_told(
+    tmp_path: Path, again: bool
+) -> None:
+    """At the start, and where it is connected again: both were an AttributeError."""
+    path = write_video(tmp_path / "a.mkv", VideoSpec(count=40, noise=40))
+    data = path.read_bytes()
+    first = data.index(bytes.fromhex("1f43b675")) + 400  # in the first picture
+    server = RecordingServer(data, length=False)
+    server.cuts = [len(data) // 2, first] if again else [first]
+    with server.serve(path.name) as url:
+        if again:
+            assert numbers_to_the_end(open_source(url, QUICK)) == list(range(40))
+        else:
+            with pytest.raises(CaptureError, match="after 0 frames: the server closed the conn"):
+                open_source(url, QUICK)
+    assert server.connections == (3 if again else 1)
+
+
 def test_an_index_says_where_a_recording_without_a_length_ends(tmp_path: Path) -> None:
     """After all ten of ten pictures it was connected to five times more, and the run failed."""
     spec = VideoSpec(count=10, options=(("movflags", "faststart"),))

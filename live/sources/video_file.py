@@ -63,6 +63,8 @@ class VideoFile:
         self._name = name
         self._path = path
         self._said_complete = False
+        self._newest_ns = 0
+        self._size_wh: tuple[int, int] | None = None
         self._decoder = Decoder(container, max_megapixels=max_megapixels)
         stream = self._decoder.stream
         try:
@@ -78,8 +80,6 @@ class VideoFile:
                     "complete?"
                 )
             self._first_index = self._decoder.broken
-            self._newest_ns = 0
-            self._size_wh: tuple[int, int] | None = None
             self._pending: Frame | None = self._to_frame(first)
         except BaseException:
             container.close()
@@ -159,9 +159,10 @@ class VideoFile:
             closed = self._container is not None and ended_by_closing(self._container, error)
             if closed and self._is_at_its_end():
                 return None
+            why = "the server closed the connection" if closed else describe(error)
             raise (ClosedEarlyError if closed else CaptureError)(
                 f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
-                f"{describe(error)}; check the disk or the network"
+                f"{why}; check the disk or the network"
             ) from error
 
     def _is_at_its_end(self) -> bool:
