@@ -94,6 +94,21 @@ def test_what_a_server_answers_is_said_with_what_to_do(path: str, said: str) -> 
     assert said.replace("PORT", address.rpartition(":")[2]) in message
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://[bad/x", "http://[::1", "HTTP://me:secret@[x]/y", "https://[v1.x/"),
+        *("rtsp://[bad/x", "http://[::1]:port/x", "http://a\0b/x"),
+    ],
+)
+def test_a_malformed_address_is_one_line(url: str) -> None:
+    """Python's urlsplit() refuses it with a ValueError, which was a traceback."""
+    with pytest.raises(CaptureError, match="cannot be opened as a video: ") as caught:
+        open_source(url, OPTIONS)
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_redirect_gives_no_password_away() -> None:
     with serve() as address:
         message = error_of(address + "/gone")

@@ -79,7 +79,8 @@ def reason_and_advice(
         return f"no answer in time; {_OF_A_URL}"
     if type(error) in _ANSWERS:
         return "; ".join(_ANSWERS[type(error)])
-    is_http = urlsplit(address).scheme.lower() in ("http", "https")
+    # urlsplit() refuses http://[::1 with a ValueError, and FFmpeg has its own say on it.
+    is_http = address.partition("://")[0].lower() in ("http", "https")
     if is_http and isinstance(error, av.error.EOFError):
         return f"the server closes the connection without an answer; {_OF_A_URL}"
     return f"{describe(error)}; {_OF_A_URL}"
