@@ -26,6 +26,7 @@ _MAX_PROBLEMS: Final = 200  # lines that one start prints
 _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
 _SHOWN_PARTS: Final = 8
+_NEARLY: Final = 0.82  # of 1, as difflib counts: `windwo` is 0.83, `resources` for source 0.8
 # A key of the outermost level, also in a text that is no YAML, or has tags of another program.
 _TOP_LEVEL: Final = re.compile(r"^([^\s#\[\]{},&*!|>%@`:-].*?):(?=\s|$)", re.MULTILINE)
 S = TypeVar("S")
@@ -129,11 +130,28 @@ def _why_foreign(path: Path) -> str:
             return f"it holds {_shown(document)} and no sections such as source:"
         keys = list(document or ())
     foreign = next((key for key in keys if not _is_ours(key)), None)
-    return "" if foreign is None else f"the key {_shown(foreign)} is none of SamCam's"
+    if foreign is None or (any(map(_is_ours, keys)) and _are_misspelt(keys)):
+        return ""
+    return f"the key {_shown(foreign)} is none of SamCam's"
 
 
 def _is_ours(key: object) -> bool:
     return isinstance(key, str) and key.partition(".")[0] in _sections()
+
+
+def _are_misspelt(keys: Sequence[object]) -> bool:
+    """Whether each key that is none of ours, of a few, is nearly one, such as `windwo`."""
+    names = [key for key in keys if not _is_ours(key)]
+    if len(names) > _MAX_NEAREST:
+        return False
+    ours = [section for section in _sections() if "." not in section]
+    return all(
+        isinstance(name, str)
+        and difflib.get_close_matches(
+            name[:_LONGEST_KEY].partition(".")[0].lower(), ours, n=1, cutoff=_NEARLY
+        )
+        for name in names
+    )
 
 
 def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:

@@ -21,6 +21,8 @@ FINE = f"configuration is fine: {CHECKOUTS}\n"
 FOREIGN = {
     "model: resnet50\nsource: {fps: 3}\n": "the key model is none",
     "source: {fps: 3}\non: [push]\n": "the key true is none",
+    "source: 3\nsorce: 4\nlight: 5\n": "the key sorce is none",
+    "source: {fps: 3}\nresources: 4\n": "the key resources is none",
     "sources: 3\n": "the key sources is none",
     "source: !include a.yaml\nlight: !secret b\n": "the key light is none",
     "apiVersion: v1\n---\nkind: Pod\n": "the key apiVersion is none",
@@ -74,6 +76,22 @@ def test_a_file_of_ours_that_is_wrong_stays_an_error(
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     assert main(["--check-config"]) == 2
     assert capsys.readouterr().err.startswith("error: config.yaml")
+
+
+@pytest.mark.parametrize("word", ["windwo", "window_", "Window", "widow.fps", "sources", "hotkey"])
+@pytest.mark.parametrize("end", ["{}", "["])
+def test_a_misspelt_section_is_an_error_among_sections_of_ours(
+    word: str, end: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It switched the whole file off, and with it that everything is hidden while idle."""
+    text = f"output: {{on_idle: hide_all}}\n{word}: {end}\n"
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    assert main(["--check-config"]) == 2
+    out, err = capsys.readouterr()
+    said = f"{word}: unknown key; the nearest valid one is " if end == "{}" else "not valid YAML"
+    assert err.startswith("error: config.yaml")
+    assert said in err
+    assert (out, err.count("\n")) == ("", 1)
 
 
 @pytest.mark.parametrize("text", FOREIGN)
