@@ -145,11 +145,15 @@ class WriterThread(OwnThread, Generic[T]):
             call()
 
     def _fail(self, error: BaseException) -> None:
-        self._watched(self._abandon)
+        """Tell whoever gives, and only then close the files, which a disk may hold up or refuse."""
         with self._changed:
             self._error = self._error or self._failure(error)
             self._waiting.clear()
             self._changed.notify_all()
+        try:
+            self._watched(self._abandon)
+        except Exception as another:
+            _log.debug("%s: closing after an error: %s", self._destination.option, another)
 
     def _next(self) -> T | None:
         """Wait for something to write; None at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from pathlib import Path
@@ -109,6 +110,32 @@ def test_full_disk_is_an_output_error() -> None:
     with pytest.raises(SinkError, match="No space left"), MetricsWriter(Path("/dev/full")) as full:
         full.write(result(0, 0), 0.0, 0)
     full.close()  # nothing is kept back that could fail once more
+
+
+def test_what_failed_is_said_before_the_file_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close that failed as well, or hung, hid the full disk: the run ended as if all was well."""
+    said: list[SinkError] = []
+
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(_: RowFile) -> None:
+        try:
+            writer._check()
+        except SinkError as error:
+            said.append(error)
+        raise ValueError("closed in an odd state")
+
+    writer = MetricsWriter(tmp_path / "m.jsonl")
+    monkeypatch.setattr(RowFile, "write", fill)
+    with monkeypatch.context() as closing:
+        closing.setattr(RowFile, "close", close)
+        with pytest.raises(SinkError, match="No space left") as caught, writer:
+            writer.write(result(0, 0), 0.0, 0)
+    assert said == [caught.value]
+    writer._file.close()
 
 
 def test_a_disk_that_stands_still_is_named_and_waited_for_a_bounded_time(
