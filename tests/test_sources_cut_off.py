@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from live.sources.cut_off import is_cut_off
 from tests.helpers.clips import Clip, frames_of, write_clip
-from tests.helpers.synthetic_video import VideoSpec, numbered_picture, write_video
+from tests.helpers.synthetic_video import VideoSpec, numbered_picture, read_number, write_video
 
 COUNT = 40
 FASTSTART = (("movflags", "faststart"),)
@@ -131,6 +131,43 @@ def test_a_recorder_that_is_killed_leaves_no_length(
     frames = len(frames_of(path))
     (gave,) = incomplete(caplog)
     assert gave.startswith(f"{frames} ")
+
+
+@pytest.mark.parametrize("break_last", [False, True])
+@pytest.mark.parametrize("suffix", [".h264", ".hevc"])
+def test_a_raw_stream_cut_at_its_start_gives_no_picture_twice(
+    tmp_path: Path, suffix: str, break_last: bool
+) -> None:
+    """No times tell its pictures apart, and those before its first key frame are left out.
+
+    As many of the last ones were given again.
+    """
+    path = tmp_path / f"clip{suffix}"
+    keys = "open-gop=1:keyint=12:min-keyint=12:scenecut=0:bframes=3:b-adapt=0"
+    codec, x26x = ("libx264", "x264") if suffix == ".h264" else ("libx265", "x265")
+    with av.open(str(path), "w") as container:
+        stream = cast(VideoStream, container.add_stream(codec, rate=25))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        quiet = "" if suffix == ".h264" else ":log-level=none:pools=1"
+        stream.options = {f"{x26x}-params": keys + quiet, "preset": "ultrafast"}
+        for number in range(COUNT):
+            picture = numbered_picture(number)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode())
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+        keys_at = [p.pos for p in packets if p.is_keyframe]
+        last, size = packets[-1].pos, packets[-1].size
+    assert len(packets) == COUNT
+    assert last is not None
+    data = bytearray(path.read_bytes())
+    if break_last:
+        data[last + 6 : last + size] = b"\xff" * (size - 6)
+    path.write_bytes(data[keys_at[-2] :])
+    numbers = [read_number(frame.image_bgr) for frame in frames_of(path)]
+    assert len(numbers) == frames_of_ffmpeg(path)
+    assert len(numbers) < sum(p.pos >= keys_at[-2] for p in packets)
+    assert numbers == sorted(set(numbers))
 
 
 def test_a_transport_stream_that_ends_between_packets_shows_half_a_picture(

@@ -15,6 +15,7 @@ from typing import Any, cast
 import av
 import av.error
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.codeccontext import VideoCodecContext
@@ -227,11 +228,14 @@ class Decoder:
         self._ahead: deque[Packet[VideoStream]] = deque()
         self._ready: deque[VideoFrame | None] = deque()  # None: a broken one
         self._tail = Tail()
+        no_times = cast(int, Flags.no_timestamps.value)
+        self._without_times = not live and bool(container.format.flags & no_times)
         # There a packet that is not whole is known to be so: what is damaged is not cut off.
         self._says_lengths = bool({"mov", "matroska"} & set(container.format.name.split(",")))
         self._discarded = 0  # packets that an edit list cuts away
         self._given: deque[int | None] = deque(maxlen=MOST_IN_TAIL)  # stamps of frames
         self._newest_packet: int | None = None  # its stamp
+        self._numbered = 0  # packets of a stream without times
         self._left_out = False  # the last packet, since it is cut off
         self.cut_off = False  # whether the end came in the middle of a picture
         self._failure: Exception | None = None  # of the container, told after what came before it
@@ -256,9 +260,11 @@ class Decoder:
                 self._given.append(None if frame is None else stamp(frame))
                 if frame is not None and (not frame.is_corrupt or self._is_cut_off(frame)):
                     self.decoded += 1
+                    if self._without_times:
+                        frame.pts = None
                     return frame
                 self.broken += 1
-            packet = self._ahead.popleft() if self._ahead else self._next_packet()
+            packet = self._next_to_decode()
             if packet is None and self._failure is None:
                 return None
             if packet is not None and not packet.size and packet.dts is not None:
@@ -290,6 +296,8 @@ class Decoder:
             self._drain(end)
         missing = self.packets - self._discarded - self.decoded - self.broken - len(self._ready)
         again: list[VideoFrame | None] = []
+        # Some may miss for good: a decoder leaves out those after the first key frame that need
+        # one before it. So what is found is told from what was given by its stamp, not counted.
         if missing > 0:
             waiting = {stamp(frame) for frame in self._ready if frame is not None}
             again = self._tail.without(waiting.union(self._given), missing, end)
@@ -301,6 +309,18 @@ class Decoder:
     def _drain(self, end: Packet[VideoStream]) -> None:
         with contextlib.suppress(av.error.InvalidDataError):  # met again in the tail
             self._ready.extend(end.decode())
+
+    def _next_to_decode(self) -> Packet[VideoStream] | None:
+        """Return the next packet; one of a stream without any times has a number for a time."""
+        packet = self._ahead.popleft() if self._ahead else self._next_packet()
+        if packet is None or not packet.size or not self._without_times:
+            return packet
+        if not self._numbered and stamp(packet) is not None:
+            self._without_times = False  # the demuxer finds some, as in MPEG-2
+            return packet
+        self._numbered += 1
+        packet.pts = self._newest_packet = self._numbered
+        return packet
 
     def _is_cut_off(self, damaged: VideoFrame) -> bool:
         """Return whether a damaged frame is the last one of a file, which ended in its middle."""

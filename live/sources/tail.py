@@ -56,7 +56,8 @@ class Tail:
         """Decode the packets again; return the frames not given yet, None in place of broken ones.
 
         Args:
-            given: Stamps of the frames that were given; they need not grow, as in an AVI.
+            given: Stamps of the frames that were given; they need not grow, as in an AVI. What
+                has none cannot be told from these, and is left out.
             missing: How many frames there can be at most; some formats have more packets.
             end: The packet that tells a decoder of the end.
         """
@@ -72,7 +73,7 @@ class Tail:
         for packet in (*packets, end):
             try:
                 found += [frame for frame in context.decode(packet) if _is_new(frame, given)]
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:  # EINVAL where a stream began in its middle
                 if _is_new(packet, given):
                     found.append(None)
         while len(found) > missing and None in found:
@@ -87,4 +88,4 @@ def stamp(item: Packet[VideoStream] | VideoFrame) -> int | None:
 
 def _is_new(item: Packet[VideoStream] | VideoFrame, given: Set[int | None]) -> bool:
     at = stamp(item)
-    return at is None or at not in given
+    return at is not None and at not in given
