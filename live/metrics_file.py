@@ -15,9 +15,9 @@ from live.metrics import NS_PER_MS
 from live.rows import RowFile
 from live.sinks.base import SinkError
 from live.watchdog import Watchdog
-from live.writer_thread import Destination, WriterThread
+from live.writer_thread import MAX_WAITING, Destination, WriterThread
 
-_LATE: Final = 64  # rows that wait for an output which takes no pictures
+_LATE: Final = 64  # rows that wait for an output which takes no pictures, beside delayed ones
 _KEPT: Final = "the rows before are whole"
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class MetricsWriter(WriterThread[_Row]):
         option, told = f"--metrics {path}", f"--metrics {path} has taken nothing for"
         super().__init__("metrics", Destination(option, told, _KEPT), watchdog)
         self._outputs: frozenset[str] = frozenset()
+        self._most_late = _LATE
         self._began = False
         try:
             self._file = RowFile(path)
@@ -85,9 +86,15 @@ class MetricsWriter(WriterThread[_Row]):
                 "expected a file in an existing folder that you may write to"
             ) from error
 
-    def expect(self, outputs: Collection[str]) -> None:
-        """Say which outputs get pictures, before the first one."""
+    def expect(self, outputs: Collection[str], delayed: int = 0) -> None:
+        """Say what becomes of pictures, before the first one.
+
+        Args:
+            outputs: Those that get them.
+            delayed: How many may wait on purpose before they are handed to an output.
+        """
         self._outputs = frozenset(outputs)
+        self._most_late = min(_LATE + delayed, MAX_WAITING // 2)  # the queue keeps room
 
     def write(self, result: FrameResult, inference_age_ms: float, dropped: int) -> None:
         """Take the row of one step; it is written when its picture has left.
@@ -130,7 +137,7 @@ class MetricsWriter(WriterThread[_Row]):
             self._file.close()
 
     def _is_ready(self, item: _Row) -> bool:
-        return not item.awaited or len(self._waiting) > _LATE
+        return not item.awaited or len(self._waiting) > self._most_late
 
     def _begin(self) -> None:
         self._began = True

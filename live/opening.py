@@ -161,7 +161,7 @@ def open_outputs(
     """Open the outputs and return the render loop that owns them.
 
     Raises:
-        ConfigError: An output is the source itself.
+        ConfigError: An output is the source itself, or too many pictures would be delayed.
         SinkError: One cannot be opened.
     """
     settings = plan.settings
@@ -184,13 +184,14 @@ def open_outputs(
         ),
         watchdog=run.wiring.watchdog,
     )
+    delay = _delay(plan, run.wiring.pace, info)
     opened = open_sinks(
         outputs, options, info, lambda sink: ObservedSink(sink, run.metrics, run.wiring.watchdog)
     )
-    run.expect([worker.name for worker in opened.workers] or ["window"])
+    names = [worker.name for worker in opened.workers] or ["window"]
+    run.expect(names, 0 if delay is None else delay.places)
     compositor = make_compositor(plan)
     age_ms = settings.pipeline.max_mask_age_ms
-    delay = _delay(plan, run.wiring.pace, info)
     render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh, info.kind)
     limit = settings.source.max_megapixels
     build = partial(build_effect, settings=settings.effect, max_megapixels=limit)

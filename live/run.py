@@ -58,10 +58,10 @@ class Run:
         """Whether the run is being recorded."""
         return self._recorder is not None
 
-    def expect(self, outputs: Collection[str]) -> None:
-        """Say which outputs get pictures, before the first one."""
+    def expect(self, outputs: Collection[str], delayed: int) -> None:
+        """Say which outputs get pictures, and how many may wait for that, before the first one."""
         if self._writer is not None:
-            self._writer.expect(outputs)
+            self._writer.expect(outputs, delayed)
             self.metrics.watch_leaving(self._writer.left)
 
     def record(self, recorder: Recorder, source: VideoSource) -> VideoSource:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,19 @@ import numpy as np
 import pytest
 
 from live import writer_thread
+from live.delay import plan_delay
 from live.frames import Frame, FrameResult, ObjectResult, ObjectState
+from live.metrics import Metrics
 from live.metrics_file import _LATE, MetricsWriter
+from live.opening import open_outputs
+from live.pipeline import Wiring
+from live.profile_saver import ProfileSaver
+from live.progress import Progress
+from live.request import Request, plan_request
 from live.rows import RowFile
+from live.run import Run
 from live.sinks.base import SinkError
+from live.sources.base import SourceInfo
 from live.watchdog import Watchdog
 from live.writer_thread import NotFinishedError
 from tests.helpers.bounds import WAIT_S
@@ -98,6 +108,27 @@ def test_an_output_that_takes_no_pictures_keeps_few_rows_back(tmp_path: Path) ->
             writer.write(result(step, step), 0.0, 0)
         wait_until(lambda: len(rows_of(path)) == 5, "the oldest")
     assert [row["step"] for row in rows_of(path)] == list(range(_LATE + 5))
+
+
+def test_a_row_waits_for_an_output_that_shows_it_later_on_purpose(tmp_path: Path) -> None:
+    """At 60 fps 120 pictures are on their way in 2 s; rows of most said that they never left."""
+    path, info = tmp_path / "m.jsonl", SourceInfo("c", "camera", (64, 48), 60.0, None, True)
+    plan = plan_request(Request(overrides=("output.delay_ms=2000",)), None)
+    delay = plan_delay(2000.0, info)
+    assert delay is not None
+    wiring = Wiring.build("live", command_queue=4)
+    with MetricsWriter(path) as writer:
+        run = Run(wiring, Metrics(), Progress(None, 1.0, lambda: 0.0), writer)
+        profiles = ProfileSaver("demo", "nano", "sam2", None)
+        loop = open_outputs(plan, ["none"], info, run, profiles)
+        steps = delay.places + _LATE + 1
+        for step in range(steps):
+            writer.write(result(step, step), 0.0, 0)
+        wait_until(lambda: rows_of(path) != [], "the one row too many")
+        for step in range(steps):
+            run.metrics.left("none", result(step, step))
+    assert loop.close(False, time.monotonic() + WAIT_S) is None
+    assert [row["left"] for row in rows_of(path)] == [False] + [True] * (steps - 1)
 
 
 def test_unwritable_row_file(tmp_path: Path) -> None:
