@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import struct
 from pathlib import Path
 from typing import cast
 
@@ -204,6 +205,18 @@ def test_a_damaged_last_picture_of_a_whole_file_is_not_cut_off(
     path.write_bytes(data)
     assert len(frames_of(path)) == 11
     assert incomplete(caplog) == []
+
+
+@pytest.mark.parametrize("length", [1 << 45, (1 << 63) - 1, (1 << 64) - 1])
+@pytest.mark.parametrize("kind", [b"free", b"mdat", b"moof"])
+def test_a_box_that_ends_beyond_what_a_system_can_seek_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: bytes, length: int
+) -> None:
+    """Looking for what follows it was a traceback: an OSError, or a ValueError beyond 2^63."""
+    path = write_video(tmp_path / "clip.mp4", VideoSpec(count=8))
+    path.write_bytes(path.read_bytes() + struct.pack(">I4sQ", 1, kind, length) + bytes(9))
+    assert len(frames_of(path)) == 8
+    assert len(incomplete(caplog)) == (kind != b"free")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1a", b"\x1a\x45\xdf\xa3\x80", b"\xff" * 64])

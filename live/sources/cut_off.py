@@ -51,8 +51,9 @@ def is_cut_off(path: Path, container_format: str) -> bool:
 
 
 def boxes(file: BinaryIO) -> Iterator[Box]:
-    """Walk the boxes of an mp4 at its top level."""
+    """Walk the boxes of an mp4 at its top level, the last of which may end beyond the file."""
     at = 0
+    file_size = os.fstat(file.fileno()).st_size
     for _ in range(_MOST_ELEMENTS):
         file.seek(at)
         head = file.read(16)
@@ -62,10 +63,10 @@ def boxes(file: BinaryIO) -> Iterator[Box]:
         if size == 1:
             size = int.from_bytes(head[8:16], "big")
         elif size == 0:  # to the end of the file
-            size = os.fstat(file.fileno()).st_size - at
+            size = file_size - at
         at += size
         yield Box(head[4:8], at)
-        if size < 8:
+        if size < 8 or at > file_size:  # no system can look for what is 2^63 bytes on
             return
 
 

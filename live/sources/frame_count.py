@@ -59,8 +59,11 @@ def has_fragments(path: Path) -> bool:
     """Return whether an mp4 goes on in fragments, of which its index need not know; pipes may."""
     if not path.is_file():
         return True
-    with path.open("rb") as file:
-        return any(box.kind == b"moof" for box in boxes(file))
+    try:
+        with path.open("rb") as file:
+            return any(box.kind == b"moof" for box in boxes(file))
+    except OSError:  # it is gone, and may have had some
+        return True
 
 
 def frame_rate(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> Fraction:
