@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping
 from itertools import permutations
 from typing import Final
 
-from live.command_text import AskStatus, CommandError, Place, Spoken, parse_command
+from live.command_text import (
+    AskStatus,
+    CommandError,
+    Place,
+    Spoken,
+    opens_file,
+    parse_command,
+)
 
 MODIFIERS: Final = ("ctrl", "alt", "shift", "cmd", "alt_gr")
 NAMED_KEYS: Final = (
@@ -30,7 +37,10 @@ MAX_BINDINGS: Final = 64
 
 
 def parse_bindings(
-    keys: Mapping[str, str], place: Place | None = None, platform: str = sys.platform
+    keys: Mapping[str, str],
+    place: Place | None = None,
+    platform: str = sys.platform,
+    opens: bool = True,
 ) -> tuple[dict[str, tuple[Spoken, ...]], list[str]]:
     """Read the section `hotkeys.keys`.
 
@@ -38,6 +48,7 @@ def parse_bindings(
         keys: Keys to the command that they send.
         place: What prompts are checked against; None: only their form is.
         platform: As `sys.platform`.
+        opens: Whether commands may open files of chosen names; else these are problems, unopened.
 
     Returns:
         Keys in one spelling with their commands, of use only without problems; and all problems,
@@ -61,6 +72,8 @@ def parse_bindings(
             if twin != text:
                 problems.append(f"{where}: the same keys as {twin}; expected each once")
         try:
+            if not opens and opens_file(command):
+                raise CommandError("names a file, which a recording may not; expected another")
             bindings["+".join(parts)] = _read_command(command, place)
         except CommandError as error:
             problems.append(f"{where}: {error}")

@@ -50,7 +50,8 @@ _LATER_PRESETS: Final = ("samurai", "dam", "long")
 class Request:
     """The command line, taken apart but not yet checked.
 
-    `given`: the options that stand on it; `sought`: the objects that a profile brings.
+    `given`: the options that stand on it; `sought`: the objects that a profile brings;
+    `foreign_hotkeys`: whether those of the settings are a recording's and may open no file.
     """
 
     source: str = "0"
@@ -77,6 +78,7 @@ class Request:
     profile: str | None = None
     sought: tuple[int, ...] = ()
     given: frozenset[str] = frozenset()
+    foreign_hotkeys: bool = False
 
     def is_profiles(self, key: str) -> bool:
         """Whether source, model, preset or effect are a profile's, not the command line's."""
@@ -122,7 +124,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     problems += _background_problems(request, settings.effect.replace)
     if request.smooth and settings.source.independent:
         problems.append("--smooth: with source.independent no picture follows from another")
-    problems += parse_bindings(settings.hotkeys.keys)[1]
+    may_open = not request.foreign_hotkeys
+    problems += parse_bindings(settings.hotkeys.keys, opens=may_open)[1]
     if request.loop and request.suggest is not None:
         problems.append("--loop: with --suggest the run would never end")
     if request.suggest is not None:

@@ -28,6 +28,7 @@ from live.recording.session import flat_settings
 from live.request import Request
 from live.sources import SourceOptions
 from live.sources.base import CaptureError
+from run_live import main
 from tests.conftest import RunCli
 from tests.helpers.recordings import add_command, one_step
 
@@ -203,6 +204,22 @@ def test_a_file_is_not_opened_however_a_hotkey_spells_it(
     settings = settings_of(recording)
     assert list(settings.hotkeys.keys) == ["<f2>"]
     assert parse_bindings(settings.hotkeys.keys, Place((640, 360)), "linux")[1] == []
+
+
+def test_what_is_not_left_out_of_hotkeys_is_still_not_opened(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A second look, at what is really read: the settings of the run, before anything is opened."""
+    keys = {"<f1>": "prompt @/nowhere", "<f2>": "profile save /nowhere/x", "<f3>": "hide"}
+    monkeypatch.setattr("live.recording.named_files._names_file", lambda command: False)
+    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys}, model="nano")
+    asked = ["--replay", str(recording), "--output", "none", "--check-config"]
+    assert main(asked) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[2:4] for line in lines if "error: " in line] == [
+        [key, "names a file, which a recording may not; expected another"] for key in list(keys)[:2]
+    ]
+    assert main([*asked, "--set", 'hotkeys.keys={"<f2>": "profile save /nowhere/x"}']) == 0
 
 
 def test_a_recorded_setting_is_read_as_it_stands(recording: Path) -> None:

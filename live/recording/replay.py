@@ -30,7 +30,12 @@ from live.recording.header import (
     SourceRecord,
     read_header,
 )
-from live.recording.named_files import check_model_folder, names_other_files, trusted_settings
+from live.recording.named_files import (
+    HOTKEYS,
+    check_model_folder,
+    names_other_files,
+    trusted_settings,
+)
 from live.recording.script import CommandScript, ScriptedCommand
 from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
 from live.recording.values import Arrays, decode_command
@@ -125,6 +130,7 @@ class Recording:
             effect=request.effect if "--effect" in given else header.effect,
             pace=request.pace or "recorded",
             overrides=(*settings, *request.overrides),
+            foreign_hotkeys=HOTKEYS not in _keys_of(request.overrides),
         )
 
     def _settings(self, request: Request) -> tuple[str, ...]:
@@ -134,7 +140,7 @@ class Recording:
         effects = [effect, *(own.values() if isinstance(own, dict) else ())]
         commands = (item.command for item in self._scripted(request))
         effects += [one.name for one in commands if isinstance(one, SetEffect)]
-        given = {text.partition("=")[0].strip() for text in request.overrides}
+        given = _keys_of(request.overrides)
         settings, files = self.header.settings, self.header.files
         needed = "replace" in effects or None in effects  # None: the next one, by turns
         try:
@@ -293,6 +299,11 @@ def header_version(folder: Path) -> str:
         return "unknown"
     version = row.get("version") if isinstance(row, dict) else None
     return shown_version(version) if isinstance(version, str) else "unknown"
+
+
+def _keys_of(overrides: Collection[str]) -> set[str]:
+    """Return the keys that the command line sets anew."""
+    return {text.partition("=")[0].strip() for text in overrides}
 
 
 def _as_yaml(value: object) -> str:
