@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from live.sources import CaptureError, SourceOptions, open_source
+from live.sources.open_errors import asked_again
 from tests.helpers.bounds import WAIT_S
 
 OPTIONS = SourceOptions(open_timeout_s=WAIT_S, read_timeout_s=WAIT_S)
@@ -132,3 +135,37 @@ def test_what_does_not_speak_http_is_said() -> None:
         message = error_of(f"http://127.0.0.1:{listener.getsockname()[1]}/clip.mp4")
         thread.join()
     assert "what answers there does not speak HTTP" in message
+
+
+@pytest.mark.parametrize(
+    ("scheme", "first", "again"),
+    [
+        ("http", b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ("http", b"HTTP/1.1 200 ", b"O"),
+        ("http", b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        ("https", b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", b"\x03"),  # a long ServerHello
+    ],
+)
+def test_an_answer_without_end_is_given_up_in_time(scheme: str, first: bytes, again: bytes) -> None:
+    """Each byte began the time-out anew: the question had no end."""
+    left = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            end = time.monotonic() + WAIT_S
+            with connection, suppress(OSError):
+                connection.sendall(first)
+                while time.monotonic() < end:
+                    connection.sendall(again)
+                    time.sleep(0.01)
+                return
+            left.set()
+
+        thread = threading.Thread(target=answer, name="slow-server")
+        thread.start()
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/clip.mp4"
+        said = asked_again(OSError(errno.EIO, ""), url, timeout_s=0.3)
+        thread.join()
+    assert said.startswith("it does not answer in time; ")
+    assert left.is_set()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import http.client
+import socket
 import ssl
+import threading
 import time
 from base64 import b64encode
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -94,7 +97,7 @@ def asked_again(error: BaseException | None, address: str, timeout_s: float) -> 
     Args:
         error: Of FFmpeg.
         address: Of http or https.
-        timeout_s: For all that is asked.
+        timeout_s: For all that is asked, however slowly it is answered.
     """
     if getattr(error, "errno", None) not in (errno.EIO, errno.EINVAL):
         return ""
@@ -109,7 +112,7 @@ def _followed(address: str, timeout_s: float) -> str:
     shown = ""
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            status, location = _answer(seen[-1], max(0.1, end - time.monotonic()))
+            status, location = _answer(seen[-1], end)
             if status not in _REDIRECTS or not location:
                 return ""
             target = urljoin(seen[-1], location)
@@ -119,35 +122,90 @@ def _followed(address: str, timeout_s: float) -> str:
             if target in seen:
                 return f"it redirects without end, to {shown!r} again"
             seen.append(target)
-    except ssl.SSLError as error:
-        return f"no secure connection: {error.reason or 'TLS failed'}"
-    except (OSError, ValueError, http.client.InvalidURL):
-        return ""
-    except http.client.HTTPException:
-        return "what answers there does not speak HTTP"
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        return "it does not answer in time" if time.monotonic() >= end else _meaning_of(error)
     return f"it redirects more than {_MOST_REDIRECTS} times, by then to {shown!r}"
 
 
-def _answer(address: str, timeout_s: float) -> tuple[int, str]:
+def _meaning_of(error: Exception) -> str:
+    """Return what an error of `_answer` tells of who answers, "" for nothing."""
+    if isinstance(error, ssl.SSLError):
+        return f"no secure connection: {error.reason or 'TLS failed'}"
+    if isinstance(error, (OSError, ValueError, http.client.InvalidURL)):
+        return ""
+    return "what answers there does not speak HTTP"
+
+
+def _answer(address: str, end: float) -> tuple[int, str]:
     """Return the status of a server's answer and where it redirects to, "" for nowhere.
 
+    Args:
+        end: When to give up, on time.monotonic()'s clock.
+
     Raises:
-        OSError: There is no connection.
+        OSError: There is no connection, or the time is over.
         http.client.HTTPException: It is no answer of HTTP.
         ValueError: The address is none.
     """
     parts = urlsplit(address)
-    place = parts.hostname or "", parts.port
-    connection = http.client.HTTPConnection(*place, timeout=timeout_s)
-    if parts.scheme.lower() == "https":
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg asks
-        connection = http.client.HTTPSConnection(*place, timeout=timeout_s, context=context)
+    is_https = parts.scheme.lower() == "https"
+    kind = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+    host, port = parts.hostname or "", parts.port or kind.default_port
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
-    with closing(connection):
+    with (
+        _connected(host, port, end) as raw,
+        _shut_down_at(end, raw),
+        closing(kind(host, port)) as connection,
+    ):
+        connection.sock = _secured(raw, host) if is_https else raw
         connection.request("GET", target, headers={"Range": "bytes=0-0", **_login(parts)})
         answer = connection.getresponse()
+        if time.monotonic() >= end:
+            raise TimeoutError("half an answer, which is taken for a whole one")
         return answer.status, answer.getheader("Location", "")
+
+
+def _connected(host: str, port: int, end: float) -> socket.socket:
+    """Connect to the first address of a host that takes it, all of them within the time."""
+    failure: OSError = TimeoutError("no time is left")
+    for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            break
+        try:
+            return socket.create_connection((str(place[0]), port), left_s)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _secured(raw: socket.socket, host: str) -> ssl.SSLSocket:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg asks
+    return context.wrap_socket(raw, server_hostname=host)
+
+
+@contextmanager
+def _shut_down_at(end: float, connection: socket.socket) -> Iterator[None]:
+    """Shut a connection down when its time is over, for whoever reads from it then.
+
+    A time-out of a socket begins anew with every byte, so that who sends one now and then, or
+    "100 Continue" without end, is read from for ever.
+    """
+    with connection.dup() as same:  # TLS takes the descriptor of the other away
+
+        def shut_down() -> None:
+            with suppress(OSError):  # the server was quicker
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(0.0, end - time.monotonic()), shut_down)
+        timer.name, timer.daemon = "http-answer-timeout", True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def _login(parts: SplitResult) -> dict[str, str]:
