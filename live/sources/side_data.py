@@ -59,7 +59,8 @@ def container_crop(stream: VideoStream) -> Crop:
     header = io.BytesIO()
     try:
         with av.open(header, "w", format="matroska") as copy:
-            copy.add_stream_from_template(stream)
+            # opaque: else the encoder with the decoder's name is asked for; libdav1d has none
+            copy.add_stream_from_template(stream, opaque=True)
             copy.start_encoding()
     except (av.error.FFmpegError, OSError, ValueError):
         return Crop()  # Matroska cannot hold its codec, and no player crops it

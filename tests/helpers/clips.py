@@ -89,7 +89,7 @@ def crop_in_mp4(path: Path, size_wh: tuple[int, int], crop: tuple[int, int, int,
     box = struct.pack(">I4s8i", 40, b"clap", *values)
     data = bytearray(path.read_bytes())
     heads = [data.index(kind) for kind in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")]
-    heads.append(data.index(b"avc1", heads[-1]))
+    heads.append(heads[-1] + 16)  # the only entry's kind, behind version, count and size
     at = heads[-1] - 4 + int.from_bytes(data[heads[-1] - 4 : heads[-1]], "big")
     data[at:at] = box
     for head in heads:
@@ -114,7 +114,8 @@ def crop_in_mkv(path: Path, crop: tuple[int, int, int, int]) -> None:
     video = data.rindex(b"\xe0", 0, at)
     assert data[video + 1] == 0x80 | at + 4 - video - 2  # the display unit is its last
     data[video + 1] += len(free) - 4
-    checksum = data.rindex(bytes.fromhex("1654ae6b"), 0, at) + 6
+    checksum = data.rindex(bytes.fromhex("1654ae6b"), 0, at) + 4
+    checksum += 9 - data[checksum].bit_length()  # bytes of a length
     assert data[checksum] == 0xBF
     data[checksum : checksum + 2] = bytes.fromhex("ec84")
     path.write_bytes(data)
