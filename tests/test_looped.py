@@ -95,7 +95,7 @@ def test_a_looped_run_is_recorded_and_replayed(
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
-            if re.search(r"frame ([7-9]|\d\d+),", line):
+            if re.search(r"frame (1[2-9]|[2-9]\d|\d{3,}),", line):
                 process.send_signal(signal.SIGINT)
                 break
         process.communicate(timeout=RUN_TIMEOUT_S)
@@ -103,7 +103,7 @@ def test_a_looped_run_is_recorded_and_replayed(
     check_schemas(tmp_path / "rec")
     rows = [json.loads(row) for row in (tmp_path / "a" / "tracks.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == list(range(len(rows)))
-    assert len(rows) >= 8
+    assert len(rows) >= 8  # the last steps may still be on their way to the output
     replay = run_cli("--replay", str(tmp_path / "rec"), "--output", "masks:b")
     assert replay.returncode == 0, replay.stderr
     for path in (tmp_path / "a").glob("*.png"):
