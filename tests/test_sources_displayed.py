@@ -16,8 +16,17 @@ from live.effects.background_video import BackgroundVideo
 from live.frames import U8
 from live.sources import CaptureError, SourceOptions
 from live.sources.displayed import letterboxed, orientation_of
+from live.sources.side_data import container_crop
 from tests.conftest import RunCli
-from tests.helpers.clips import ONE, Clip, crop_in_mkv, crop_in_mp4, frames_of, write_clip
+from tests.helpers.clips import (
+    ONE,
+    Clip,
+    crop_in_mkv,
+    crop_in_mp4,
+    frames_of,
+    vc1_in_mkv,
+    write_clip,
+)
 from tests.helpers.synthetic_video import (
     CORNERS,
     corner_order,
@@ -300,6 +309,15 @@ def test_what_a_container_crops_is_not_shown(tmp_path: Path, suffix: str, codec:
         assert after.size_wh == (68, 52)
         shown = before.image_bgr[top : 64 - bottom, left : 96 - right]
         assert np.array_equal(after.image_bgr, shown)
+
+
+@pytest.mark.parametrize("crop", [(16, 8, 12, 4), (0, 0, 0, 6), (1, 0, 0, 3), (0, 0, 0, 0)])
+def test_what_is_cropped_of_vc1_is_known(crop: tuple[int, int, int, int]) -> None:
+    """This FFmpeg writes VC-1 to no Matroska file, from whose header all others are read."""
+    with av.open(io.BytesIO(vc1_in_mkv((96, 64), crop))) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "vc1"
+        assert container_crop(stream) == crop
 
 
 def test_cropping_comes_before_pixel_aspect_and_turning(tmp_path: Path) -> None:

@@ -121,6 +121,28 @@ def crop_in_mkv(path: Path, crop: tuple[int, int, int, int]) -> None:
     path.write_bytes(data)
 
 
+def vc1_in_mkv(size_wh: tuple[int, int], crop: tuple[int, int, int, int]) -> bytes:
+    """Return an mkv whose track is VC-1, as disc copies have it; it has no picture.
+
+    Args:
+        crop: Pixels that are not shown: left, top, right, bottom.
+    """
+    codec = bytes.fromhex("24 0000010f c20002f01f0880 0000010e c00080")  # sequence, entry point
+    head = struct.pack("<IiiHH4s20x", 40 + len(codec), *size_wh, 1, 24, b"WVC1")
+    numbers = zip(("b0", "ba", "54cc", "54bb", "54dd", "54aa"), (*size_wh, *crop), strict=True)
+    video = b"".join(_element(kind, struct.pack(">I", number)) for kind, number in numbers)
+    track = [("d7", b"\1"), ("73c5", b"\1"), ("83", b"\1"), ("86", b"V_MS/VFW/FOURCC")]
+    track += [("63a2", head + codec), ("e0", video)]
+    entry = _element("ae", b"".join(_element(*part) for part in track))
+    cluster = _element("1f43b675", _element("e7", b"\0") + _element("a3", b"\x81\0\0\x80" + head))
+    segment = _element("1654ae6b", entry) + cluster
+    return _element("1a45dfa3", _element("4282", b"matroska")) + _element("18538067", segment)
+
+
+def _element(kind: str, content: bytes) -> bytes:
+    return bytes.fromhex(kind) + (1 << 56 | len(content)).to_bytes(8, "big") + content
+
+
 def frames_of(spec: Path | str, options: SourceOptions | None = None) -> list[Frame]:
     """Read a source to its end; every frame has the size that the source said."""
     source = open_source(str(spec), options or SourceOptions())
