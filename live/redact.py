@@ -41,6 +41,7 @@ _PAIR: Final = re.compile(
     re.S,
 )
 _NESTED: Final = re.compile(r"(?<![A-Za-z0-9_-])([A-Za-z0-9_-]{1,64})=")
+_PLACEHOLDER: Final = "USER:PASSWORD@"  # of a hint that shows how an address is written
 _NAMED: Final = re.compile(r"[\w.%\[\]~-]+=[^=]")
 _UNSAID: Final = re.compile(r"[a-z_-]*[A-Z]?[a-z]*=?|\d+")  # a query of a word or number is no key
 _NEXT_PAIR: Final = re.compile(r"[ \t]+[\w.-]{1,64}=[^\s\"'`<>]*")  # librtmp: rtmp://host/app key=1
@@ -102,7 +103,8 @@ def _each_address(text: str, word: re.Pattern[str]) -> str:
         skip = _userinfo_length(rest, text[start.end() : again.start() if again else farthest])
         at = start.end()
         if skip:
-            shown.append(f"{HIDDEN}@")
+            userinfo = text[at : at + skip]
+            shown.append(userinfo if userinfo == _PLACEHOLDER else f"{HIDDEN}@")
             at += skip
             end = max(end, _match(word, text, at))
         address = text[at:end]

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from live.redact import hide_secrets
 from live.sources import CaptureError, SourceOptions, open_source
 from live.sources.open_errors import asked_again
 from tests.helpers.bounds import WAIT_S
@@ -69,7 +70,7 @@ def error_of(url: str) -> str:
     message = str(caught.value)
     assert "\n" not in message
     assert "Input/output" not in message
-    return message
+    return hide_secrets(message)  # as every line of the program
 
 
 @pytest.mark.parametrize(
