@@ -48,6 +48,11 @@ def places(row: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def effect(**fields: Any) -> dict[str, Any]:
+    """Return a row that changes the effect."""
+    return {"step": 0, "command": {"type": "SetEffect", **fields}}
+
+
 def put(row: Any, path: tuple[Any, ...], value: Any) -> Any:
     copy = json.loads(json.dumps(row))
     inner = copy
@@ -137,6 +142,11 @@ def test_every_value_of_a_command_that_is_wrong_is_named(recording: Path) -> Non
         ),
         (("prompts", 0, "points_xy_px", "shape"), [1], "values: [5.0, 6.0]: expected 1 numbers"),
         (
+            ("prompts", 0, "points_xy_px", "shape"),
+            [1_000_000_000],
+            "points_xy_px: shape: [1000000000]: expected at most 1048576 numbers in an array",
+        ),
+        (
             ("files", "effect.replace.picture"),
             1,
             "files.effect.replace.picture: 1: expected an obj",
@@ -159,11 +169,32 @@ def test_what_is_said(place: tuple[Any, ...], value: Any, said: str, recording: 
         ),
         ({}, "commands.jsonl, line 1: step: missing; expected a whole number"),
         ({"step": 0, "command": []}, "a command: expected an object with a type, got []"),
+        (effect(name="nosuch"), 'command SetEffect: name: "nosuch": expected one of highlight, '),
+        (effect(name="\0"), 'command SetEffect: name: "\\u0000": expected one of highlight, '),
+        (effect(name="none"), 'command SetEffect: name: "none": expected one of highlight, '),
+        (effect(name={"a": 1}), 'SetEffect: name: {"a": 1}: expected a text or null'),
+        (effect(name="blur", object_id=9999), "object_id: 9999: expected a whole number 1..254"),
+        (effect(name=None, object_id=0), "object_id: 0: expected a whole number 1..254"),
     ],
 )
 def test_what_is_said_of_rows(row: dict[str, Any], said: str, recording: Path) -> None:
     (recording / "commands.jsonl").write_text(json.dumps(row) + "\n")
     assert said in str(said_of(recording))
+
+
+@pytest.mark.parametrize("said", [50, 10**15, 0])
+def test_rows_that_were_lost_are_said(
+    said: int, recording: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that ended well says how many steps it had: fewer, or more, were replayed silently."""
+    path = recording / "recording.json"
+    header = json.loads(path.read_text())
+    for steps in (None, 1, said):
+        path.write_text(json.dumps(header | {"complete": True, "steps": steps}))
+        assert said_of(recording) is None
+    assert caplog.messages == [
+        f"replay: the run had {said} steps, but steps.jsonl has 1: these can be replayed"
+    ]
 
 
 def test_the_forms_are_those_of_the_schema(repo_root: Path) -> None:

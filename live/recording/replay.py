@@ -38,7 +38,7 @@ from live.recording.named_files import (
 )
 from live.recording.script import CommandScript, ScriptedCommand
 from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
-from live.recording.values import Arrays, decode_command
+from live.recording.values import Arrays, check_ranges, decode_command
 from live.request import Request
 from live.rows import read_rows, whole
 from live.sources import SourceOptions, VideoSource, open_source
@@ -94,9 +94,7 @@ class Recording:
             ) from error
         if not steps.frames:
             raise CaptureError(f"--replay {folder}: no frame was processed: nothing to replay")
-        if not header.complete:
-            count = len(steps.frames)
-            _log.warning("replay: the run was cut off: %d steps can be replayed", count)
+        _compare_steps(header, len(steps.frames))
         if header.pictures_dropped:
             _log.info(
                 "replay: %d frames were dropped before they were tracked, for want of an encoder "
@@ -345,6 +343,7 @@ def _read_commands(
             command = decode_command(row.get("command"), arrays)
             if isinstance(command, SaveProfile):  # it would write where the recording says
                 raise ValueError("command SaveProfile: expected another; no recording has it")
+            check_ranges(command)
             if isinstance(command, Prompt):
                 fit_prompt(command, size_wh)
         except ValueError as error:
@@ -352,6 +351,19 @@ def _read_commands(
         frame = steps.frames[step] if step < len(steps.frames) else None
         found.append(ScriptedCommand(command, step, frame))
     return found
+
+
+def _compare_steps(header: Header, found: int) -> None:
+    """Say how many steps there are, where these are not all of the run."""
+    if not header.complete:
+        _log.warning("replay: the run was cut off: %d steps can be replayed", found)
+    elif header.steps not in (None, found):
+        _log.warning(
+            "replay: the run had %d steps, but %s has %d: these can be replayed",
+            header.steps,
+            STEPS_FILE,
+            found,
+        )
 
 
 def _read_prompts(header: Header, arrays: Arrays) -> Iterator[Prompt]:

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.bounded_files import read_regular, reason_of, shown_value
-from live.commands import Command
-from live.frames import U8
+from live.commands import Command, SetEffect
+from live.effects import EFFECT_NAMES
+from live.effects.effect_set import OBJECT_EFFECTS
+from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8
 from live.sources.options import MAX_MEGAPIXELS
 
 ARRAYS_FOLDER: Final = "arrays"
@@ -50,6 +52,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     np.ndarray: "an array",
     NoneType: "null",
 }
+_PLAIN: Final = (bool, int, float, str, NoneType)
 
 
 class Arrays:
@@ -143,6 +146,26 @@ def decode_command(value: object, arrays: Arrays) -> Command:
     return cast(Command, _decode(value, arrays))
 
 
+def check_ranges(command: Command) -> None:
+    """See that a run could have been given a command: one that it refuses does nothing.
+
+    Raises:
+        ValueError: Names command, field, value and what was expected.
+    """
+    where = f"command {type(command).__name__}"
+    object_id = getattr(command, "object_id", None)
+    if object_id is not None and not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID:
+        raise ValueError(
+            f"{where}: object_id: {shown_value(object_id)}: expected a whole number "
+            f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}"
+        )
+    if isinstance(command, SetEffect) and command.name is not None:
+        names = EFFECT_NAMES if object_id is None else OBJECT_EFFECTS
+        if command.name not in names:
+            shown = shown_value(command.name)
+            raise ValueError(f"{where}: name: {shown}: expected one of {', '.join(names)}, or null")
+
+
 def _encode(value: object, arrays: Arrays) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -203,12 +226,13 @@ def _decode_fields(cls: type, row: Mapping[str, Any], arrays: Arrays) -> dict[st
             if item.default is MISSING and item.default_factory is MISSING:
                 raise ValueError(f"{item.name}: missing; expected {_kinds(hints[item.name])}")
             continue
+        hint = hints[item.name]
         try:
-            found = _decode(row[item.name], arrays)
+            found = _decode(row[item.name], arrays) if _is_made_up(hint) else row[item.name]
         except ValueError as error:
             raise ValueError(f"{item.name}: {error}") from error
-        if not _is_of(found, hints[item.name]):
-            shown, expected = shown_value(row[item.name]), _kinds(hints[item.name])
+        if not _is_of(found, hint):
+            shown, expected = shown_value(row[item.name]), _kinds(hint)
             raise ValueError(f"{item.name}: {shown}: expected {expected}")
         given[item.name] = found
     return given
@@ -219,6 +243,12 @@ def _kinds(hint: Any) -> str:
     if isinstance(hint, UnionType):
         return " or ".join(map(_kinds, get_args(hint)))
     return _KINDS.get(get_origin(hint) or hint, "a value of another kind")
+
+
+def _is_made_up(hint: Any) -> bool:
+    """Whether a field may hold what JSON has no form of its own for, such as an array."""
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return any((get_origin(part) or part) not in _PLAIN for part in parts)
 
 
 def _is_of(value: object, hint: Any) -> bool:
@@ -242,15 +272,19 @@ def _decode_array(value: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
         pixels = arrays.load(value["file"], tuple(shape))
         return pixels > 0 if dtype == "bool" else pixels
     values, count = value.get("values"), math.prod(shape)
+    if count > _MAX_VALUES:
+        raise ValueError(
+            f"shape: {shown_value(shape, 40)}: expected at most {_MAX_VALUES} numbers in an array "
+            "without a file"
+        )
     low, high = _RANGES[dtype]
     if (
         not isinstance(values, list)
-        or count > _MAX_VALUES
         or len(values) != count
         or not all(isinstance(one, int | float) and low <= one <= high for one in values)
     ):
         raise ValueError(
-            f"values: {shown_value(values)}: expected {min(count, _MAX_VALUES)} numbers "
+            f"values: {shown_value(values)}: expected {count} numbers "
             f"{low:g}..{high:g}, as the shape {shown_value(shape, 40)} says"
         )
     return np.array(values, np.dtype(dtype)).reshape(shape)
