@@ -23,7 +23,16 @@ LOCATIONS = {
     "/there": "/back",
     "/back": "/there",
     "/file": "file:///etc/hostname",
+    "/broken": "http://[::1",
     "/gone": "ftp://user:secret@127.0.0.1:9/?token=hidden",
+}
+SENT = {
+    "/page": b"\xef\xbb\xbf\n<!DOCTYPE html><html>" + b"<p>Sign in</p>" * 400,
+    "/form": b"<html></html>",
+    "/text": "no such camera: ä\n".encode() * 100,
+    "/json": b'{"error": 7}',
+    "/noise": bytes(range(256)) * 20,
+    "/empty": b"",
 }
 
 
@@ -42,11 +51,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/silent":
             self.close_connection = True
             return
-        self.send_response(302 if location else int(self.path.rpartition("/")[2]))
+        sent = SENT.get(self.path)
+        status = 200 if sent is not None else 302 if location else self.path.rpartition("/")[2]
+        self.send_response(int(status))
         if location:
             self.send_header("Location", location)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(sent or b"")))
         self.end_headers()
+        with suppress(OSError):  # the reader has seen enough
+            self.wfile.write(sent or b"")
 
 
 @contextmanager
@@ -80,6 +93,16 @@ def error_of(url: str) -> str:
         ("/there", "redirects without end, to 'http://127.0.0.1:PORT/there' again"),
         ("/1", "redirects more than 8 times, by then to 'http://127.0.0.1:PORT/10'"),
         ("/file", "redirects to 'file:///etc/hostname', which is not followed"),
+        ("/broken", "redirects to 'http://[::1', which is no address; expected a video; open it"),
+        ("/page", "answers with a web page; expected a video; open it in a browser"),
+        ("/form", "answers with a web page; expected a video; open it in a browser"),
+        ("/text", "answers with a text; expected a video; open it in a browser"),
+        ("/json", "answers with a text; expected a video; open it in a browser"),
+        ("/noise", "Invalid data found"),
+        ("/empty", "answers with nothing (200 OK); expected a video; check the address; has what"),
+        ("/status/204", "answers with nothing (204 No Content); expected a video"),
+        ("/status/206", "answers with nothing (206 Partial Content); expected a video"),
+        ("/status/304", "answers with nothing (304 Not Modified); expected a video"),
         ("/silent", "closes the connection without an answer"),
         ("/status/400", "(400); expected a video; check the address"),
         ("/status/401", "(401); expected an address such as SCHEME://USER:PASSWORD@HOST"),
@@ -92,7 +115,7 @@ def error_of(url: str) -> str:
     ],
 )
 def test_what_a_server_answers_is_said_with_what_to_do(path: str, said: str) -> None:
-    """A circle of redirects was an "Input/output error"."""
+    """A circle of redirects was an "Input/output error", a web page "Invalid data"."""
     with serve() as address:
         message = error_of(address + path)
     assert said.replace("PORT", address.rpartition(":")[2]) in message

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import http.client
+import re
 import socket
 import ssl
 import threading
@@ -20,9 +22,15 @@ from live.redact import hide_in_url, hide_secrets
 
 _MOST_REDIRECTS: Final = 8  # FFmpeg's own limit
 _MOST_LETTERS: Final = 200  # of an address in a message
+_FIRST_BYTES: Final = 512  # of what is sent, to see what it is
+_PAGES: Final = (b"<!doctype html", b"<html", b"<head", b"<body", b"<script", b"<!--")
+_PLAYLIST: Final = b"#extm3u"
+_BINARY: Final = re.compile(rb"[^\t\n\f\r\x1b -~\x80-\xff]")
 _REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
 _OF_A_FILE: Final = "expected a video or picture that FFmpeg can read; is it complete?"
 _OF_A_URL: Final = "expected a video; check the address, the password and the network"
+_NOTHING: Final = "it answers with nothing"
+_OF_NOTHING: Final = "expected a video; check the address; has what it shows begun?"
 _BROWSER: Final = "expected a video; open it in a browser to find the address of the video itself"
 # FFmpeg's own texts are of the kind "4XX Client Error, but not one of 40{0,1,3,4}".
 _ANSWERS: Final[dict[type[Exception], tuple[str, str]]] = {
@@ -90,19 +98,21 @@ def reason_and_advice(
 
 
 def asked_again(error: BaseException | None, address: str, timeout_s: float) -> str:
-    """Ask an address for what FFmpeg calls an input/output error; "" where that tells no more.
+    """Ask an address for what FFmpeg cannot name; "" where that tells no more.
 
-    FFmpeg has the same error for redirects without end, a broken TLS and what is not HTTP.
+    FFmpeg has the same error for redirects without end, a broken TLS and what is not HTTP, and
+    another for a web page, a text and nothing at all.
 
     Args:
         error: Of FFmpeg.
         address: Of http or https.
         timeout_s: For all that is asked, however slowly it is answered.
     """
-    if getattr(error, "errno", None) not in (errno.EIO, errno.EINVAL):
+    is_unclear = getattr(error, "errno", None) in (errno.EIO, errno.EINVAL)
+    if not is_unclear and not isinstance(error, av.error.InvalidDataError):
         return ""
     found = _followed(address, timeout_s)
-    return found and f"{found}; {_BROWSER}"
+    return found and f"{found}; {_OF_NOTHING if found.startswith(_NOTHING) else _BROWSER}"
 
 
 def _followed(address: str, timeout_s: float) -> str:
@@ -112,10 +122,14 @@ def _followed(address: str, timeout_s: float) -> str:
     shown = ""
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            status, location = _answer(seen[-1], end)
+            status, location, sent = _answer(seen[-1], end)
             if status not in _REDIRECTS or not location:
-                return ""
-            target = urljoin(seen[-1], location)
+                return _meaning_of_answer(status, sent)
+            shown = hide_in_url(location)[:_MOST_LETTERS]
+            try:
+                target = urljoin(seen[-1], location)
+            except ValueError:
+                return f"it redirects to {shown!r}, which is no address"
             shown = hide_in_url(target)[:_MOST_LETTERS]
             if urlsplit(target).scheme.lower() not in ("http", "https"):
                 return f"it redirects to {shown!r}, which is not followed"
@@ -127,6 +141,24 @@ def _followed(address: str, timeout_s: float) -> str:
     return f"it redirects more than {_MOST_REDIRECTS} times, by then to {shown!r}"
 
 
+def _meaning_of_answer(status: int, sent: bytes) -> str:
+    """Return what an answer is that is no video, "" where it may be one or says why itself.
+
+    Args:
+        status: Of HTTP.
+        sent: Its first bytes.
+    """
+    if status >= 400:
+        return ""
+    if not sent:
+        return f"{_NOTHING} ({status} {http.client.responses.get(status, '')}".rstrip() + ")"
+    begin = sent.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    if begin.startswith(_PAGES):
+        return "it answers with a web page"
+    is_text = not _BINARY.search(sent) and not begin.startswith(_PLAYLIST)
+    return "it answers with a text" if is_text else ""
+
+
 def _meaning_of(error: Exception) -> str:
     """Return what an error of `_answer` tells of who answers, "" for nothing."""
     if isinstance(error, ssl.SSLError):
@@ -136,8 +168,8 @@ def _meaning_of(error: Exception) -> str:
     return "what answers there does not speak HTTP"
 
 
-def _answer(address: str, end: float) -> tuple[int, str]:
-    """Return the status of a server's answer and where it redirects to, "" for nowhere.
+def _answer(address: str, end: float) -> tuple[int, str, bytes]:
+    """Return the status of a server's answer, where it redirects to, or "", and its first bytes.
 
     Args:
         end: When to give up, on time.monotonic()'s clock.
@@ -158,11 +190,13 @@ def _answer(address: str, end: float) -> tuple[int, str]:
         closing(kind(host, port)) as connection,
     ):
         connection.sock = _secured(raw, host) if is_https else raw
-        connection.request("GET", target, headers={"Range": "bytes=0-0", **_login(parts)})
+        some = f"bytes=0-{_FIRST_BYTES - 1}"
+        connection.request("GET", target, headers={"Range": some, **_login(parts)})
         answer = connection.getresponse()
+        sent = answer.read1(_FIRST_BYTES)
         if time.monotonic() >= end:
             raise TimeoutError("half an answer, which is taken for a whole one")
-        return answer.status, answer.getheader("Location", "")
+        return answer.status, answer.getheader("Location", ""), sent
 
 
 def _connected(host: str, port: int, end: float) -> socket.socket:
