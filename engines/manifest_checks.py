@@ -5,16 +5,31 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from engines.bounded_files import shown_value
 from engines.graph_table import NETWORKS
 from engines.host_rules import TokenRule
+from engines.object_form import Form, is_whole, value_problems
 
 _TEXT_KEYS = ("name", "family", "origin", "licence", "form", "memory_dtype")
 _SIZE_KEYS = ("image_size", "mask_size", "grid", "width", "memory_channels", "candidates")
 LIMIT_KEYS = ("max_cond", "num_recent", "max_recent_ptrs")
 _FILE_KEYS = ("file", "sha256", "bytes", "precision")
+
+_TEXT: Final = Form("a text", lambda value: isinstance(value, str))
+_WHOLE: Final = Form("a whole number", is_whole)
+_OBJECT: Final = Form("an object", lambda value: isinstance(value, dict))
+_MANIFEST: Final[Mapping[str, Form]] = {
+    **dict.fromkeys(_TEXT_KEYS, _TEXT),
+    **dict.fromkeys(_SIZE_KEYS + LIMIT_KEYS, _WHOLE),
+    **dict.fromkeys(("token_rule", "files", "measured", "half"), _OBJECT),
+    "no_obj_ptr": Form("a list of numbers", lambda value: isinstance(value, list)),
+}
+_FILE: Final[Mapping[str, Form]] = {
+    **dict.fromkeys(("file", "sha256", "precision"), _TEXT),
+    "bytes": _WHOLE,
+}
 
 
 def key_problems(data: Mapping[str, Any], known: tuple[str, ...], prefix: str) -> list[str]:
@@ -35,17 +50,7 @@ def _is_number(value: object) -> bool:
 
 def type_problems(data: Mapping[str, Any]) -> list[str]:
     """Check the JSON types of a manifest; a missing key is another check's problem."""
-    problems = []
-    for keys, kind, what in (
-        (_TEXT_KEYS, str, "a text"),
-        (_SIZE_KEYS + LIMIT_KEYS, int, "a whole number"),
-        (("token_rule", "files", "measured", "half"), dict, "an object"),
-        (("no_obj_ptr",), list, "a list of numbers"),
-    ):
-        for key in keys:
-            value = data.get(key)
-            if key in data and (not isinstance(value, kind) or isinstance(value, bool)):
-                problems.append(f"{key}: expected {what}, got {shown_value(value)}")
+    problems = list(value_problems(data, _MANIFEST))
     pointer = data.get("no_obj_ptr")
     if isinstance(pointer, list) and not all(map(_is_number, pointer)):
         problems.append("no_obj_ptr: expected a list of numbers")
@@ -107,10 +112,4 @@ def _entry_problems(prefix: str, entry: object) -> list[str]:
     if not isinstance(entry, dict):
         return [f"{prefix}: expected an object, got {shown_value(entry)}"]
     problems = key_problems(entry, _FILE_KEYS, f"{prefix}.")
-    for key in ("file", "sha256", "precision"):
-        if not isinstance(entry.get(key, ""), str):
-            problems.append(f"{prefix}.{key}: expected a text, got {shown_value(entry[key])}")
-    size = entry.get("bytes", 0)
-    if not isinstance(size, int) or isinstance(size, bool):
-        problems.append(f"{prefix}.bytes: expected a whole number, got {shown_value(size)}")
-    return problems
+    return [*problems, *value_problems(entry, _FILE, f"{prefix}.")]

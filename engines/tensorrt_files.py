@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from engines.base import EngineError
 from engines.bounded_files import read_json, shown_value
@@ -22,9 +22,8 @@ from engines.command_names import exporter
 from engines.graph_table import NETWORKS
 from engines.manifest import PRECISIONS, Manifest, file_sha256
 from engines.manifest_checks import key_problems
+from engines.object_form import Form, is_whole, value_problems
 from engines.places import is_file
-
-_Form: TypeAlias = tuple[str, Callable[[Any], bool]]  # what is expected, whether a value is that
 
 ENGINE_FOLDER: Final = "tensorrt"
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
@@ -209,22 +208,13 @@ def _parse(data: Any) -> EngineRecord:
     made = values.pop("fingerprint", None)
     if isinstance(made, dict):
         problems += key_problems(made, tuple(f.name for f in fields(Fingerprint)), _PREFIX)
-        problems += _value_problems(made, _FINGERPRINT, _PREFIX)
+        problems += value_problems(made, _FINGERPRINT, _PREFIX)
     elif "fingerprint" in data:
         problems.append(f"fingerprint: expected an object, got {shown_value(made)}")
-    problems += _value_problems(values, _RECORD, "")
+    problems += value_problems(values, _RECORD, "")
     if problems:
         raise ValueError("; ".join(problems))
     return EngineRecord(**values, fingerprint=Fingerprint(**(made or {})))
-
-
-def _value_problems(
-    row: Mapping[str, Any], forms: Mapping[str, _Form], prefix: str
-) -> Iterator[str]:
-    """Give what is wrong with values; a missing key is another check's problem."""
-    for key, (expected, fits) in forms.items():
-        if key in row and not fits(row[key]):
-            yield f"{prefix}{key}: expected {expected}, got {shown_value(row[key])}"
 
 
 def _is_text(value: Any) -> bool:
@@ -232,7 +222,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return is_whole(value) and value >= 0
 
 
 def _is_profile(value: Any) -> bool:
@@ -242,20 +232,20 @@ def _is_profile(value: Any) -> bool:
 
 
 _PREFIX: Final = "fingerprint."
-_TEXT: Final[_Form] = ("a text", _is_text)
-_PRECISION: Final[_Form] = (" or ".join(PRECISIONS), lambda value: value in PRECISIONS)
-_RECORD: Final[Mapping[str, _Form]] = {
-    "network": (" or ".join(NETWORKS), lambda value: value in tuple(NETWORKS)),
+_TEXT: Final = Form("a text", _is_text)
+_PRECISION: Final = Form(" or ".join(PRECISIONS), lambda value: value in PRECISIONS)
+_RECORD: Final[Mapping[str, Form]] = {
+    "network": Form(" or ".join(NETWORKS), lambda value: value in tuple(NETWORKS)),
     "model_sha256": _TEXT,
     "engine_sha256": _TEXT,
-    "engine_bytes": ("a whole number", _is_size),
+    "engine_bytes": Form("a whole number", _is_size),
     "asked": _TEXT,
     "reason": _TEXT,
 }
-_FINGERPRINT: Final[Mapping[str, _Form]] = {
+_FINGERPRINT: Final[Mapping[str, Form]] = {
     **dict.fromkeys(("onnx_sha256", "tensorrt", "gpu", "compute_capability", "driver"), _TEXT),
     "precision": _PRECISION,
-    "profile": ("lists of whole numbers by axis", _is_profile),
+    "profile": Form("lists of whole numbers by axis", _is_profile),
 }
 
 

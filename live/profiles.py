@@ -12,7 +12,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ import numpy as np
 
 from engines.bounded_files import parse_json, read_regular, reason_of, shown_value
 from engines.model_folder import user_data_folder
+from engines.object_form import Form, check_form, is_whole
 from engines.places import NoHomeError, expand_user
 from live.config import ConfigError
 from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
@@ -38,7 +39,27 @@ _MAX_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"\w[\w .-]{0,62}")
 _FILE: Final = re.compile(r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png")
 _STALE_PART: Final = re.compile(r"profile\.json-[0-9a-f]{8}\.part")
-_KEYS: Final = ("version", "saved", *TEXT_KEYS, "picture", "objects")
+
+
+def _is_saved_file(value: Any) -> bool:
+    """Whether a file lies in the profile's own folder."""
+    return isinstance(value, str) and _FILE.fullmatch(value) is not None
+
+
+def _is_object(value: Any) -> bool:
+    return is_whole(value) and MIN_OBJECT_ID <= value <= MAX_OBJECT_ID
+
+
+_TEXT: Final = Form("a text", lambda value: isinstance(value, str) and bool(value))
+_SAVED_FILE: Final = Form("the name of a file that a saving wrote", _is_saved_file)
+_OBJECT: Final = Form(f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once", _is_object)
+_PROFILE: Final[Mapping[str, Form]] = {
+    "version": Form(str(_VERSION), lambda value: is_whole(value) and value == _VERSION),
+    **dict.fromkeys(("saved", *TEXT_KEYS), _TEXT),
+    "picture": _SAVED_FILE,
+    "objects": Form("a list of at least one", lambda v: isinstance(v, list) and bool(v)),
+}
+_MASK: Final[Mapping[str, Form]] = {"object": _OBJECT, "mask": _SAVED_FILE}
 
 
 class ProfileError(ValueError):
@@ -308,59 +329,26 @@ def _parse(folder: Path, data: bytes) -> Profile:
     """
     row: Any = parse_json(data)
     if not isinstance(row, dict):
-        raise ValueError(f"expected an object with the keys {', '.join(_KEYS)}")
-    _check_keys(row, _KEYS, "")
-    if row["version"] != _VERSION:
-        raise ValueError(f"version: {shown_value(row['version'])}: expected {_VERSION}")
-    for key in ("saved", *TEXT_KEYS):
-        if not isinstance(row[key], str) or not row[key]:
-            raise ValueError(f"{key}: {shown_value(row[key])}: expected a text")
+        raise ValueError(f"expected an object with the keys {', '.join(_PROFILE)}")
+    check_form(row, _PROFILE)
     return Profile(
         folder=folder,
         saved=row["saved"],
-        picture=_file_name(row["picture"], "picture"),
+        picture=row["picture"],
         masks=_parse_masks(row["objects"]),
         **{key: row[key] for key in TEXT_KEYS},
     )
 
 
-def _check_keys(row: dict[str, Any], keys: Sequence[str], prefix: str) -> None:
-    """Refuse an object with other keys."""
-    for key in row:
-        if key not in keys:
-            raise ValueError(f"{prefix}{key[:40]}: unknown key; expected {', '.join(keys)}")
-    for key in keys:
-        if key not in row:
-            raise ValueError(f"{prefix}{key}: missing; expected the keys {', '.join(keys)}")
-
-
-def _parse_masks(rows: Any) -> dict[int, str]:
-    if not isinstance(rows, list) or not rows:
-        raise ValueError(f"objects: {shown_value(rows)}: expected a list of at least one")
+def _parse_masks(rows: Sequence[Any]) -> dict[int, str]:
     masks: dict[int, str] = {}
     for number, row in enumerate(rows):
         where = f"objects.{number}"
         if not isinstance(row, dict):
             raise ValueError(f"{where}: {shown_value(row)}: expected the keys object and mask")
-        _check_keys(row, ("object", "mask"), f"{where}.")
+        check_form(row, _MASK, f"{where}.")
         object_id = row["object"]
-        if (
-            not isinstance(object_id, int)
-            or isinstance(object_id, bool)
-            or not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID
-            or object_id in masks
-        ):
-            raise ValueError(
-                f"{where}.object: {shown_value(object_id)}: expected "
-                f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once"
-            )
-        masks[object_id] = _file_name(row["mask"], f"{where}.mask")
+        if object_id in masks:
+            raise ValueError(f"{where}.object: {object_id}: expected {_OBJECT.expected}")
+        masks[object_id] = row["mask"]
     return masks
-
-
-def _file_name(value: Any, what: str) -> str:
-    """Check that a file lies in the profile's own folder."""
-    if not isinstance(value, str) or not _FILE.fullmatch(value):
-        shown = shown_value(value)
-        raise ValueError(f"{what}: {shown}: expected the name of a file that a saving wrote")
-    return value

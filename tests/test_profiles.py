@@ -133,6 +133,11 @@ def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
         ({"saved": None}, "saved: null: expected a text"),
         ({"objects": [None]}, "objects.0: null: expected the keys object and mask"),
         ({"objects": [{}]}, "objects.0.object: missing"),
+        (
+            {"objects": [{"object": 1, "mask": "object_1_mask-00000000.png"}] * 2},
+            "objects.1.object: 1: expected 1..254, each once",
+        ),
+        ({"version": True}, "version: true: expected 1"),
     ],
 )
 def test_a_damaged_profile_gives_one_line(change: dict[str, object] | None, message: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.bounded_files import read_json, shown_value
+from engines.object_form import check_form
 from engines.places import on_another_machine
 from live.recording.fingerprint import Fingerprint
-from live.recording.header_form import FINGERPRINT, HEADER, SOURCE, check_form
+from live.recording.header_form import FINGERPRINT, HEADER, SOURCE
 
 FORMAT: Final = 1
 ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again

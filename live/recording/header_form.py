@@ -7,11 +7,10 @@ expected there. docs/schemas/recording.schema.json says the same to other progra
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
-from engines.bounded_files import shown_value
+from engines.object_form import Form, is_whole
 from live.recording.fingerprint import MAX_LISTED
 
 HIGHEST_FPS: Final = 100_000  # more than any camera has; a stream may say 90,000
@@ -20,26 +19,10 @@ MAX_COUNT: Final = 1 << 53
 MAX_PROMPTS: Final = 1 << 16
 
 _SHA: Final = re.compile(r"[0-9a-f]{64}")
-_MISSING: Final = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What one value must be.
-
-    Attributes:
-        expected: In words.
-        fits: Whether a value is that.
-        optional: Whether the key may be missing, as in recordings of earlier versions.
-    """
-
-    expected: str
-    fits: Callable[[Any], bool]
-    optional: bool = False
 
 
 def _is_whole(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    return is_whole(value) and low <= value <= high
 
 
 def _is_rate(value: Any) -> bool:
@@ -124,26 +107,3 @@ FINGERPRINT: Final[Mapping[str, Form]] = {
     "files": _NAMES,
     "bytes": _or_null(_COUNT, optional=True),
 }
-
-
-def check_form(row: Mapping[str, Any], forms: Mapping[str, Form], prefix: str = "") -> None:
-    """Refuse an object with other keys or values.
-
-    Args:
-        row: The object.
-        forms: By key.
-        prefix: The object's own path and a dot.
-
-    Raises:
-        ValueError: Names the first key that is wrong, its value and what was expected.
-    """
-    for key in row:
-        if key not in forms:
-            raise ValueError(f"{prefix}{key[:40]}: unknown key; expected {', '.join(forms)}")
-    for key, form in forms.items():
-        value = row.get(key, _MISSING)
-        if value is _MISSING:
-            if not form.optional:
-                raise ValueError(f"{prefix}{key}: missing; expected {form.expected}")
-        elif not form.fits(value):
-            raise ValueError(f"{prefix}{key}: {shown_value(value)}: expected {form.expected}")
