@@ -145,10 +145,11 @@ class Tracker:
     def prompt(self, prompt: Prompt) -> str | None:
         """Take a prompt for the picture that it belongs to.
 
-        With a `step` that was processed: that step is answered again with it, and by the next
-        `step` the object stands where it would stand had the prompt been there in time (see
-        `TrackerSettings.catch_up`). Else it waits for the next step, or for the one that reaches
-        its `frame_index`. Prompts of one object for the same picture are joined: clicks add up.
+        With a `step` that was processed, or the `frame_index` of the newest one: that step is
+        answered again with it, and by the next `step` the object stands where it would stand had
+        the prompt been there in time (see `TrackerSettings.catch_up`). Else it waits for the next
+        step, or for the one that reaches its `frame_index`. Prompts of one object for the same
+        picture are joined: clicks add up.
 
         Returns:
             What the user should know, or None.
@@ -159,7 +160,7 @@ class Tracker:
                 raises that and goes on without the prompt when called again.
         """
         self._check_open()
-        prompt = fit_prompt(prompt, self._size_wh)
+        prompt = self._of_step(fit_prompt(prompt, self._size_wh))
         self._check_candidate(prompt)
         notice = _passed(prompt, self._last_frame)
         if prompt.step is not None and prompt.step < self._next_step:
@@ -323,6 +324,18 @@ class Tracker:
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError("the tracker is closed; open a new one")
+
+    def _of_step(self, prompt: Prompt) -> Prompt:
+        """Return a prompt for the newest frame as one for its step, if that is kept.
+
+        Who names it sees it: a file waits on its first picture until that one is prompted.
+        """
+        step = self._next_step - 1
+        if prompt.frame_index is None or prompt.frame_index != self._last_frame:
+            return prompt
+        if self._edits.find(step) is None:
+            return prompt
+        return replace(prompt, frame_index=None, step=step)
 
     def _check_candidate(self, prompt: Prompt) -> None:
         count = self._networks.manifest.candidates

@@ -167,6 +167,23 @@ def test_a_frame_that_has_passed_is_said() -> None:
         assert tracker.step(frame(4)).objects
 
 
+def test_the_newest_frame_is_prompted_while_its_step_is_kept() -> None:
+    """A file waits on frame 0, but a prompt with frame=0 was used on frame 1."""
+    prompt = replace(click(300, 200), frame_index=1)
+    answers = []
+    for given in (replace(prompt, frame_index=None, step=1), prompt):
+        with Tracker(sensitive_networks(), preset("default")) as tracker:
+            for index in range(2):
+                tracker.step(frame(index, PICTURES[index]))
+            assert tracker.prompt(given) is None
+            (answer,) = tracker.step(frame(2, PICTURES[2])).objects
+            answers.append(answer.mask_logits.tobytes())
+    assert answers[0] == answers[1]
+    with Tracker(sensitive_networks(), replace(preset("default"), prompt_history=0)) as tracker:
+        tracker.step(frame(0))
+        assert str(tracker.prompt(replace(prompt, frame_index=0))).endswith("used on the next one")
+
+
 def test_older_than_the_history_means_the_nearest_kept_step_and_is_said() -> None:
     with Tracker(sensitive_networks(), preset("default")) as tracker:
         assert tracker.prompt(seen_on(40, OTHER)) is None  # not processed yet: the next one
