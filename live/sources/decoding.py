@@ -9,8 +9,9 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import av
 import av.error
@@ -203,7 +204,11 @@ class Decoder:
     """Gives the decoded frames of a container's best video stream, past what is broken."""
 
     def __init__(
-        self, container: InputContainer, live: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+        self,
+        container: InputContainer,
+        live: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        may_go_on: bool = False,
     ) -> None:
         """Start at the beginning.
 
@@ -211,8 +216,10 @@ class Decoder:
             live: Decode with threads within a frame only, since others hold frames back, and
                 give up on a stream that is all broken, which need not end as a file does.
             max_megapixels: Larger pictures are not decoded.
+            may_go_on: Its end may be a connection's: half a last picture waits for `take_left_out`.
         """
         self._live = live
+        self._may_go_on = may_go_on
         self._broken_limit = _MAX_BROKEN_IN_A_ROW if live else None
         self.stream = best_video_stream(container)
         self.stream.thread_type = cast(Any, "SLICE" if live else "AUTO")
@@ -221,6 +228,7 @@ class Decoder:
         self.broken = 0
         self.decoded = 0
         self.packets = 0
+        self.packets_end_s = Fraction(0)  # of those so far, as the container has it
         self.first_packet = ""  # SHA-256 of the first one with its time
         self.all_packets = 0  # hash of the times and sizes of all so far
         self._clock = MediaClock(container, self.stream)
@@ -237,6 +245,7 @@ class Decoder:
         self._newest_packet: int | None = None  # its stamp
         self._numbered = 0  # packets of a stream without times
         self._left_out = False  # the last packet, since it is cut off
+        self._took_last = False  # what is held at the end
         self.cut_off = False  # whether the end came in the middle of a picture
         self._failure: Exception | None = None  # of the container, told after what came before it
 
@@ -267,6 +276,8 @@ class Decoder:
             packet = self._next_to_decode()
             if packet is None and self._failure is None:
                 return None
+            if packet is None and self._may_go_on and self._left_out:
+                self._raise_failure()  # what the decoder holds is read again, or left out too
             if packet is not None and not packet.size and packet.dts is not None:
                 continue  # "the picture before stays"; a decoder would take it for the end
             if packet is not None and packet.is_corrupt and not self.look_ahead(1):
@@ -276,7 +287,8 @@ class Decoder:
                 self.broken += self._live
                 continue
             if packet is not None and not packet.size and not self._live:
-                self._take_last(packet)
+                if not (self._may_go_on and self._left_out):
+                    self._take_last()
                 continue
             try:
                 # Where the stream broke the decoder may hold frames back still.
@@ -286,29 +298,38 @@ class Decoder:
             except av.error.InvalidDataError:
                 self.broken += 1
             except av.error.EOFError:
-                assert self._failure is not None
-                failure, self._failure = self._failure, None
-                raise failure from None
+                self._raise_failure()
 
-    def _take_last(self, end: Packet[VideoStream]) -> None:
+    def _raise_failure(self) -> NoReturn:
+        failure, self._failure = self._failure, None
+        assert failure is not None
+        raise failure from None
+
+    def take_left_out(self) -> None:
+        """Have the last pictures, left out since the stream broke in one, given next after all."""
+        if self._left_out and not self._took_last:
+            self._take_last()
+
+    def _take_last(self) -> None:
         """Take what the decoder holds at the end of the file, all of it."""
+        self._took_last = True
         if not self._left_out:
-            self._drain(end)
+            self._drain()
         missing = self.packets - self._discarded - self.decoded - self.broken - len(self._ready)
         again: list[VideoFrame | None] = []
         # Some may miss for good: a decoder leaves out those after the first key frame that need
         # one before it. So what is found is told from what was given by its stamp, not counted.
         if missing > 0:
             waiting = {stamp(frame) for frame in self._ready if frame is not None}
-            again = self._tail.without(waiting.union(self._given), missing, end)
+            again = self._tail.without(waiting.union(self._given), missing, self.stream)
         if self._left_out and not again:
-            self._drain(end)
+            self._drain()
             again = [None]
         self._ready.extend(again)
 
-    def _drain(self, end: Packet[VideoStream]) -> None:
+    def _drain(self) -> None:
         with contextlib.suppress(av.error.InvalidDataError):  # met again in the tail
-            self._ready.extend(end.decode())
+            self._ready.extend(self.stream.decode(None))
 
     def _next_to_decode(self) -> Packet[VideoStream] | None:
         """Return the next packet; one of a stream without any times has a number for a time."""
@@ -352,6 +373,8 @@ class Decoder:
                 self.first_packet = hashlib.sha256(content).hexdigest()
             self.packets += 1
             self.all_packets = hash((self.all_packets, packet.pts, packet.dts, packet.size))
+            end = (stamp(packet) or 0) + (packet.duration or 0)
+            self.packets_end_s = max(self.packets_end_s, end * Fraction(self.stream.time_base or 0))
             self._clock.correct(packet)
             self._newest_packet = stamp(packet)
             if not self._live:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Sequence
 from fractions import Fraction
@@ -9,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -18,6 +20,8 @@ from live.sources.cut_off import boxes
 PACKETS_FOR_RATE: Final = 24
 _DEFAULT_FPS: Final = Fraction(30)
 _USUAL_MOST_FPS: Final = 120  # a header that says more may give its clock's ticks: measured instead
+_UNSAID_FRAMES: Final = 1 << 30  # what an AVI that was written into a pipe says
+_DURATION_TAG: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)\Z")
 _WHOLE: Final = Fraction(9, 10)  # of the duration that a table must span to be taken for all of it
 
 
@@ -64,6 +68,30 @@ def has_fragments(path: Path) -> bool:
             return any(box.kind == b"moof" for box in boxes(file))
     except OSError:  # it is gone, and may have had some
         return True
+
+
+def header_length_s(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Return how long a header says that the whole lasts, in seconds; 0 where it does not."""
+    if "avi" in container.format.name.split(",") and 0 < stream.frames < _UNSAID_FRAMES:
+        # FFmpeg reckons with the bytes that it has, which of a file that was cut are too few.
+        return stream.frames * Fraction(stream.time_base or 0)
+    return Fraction(container.duration or 0, av.time_base)
+
+
+def told_length_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return how long the pictures of a Matroska file last, in seconds; None where that is unsaid.
+
+    What is known of all streams together, some of which go on longer, says nothing of them. Of
+    other formats packets that were cut are known to be.
+    """
+    whole_s = Fraction(container.duration or 0, av.time_base)
+    if not whole_s or "matroska" not in container.format.name.split(","):
+        return None
+    tag = _DURATION_TAG.match(stream.metadata.get("DURATION", ""))
+    if tag is not None:
+        hours, minutes, seconds = map(Fraction, tag.groups())
+        return min(whole_s, 3600 * hours + 60 * minutes + seconds)
+    return whole_s if len(container.streams) == 1 else None
 
 
 def frame_rate(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> Fraction:

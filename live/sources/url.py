@@ -120,7 +120,8 @@ class RemoteRecording(WrappedSource):
         Raises:
             CaptureError: It cannot be opened.
         """
-        super().__init__(reopen())
+        self._file = reopen()
+        super().__init__(self._file)
         self._reopen = reopen
         self._options = options
         self._newest = -1
@@ -140,8 +141,8 @@ class RemoteRecording(WrappedSource):
             except ClosedEarlyError as error:
                 if self._newest == self._newest_at_closing:
                     _log.warning("%s, twice at the same place: taken for its end", error)
-                    self._closed = True
-                    return None
+                    self._file.take_for_end()
+                    continue
                 self._newest_at_closing = self._newest
                 self._read_on(error)
                 continue
@@ -171,12 +172,12 @@ class RemoteRecording(WrappedSource):
                 with announced_wait():
                     time.sleep(min(wait_s, self._options.retry_max_s))
             try:
-                source = self._reopen()
+                file = self._reopen()
             except CaptureError as refused:
                 error = refused
                 continue
             self._source.close()
-            self._source = source
+            self._source = self._file = file
             return
 
 

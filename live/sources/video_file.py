@@ -19,7 +19,13 @@ from live.sources.base import CaptureError, SoundOrigin, SourceInfo
 from live.sources.cut_off import is_cut_off
 from live.sources.decoding import Decoder, ended_by_closing, open_file
 from live.sources.displayed import DisplayedPictures, letterboxed
-from live.sources.frame_count import PACKETS_FOR_RATE, SampleTable, frame_rate
+from live.sources.frame_count import (
+    PACKETS_FOR_RATE,
+    SampleTable,
+    frame_rate,
+    header_length_s,
+    told_length_s,
+)
 from live.sources.media_time import FrameTimes, own_length_s
 from live.sources.open_errors import describe
 from live.sources.options import MAX_MEGAPIXELS
@@ -30,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClosedEarlyError(CaptureError):
-    """A server that said no length closed the connection before the end that the header tells."""
+    """A connection whose length was not said ended before the end that the header tells."""
 
 
 class VideoFile:
@@ -62,13 +68,17 @@ class VideoFile:
         self._container: InputContainer | None = container
         self._name = name
         self._path = path
-        self._said_complete = False
-        self._newest_ns = 0
+        self._said_complete = self._taken_for_end = False
+        self._newest_ns = self._longest_step_ns = 0
         self._size_wh: tuple[int, int] | None = None
-        self._decoder = Decoder(container, max_megapixels=max_megapixels)
+        # Whether its end may be the connection's: FFmpeg takes half a chunk for the last one.
+        self._may_go_on = path is None and container.size <= 0
+        self._decoder = Decoder(container, max_megapixels=max_megapixels, may_go_on=self._may_go_on)
         stream = self._decoder.stream
         try:
             self._table = SampleTable(container, stream, path)
+            self._header_s = header_length_s(container, stream)
+            self._told_s = told_length_s(container, stream)
             rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
             self._interval_s = 1 / rate
             self._times = FrameTimes(round(NS_PER_S / rate), container)
@@ -136,6 +146,14 @@ class VideoFile:
             return None
         return self._to_frame(decoded)
 
+    def take_for_end(self) -> None:
+        """Take the place where the connection was closed for the end, and call that incomplete.
+
+        What is there of a picture cut in the middle is given too, as of a file.
+        """
+        self._taken_for_end = True
+        self._decoder.take_left_out()
+
     def close(self) -> None:
         """Close the file."""
         self._pending = None
@@ -152,18 +170,31 @@ class VideoFile:
 
     def _next_decoded(self) -> VideoFrame | None:
         try:
-            return self._decoder.next_frame()
+            decoded = self._decoder.next_frame()
         except av.error.InvalidDataError:  # of the container, not of a frame: nothing follows
             return None
         except (av.error.FFmpegError, OSError) as error:
-            closed = self._container is not None and ended_by_closing(self._container, error)
-            if closed and self._is_at_its_end():
+            if self._container is None or not ended_by_closing(self._container, error):
+                raise CaptureError(self._not_read_on(describe(error))) from error
+            if self._is_at_its_end() or self._taken_for_end:
                 return None
-            why = "the server closed the connection" if closed else describe(error)
-            raise (ClosedEarlyError if closed else CaptureError)(
-                f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames: "
-                f"{why}; check the disk or the network"
-            ) from error
+            raise self._closed_early() from error
+        if decoded is not None or not self._may_go_on:
+            return decoded
+        is_cut = self._decoder.cut_off or self._ends_before_told()
+        if is_cut and not self._taken_for_end:
+            raise self._closed_early()
+        self._decoder.take_left_out()
+        return self._decoder.next_frame()
+
+    def _closed_early(self) -> ClosedEarlyError:
+        return ClosedEarlyError(self._not_read_on("the server closed the connection"))
+
+    def _not_read_on(self, why: str) -> str:
+        return (
+            f"source {self._name!r}: cannot be read on after {self._decoder.decoded} frames"
+            f"{self._seconds_of()}: {why}; check the disk or the network"
+        )
 
     def _is_at_its_end(self) -> bool:
         """Return whether all was given of which the index, or else the header, tells."""
@@ -186,7 +217,8 @@ class VideoFile:
             return
         self._said_complete = True
         decoder, table = self._decoder, self._table
-        if decoder.packets >= table.packets and not decoder.cut_off and not self._ends_early():
+        ends_early = decoder.cut_off or self._taken_for_end or self._ends_early()
+        if decoder.packets >= table.packets and not ends_early:
             return
         gave = f"{decoder.decoded} frames{self._seconds_of()}"
         if decoder.decoded < table.frames:
@@ -198,17 +230,29 @@ class VideoFile:
 
     def _ends_early(self) -> bool:
         container, path = self._container, self._path
-        if container is None or path is None or is_pipe(path):
+        if container is None:
             return False
+        if path is None or is_pipe(path):  # nobody can look into its structure
+            return self._ends_before_told()
         try:
             return is_cut_off(path, container.format.name)
         except OSError:  # all of it was read; that it is gone by now is no matter
             return False
 
+    def _ends_before_told(self) -> bool:
+        if self._told_s is None:
+            return False
+        # The last picture of a screen that stands still stays for as long as others did.
+        longest_s = 2 * Fraction(self._longest_step_ns, NS_PER_S)
+        end_s = max(self._end_s(), self._decoder.packets_end_s)
+        return end_s < self._told_s - max(Fraction(_END_WITHIN_S), longest_s)
+
     def _seconds_of(self) -> str:
         """Return how much of the length in its header was given, "" where it tells of none."""
+        if not self._decoder.decoded:
+            return ""
         end_s = self._end_s()
-        length_s = Fraction((self._container and self._container.duration) or 0, av.time_base)
+        length_s = self._header_s
         return f", {float(end_s):.1f} of {float(length_s):.1f} s" if length_s > end_s else ""
 
     def _to_frame(self, decoded: VideoFrame) -> Frame:
@@ -218,7 +262,9 @@ class VideoFile:
             self._size_wh = image.shape[1], image.shape[0]
         if (image.shape[1], image.shape[0]) != self._size_wh:
             image = letterboxed(image, self._size_wh)
-        time_ns = self._newest_ns = self._times.time_ns(decoded)
+        time_ns = self._times.time_ns(decoded)
+        self._longest_step_ns = max(self._longest_step_ns, time_ns - self._newest_ns)
+        self._newest_ns = time_ns
         length_s = own_length_s(decoded.duration, decoded.time_base, self._interval_s)
         duration_ns = None if length_s is None else round(length_s * NS_PER_S)
         return Frame(index, time_ns, time.perf_counter_ns(), image, duration_ns)
