@@ -29,7 +29,7 @@ from live.sources.base import CaptureError
 from live.sources.media_time import MediaClock
 from live.sources.open_errors import reason_and_advice
 from live.sources.options import MAX_MEGAPIXELS
-from live.sources.tail import MOST_IN_TAIL, Tail, stamp
+from live.sources.tail import MOST_IN_TAIL, Tail, end_of, stamp
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
 _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
@@ -292,9 +292,7 @@ class Decoder:
                 continue
             try:
                 # Where the stream broke the decoder may hold frames back still.
-                self._ready.extend(
-                    packet.decode() if packet is not None else self.stream.decode(None)
-                )
+                self._ready.extend((packet or end_of(self.stream)).decode())
             except av.error.InvalidDataError:
                 self.broken += 1
             except av.error.EOFError:
@@ -321,7 +319,7 @@ class Decoder:
         # one before it. So what is found is told from what was given by its stamp, not counted.
         if missing > 0:
             waiting = {stamp(frame) for frame in self._ready if frame is not None}
-            again = self._tail.without(waiting.union(self._given), missing, self.stream)
+            again = self._tail.without(waiting.union(self._given), missing, end_of(self.stream))
         if self._left_out and not again:
             self._drain()
             again = [None]
@@ -329,7 +327,7 @@ class Decoder:
 
     def _drain(self) -> None:
         with contextlib.suppress(av.error.InvalidDataError):  # met again in the tail
-            self._ready.extend(self.stream.decode(None))
+            self._ready.extend(end_of(self.stream).decode())
 
     def _next_to_decode(self) -> Packet[VideoStream] | None:
         """Return the next packet; one of a stream without any times has a number for a time."""

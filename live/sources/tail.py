@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Set
+from fractions import Fraction
 from typing import Final, cast
 
 import av.error
@@ -51,7 +52,7 @@ class Tail:
             self._bytes -= sum(packet.size for packet in forgotten)
 
     def without(
-        self, given: Set[int | None], missing: int, stream: VideoStream
+        self, given: Set[int | None], missing: int, end: Packet[VideoStream]
     ) -> list[VideoFrame | None]:
         """Decode the packets again; return the frames not given yet, None in place of broken ones.
 
@@ -59,26 +60,33 @@ class Tail:
             given: Stamps of the frames that were given; they need not grow, as in an AVI. What
                 has none cannot be told from these, and is left out.
             missing: How many frames there can be at most; some formats have more packets.
-            stream: Whose packets they are.
+            end: Of `end_of`.
         """
         packets = [packet for group in self._groups for packet in group]
         if not packets:
             return []
-        first = stream.codec_context
+        first = end.stream.codec_context
         context = cast(VideoCodecContext, CodecContext.create(Codec(first.codec.name, "r")))
         context.extradata = first.extradata
         context.thread_type = ThreadType.NONE
         context.options = dict(first.options)
         found: list[VideoFrame | None] = []
-        for packet in (*packets, None):  # at last the decoder is told of the end
+        for packet in (*packets, end):
             try:
                 found += [frame for frame in context.decode(packet) if _is_new(frame, given)]
             except av.error.FFmpegError:  # EINVAL where a stream began in its middle
-                if packet is not None and _is_new(packet, given):
+                if _is_new(packet, given):
                     found.append(None)
         while len(found) > missing and None in found:
             found.remove(None)  # met, and counted, before the end
         return found[-missing:]
+
+
+def end_of(stream: VideoStream) -> Packet[VideoStream]:
+    """Return the packet that tells a decoder of the end; with None frames would have no clock."""
+    end = Packet()
+    end.stream, end.time_base = stream, cast(Fraction, stream.time_base)
+    return cast("Packet[VideoStream]", end)
 
 
 def stamp(item: Packet[VideoStream] | VideoFrame) -> int | None:
