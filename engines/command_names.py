@@ -8,6 +8,7 @@ pasted names what is really there. Cheap to import: `ctl` answers a key press.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,7 @@ _NAME: Final = "samcam"
 _EXPORTER: Final = "export"
 _CHECKOUT_FILES: Final = (_PROGRAM_FILE, "pyproject.toml")  # a wheel has not both
 _UV_CACHE: Final = "archive-v"  # and a number: uv's folder with the environments of one run
+_PLAIN: Final = re.compile(r"[\w./:+-]+")  # what no shell takes apart
 _UV_TOOL: Final = "uv-receipt.toml"  # in the environments of `uv tool install`
 
 
@@ -38,6 +40,8 @@ def program() -> str:
         return f"{_python()} -m {_NAME}"
     if started.name.removesuffix(".exe") == _NAME or checkout() is None:
         return _NAME
+    if started.name == _PROGRAM_FILE and (folder := _elsewhere()) is not None:
+        return f"python {_quoted(folder / _PROGRAM_FILE)}"
     return f"python {_PROGRAM_FILE}"
 
 
@@ -62,12 +66,15 @@ def install(extra: str = "") -> str:
     if _is_uvx():
         return f"uvx --with {wheel} {_NAME}" if extra else f"uvx --reinstall {_NAME}"
     folder = checkout()
-    here = f'".{extras}"' if extra else "."
+    away = _elsewhere()
+    place = "." if away is None else str(away)
+    here = f'"{place}{extras}"' if extra else _quoted(Path(place))
     if _is_uv_tool():
         return f"uv tool install --force {wheel if folder is None else f'-e {here}'}"
     if folder is None:
         return f"{_pip()} install {wheel}"
-    return f"{_pip()} install -c constraints.txt -e {here}"
+    limits = _quoted(Path(place, "constraints.txt"))
+    return f"{_pip()} install -c {limits} -e {here}"
 
 
 def reinstall() -> str:
@@ -86,6 +93,20 @@ def exchange(package: str, other: str) -> str:
         return f"{_pip()} uninstall {package} && {_pip()} install {other}"
     python = f'--python "{sys.executable}"'
     return f"uv pip uninstall {python} {package} && uv pip install {python} {other}"
+
+
+def _elsewhere() -> Path | None:
+    """Return the folder of the checkout where that is not the current one: a hint names it."""
+    folder = checkout()
+    try:
+        return None if folder is None or os.path.samefile(".", folder) else folder
+    except OSError:  # the current folder is gone
+        return folder
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as it is pasted into a shell."""
+    return str(path) if _PLAIN.fullmatch(str(path)) else f'"{path}"'
 
 
 def _python() -> str:

@@ -44,8 +44,27 @@ def usage(program: str) -> str:
     return f"error: ctl: no command given; usage: {program} ctl [--pid N] COMMAND; see ctl --help\n"
 
 
-def test_the_file_of_the_checkout(tmp_path: Path) -> None:
-    assert said(REPO_ROOT / "run_live.py", cwd=tmp_path) == usage("python run_live.py")
+def test_the_file_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From another folder `python run_live.py` is no command: the hint names the file itself."""
+    file = REPO_ROOT / "run_live.py"
+    assert said(file, cwd=REPO_ROOT) == usage("python run_live.py")
+    assert said(file, cwd=tmp_path) == usage(f"python {file}")
+    monkeypatch.chdir(tmp_path)
+    limits = f"-c {REPO_ROOT / 'constraints.txt'}"
+    assert command_names.install("heif").endswith(f'install {limits} -e "{REPO_ROOT}[heif]"')
+    assert command_names.install().endswith(f"install {limits} -e {REPO_ROOT}")
+
+
+def test_a_file_in_a_folder_with_blanks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["../my cam/run_live.py"])
+    monkeypatch.setattr(command_names, "checkout", lambda: tmp_path.parent / "my cam")
+    assert command_names.program() == f'python "{tmp_path.parent / "my cam" / "run_live.py"}"'
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert command_names.program() == f'python "{tmp_path.parent / "my cam" / "run_live.py"}"'
 
 
 def test_the_installed_command(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def test_every_command_on_a_real_run(
 def test_no_run_and_no_command(run_cli: RunCli, control_folder: Path) -> None:
     nobody = run_cli("ctl", "hide")
     assert nobody.returncode == 3
-    assert nobody.stderr.startswith("error: ctl: no run to talk to; start one: python run_live.py")
+    start = f"start one: python {REPO_ROOT / 'run_live.py'} "  # from a folder of its own
+    assert nobody.stderr.startswith(f"error: ctl: no run to talk to; {start}")
     for words, part in (
         ((), "no command given"),
         (("--pid",), "--pid: expected the number of a process"),

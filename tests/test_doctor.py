@@ -74,7 +74,8 @@ def test_the_table(run_cli: RunCli, control_folder: Path) -> None:
     if sys.platform == "linux":
         assert found["display"][0] == "absent"
         assert "run_live.py --output video:out.mp4" in found["display"][2]
-        hotkeys = ("absent", "there is no display", "python run_live.py ctl hide")
+        hide = f"python {REPO_ROOT / 'run_live.py'} ctl hide"  # as it was started: from elsewhere
+        hotkeys = ("absent", "there is no display", hide)
         assert found["hotkeys"] == hotkeys
     assert result.stdout.splitlines()[-1] == "1 problem; the rest works without"
 
