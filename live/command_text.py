@@ -219,8 +219,8 @@ def _is_written_out(word: str) -> bool:
 
 def _quoted_pair(word: str) -> str:
     """Write `mask=my file.png` so that it stays one pair."""
-    key, equals, value = word.partition("=")
-    return f"{key}{equals}{shlex.quote(value)}"
+    key, _, value = word.partition("=")
+    return f"{key}={shlex.quote(value)}" if value else shlex.quote(word)
 
 
 class _Words:

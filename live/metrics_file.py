@@ -157,9 +157,11 @@ class MetricsWriter(WriterThread[_Row]):
 
     def _failure(self, error: BaseException) -> SinkError:
         if isinstance(error, OSError):
+            gone = isinstance(error, BrokenPipeError)
+            expected = "a pipe that is read until the run ends" if gone else "a disk with room"
             failure = SinkError(
-                f"{self._destination.option}: cannot be written: {reason_of(error)}; expected a "
-                f"disk with room; {_KEPT}"
+                f"{self._destination.option}: cannot be written: {reason_of(error)}; expected "
+                f"{expected}; {_KEPT}"
             )
         else:
             failure = SinkError(f"{self._destination.option}: cannot be written: {error!r}")

@@ -196,3 +196,13 @@ def test_a_name_with_blanks_among_other_pairs_is_told_how_to_be_quoted() -> None
     """The shell's quotes stand around the whole prompt: all of it was taken for the name."""
     with pytest.raises(CommandError, match=r"needs quotes: mask='my mask\.jpg'"):
         parse_words(["prompt", "mask=my mask.jpg object=7"], Place((640, 360)))
+
+
+@pytest.mark.parametrize("word", ["-x", "point=", "mask"])
+def test_what_was_given_is_said_and_no_quotes_with_it(word: str) -> None:
+    """`ctl prompt -x` was answered with `prompt "-x''"`."""
+    for place in (None, Place((640, 360))):
+        with pytest.raises(CommandError) as caught:
+            parse_words(["prompt", word], place)
+        assert word in str(caught.value)
+        assert "''" not in str(caught.value)

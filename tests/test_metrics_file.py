@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -141,6 +143,18 @@ def test_full_disk_is_an_output_error() -> None:
     with pytest.raises(SinkError, match="No space left"), MetricsWriter(Path("/dev/full")) as full:
         full.write(result(0, 0), 0.0, 0)
     full.close()  # nothing is kept back that could fail once more
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
+def test_a_pipe_whose_reader_has_gone_is_no_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    writer = MetricsWriter(path)
+    os.close(reader)
+    said = "Broken pipe; expected a pipe that is read until the run ends; the rows before are whole"
+    with pytest.raises(SinkError, match=said), writer:
+        writer.write(result(0, 0), 0.0, 0)
 
 
 def test_what_failed_is_said_before_the_file_is_closed(
