@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,25 @@ def test_a_recording_in_chunks_that_is_cut_once_is_read_on(
         assert numbers_to_the_end(open_source(url, QUICK)) == list(range(COUNT))
     assert server.connections == 2
     assert incomplete(caplog) == []
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_recording_without_a_length_that_stalls_is_read_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, again: bool
+) -> None:
+    """What came before the server fell silent was shown twice, and called all of it."""
+    data = write_video(tmp_path / "a.ts", SPEC).read_bytes()
+    server = RecordingServer(data, length=False)
+    server.silent = True
+    server.cuts = [len(data) * 5 // 9] * (2 if again else 1)
+    options = replace(QUICK, read_timeout_s=2.0)
+    with caplog.at_level(logging.INFO), server.serve("a.ts") as url:
+        numbers = numbers_to_the_end(open_source(url, options))
+    assert numbers == list(range(len(numbers)))
+    assert (9 < len(numbers) < COUNT) if again else len(numbers) == COUNT
+    warned = f"incomplete: a recording without a length that breaks off after {len(numbers)} frames"
+    assert (warned in caplog.text) is again
+    assert "read to its end" not in caplog.text
 
 
 @pytest.mark.parametrize("length", [False, True])

@@ -25,8 +25,17 @@ class SignalLost(Exception):
     """A connection broke; a new one may work."""
 
 
+class SignalRepeats(Exception):
+    """A connection begins with what the one before gave; new pictures may follow."""
+
+
 class SignalEnded(Exception):
     """A connection gave all there is; a new one would only give the same again."""
+
+    def __init__(self, reason: str, is_incomplete: bool = False) -> None:
+        """Say why, and whether the user is to be warned of it."""
+        super().__init__(reason)
+        self.is_incomplete = is_incomplete
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +66,7 @@ class Connection(Protocol):
         Raises:
             SignalLost: None came.
             SignalEnded: There will be none any more.
+            SignalRepeats: It came from the connection before already.
         """
 
     def close(self) -> None:
@@ -103,7 +113,7 @@ class ReconnectingSource:
         self._connection: Connection | None = connect()
         try:
             first = self._connection.grab()
-        except (SignalLost, SignalEnded) as error:
+        except (SignalLost, SignalEnded, SignalRepeats) as error:
             self._connection.close()
             raise CaptureError(
                 f"source {name!r}: opened, but gives no picture ({error}); is it in use by "
@@ -144,8 +154,11 @@ class ReconnectingSource:
             grab = self._take_first() or connection.grab()
         except SignalLost as error:
             self._lose(connection, str(error))
+        except SignalRepeats:
+            raise NoSignal(self._reason, 0.0) from None
         except SignalEnded as error:
-            _log.info("source %r: %s", self._name, error)
+            level = logging.WARNING if error.is_incomplete else logging.INFO
+            _log.log(level, "source %r: %s", self._name, error)
             self.close()
             return None
         if self._reason:

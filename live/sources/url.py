@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import av.error
@@ -35,6 +36,7 @@ from live.sources.reconnect import (
     ReconnectingSource,
     SignalEnded,
     SignalLost,
+    SignalRepeats,
     nominal_fps,
 )
 from live.sources.video_file import ClosedEarlyError, VideoFile
@@ -45,7 +47,10 @@ _log = logging.getLogger(__name__)
 _PLAYLISTS: Final = frozenset(("hls", "dash"))
 _WITHOUT_TIMES: Final = frozenset(("mpjpeg", "mjpeg"))
 _MOST_ATTEMPTS: Final = 5
-_STARTS_AGAIN: Final = "it starts again: a recording without a length, read to its end"
+_STARTS_AGAIN: Final = (
+    "it starts again: a recording without a length, read until the server closed the connection"
+)
+_MOST_COMPARED: Final = 1_000_000  # pictures of a recording: eleven hours, in 8 MB
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
 
@@ -84,7 +89,7 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
     sent = Sent()
 
     def connect() -> Connection:
-        return UrlConnection(container(), name, options.max_megapixels, sent)
+        return UrlConnection(container(), name, options, sent)
 
     return ReconnectingSource(name, "url", connect, options)
 
@@ -192,32 +197,40 @@ class Sent:
     Attributes:
         first_packet, all_packets: Of `Decoder`.
         to_its_end: Whether it ended as servers end what is complete.
+        shown: Of the pictures given so far: `Decoder.all_packets` as each was decoded.
     """
 
     first_packet: str = ""
     all_packets: int | None = None
     to_its_end: bool = False
+    shown: array[int] = field(default_factory=lambda: array("q"))
 
 
 class UrlConnection:
     """One open live stream."""
 
     def __init__(
-        self, container: InputContainer, name: str, max_megapixels: float, before: Sent
+        self, container: InputContainer, name: str, options: SourceOptions, before: Sent
     ) -> None:
         """Take over an open container.
 
         Args:
+            options: How large pictures may be, and for how long there may be none.
             before: What the connection before sent; this one's is noted there when it ends.
         """
         self._container = container
-        self._decoder = Decoder(container, live=True, max_megapixels=max_megapixels)
+        limit = options.max_megapixels
+        self._decoder = Decoder(container, live=True, max_megapixels=limit)
         stream = self._decoder.stream
-        self._pictures = DisplayedPictures(stream, name, max_megapixels)
+        self._pictures = DisplayedPictures(stream, name, limit)
+        self._patience_s = options.read_timeout_s
+        self._begin_s = time.monotonic()
+        self._next = 0
         self._fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
         self._before = before
         # Pictures without times of their own may be the same again.
         self._comparable = container.format.name not in _WITHOUT_TIMES
+        self._reads_on = self._comparable and container.format.name != "rtsp"
 
     @property
     def fps(self) -> float:
@@ -229,36 +242,70 @@ class UrlConnection:
 
         Raises:
             SignalLost: The stream ended, broke, or was silent for the read time-out.
+            SignalRepeats: It is a picture that the connection before gave already.
             SignalEnded: It was a recording, and all of it was read.
         """
         decoder, before = self._decoder, self._before
+        took_s = time.monotonic() - self._begin_s  # without a silence that ends in this one
         broken_before = decoder.broken
         is_first = not decoder.decoded
         try:
             frame = decoder.next_frame()
         except (av.error.FFmpegError, OSError, TooManyBrokenFramesError) as error:
             if not ended_by_closing(self._container, error):
-                self._note_end(to_its_end=False)
+                self._note_end(describe(error))
                 raise SignalLost(describe(error)) from error
             frame = None
         captured_ns = time.perf_counter_ns()
         if frame is None:
-            self._note_end(to_its_end=True)
+            self._note_end("it ends in the middle of a picture" if decoder.cut_off else "")
             raise SignalLost("the stream ended")
         starts_again = before.to_its_end and decoder.first_packet == before.first_packet
         if is_first and self._comparable and starts_again:
             raise SignalEnded(_STARTS_AGAIN)
+        if self._reads_on and self._is_shown(took_s):
+            raise SignalRepeats
         return Grab(self._pictures.picture(frame), captured_ns, decoder.broken - broken_before)
 
     def close(self) -> None:
         """Close the stream."""
         self._container.close()
 
-    def _note_end(self, to_its_end: bool) -> None:
-        """Note what this connection sent; end the source where it was all the same again."""
+    def _is_shown(self, took_s: float) -> bool:
+        """Return whether the newest picture was given before, and note it where it was not.
+
+        A recording that broke is so read on where it was. What sends the same again no faster than
+        it is watched would be without a picture for as long as it ran: that is shown again.
+
+        Args:
+            took_s: From the connection to the picture before.
+        """
+        at, shown, newest = self._next, self._before.shown, self._decoder.all_packets
+        self._next += 1
+        if at < len(shown):
+            is_slow = took_s > self._patience_s and at < 2 * self._fps * took_s
+            if shown[at] == newest and not is_slow:
+                return True
+            del shown[at:]
+        if at == len(shown) < _MOST_COMPARED:
+            shown.append(newest)
+        return False
+
+    def _note_end(self, broke: str) -> None:
+        """Note what this connection sent; end the source where it was all the same again.
+
+        Args:
+            broke: Why it ended in the middle; "" where it ended as what is complete.
+        """
         decoder, before = self._decoder, self._before
         same = decoder.packets > 0 and decoder.all_packets == before.all_packets
         if same and self._comparable:
-            raise SignalEnded(_STARTS_AGAIN)
+            if not broke:
+                raise SignalEnded(_STARTS_AGAIN)
+            raise SignalEnded(
+                f"incomplete: a recording without a length that breaks off after {self._next} "
+                f"frames, twice at the same place ({broke}); is it whole on the server?",
+                is_incomplete=True,
+            )
         before.first_packet, before.all_packets = decoder.first_packet, decoder.all_packets
-        before.to_its_end = to_its_end
+        before.to_its_end = not broke

@@ -165,6 +165,7 @@ class RecordingServer:
         connections: How often it was asked for.
         refuse_numbers: Which connections are closed at once.
         cuts: Bytes after which the first, second, ... connection is cut; later ones are whole.
+        silent: Connections that are cut are not closed, but say no more.
     """
 
     def __init__(self, data: bytes, length: bool = True, chunked: bool = False) -> None:
@@ -177,6 +178,8 @@ class RecordingServer:
         self.connections = 0
         self.cuts: list[int] = []
         self.refuse_numbers: set[int] = set()
+        self.silent = False
+        self._stopped = threading.Event()
         self._data, self._length, self._chunked = data, length, chunked
 
     def show(self, data: bytes) -> None:
@@ -202,7 +205,10 @@ class RecordingServer:
                     server._send(self)
 
         with _serving(Handler) as address:
-            yield f"{address}/{name}"
+            try:
+                yield f"{address}/{name}"
+            finally:
+                self._stopped.set()
 
     def _send(self, handler: BaseHTTPRequestHandler) -> None:
         number, self.connections = self.connections, self.connections + 1
@@ -213,6 +219,8 @@ class RecordingServer:
         data = self._data if whole else self._data[: self.cuts[number]]
         if not self._chunked:
             handler.wfile.write(data)
+            if self.silent and not whole:
+                self._stopped.wait(WAIT_S)
             return
         for at in range(0, len(data), 1000):
             part = data[at : at + 1000]
