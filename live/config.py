@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import yaml
 from engines.bounded_files import one_line, read_regular, reason_of
 from engines.command_names import checkout
 from engines.options import TORCH_DEVICES, is_torch_device
+from engines.places import is_file
 from live.bounded_yaml import MAX_BYTES, YamlError, parse_yaml
 from live.config_fields import FieldSpec, ValueKind, check_value, spec_of
 from live.config_schema import Settings
@@ -27,6 +28,7 @@ _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
 _SHOWN_PARTS: Final = 8
 _NEARLY: Final = 0.82  # of 1, as difflib counts: `windwo` is 0.83, `resources` for source 0.8
+_NEARLY_BELOW: Final = 0.66  # of a section's keys, which are shorter: `fsp`
 # A key of the outermost level, also in a text that is no YAML, or has tags of another program.
 _TOP_LEVEL: Final = re.compile(r"^([^\s#\[\]{},&*!|>%@`:-].*?):(?=\s|$)", re.MULTILINE)
 S = TypeVar("S")
@@ -83,9 +85,8 @@ def find_config() -> ConfigPlace:
         why = "" if known else _why_foreign(here)
         if not why:
             return ConfigPlace(here)
-        left_aside = one_line(
-            f"{here} of the current folder is left aside: {why}; to use it: --config {here}"
-        )
+        hint = f"; to use it: --config {here}" if is_file(here) else ""
+        left_aside = one_line(f"{here} of the current folder is left aside: {why}{hint}")
     return ConfigPlace(next(filter(os.path.lexists, homes), None), left_aside)
 
 
@@ -119,6 +120,7 @@ def _why_foreign(path: Path) -> str:
         text = decode_text(read_regular(path, MAX_BYTES))
     except (OSError, ValueError) as error:
         return f"it cannot be read: {reason_of(error)}"
+    document: Any = None
     try:
         document = parse_yaml(text)
     except YamlError as error:
@@ -128,11 +130,49 @@ def _why_foreign(path: Path) -> str:
     else:
         if document is not None and not isinstance(document, dict):
             return f"it holds {_shown(document)} and no sections such as source:"
-        keys = list(document or ())
+        if not document:
+            return "it sets nothing"
+        keys = list(document)
     foreign = next((key for key in keys if not _is_ours(key)), None)
-    if foreign is None or (any(map(_is_ours, keys)) and _are_misspelt(keys)):
-        return ""
-    return f"the key {_shown(foreign)} is none of SamCam's"
+    if foreign is not None and not (any(map(_is_ours, keys)) and _are_misspelt(keys)):
+        return f"the key {_shown(foreign)} is none of SamCam's"
+    return _why_no_section(document)
+
+
+def _why_no_section(document: Mapping[Any, object] | None) -> str:
+    """Return why keys that others have too, such as `output`, are not meant as ours; empty: are.
+
+    Args:
+        document: What a file holds; None: it is no YAML, so that its keys are all that is known.
+    """
+    why = ""
+    for key, value in (document or {}).items():
+        if not _is_ours(key):
+            continue  # nearly ours
+        if key in known_keys() or "." in key or value is None or value == {}:
+            return ""
+        if isinstance(value, dict):
+            names = {
+                name.removeprefix(f"{key}.").partition(".")[0]
+                for name in known_keys()
+                if name.startswith(f"{key}.")
+            }
+            few = list(value)[:_MAX_NEAREST]
+            if names & value.keys() or any(_is_nearly(one, names, _NEARLY_BELOW) for one in few):
+                return ""
+            why = why or f"{key} has none of the keys that it has for SamCam"
+        else:
+            why = why or f"{key} is {_shown(value)}, no section of SamCam's keys"
+    return why
+
+
+def _is_nearly(name: object, names: Collection[str], cutoff: float = _NEARLY) -> bool:
+    """Whether a name is one of these, or misspelt."""
+    return isinstance(name, str) and bool(
+        difflib.get_close_matches(
+            name[:_LONGEST_KEY].partition(".")[0].lower(), names, n=1, cutoff=cutoff
+        )
+    )
 
 
 def _is_ours(key: object) -> bool:
@@ -145,13 +185,7 @@ def _are_misspelt(keys: Sequence[object]) -> bool:
     if len(names) > _MAX_NEAREST:
         return False
     ours = [section for section in _sections() if "." not in section]
-    return all(
-        isinstance(name, str)
-        and difflib.get_close_matches(
-            name[:_LONGEST_KEY].partition(".")[0].lower(), ours, n=1, cutoff=_NEARLY
-        )
-        for name in names
-    )
+    return all(_is_nearly(name, ours) for name in names)
 
 
 def load_settings(path: Path | None, overrides: Iterable[str] = ()) -> Settings:

@@ -29,6 +29,11 @@ FOREIGN = {
     "my key: [\nsource: 3\n": "the key my key is none",
     "'a': &b [1]\nc: *b\n? [d]\n: 1\n": "the key a is none",
     "a: 1\na: 2\n": "the key a is none",
+    # Names that many programs have: what they hold says whose they are.
+    "source: data/\noutput: out/\n": "source is data/, no section of SamCam's keys",
+    "source:\n  url: x\n": "source has none of the keys that it has for SamCam",
+    "source: 5\n": "source is 5, no section",
+    "window: [1, 2]\noutput: {a: {fps: 3}}\n": "window is [1, 2], no section",
     "{{ template }}": "it is not valid YAML",
     "- a\n- b\n": "it holds [a, b]",
     "text": "it holds text",
@@ -62,13 +67,17 @@ def users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_current_folders_comes_before_the_checkouts(folder: Path) -> None:
     assert find_config() == ConfigPlace(CHECKOUTS)
     here = folder / "config.yaml"
-    for text in ("", "# nothing yet\n", "source: {fps: 3}\nengine.threads: 2\n", "source: [\n"):
+    for text in ("source:\n", "source: {fps: 3}\nengine.threads: 2\n", "source: [\n"):
         here.write_text(text, encoding="utf-8")
         assert find_config() == ConfigPlace(Path("config.yaml")), text
 
 
 @pytest.mark.parametrize(
-    "text", ["source: 5", "source: [", "source: {fps: 0}", "source.fsp: 3", "source: {a: 1}"]
+    "text",
+    [
+        *("source: 5\nwindow: {}", "source: [", "source: {fps: 0}", "source.fsp: 3"),
+        *("source: {a: 1, fps: 3}", "source: {fsp: 1}", "source: x\noutput: {on_idle: hide_all}"),
+    ],
 )
 def test_a_file_of_ours_that_is_wrong_stays_an_error(
     text: str, folder: Path, capsys: pytest.CaptureFixture[str]
@@ -127,6 +136,17 @@ def test_what_is_no_file_is_left_aside(
     assert out == FINE
     assert err.count("\n") == 1
     assert "is left aside: it cannot be read: " in err
+    assert "--config" not in err, "it could not be read either"
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n", "---\n", "{}"])
+def test_an_empty_file_hides_none_of_the_users(text: str, folder: Path, users: Path) -> None:
+    users.parent.mkdir(parents=True)
+    users.write_text("source: {fps: 7}\n", encoding="utf-8")
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    found = find_config()
+    assert found.path == users
+    assert found.left_aside.endswith("aside: it sets nothing; to use it: --config config.yaml")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
