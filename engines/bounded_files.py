@@ -25,6 +25,7 @@ MAX_DEPTH: Final = 64  # lists and objects inside each other; ours have at most 
 _MAX_DIGITS: Final = 32  # beyond any number of ours; Python refuses from 4,300 on
 _SHOWN: Final = 40
 _LONGEST_LINE: Final = 4000
+_LONGEST_PATH: Final = 1000
 
 _OPEN_FLAGS: Final = (
     os.O_RDONLY
@@ -129,6 +130,11 @@ def shown_value(value: object, limit: int = 80) -> str:
         if len(text) > limit:  # the rest of a huge value is not even written out
             return f"{text[: limit - 3]}..."
     return text
+
+
+def shown_path(value: object) -> str:
+    """Return a path that came from JSON for a message, on one line: whole, or nobody finds it."""
+    return one_line(shown_value(value, _LONGEST_PATH))
 
 
 def reason_of(error: Exception) -> str:

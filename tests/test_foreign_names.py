@@ -54,8 +54,10 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    cv2.imwrite(str(tmp_path / "back.png"), np.full((4, 6, 3), 90, np.uint8))
-    return tmp_path / "back.png"
+    path = tmp_path / ("long" * 20) / "back.png"  # messages show it whole
+    path.parent.mkdir()
+    cv2.imwrite(str(path), np.full((4, 6, 3), 90, np.uint8))
+    return path
 
 
 def name_background(folder: Path, path: Path, marked: bool, effect: str = "replace") -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engines.bounded_files import read_json, shown_value
+from engines.bounded_files import read_json, shown_path, shown_value
 from engines.object_form import check_form
 from engines.places import on_another_machine
 from live.recording.fingerprint import Fingerprint
@@ -164,16 +164,16 @@ def _check_place(source: SourceRecord) -> None:
             f"{', '.join(ON_DISK)} or demo"
         )
     if source.kind == "demo" and (source.path is not None or source.name != "demo"):
-        shown = shown_value(source.path or source.name)
+        shown = shown_path(source.path or source.name)
         raise ValueError(
             f"{HEADER_FILE}: damaged: source: {shown}: expected the name demo and no path, as its "
             "kind is demo"
         )
     if source.kind in ON_DISK and not os.path.isabs(source.path or ""):
-        shown = shown_value(source.path)
+        shown = shown_path(source.path)
         raise ValueError(f"{HEADER_FILE}: damaged: source.path: {shown}: expected an absolute path")
     if on_another_machine(source.path or ""):
         raise ValueError(
-            f"{HEADER_FILE}: source.path: {shown_value(source.path)}: is on another machine, and "
+            f"{HEADER_FILE}: source.path: {shown_path(source.path)}: is on another machine, and "
             "nothing is connected to for a replay; expected a path of this one"
         )

@@ -18,6 +18,7 @@ from engines.bounded_files import (
     open_regular,
     read_regular,
     reason_of,
+    shown_path,
     shown_value,
 )
 from engines.manifest import MANIFEST_NAME
@@ -83,11 +84,11 @@ def trusted_settings(
             continue
         problem = _file_problem(name, marks.get(key))
         if problem and needed:
-            shown = one_line(shown_value(name))
+            shown = shown_path(name)
             raise ValueError(f"{key}: {shown}{problem}; name it with --set {key}=FILE, or null")
         if problem:
             values[key] = None
-            left_out.append(f"{key}: left out: {one_line(shown_value(name))}{problem}")
+            left_out.append(f"{key}: left out: {shown_path(name)}{problem}")
     keys = values.get(HOTKEYS)
     if HOTKEYS not in given and isinstance(keys, Mapping):
         values[HOTKEYS] = {k: text for k, text in keys.items() if not _names_file(text)}
@@ -112,7 +113,7 @@ def check_model_folder(name: str, manifest_sha256: str) -> None:
     """
     if is_model_name(name):
         return
-    shown, how = one_line(shown_value(name)), "name a model with --model MODEL"
+    shown, how = shown_path(name), "name a model with --model MODEL"
     if on_another_machine(name):
         raise EngineError(f"model {shown}: is on another machine; {how}")
     try:
