@@ -21,14 +21,14 @@ COUNT = 40
 SPEC = VideoSpec(count=COUNT, noise=40)
 
 
-def frames_to_the_end(url: str) -> int:
-    """Return how many pictures come before the end."""
+def times_to_the_end(url: str) -> list[int]:
+    """Return the times of all pictures, in milliseconds."""
     source = open_source(url, QUICK)
-    count = 0
-    while source.read() is not None:
-        count += 1
+    times_ms = []
+    while (frame := source.read()) is not None:
+        times_ms.append(round(frame.time_ns / 1e6))
     source.close()
-    return count
+    return times_ms
 
 
 @pytest.mark.parametrize("how", ["chunks", "closed", "length"])
@@ -102,21 +102,21 @@ def test_a_whole_recording_is_not_called_incomplete(
     path = write_clip(tmp_path / f"a{suffix}", codecs, 2.0, sound_s, last_s=last_s)
     server = RecordingServer(path.read_bytes(), length=length, chunked=not length)
     with server.serve(path.name) as url:
-        assert frames_to_the_end(url) == 50
+        assert len(times_to_the_end(url)) == 50
     assert server.connections == 1
     assert incomplete(caplog) == []
 
 
-@pytest.mark.parametrize("length", [False, True])
+@pytest.mark.parametrize("how", ["chunks", "closed", "length"])
 def test_the_recording_of_a_screen_is_not_called_incomplete(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: bool
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
-    """Its pictures come when something changes."""
-    spec = VideoSpec(times_ms=[0, 40, 80, 2080, 2120, 4000])
-    path = write_video(tmp_path / "a.mkv", spec)
-    server = RecordingServer(path.read_bytes(), length=length, chunked=not length)
+    """Its pictures come when something changes, and those held at its end keep their times."""
+    times_ms = [0, 40, 80, 2080, 2120, 4000]
+    path = write_video(tmp_path / "a.mkv", VideoSpec(times_ms=times_ms))
+    server = RecordingServer(path.read_bytes(), length=how == "length", chunked=how == "chunks")
     with server.serve("a.mkv") as url:
-        assert frames_to_the_end(url) == 6
+        assert times_to_the_end(url) == times_ms
     assert server.connections == 1
     assert incomplete(caplog) == []
 
