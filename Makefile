@@ -10,7 +10,12 @@ DATA ?= ../shared/data
 WORKERS ?= -n 2 --dist loadfile
 
 BIN := .venv/bin
-SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
+ROOMS := samcam live export engines memory kalman system
+LIST_FILES = find $(ROOMS) -name '*.py' | LC_ALL=C sort
+# The editable installation links each file of the rooms: it is made again when one comes or goes.
+LINKED := .venv/.linked
+$(shell [ ! -f $(LINKED) ] || $(LIST_FILES) | cmp -s - $(LINKED) || touch $(LINKED))
+SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py $(wildcard $(LINKED))
 SETUP = TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
 
 .DEFAULT_GOAL := help
@@ -31,7 +36,7 @@ test-fast: .venv/.test  ## The quick part of the suite
 check: .venv/.test  ## ruff and mypy --strict, as CI runs them
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@MYPYPATH=$$(echo build/__editable__.samcam-*) $(BIN)/mypy
 
 format: .venv/.test  ## Let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .
@@ -60,6 +65,7 @@ effects-pictures: .venv/.base  ## Pictures and borders' figures of docs/effects.
 
 setup: need-python  ## Make or mend .venv, whatever its state
 	@$(SETUP) $(if $(wildcard .venv/.test),test,base)
+	@$(LIST_FILES) > $(LINKED)
 	@touch .venv/.base $(if $(wildcard .venv/.test),.venv/.test)
 
 constraints: .venv/.test  ## Write constraints.txt anew from .venv; the GPU's packages and evdev stay
@@ -75,10 +81,12 @@ clean:  ## Remove .venv, caches, builds and out/
 
 .venv/.base: $(SETUP_INPUTS) | need-python
 	@$(SETUP) base
+	@$(LIST_FILES) > $(LINKED)
 	@touch $@
 
 .venv/.test: $(SETUP_INPUTS) | need-python
 	@$(SETUP) test
+	@$(LIST_FILES) > $(LINKED)
 	@touch .venv/.base $@
 
 .PHONY: need-python

@@ -48,14 +48,9 @@ from bench.report import (
 )
 from bench.sheet import U8, SheetError, write_sheet
 from bench.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
-from engines.base import EngineError
-from engines.model_folder import load_model
-from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
-from engines.streams import prepare_streams
-from live.presets import DEFAULT_PRESET, PRESETS
-from live.search_window import WindowSettings, suits
-from live.tracker import Tracker
+from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
+from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker, WindowSettings, suits
+from samcam.system import prepare_streams
 
 BLOCK = "accuracy"
 WINDOW_ON = "on"

@@ -41,8 +41,8 @@ from bench.report import (
     table,
 )
 from bench.sheet import SheetError
-from engines.streams import prepare_streams
-from live.presets import DEFAULT_PRESET
+from samcam.live.tracker import DEFAULT_PRESET
+from samcam.system import prepare_streams
 
 BLOCK: Final = "baseline_classical"
 METHOD: Final = f"GrabCut and DIS optical flow on pictures of at most {LONGEST_SIDE_PX} pixels"

@@ -18,11 +18,11 @@ import numpy as np
 
 from bench.environment import describe_environment
 from bench.report import Report, Section, Table, add_markdown_option, exit_code, publish, table
-from engines.streams import prepare_streams
-from live.compositor import BorderOptions, Compositor
-from live.effects import ChromaOptions, EdgeOptions, Effect
-from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
-from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
+from samcam.live.effects import ChromaOptions, EdgeOptions, Effect
+from samcam.live.feed import BorderOptions, Compositor
+from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
+from samcam.live.sources.demo import CARD_ID, GEAR_ID, DemoScene
+from samcam.system import prepare_streams
 
 SIZE_WH = (1280, 720)
 FRAME = 20

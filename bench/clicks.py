@@ -18,10 +18,15 @@ from bench.datasets import VOID_OR_BINARY, StillSet, read_object_ids, read_pictu
 from bench.metrics import Mask, compute_j
 from bench.prompts import click_point
 from bench.stills import F32, U8, network_points
-from engines.host_rules import choose_token, clamp_mask_input, uses_multimask_tokens
-from engines.sam2_graphs import ImageFeatures, Sam2Networks
-from live.frames import Prompt
-from live.masks import upsample_logits
+from samcam.engines import (
+    ImageFeatures,
+    Sam2Networks,
+    choose_token,
+    clamp_mask_input,
+    uses_multimask_tokens,
+)
+from samcam.live.frames import Prompt
+from samcam.live.masks import upsample_logits
 
 CLICKS_SHOWN: Final = (1, 2, 3, 5)
 REACHED: Final = (0.8, 0.9)

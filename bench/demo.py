@@ -24,8 +24,8 @@ from bench.datasets import DatasetError, read_object_ids
 from bench.environment import REPOSITORY
 from bench.metrics import compute_j
 from bench.sheet import SheetError, draw_tile, pick_frames, write_sheet
-from engines.streams import prepare_streams
-from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
+from samcam.live.sources.demo import CARD_ID, GEAR_ID, DemoScene, demo_clicks
+from samcam.system import prepare_streams
 
 U8: TypeAlias = NDArray[np.uint8]
 

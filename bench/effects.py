@@ -30,16 +30,12 @@ from bench.report import (
     publish,
     table,
 )
-from engines.streams import prepare_streams
-from live.config_effects import EffectSettings
-from live.effects import EFFECT_NAMES, Effect
-from live.effects.effect_set import EffectSet, Layers
-from live.effects.refine import refine_layer
-from live.effects.smoothing import MaskSmoother
-from live.frames import F32, NS_PER_S, ObjectResult, ObjectState
-from live.masks import MaskLayer, grown_to, mask_layer, object_layers
-from live.metrics import NS_PER_MS
-from live.sources.demo_scene import DemoScene
+from samcam.live.config import EffectSettings
+from samcam.live.effects import EFFECT_NAMES, Effect, EffectSet, Layers, MaskSmoother, refine_layer
+from samcam.live.frames import F32, NS_PER_MS, NS_PER_S, ObjectResult, ObjectState
+from samcam.live.masks import MaskLayer, grown_to, mask_layer, object_layers
+from samcam.live.sources.demo import DemoScene
+from samcam.system import prepare_streams
 
 SIZES_WH = ((1280, 720), (1920, 1080))
 MASK_SIZE = 256

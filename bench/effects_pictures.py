@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 
 from bench import borders
-from engines.streams import prepare_streams
-from live.compositor import BorderOptions, Compositor
-from live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions
-from live.effects.alpha import over_checkerboard
-from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
-from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
+from samcam.live.effects import EFFECT_NAMES, EdgeOptions, Effect, ReplaceOptions, over_checkerboard
+from samcam.live.feed import BorderOptions, Compositor
+from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
+from samcam.live.sources.demo import CARD_ID, GEAR_ID, DemoScene
+from samcam.system import prepare_streams
 
 SIZE_WH = (640, 360)
 FRAME = 20

@@ -21,8 +21,8 @@ from typing import Final
 import numpy as np
 
 from bench.environment import REPOSITORY
-from engines.streams import prepare_streams
-from live.sources.demo_scene import demo_clicks
+from samcam.live.sources.demo import demo_clicks
+from samcam.system import prepare_streams
 
 SIZE_WH: Final = (854, 480)
 FPS: Final = 30

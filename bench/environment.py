@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from engines.manifest import MANIFEST_NAME, file_sha256
-from engines.model_folder import find_model
+from samcam.engines import MANIFEST_NAME, file_sha256, find_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("onnxruntime", "opencv-python", "numpy", "av")

@@ -24,8 +24,8 @@ from bench.metrics import (
 )
 from bench.prompts import PromptKind, prompt_from_box, prompt_from_mask
 from bench.sheet import draw_tile, pick_frames
-from live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
-from live.masks import merge_object_ids, object_layers, separate_layers
+from samcam.live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
+from samcam.live.masks import merge_object_ids, object_layers, separate_layers
 
 U8: TypeAlias = NDArray[np.uint8]
 
@@ -34,7 +34,7 @@ _NOT_FOUND = np.full(4, np.nan)
 
 
 class StepTracker(Protocol):
-    """The part of `live.tracker.Tracker` that an evaluation needs."""
+    """The part of `live.tracker.tracker.Tracker` that an evaluation needs."""
 
     def prompt(self, prompt: Prompt) -> object: ...
 

@@ -24,9 +24,9 @@ import numpy as np
 
 from bench.metrics import Mask
 from bench.stills import Candidates
-from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
-from live.masks import PixelBox, mask_box, upsample_logits
-from live.motion import sample
+from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
+from samcam.live.masks import PixelBox, pixel_box, upsample_logits
+from samcam.live.motion import sample
 
 LONGEST_SIDE_PX: Final = 480
 # Chosen on generated held-out clips (`training.held_out`), where the ring and the discs matter:
@@ -131,7 +131,7 @@ def follow(image_bgr: U8, carried: Mask) -> Mask:
     wide = max(NARROWEST_PX, round(RING * math.sqrt(np.count_nonzero(carried))))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * wide + 1, 2 * wide + 1))
     near = cv2.dilate(carried.astype(np.uint8), disc) > 0
-    box = mask_box(near)
+    box = pixel_box(near)
     if box is None:
         return carried
     longer = max(box.x2 - box.x1, box.y2 - box.y1)
@@ -160,7 +160,7 @@ def logits_of(mask: Mask) -> F32:
 
 
 class GrabCutTracker:
-    """Answers prompts and follows their objects, as `live.tracker.Tracker` does."""
+    """Answers prompts and follows their objects, as `live.tracker.tracker.Tracker` does."""
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

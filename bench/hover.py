@@ -30,19 +30,15 @@ from bench.report import (
     publish,
     table,
 )
-from engines.base import EngineError
-from engines.model_folder import load_model
-from engines.options import EngineOptions
-from engines.streams import prepare_streams
-from live.commands import HoverRequest, PinStep
-from live.controls import Controls
-from live.frames import NS_PER_S, Frame, FrameResult, Prompt
-from live.inference import run_inference
-from live.presets import PRESETS
-from live.slot import Closed, Slot
-from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
-from live.suggest import SuggestRequest
-from live.tracker import Tracker
+from samcam.engines import EngineError, EngineOptions, load_model
+from samcam.live.commands import HoverRequest, PinStep, SuggestRequest
+from samcam.live.control import Controls
+from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
+from samcam.live.loop import run_inference
+from samcam.live.slots import Closed, Slot
+from samcam.live.sources.demo import GEAR_ID, DemoScene, demo_clicks
+from samcam.live.tracker import PRESETS, Tracker
+from samcam.system import prepare_streams
 
 SIZE_WH = (854, 480)
 FPS = 30

@@ -27,22 +27,18 @@ from bench.report import (
     publish,
     table,
 )
-from engines.fake_backend import fake_networks
-from engines.streams import prepare_streams
-from live.compositor import BorderOptions, Compositor
-from live.config_effects import EffectSettings
-from live.effects import Effect
-from live.frames import NS_PER_S, U8, Frame, FrameResult, Prompt
-from live.metrics import NS_PER_MS, Metrics
-from live.pipeline import Wiring, run_pipeline
-from live.presets import PRESETS
-from live.render import RenderLoop, RenderOptions
-from live.sinks import Outputs
-from live.sinks.base import Composite
-from live.sinks.worker import SinkWorker
-from live.sources.base import SourceInfo
-from live.sources.demo_scene import PERIOD, DemoScene
-from live.tracker import Tracker
+from samcam.engines import fake_networks
+from samcam.live.config import EffectSettings
+from samcam.live.effects import Effect
+from samcam.live.feed import BorderOptions, Compositor
+from samcam.live.frames import NS_PER_MS, NS_PER_S, U8, Composite, Frame, FrameResult, Prompt
+from samcam.live.loop import RenderLoop, RenderOptions, Wiring, run_pipeline
+from samcam.live.metrics import Metrics
+from samcam.live.sinks import Outputs, SinkWorker
+from samcam.live.sources import SourceInfo
+from samcam.live.sources.demo import PERIOD, DemoScene
+from samcam.live.tracker import PRESETS, Tracker
+from samcam.system import prepare_streams
 
 SIZE_WH = (1280, 720)
 PICTURES = 8  # pre-rendered and shown in turn, so that the camera itself costs nothing

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import F64, Mask, mask_box_xywh
-from live.frames import Prompt
+from samcam.live.frames import Prompt
 
 F32: TypeAlias = NDArray[np.float32]
 PromptKind: TypeAlias = Literal["box", "click"]

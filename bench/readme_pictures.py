@@ -17,9 +17,9 @@ import numpy as np
 
 from bench.demo import SIZE_WH
 from bench.effects_pictures import pictures
-from engines.streams import prepare_streams
-from live.frames import U8
-from live.sources.demo_scene import DemoScene, demo_clicks
+from samcam.live.frames import U8
+from samcam.live.sources.demo import DemoScene, demo_clicks
+from samcam.system import prepare_streams
 
 MOVING_WH = (640, 360)
 EVERY = 3  # frames of the feed's 30 a second: ten a second are shown

@@ -32,20 +32,22 @@ from bench.report import (
     table,
 )
 from bench.sam2_library import Library
-from engines.base import EngineError
-from engines.command_names import install
-from engines.graph_table import (
+from samcam.engines import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
+    U8,
+    EngineError,
+    EngineOptions,
+    TorchOptions,
+    choose_token,
+    import_torch,
+    networks_of,
+    resolve_device,
 )
-from engines.host_rules import choose_token
-from engines.options import EngineOptions, TorchOptions
-from engines.sam2_graphs import U8
-from engines.streams import prepare_streams
-from engines.torch_backend import import_torch, networks_of, resolve_device
-from live.sources.demo_scene import DemoScene
+from samcam.live.sources.demo import DemoScene
+from samcam.system import install, prepare_streams
 
 if TYPE_CHECKING:
     import torch
@@ -105,7 +107,7 @@ class Ours:
     """Our modules through the torch backend."""
 
     def __init__(self, way: Way, model: Sam2VideoModel, size: int, device: torch.device) -> None:
-        from export.sam2_modules import build_modules, sam2_manifest
+        from samcam.export import build_modules, sam2_manifest
 
         form = "fixed" if way.compiled else "dynamic"
         manifest = sam2_manifest(model, "tiny", size, "none", form)
@@ -178,7 +180,7 @@ def load_model(variant: str, checkpoint: Path | None) -> Sam2VideoModel:
     """Return the library's model, with random weights where there is no checkpoint."""
     from transformers import Sam2VideoModel
 
-    from export.sam2_checkpoint import load_sam2, sam2_config
+    from samcam.export import load_sam2, sam2_config
 
     if checkpoint is not None:
         return load_sam2(variant, checkpoint)

@@ -2,8 +2,8 @@
 
 Time is counted in frames: inference takes so many frames of the clip, then answers for the frame
 it was given and takes the newest. Shown are, for every frame: the newest mask as it is (held), the
-same shifted by its box's last motion (shifted), or carried by `live.carry`; beside them a model
-that answers for every frame at once. "Truth" puts the annotation in the model's place, which
+same shifted by its box's last motion (shifted), or carried by `live.motion.carry`; beside them a
+model that answers for every frame at once. "Truth" puts the annotation in the model's place, which
 leaves the carrying alone. Exit codes as `bench.accuracy`.
 """
 
@@ -44,15 +44,11 @@ from bench.report import (
     publish,
     table,
 )
-from engines.base import EngineError
-from engines.model_folder import load_model
-from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
-from engines.streams import prepare_streams
-from live.carry import Carrier
-from live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
-from live.presets import DEFAULT_PRESET, PRESETS
-from live.tracker import Tracker
+from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
+from samcam.live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
+from samcam.live.motion import Carrier
+from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker
+from samcam.system import prepare_streams
 
 RATES_FPS: Final = (10, 5)
 BLOCK: Final = "smooth"
@@ -117,7 +113,7 @@ def _as_result(mask: np.ndarray, object_id: int) -> ObjectResult:
 def shown_carried(
     frames: Sequence[Frame], results: Results, behind: int, costs_ms: list[float]
 ) -> Results:
-    """Show every frame through `live.carry`; answers come `behind` frames late."""
+    """Show every frame through `live.motion.carry`; answers come `behind` frames late."""
     carrier, shown = Carrier(max_age_ms=60_000.0), {}
     for frame in frames:
         if frame.index - behind in results:

@@ -33,12 +33,9 @@ from bench.report import (
     table,
     write_block,
 )
-from engines.base import EngineError
-from engines.model_folder import load_model
-from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
-from engines.streams import prepare_streams
-from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
+from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
+from samcam.live.sources.demo import GEAR_ID, DemoScene, demo_clicks
+from samcam.system import prepare_streams
 
 SIZE_WH = (854, 480)
 FPS = 30

@@ -14,11 +14,10 @@ from bench.datasets import VOID_OR_BINARY, StillSet, read_object_ids, read_pictu
 from bench.metrics import Mask, compute_j
 from bench.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
 from bench.sheet import SHEET_TILES, draw_tile
-from engines.host_rules import choose_token, uses_multimask_tokens
-from engines.sam2_graphs import ImageFeatures, Sam2Networks
-from live.frames import Prompt
-from live.masks import upsample_logits
-from live.search_window import Window, WindowSettings, first_window
+from samcam.engines import ImageFeatures, Sam2Networks, choose_token, uses_multimask_tokens
+from samcam.live.frames import Prompt
+from samcam.live.masks import upsample_logits
+from samcam.live.tracker import Window, WindowSettings, first_window
 
 U8: TypeAlias = NDArray[np.uint8]
 F32: TypeAlias = NDArray[np.float32]

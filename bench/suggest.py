@@ -40,16 +40,13 @@ from bench.report import (
     publish,
     table,
 )
-from engines.base import EngineError
-from engines.model_folder import load_model
-from engines.options import EngineOptions
-from engines.sam2_graphs import Sam2Networks
-from engines.streams import prepare_streams
-from live.config import ConfigError, load_settings
-from live.config_suggest import suggest_rules
-from live.masks import upsample_logits
-from live.sources.demo_scene import DEMO_SEED, PERIOD, DemoScene
-from live.suggest import MaskGenerator, SuggestRules
+from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
+from samcam.live.config import load_settings, suggest_rules
+from samcam.live.errors import ConfigError
+from samcam.live.masks import upsample_logits
+from samcam.live.sources.demo import DEMO_SEED, PERIOD, DemoScene
+from samcam.live.tracker import MaskGenerator, SuggestRules
+from samcam.system import prepare_streams
 
 U8: TypeAlias = NDArray[np.uint8]
 

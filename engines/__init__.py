@@ -1,7 +1,133 @@
 """The networks: backends that run them, the table of their inputs and outputs, model folders."""
 
-import os
+import samcam.engines.telemetry  # noqa: F401  # first: before ONNX Runtime
+from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, Feed, TensorSpec
+from samcam.engines.fake_backend import fake_networks
+from samcam.engines.graph_table import (
+    IMAGE_ENCODER,
+    MASK_DECODER,
+    MASK_PROMPT,
+    MEMORY_ATTENTION,
+    MEMORY_ENCODER,
+    NETWORKS,
+    PADDED_AXES,
+    SINGLE_OBJECT_AXIS,
+    NetworkSpec,
+)
+from samcam.engines.host_rules import (
+    DEFAULT_TOKEN_RULE,
+    F32,
+    MASK_PROMPT_SCORE,
+    NO_OBJECT_LOGIT,
+    TokenChoice,
+    TokenRule,
+    apply_presence,
+    choose_token,
+    clamp_mask_input,
+    mask_prompt_score,
+    stability_score,
+    uses_multimask_tokens,
+)
+from samcam.engines.int8_form import WEIGHT_BITS, check_int8_form
+from samcam.engines.manifest import (
+    MANIFEST_NAME,
+    GraphFile,
+    Manifest,
+    ModelFileError,
+    describe_file,
+    file_sha256,
+    read_manifest,
+    write_manifest,
+)
+from samcam.engines.model_folder import (
+    BACKENDS,
+    EMBEDDED_MODEL,
+    SAM2_MODELS,
+    find_model,
+    is_model_name,
+    load_model,
+    open_model,
+    rebuild_hint,
+    user_data_folder,
+    user_model_folder,
+    verify_files,
+)
+from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend, available_providers
+from samcam.engines.options import (
+    TORCH_DEVICES,
+    TORCH_PRECISIONS,
+    EngineOptions,
+    TorchOptions,
+    is_torch_device,
+    usable_cores,
+)
+from samcam.engines.sam2_graphs import U8, DecoderOutput, ImageFeatures, Sam2Networks
+from samcam.engines.torch_backend import ROUNDED, import_torch, networks_of, resolve_device
 
-# ONNX Runtime reads it while it is imported, and would otherwise keep a device's number and a
-# database of events in the home folder, to send them; disable_telemetry_events() comes too late.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+__all__ = [
+    "BACKENDS",
+    "DEFAULT_TOKEN_RULE",
+    "EMBEDDED_MODEL",
+    "F32",
+    "IMAGE_ENCODER",
+    "MANIFEST_NAME",
+    "MASK_DECODER",
+    "MASK_PROMPT",
+    "MASK_PROMPT_SCORE",
+    "MEMORY_ATTENTION",
+    "MEMORY_ENCODER",
+    "NETWORKS",
+    "NO_OBJECT_LOGIT",
+    "PADDED_AXES",
+    "ROUNDED",
+    "SAM2_MODELS",
+    "SINGLE_OBJECT_AXIS",
+    "TORCH_DEVICES",
+    "TORCH_PRECISIONS",
+    "U8",
+    "WEIGHT_BITS",
+    "Array",
+    "Backend",
+    "DecoderOutput",
+    "DeviceTensor",
+    "EngineError",
+    "EngineOptions",
+    "Feed",
+    "GraphFile",
+    "ImageFeatures",
+    "Manifest",
+    "ModelFileError",
+    "NetworkSpec",
+    "OnnxRuntimeBackend",
+    "Sam2Networks",
+    "TensorSpec",
+    "TokenChoice",
+    "TokenRule",
+    "TorchOptions",
+    "apply_presence",
+    "available_providers",
+    "check_int8_form",
+    "choose_token",
+    "clamp_mask_input",
+    "describe_file",
+    "fake_networks",
+    "file_sha256",
+    "find_model",
+    "import_torch",
+    "is_model_name",
+    "is_torch_device",
+    "load_model",
+    "mask_prompt_score",
+    "networks_of",
+    "open_model",
+    "read_manifest",
+    "rebuild_hint",
+    "resolve_device",
+    "stability_score",
+    "usable_cores",
+    "user_data_folder",
+    "user_model_folder",
+    "uses_multimask_tokens",
+    "verify_files",
+    "write_manifest",
+]

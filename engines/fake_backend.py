@@ -9,8 +9,8 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from engines.base import Array, Backend, DeviceTensor, EngineError, Feed, TensorSpec
-from engines.graph_table import (
+from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, Feed, TensorSpec
+from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
@@ -18,10 +18,10 @@ from engines.graph_table import (
     MEMORY_ENCODER,
     NetworkSpec,
 )
-from engines.host_rules import F32
-from engines.host_tensors import HostTensor, StackBuffers, check_feeds
-from engines.manifest import Manifest
-from engines.sam2_graphs import DecoderOutput, Sam2Networks
+from samcam.engines.host_rules import F32
+from samcam.engines.host_tensors import HostTensor, StackBuffers, check_feeds
+from samcam.engines.manifest import Manifest
+from samcam.engines.sam2_graphs import DecoderOutput, Sam2Networks
 
 Shapes: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 OutputsFunction: TypeAlias = Callable[[Mapping[str, Array]], Mapping[str, Array]]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engines.base import TensorSpec
+from samcam.engines.base import TensorSpec
 
 IMAGE_ENCODER: Final = "image_encoder"
 MEMORY_ATTENTION: Final = "memory_attention"

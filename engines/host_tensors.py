@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
+from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
 
 
 class HostTensor:

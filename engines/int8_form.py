@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from engines.base import EngineError
-from engines.command_names import exporter
-from engines.graph_table import IMAGE_ENCODER
-from engines.manifest import Manifest
+from samcam.engines.base import EngineError
+from samcam.engines.graph_table import IMAGE_ENCODER
+from samcam.engines.manifest import Manifest
+from samcam.system import exporter
 
 WEIGHT_BITS: Final = "int8_weight_bits"  # among an encoder's `measured`
 _SAFE_BITS: Final = 7
@@ -67,7 +67,7 @@ def products_saturate() -> bool:
     Raises:
         EngineError: ONNX Runtime is not installed.
     """
-    from engines.onnxruntime_backend import import_onnxruntime
+    from samcam.engines.onnxruntime_backend import import_onnxruntime
 
     session = import_onnxruntime().InferenceSession(_PRODUCT, providers=["CPUExecutionProvider"])
     a, b = np.full((4, 64), 255, np.uint8), np.full((64, 16), 127, np.int8)

@@ -17,8 +17,11 @@ from typing import Final
 
 import numpy as np
 
-from engines.base import EngineError
-from engines.bounded_files import (
+from samcam.engines.base import EngineError
+from samcam.engines.graph_table import NETWORKS, NetworkSpec, network_specs
+from samcam.engines.host_rules import DEFAULT_TOKEN_RULE, F32, TokenRule
+from samcam.engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
+from samcam.system.files import (
     MAX_JSON_BYTES,
     open_regular,
     parse_json,
@@ -26,9 +29,6 @@ from engines.bounded_files import (
     reason_of,
     shown_value,
 )
-from engines.graph_table import NETWORKS, NetworkSpec, network_specs
-from engines.host_rules import DEFAULT_TOKEN_RULE, F32, TokenRule
-from engines.manifest_checks import LIMIT_KEYS, key_problems, type_problems
 
 MANIFEST_NAME: Final = "manifest.json"
 FORMAT_VERSION: Final = 1

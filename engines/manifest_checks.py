@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, Final
 
-from engines.bounded_files import shown_value
-from engines.graph_table import NETWORKS
-from engines.host_rules import TokenRule
-from engines.object_form import Form, is_whole, value_problems
+from samcam.engines.graph_table import NETWORKS
+from samcam.engines.host_rules import TokenRule
+from samcam.system.files import Form, is_whole, shown_value, value_problems
 
 _TEXT_KEYS = ("name", "family", "origin", "licence", "form", "memory_dtype")
 _SIZE_KEYS = ("image_size", "mask_size", "grid", "width", "memory_channels", "candidates")

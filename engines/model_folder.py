@@ -11,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol, cast
 
-from engines.base import Backend, EngineError
-from engines.command_names import checkout, exporter, reinstall
-from engines.cuda_runtime import NoGpuError
-from engines.first_run import check_first_run
-from engines.graph_table import NETWORKS
-from engines.int8_form import check_int8_form
-from engines.manifest import (
+from samcam.engines.base import Backend, EngineError
+from samcam.engines.checks.first_run import check_first_run
+from samcam.engines.checks.model_checks import check_network, warm_up
+from samcam.engines.graph_table import NETWORKS
+from samcam.engines.int8_form import check_int8_form
+from samcam.engines.manifest import (
     MANIFEST_NAME,
     GraphFile,
     Manifest,
@@ -26,12 +25,13 @@ from engines.manifest import (
     read_manifest,
     write_manifest,
 )
-from engines.model_checks import check_network, warm_up
-from engines.options import EngineOptions
-from engines.places import NoHomeError, is_file, is_folder, lenient_path, user_home
-from engines.sam2_graphs import Sam2Networks, close_all
-from engines.tensorrt_files import ENGINE_FOLDER, PRECISION_LADDER
-from engines.tensorrt_runtime import NoTensorRtError
+from samcam.engines.options import EngineOptions
+from samcam.engines.sam2_graphs import Sam2Networks, close_all
+from samcam.engines.tensorrt.cuda_runtime import NoGpuError
+from samcam.engines.tensorrt.files import ENGINE_FOLDER, PRECISION_LADDER
+from samcam.engines.tensorrt.runtime import NoTensorRtError
+from samcam.system import checkout, exporter, reinstall
+from samcam.system.files import NoHomeError, is_file, is_folder, lenient_path, user_home
 
 __all__ = [
     "EngineOptions",
@@ -56,9 +56,9 @@ BACKENDS: Final = ("auto", "tensorrt", "onnxruntime", "torch")
 _ENGINES_FOLDER: Final = Path(__file__).resolve().parent
 _AUTO_ORDER: Final = ("tensorrt", "onnxruntime")
 _CLASSES: Final[Mapping[str, str]] = {
-    "tensorrt": "engines.tensorrt_backend:TensorRtBackend",
-    "onnxruntime": "engines.onnxruntime_backend:OnnxRuntimeBackend",
-    "torch": "engines.torch_backend:TorchBackend",
+    "tensorrt": "samcam.engines.tensorrt.backend:TensorRtBackend",
+    "onnxruntime": "samcam.engines.onnxruntime_backend:OnnxRuntimeBackend",
+    "torch": "samcam.engines.torch_backend:TorchBackend",
 }
 
 _log = logging.getLogger(__name__)

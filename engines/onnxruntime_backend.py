@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engines.base import DeviceTensor, EngineError, Feed, TensorSpec
-from engines.command_names import install
-from engines.host_tensors import HostTensor, StackBuffers, check_feeds
-from engines.manifest import ModelFileError
-from engines.options import EngineOptions
-from engines.places import is_file
+from samcam.engines.base import DeviceTensor, EngineError, Feed, TensorSpec
+from samcam.engines.host_tensors import HostTensor, StackBuffers, check_feeds
+from samcam.engines.manifest import ModelFileError
+from samcam.engines.options import EngineOptions
+from samcam.system import install
+from samcam.system.files import is_file
 
 if TYPE_CHECKING:
     import onnxruntime

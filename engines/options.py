@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from engines.base import EngineError
+from samcam.engines.base import EngineError
 
 MAX_THREADS = 256
 TORCH_PRECISIONS: Final = ("float32", "bfloat16")

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import Array, Backend, DeviceTensor, EngineError, RowStack, TensorSpec
-from engines.graph_table import (
+from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, RowStack, TensorSpec
+from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
@@ -27,8 +27,8 @@ from engines.graph_table import (
     NetworkSpec,
     network_specs,
 )
-from engines.host_rules import F32
-from engines.manifest import Manifest
+from samcam.engines.host_rules import F32
+from samcam.engines.manifest import Manifest
 
 __all__ = [
     "NETWORKS",

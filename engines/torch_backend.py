@@ -22,9 +22,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
-from engines.command_names import install
-from engines.graph_table import (
+from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
+from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_PROMPT,
     MEMORY_ATTENTION,
@@ -33,18 +32,19 @@ from engines.graph_table import (
     SINGLE_OBJECT_AXIS,
     NetworkSpec,
 )
-from engines.host_tensors import check_shapes
-from engines.manifest import MANIFEST_NAME, Manifest, read_manifest
-from engines.options import EngineOptions, TorchOptions
-from engines.places import resolved
-from engines.sam2_graphs import Sam2Networks
+from samcam.engines.host_tensors import check_shapes
+from samcam.engines.manifest import MANIFEST_NAME, Manifest, read_manifest
+from samcam.engines.options import EngineOptions, TorchOptions
+from samcam.engines.sam2_graphs import Sam2Networks
+from samcam.system import install
+from samcam.system.files import resolved
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 # Called with the model folder and its manifest; returns the five modules by name.
-_LOADER: Final = "export.torch_models:load_modules"
+_LOADER: Final = "samcam.export.torch_models:load_modules"
 # The decoder and the mask prompt stay in float32: they are a hundredth of the work, and rounding
 # there flips the choice among candidates.
 ROUNDED: Final = frozenset({IMAGE_ENCODER, MEMORY_ATTENTION, MEMORY_ENCODER})

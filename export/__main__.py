@@ -15,15 +15,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from engines.base import EngineError
-from engines.command_names import exporter, install, with_exporter
-from engines.cuda_runtime import find_gpu
-from engines.model_folder import EMBEDDED_MODEL, SAM2_MODELS, user_model_folder
-from engines.places import NoHomeError
-from engines.streams import prepare_streams
-from engines.tensorrt_files import build_hint
-from engines.tensorrt_runtime import import_tensorrt
-from export.errors import ExportError
+from samcam.engines import EMBEDDED_MODEL, SAM2_MODELS, EngineError, user_model_folder
+from samcam.engines.tensorrt import build_hint, find_gpu, import_tensorrt
+from samcam.export.errors import ExportError
+from samcam.system import exporter, install, prepare_streams, with_exporter
+from samcam.system.files import NoHomeError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
@@ -41,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code (0 fine, 2 wrong use, 4 the model cannot be written)."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["verify"]:
-        from export.verify import main as verify
+        from samcam.export.verify import main as verify
 
         return verify(words[1:])
     parser = _parser()
@@ -106,7 +102,11 @@ def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, i
 
 
 def _export_nano(options: argparse.Namespace, size: int) -> None:
-    from export.nano import describe, export_nano
+    if not (ROOT / "training" / "model.py").is_file():
+        raise ExportError(
+            "nano: its torch modules are in training/, which a checkout of SamCam has"
+        )
+    from samcam.export.nano import describe, export_nano
 
     for key, values in NANO_HAS.items():
         if getattr(options, key) not in (None, *values):
@@ -123,7 +123,7 @@ def _export_nano(options: argparse.Namespace, size: int) -> None:
 
 
 def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
-    from export.sam2 import Sam2Export, export_sam2
+    from samcam.export.sam2 import Sam2Export, export_sam2
 
     precision = options.precision or DEFAULT_PRECISION[options.backend]
     if precision == "int8" and options.backend == "tensorrt":
@@ -143,7 +143,7 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
     export_sam2(order, folder)
     _print_size(folder)
     if options.backend == "tensorrt":
-        from export.build_tensorrt import BuildOrder, build_engines
+        from samcam.export.build_tensorrt import BuildOrder, build_engines
 
         build_engines(BuildOrder(folder=folder, report=_say))
     elif precision != "int8":
@@ -151,7 +151,7 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
 
 
 def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:
-    from export.seeds_contract import CONTRACT, SeedsExport, export_seeds
+    from samcam.export.seeds_contract import CONTRACT, SeedsExport, export_seeds
 
     if options.precision not in (None, "fp32") or options.backend != "onnx":
         raise ExportError(

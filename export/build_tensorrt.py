@@ -14,36 +14,48 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from engines.base import EngineError
-from engines.command_names import exporter, with_exporter
-from engines.cuda_runtime import GpuInfo, find_gpu
-from engines.first_run import checks_key, checks_path, refuse_bad
-from engines.graph_table import NETWORKS
-from engines.manifest import Manifest, ModelFileError, file_sha256, read_manifest
-from engines.model_folder import find_model, open_model, rebuild_hint, verify_files
-from engines.options import EngineOptions
-from engines.self_check import (
+from samcam.engines import (
+    NETWORKS,
+    EngineError,
+    EngineOptions,
+    Manifest,
+    ModelFileError,
+    file_sha256,
+    find_model,
+    open_model,
+    read_manifest,
+    rebuild_hint,
+    verify_files,
+)
+from samcam.engines.checks import (
     MIN_IOU,
     NetworkCheck,
+    checks_key,
+    checks_path,
     compare_networks,
     describe,
     read_pictures,
+    refuse_bad,
     write_checks,
 )
-from engines.streams import prepare_streams
-from engines.tensorrt_backend import fingerprint_here
-from engines.tensorrt_files import (
+from samcam.engines.tensorrt import (
     ENGINE_FOLDER,
     PRECISION_LADDER,
     EngineRecord,
+    GpuInfo,
+    find_gpu,
+    fingerprint_here,
     graph_path,
+    import_tensorrt,
+    make_logger,
     profile_of,
     remove,
     write_engine,
     write_whole,
 )
-from engines.tensorrt_runtime import import_tensorrt, make_logger
-from export.build_progress import interruptible, make_monitor
+from samcam.export.build_progress import interruptible, make_monitor
+from samcam.export.shape_profiles import profile_shapes
+from samcam.system import exporter, prepare_streams, with_exporter
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -307,7 +319,7 @@ class EngineBuilder:
             profile = self._builder.create_optimization_profile()
             for index in range(definition.num_inputs):
                 tensor = definition.get_input(index)
-                shapes = _profile_shapes(network, tensor.name, tuple(tensor.shape), chosen)
+                shapes = profile_shapes(network, tensor.name, tuple(tensor.shape), chosen)
                 profile.set_shape(tensor.name, shapes[0], shapes[1], shapes[2])
             if config.add_optimization_profile(profile) < 0:
                 raise EngineError(f"{network}: TensorRT refused the profile {chosen}")
@@ -325,31 +337,6 @@ class EngineBuilder:
 
     def _write_cache(self, cache: trt.ITimingCache) -> None:
         write_whole(self._cache, bytes(cache.serialize()))
-
-
-def _profile_shapes(
-    network: str, tensor: str, shape: tuple[int, ...], ranges: dict[str, list[int]]
-) -> list[tuple[int, ...]]:
-    """Return an input's smallest, most usual and largest shape.
-
-    Raises:
-        EngineError: The input or one of its free axes is not in the contract's table.
-    """
-    table = {spec.name: spec.shape for spec in NETWORKS[network].inputs}
-    axes = table.get(tensor, ())
-    if len(axes) != len(shape):
-        raise EngineError(f"{network}: input {tensor} {list(shape)}: not in the engine contract")
-    shapes = []
-    for end in range(3):
-        lengths = []
-        for length, axis in zip(shape, axes, strict=True):
-            if length < 0 and axis not in ranges:
-                raise EngineError(
-                    f"{network}: input {tensor}: axis {axis} is free, expected a number"
-                )
-            lengths.append(ranges[str(axis)][end] if length < 0 else length)
-        shapes.append(tuple(lengths))
-    return shapes
 
 
 def main(arguments: list[str] | None = None) -> int:

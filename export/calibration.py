@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from engines.sam2_graphs import U8
+from samcam.engines import U8
 from training.evaluate import HELD_OUT_SEED
 from training.generator import generate_clip
 

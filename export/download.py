@@ -14,9 +14,8 @@ from typing import BinaryIO, Final
 
 from tqdm import tqdm
 
-from engines.manifest import file_sha256
-from engines.model_folder import user_model_folder
-from export.errors import ExportError
+from samcam.engines import file_sha256, user_model_folder
+from samcam.export.errors import ExportError
 
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 5  # a connection that ends early is taken up again this often

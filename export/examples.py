@@ -8,15 +8,15 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from engines.graph_table import (
+from samcam.engines import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
+    Manifest,
 )
-from engines.manifest import Manifest
-from live.sources.demo_scene import GEAR_ID, DemoScene, demo_clicks
+from samcam.live.sources.demo import GEAR_ID, DemoScene, demo_clicks
 
 Inputs = dict[str, dict[str, Tensor]]
 

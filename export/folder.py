@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from engines.manifest import MANIFEST_NAME
-from engines.places import NoHomeError, expand_user
-from export.errors import ExportError
+from samcam.engines import MANIFEST_NAME
+from samcam.export.errors import ExportError
+from samcam.system.files import NoHomeError, expand_user
 
 # Beside the target: a folder of our own with both generations, under a name nobody else has.
 _SUFFIX: Final = ".partial"

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from engines.graph_table import NETWORKS, PADDED_AXES, SINGLE_OBJECT_AXIS, NetworkSpec
-from export.errors import ExportError
+from samcam.engines import NETWORKS, PADDED_AXES, SINGLE_OBJECT_AXIS, NetworkSpec
+from samcam.export.errors import ExportError
 
 OPSET: Final = 20
 TOLERANCE: Final = 2e-3  # of fp32 logits of up to about 30; measured errors stay near 1e-4

@@ -16,19 +16,26 @@ from typing import Final
 import torch
 from torch import nn
 
-from engines.graph_table import MEMORY_ENCODER, NETWORKS
-from engines.manifest import GraphFile, Manifest, describe_file
-from engines.options import EngineOptions, TorchOptions, usable_cores
-from engines.sam2_graphs import U8
-from engines.self_check import NOTHING_FOUND, NetworkCheck, compare_networks
-from engines.tensorrt_files import graph_path
-from engines.torch_backend import networks_of
-from export.element_types import describe_types, float32_copy
-from export.examples import Inputs
-from export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
-from export.precision import ELEMENT_TYPES, is_lowered, lower, parts_of
-from export.range_probe import producers
-from export.range_report import NodeRange, measure_ranges
+from samcam.engines import (
+    MEMORY_ENCODER,
+    NETWORKS,
+    U8,
+    EngineOptions,
+    GraphFile,
+    Manifest,
+    TorchOptions,
+    describe_file,
+    networks_of,
+    usable_cores,
+)
+from samcam.engines.checks import NOTHING_FOUND, NetworkCheck, compare_networks
+from samcam.engines.tensorrt import graph_path
+from samcam.export.element_types import describe_types, float32_copy
+from samcam.export.examples import Inputs
+from samcam.export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
+from samcam.export.precision import ELEMENT_TYPES, is_lowered, lower, parts_of
+from samcam.export.range_probe import producers
+from samcam.export.range_report import NodeRange, measure_ranges
 
 LADDER: Final[Mapping[str, tuple[str, ...]]] = {"fp16": ("fp16", "bf16"), "bf16": ("bf16",)}
 LOWERED: Final = tuple(network for network in NETWORKS if is_lowered(network))

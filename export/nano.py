@@ -11,16 +11,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engines.graph_table import NETWORKS
-from engines.host_rules import TokenRule
-from engines.manifest import Manifest, describe_file, write_manifest
-from engines.self_check import read_pictures
-from export.calibration import calibration_pictures
-from export.errors import ExportError
-from export.examples import Inputs, random_inputs, real_inputs
-from export.folder import fresh_folder
-from export.graphs import NetworkError, compare, quiet_exporter, write_graph
-from export.quantise import quantise_encoder
+from samcam.engines import NETWORKS, Manifest, TokenRule, describe_file, write_manifest
+from samcam.engines.checks import read_pictures
+from samcam.export.calibration import calibration_pictures
+from samcam.export.errors import ExportError
+from samcam.export.examples import Inputs, random_inputs, real_inputs
+from samcam.export.folder import fresh_folder
+from samcam.export.graphs import NetworkError, compare, quiet_exporter, write_graph
+from samcam.export.quantise import quantise_encoder
 from training.model import Nano
 from training.sizes import MASK_STRIDE
 

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor, nn
 from transformers.models.sam2.modeling_sam2 import Sam2MultiScaleAttention, do_pool
 
-from engines.graph_table import (
+from samcam.engines import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
 )
-from export.sam2_attention import Attend, Rotary
+from samcam.export.sam2_attention import Attend, Rotary
 
 HALF_TYPES: Final[Mapping[str, torch.dtype]] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # `--precision` to what manifests call it

@@ -33,17 +33,20 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from engines.graph_table import IMAGE_ENCODER
-from engines.int8_form import WEIGHT_BITS
-from engines.manifest import Manifest, write_manifest
-from engines.model_folder import open_model
-from engines.options import EngineOptions
-from engines.sam2_graphs import U8
-from engines.self_check import NetworkCheck, compare_networks
-from export.calibration import calibration_pictures
-from export.errors import ExportError
-from export.graphs import check_graph
-from export.rounding import round_weights_of
+from samcam.engines import (
+    IMAGE_ENCODER,
+    U8,
+    WEIGHT_BITS,
+    EngineOptions,
+    Manifest,
+    open_model,
+    write_manifest,
+)
+from samcam.engines.checks import NetworkCheck, compare_networks
+from samcam.export.calibration import calibration_pictures
+from samcam.export.errors import ExportError
+from samcam.export.graphs import check_graph
+from samcam.export.rounding import round_weights_of
 
 PRECISIONS: Final = {IMAGE_ENCODER: "int8"}
 BITS: Final = 7

@@ -16,10 +16,8 @@ from typing import Final
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from engines.base import DeviceTensor, Feed, TensorSpec
-from engines.onnxruntime_backend import OnnxRuntimeBackend
-from engines.options import EngineOptions
-from export.element_types import FLOAT_TYPES, NAMES, element_types, read_graph, to_float32
+from samcam.engines import DeviceTensor, EngineOptions, Feed, OnnxRuntimeBackend, TensorSpec
+from samcam.export.element_types import FLOAT_TYPES, NAMES, element_types, read_graph, to_float32
 
 _PREFIX: Final = "range:"
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter

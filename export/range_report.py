@@ -17,13 +17,9 @@ from typing import Final
 
 import numpy as np
 
-from engines.graph_table import NETWORKS
-from engines.manifest import Manifest
-from engines.onnxruntime_backend import OnnxRuntimeBackend
-from engines.options import EngineOptions
-from engines.sam2_graphs import U8, Sam2Networks
-from export.errors import ExportError
-from export.range_probe import Probe, ProbingBackend
+from samcam.engines import NETWORKS, U8, EngineOptions, Manifest, OnnxRuntimeBackend, Sam2Networks
+from samcam.export.errors import ExportError
+from samcam.export.range_probe import Probe, ProbingBackend
 
 FP16_MAX: Final = 65504.0
 # Another picture may have larger values than those looked at: a quarter of the range for values.

@@ -19,7 +19,7 @@ import onnxruntime
 import torch
 from onnx import numpy_helper
 
-from engines.sam2_graphs import U8
+from samcam.engines import U8
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]

@@ -9,19 +9,18 @@ from typing import Final
 
 from torch import nn
 
-from engines.graph_table import MEMORY_ENCODER, NETWORKS
-from engines.manifest import Manifest, file_sha256, write_manifest
-from engines.self_check import read_pictures
-from export.download import CHECKPOINTS
-from export.errors import ExportError
-from export.examples import Inputs, random_inputs, real_inputs
-from export.folder import fresh_folder
-from export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
-from export.half_graphs import HalfOrder, add_half_graphs
-from export.quantise import quantise_encoder
-from export.sam2_checkpoint import load_sam2
-from export.sam2_modules import build_modules, sam2_manifest
-from export.torch_models import save_weights
+from samcam.engines import MEMORY_ENCODER, NETWORKS, Manifest, file_sha256, write_manifest
+from samcam.engines.checks import read_pictures
+from samcam.export.download import CHECKPOINTS
+from samcam.export.errors import ExportError
+from samcam.export.examples import Inputs, random_inputs, real_inputs
+from samcam.export.folder import fresh_folder
+from samcam.export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
+from samcam.export.half_graphs import HalfOrder, add_half_graphs
+from samcam.export.quantise import quantise_encoder
+from samcam.export.sam2_checkpoint import load_sam2
+from samcam.export.sam2_modules import build_modules, sam2_manifest
+from samcam.export.torch_models import save_weights
 
 SIZES: Final = (1024, 512, 256)  # 256 for tests: quick, and what the golden answers are at
 

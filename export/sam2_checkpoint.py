@@ -20,8 +20,8 @@ from transformers import (
     Sam2VisionConfig,
 )
 
-from export.download import download_checkpoint
-from export.errors import ExportError
+from samcam.export.download import download_checkpoint
+from samcam.export.errors import ExportError
 
 VARIANTS: Final = ("tiny", "small", "base+", "large")
 OFFICIAL_KEYS: Final = 471

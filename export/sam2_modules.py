@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Sam2VideoModel
 
-from engines.graph_table import (
+from samcam.engines import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
+    Manifest,
 )
-from engines.manifest import Manifest
-from export.sam2_attention import Constant, MemoryAttention
+from samcam.export.sam2_attention import Constant, MemoryAttention
 
 STRIDE: Final = 16  # of the feature grid: G = S / 16
 MASK_STRIDE: Final = 4  # of the low-resolution masks: L = S / 4

@@ -19,15 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from engines.base import TensorSpec
-from engines.graph_table import NetworkSpec
-from engines.manifest import file_sha256
-from export.errors import ExportError
-from export.folder import fresh_folder
-from export.graphs import MAX_AXIS, compare_module, export_module, quiet_exporter
-from export.sam2_checkpoint import load_sam2
-from export.sam2_modules import LICENCE
-from export.seeds_modules import seeds_modules
+from samcam.engines import NetworkSpec, TensorSpec, file_sha256
+from samcam.export.errors import ExportError
+from samcam.export.folder import fresh_folder
+from samcam.export.graphs import MAX_AXIS, compare_module, export_module, quiet_exporter
+from samcam.export.sam2_checkpoint import load_sam2
+from samcam.export.sam2_modules import LICENCE
+from samcam.export.seeds_modules import seeds_modules
 
 CONTRACT: Final = "sam2-onnx-trt"
 MARKER: Final = "contract.json"

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Sam2VideoModel
 
-from engines.host_rules import DEFAULT_TOKEN_RULE, NO_OBJECT_LOGIT
-from export.sam2_attention import POSITION_WEIGHT, Constant, MemoryAttention
-from export.sam2_modules import (
+from samcam.engines import DEFAULT_TOKEN_RULE, NO_OBJECT_LOGIT
+from samcam.export.sam2_attention import POSITION_WEIGHT, Constant, MemoryAttention
+from samcam.export.sam2_modules import (
     MASK_BIAS,
     MASK_SCALE,
     MASK_STRIDE,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from engines.base import Array, Backend, DeviceTensor, Feed, TensorSpec
+from samcam.engines import Array, Backend, DeviceTensor, Feed, TensorSpec
 
 _TINY: Final = 1e-30  # instead of the largest value of an output that is all zeros
 

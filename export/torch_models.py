@@ -9,12 +9,18 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import Sam2VideoModel
 
-from engines.base import EngineError
-from engines.graph_table import NETWORKS
-from engines.manifest import GraphFile, Manifest, ModelFileError, describe_file, file_sha256
-from export.errors import ExportError
-from export.sam2_checkpoint import load_sam2
-from export.sam2_modules import build_modules
+from samcam.engines import (
+    NETWORKS,
+    EngineError,
+    GraphFile,
+    Manifest,
+    ModelFileError,
+    describe_file,
+    file_sha256,
+)
+from samcam.export.errors import ExportError
+from samcam.export.sam2_checkpoint import load_sam2
+from samcam.export.sam2_modules import build_modules
 
 WEIGHTS_NAME: Final = "model.safetensors"  # as transformers calls it: `load_sam2` reads the folder
 NANO_CHECKPOINTS: Final = Path(__file__).resolve().parent.parent / "training" / "checkpoint"
@@ -82,7 +88,7 @@ def load_modules(folder: Path, manifest: Manifest) -> dict[str, nn.Module]:
 
 def _nano_modules(checkpoint: Path) -> dict[str, nn.Module]:
     try:
-        from export.nano import load_checkpoint
+        from samcam.export.nano import load_checkpoint
     except ImportError as error:
         raise EngineError(
             f"nano: its torch definition is in the repository's training/ ({error}): use another "

@@ -20,29 +20,47 @@ from typing import Final
 
 import numpy as np
 
-from engines.base import DeviceTensor, EngineError
-from engines.command_names import exporter, install, with_exporter
-from engines.cuda_runtime import NoGpuError
-from engines.first_run import checks_key, checks_path
-from engines.graph_table import MEMORY_ENCODER, NETWORKS
-from engines.host_rules import F32, choose_token, uses_multimask_tokens
-from engines.manifest import Manifest, ModelFileError, read_manifest
-from engines.model_folder import find_model, open_model, rebuild_hint, verify_files
-from engines.options import EngineOptions, TorchOptions
-from engines.sam2_graphs import U8, Sam2Networks
-from engines.self_check import (
+from samcam.engines import (
+    F32,
+    MEMORY_ENCODER,
+    NETWORKS,
+    U8,
+    DeviceTensor,
+    EngineError,
+    EngineOptions,
+    Manifest,
+    ModelFileError,
+    Sam2Networks,
+    TorchOptions,
+    choose_token,
+    find_model,
+    open_model,
+    read_manifest,
+    rebuild_hint,
+    uses_multimask_tokens,
+    verify_files,
+)
+from samcam.engines.checks import (
     BOXES,
     NetworkCheck,
+    checks_key,
+    checks_path,
     compare_networks,
     describe,
     read_pictures,
     write_checks,
 )
-from engines.tensorrt_files import ENGINE_FOLDER, graph_path, read_record
-from engines.tensorrt_runtime import NoTensorRtError
-from export.errors import ExportError
-from export.shadow import OutputError, Shadow
-from live.sources.demo_scene import DemoScene
+from samcam.engines.tensorrt import (
+    ENGINE_FOLDER,
+    NoGpuError,
+    NoTensorRtError,
+    graph_path,
+    read_record,
+)
+from samcam.export.errors import ExportError
+from samcam.export.shadow import OutputError, Shadow
+from samcam.live.sources.demo import DemoScene
+from samcam.system import exporter, install, with_exporter
 
 ONNXRUNTIME, TENSORRT, TORCH = "onnxruntime", "tensorrt", "torch"
 EXIT_FINE, EXIT_MODEL, EXIT_INTERRUPTED = 0, 4, 130
@@ -251,7 +269,7 @@ def check_ranges(
         A line where an fp16 node is too near.
     """
     try:
-        from export.range_report import measure_ranges
+        from samcam.export.range_report import measure_ranges
     except ImportError as error:
         say(f"range report: not made: {error}: {install('export')}")
         return []
@@ -308,7 +326,7 @@ def _precisions(kind: str, folder: Path, manifest: Manifest) -> dict[str, str]:
     if kind == TENSORRT:
         return {network: read_record(folder, network).fingerprint.precision for network in NETWORKS}
     if kind == TORCH:
-        from engines.torch_backend import ROUNDED
+        from samcam.engines import ROUNDED
 
         return {network: "bfloat16" if network in ROUNDED else "float32" for network in NETWORKS}
     return {network: entry.precision for network, entry in manifest.files.items()}

@@ -1,7 +1,7 @@
 """What the user asks for while the program runs, whether by window, hotkey, `ctl` or replay.
 
 Frozen values that cross threads. Tracker commands take effect before a step, feed commands before
-a picture is composed; both are noted with that step (`live.controls.Controls.applied`).
+a picture is composed; both are noted with that step (`live.control.controls.Controls.applied`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from live.frames import F32, Prompt
+from samcam.live.frames import F32, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +116,45 @@ class HoverAnswer:
     request: HoverRequest
     mask_logits: F32
     predicted_iou: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposal:
+    """A mask that may be an object.
+
+    Attributes:
+        mask_logits: (L, L) float32 logits of the whole picture stretched to a square.
+        predicted_iou: The network's own estimate; the order of proposals.
+        stability: Stability score, 0..1.
+        point_xy_px: The click that gave it, in source pixels.
+    """
+
+    mask_logits: F32
+    predicted_iou: float
+    stability: float
+    point_xy_px: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SuggestRequest:
+    """Proposals are wanted for the picture of a step; every request is one of its own."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suggestions:
+    """What a request has brought so far.
+
+    Attributes:
+        request: What was asked.
+        proposals: The best first; a later answer may lack some, for better ones came.
+        done, total: Slices of work.
+        refusal: Why there will be none, or "".
+    """
+
+    request: SuggestRequest
+    proposals: tuple[Proposal, ...] = ()
+    done: int = 0
+    total: int = 0
+    refusal: str = ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from live.frames import F32, U8, Mask, ObjectResult
+from samcam.live.frames import F32, U8, Mask, ObjectResult
 
 _FLATTEST = 1e-6  # logits per pixel; keeps a flat map from dividing by zero
 _TIE = np.float32(1e-6)  # what is left of the winner's logit where two are equal
@@ -191,7 +191,7 @@ def mask_area(layer: MaskLayer) -> int:
     return int(np.count_nonzero(layer.logits > 0))
 
 
-def mask_box(mask: Mask) -> PixelBox | None:
+def pixel_box(mask: Mask) -> PixelBox | None:
     """Return the smallest rectangle around the true pixels of (H, W) `mask`, None if none is."""
     rows = np.flatnonzero(mask.any(axis=1))
     if not len(rows):
@@ -253,7 +253,7 @@ def _upsample_part(logits: F32, size_wh: tuple[int, int], box: PixelBox) -> F32:
 
 def _covering_box(logits: F32, size_wh: tuple[int, int], margin_px: int) -> PixelBox | None:
     """Return a source-pixel box that contains every pixel above 0, and `margin_px` more."""
-    low = mask_box(logits > 0)
+    low = pixel_box(logits > 0)
     if low is None:
         return None
     (width, height), (rows, columns) = size_wh, logits.shape
@@ -282,3 +282,47 @@ def _border_slope(logits: F32, size_wh: tuple[int, int]) -> float:
 def _intersection(a: PixelBox, b: PixelBox) -> PixelBox | None:
     x1, y1, x2, y2 = max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2)
     return PixelBox(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def logits_box(mask_logits: F32) -> F32:
+    """Return the box around the positive logits, with sub-pixel edges.
+
+    An edge lies where the straight line between the last logit outside and the first one inside
+    crosses zero: there bilinear up-sampling puts the mask's border.
+
+    Args:
+        mask_logits: (H, W).
+
+    Returns:
+        (4,) x1, y1, x2, y2 in pixels of the mask (pixel i covers i..i+1); zeros if it is empty.
+    """
+    inside = mask_logits > 0
+    columns = np.flatnonzero(inside.any(axis=0))
+    if not len(columns):
+        return np.zeros(4, np.float32)
+    rows = np.flatnonzero(inside.any(axis=1))
+    x1, x2, y1, y2 = columns[0], columns[-1], rows[0], rows[-1]
+    height, width = mask_logits.shape
+    box = (
+        x1 + 0.5 - _reach(mask_logits[:, x1], mask_logits[:, x1 - 1]) if x1 > 0 else 0.0,
+        y1 + 0.5 - _reach(mask_logits[y1], mask_logits[y1 - 1]) if y1 > 0 else 0.0,
+        x2 + 0.5 + _reach(mask_logits[:, x2], mask_logits[:, x2 + 1])
+        if x2 < width - 1
+        else float(width),
+        y2 + 0.5 + _reach(mask_logits[y2], mask_logits[y2 + 1])
+        if y2 < height - 1
+        else float(height),
+    )
+    return np.array(box, np.float32)
+
+
+def logits_boxes(masks_logits: F32) -> F32:
+    """Return the (K, 4) boxes of (K, H, W) mask logits; see `logits_box`."""
+    return np.stack([logits_box(logits) for logits in masks_logits])
+
+
+def _reach(inside: F32, outside: F32) -> float:
+    """Return how far the mask reaches from the centres of its outermost line to the next, 0..1."""
+    positive = inside > 0
+    edge = inside[positive]
+    return float(np.max(edge / (edge - np.minimum(outside[positive], 0))))

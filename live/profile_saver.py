@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from engines.model_folder import is_model_name
-from engines.places import is_there, lenient_path
-from live.frames import FrameResult, Mask
-from live.masks import upsample_logits
-from live.profiles import ProfileError, save_profile
+from samcam.engines import is_model_name
+from samcam.live.frames import FrameResult, Mask
+from samcam.live.masks import upsample_logits
+from samcam.live.profiles import ProfileError, save_profile
+from samcam.system.files import is_there, lenient_path
 
 
 class ProfileSaver:

@@ -22,15 +22,25 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
-from engines.bounded_files import parse_json, read_regular, reason_of, shown_value
-from engines.model_folder import user_data_folder
-from engines.object_form import Form, check_form, is_whole
-from engines.places import NoHomeError, expand_user
-from live.config import ConfigError
-from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
-from live.private_files import close_to_others, make_private_folder, write_private
-from live.redact import hide_in_url
-from live.status import object_name
+from samcam.engines import user_data_folder
+from samcam.live.control import object_name
+from samcam.live.errors import ConfigError
+from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
+from samcam.system import hide_in_url
+from samcam.system.files import (
+    Form,
+    NoHomeError,
+    check_form,
+    close_to_others,
+    expand_user,
+    is_whole,
+    make_private_folder,
+    parse_json,
+    read_regular,
+    reason_of,
+    shown_value,
+    write_private,
+)
 
 PROFILE_FILE: Final = "profile.json"
 TEXT_KEYS: Final = ("source", "model", "preset", "effect")

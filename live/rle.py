@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from live.frames import Mask
+from samcam.live.frames import Mask
 
 _BITS = 5  # of a count in one letter
 _MORE = 1 << _BITS

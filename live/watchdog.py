@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final
 
-from live.own_thread import OwnThread
+from samcam.live.own_thread import OwnThread
 
 PATIENCE_S: Final = 5.0
 THREAD_NAME: Final = "watchdog"

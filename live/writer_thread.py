@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
-from live.own_thread import OwnThread
-from live.sinks.base import SinkError
-from live.watchdog import Watchdog
+from samcam.live.errors import SinkError
+from samcam.live.own_thread import OwnThread
+from samcam.live.watchdog import Watchdog
 
 T = TypeVar("T")
 

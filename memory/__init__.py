@@ -1,1 +1,22 @@
 """What an object's past looks like: a bounded bank of memories and the policies that fill it."""
+
+from samcam.memory.bank import MemoryBank, MemoryEntry
+from samcam.memory.selection import (
+    MAX_RECENT,
+    MAX_RECENT_POINTERS,
+    AdmissionThresholds,
+    BankPolicy,
+    RecentOrder,
+    admits,
+)
+
+__all__ = [
+    "MAX_RECENT",
+    "MAX_RECENT_POINTERS",
+    "AdmissionThresholds",
+    "BankPolicy",
+    "MemoryBank",
+    "MemoryEntry",
+    "RecentOrder",
+    "admits",
+]

@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.selection import (
+from samcam.memory.selection import (
     CONDITIONING_TPOS,
     MAX_RECENT,
     MAX_RECENT_POINTERS,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 
-from live.control_files import folders
+from samcam.live.remote.endpoints import folders
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S, RUN_TIMEOUT_S, THREAD_GRACE_S
 
 if TYPE_CHECKING:

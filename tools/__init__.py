@@ -1,1 +1,1 @@
-"""Programs that set up the project; they run on a bare Python and nothing imports them."""
+"""Programs for the project itself: its environment, its tables; nothing of SamCam imports them."""

@@ -114,7 +114,9 @@ def install_packages(extra: str) -> None:
     index = os.environ.get("TORCH_INDEX", "")
     options = ["--extra-index-url", index] if index else []
     target = f".[{extra}]" if extra else "."
-    pip("install", *options, "--constraint", "constraints.txt", "--editable", target)
+    # strict: links to each file, which type checkers follow as they follow no import hook
+    links = ["--config-settings", "editable_mode=strict"]
+    pip("install", *options, *links, "--constraint", "constraints.txt", "--editable", target)
     if can_import("cv2"):
         return
     pin = _opencv_version()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 from training.batches import Batch, BatchSpec, batches
 from training.ingredients import FREE
 from training.model import Nano

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 from training.attribution import write_attribution
 from training.copyrights import CopyrightError, Terms, parse_copyright, terms_of
 from training.free_packages import PACKAGES, Package, pictures_of

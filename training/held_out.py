@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 from training.evaluate import HELD_OUT_SEED
 from training.footage import Footage, open_footage
 from training.generator import generate_clip

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 from training.footage import Footage, open_footage
 from training.generator import Clip, generate_clip
 from training.ingredients import EVERYTHING, NOTHING_EXTRA

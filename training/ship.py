@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 
 MAX_BYTES = 25_000_000
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from engines.streams import prepare_streams
+from samcam.system import prepare_streams
 from training.batches import Batch, batches
 from training.evaluate import load_model
 from training.fast_dtype import choose_dtype

@@ -8,9 +8,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from live.effects.blend import SoftEdge
-from live.frames import U8
-from live.masks import MaskLayer
+from samcam.live.effects.blend import SoftEdge
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer
 
 _SQUARE_PX = 12  # of the checkerboard
 _LIGHT, _DARK = 150, 105

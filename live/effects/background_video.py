@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from live.effects.blend import scaled_to_cover
-from live.frames import U8
-from live.pipes import is_pipe
-from live.sources.base import CaptureError, VideoSource
-from live.sources.images import open_picture
-from live.sources.options import MAX_MEGAPIXELS, SourceOptions
-from live.sources.picture_kinds import is_picture
-from live.sources.video_file import VideoFile
+from samcam.live.effects.blend import scaled_to_cover
+from samcam.live.errors import CaptureError
+from samcam.live.frames import U8
+from samcam.live.sources import MAX_MEGAPIXELS, SourceOptions, VideoSource
+from samcam.live.sources.pictures import is_picture, open_picture
+from samcam.live.sources.video import VideoFile
+from samcam.system.files import is_pipe
 
 _MOST_FRAMES_AT_ONCE = 600  # decoded for one picture; beyond, the video is behind for a while
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from live.frames import F32, U8
+from samcam.live.frames import F32, U8
 
 Indices = NDArray[np.intp]
 

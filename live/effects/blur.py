@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 
-from live.effects.blend import length_px
-from live.effects.cells import blurred_cells, enlarge_cells
-from live.frames import U8
-from live.masks import MaskLayer
+from samcam.live.effects.blend import length_px
+from samcam.live.effects.cells import blurred_cells, enlarge_cells
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer
 
 _SMALL_SIGMA_PX = 2.0  # blur left to do at reduced size: enough that up-scaling shows no grid
 _MAX_REDUCTION = 32

@@ -13,10 +13,10 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from live.effects.blend import length_px
-from live.effects.edges import layer_mask
-from live.frames import F32, U8
-from live.masks import MaskLayer
+from samcam.live.effects.blend import length_px
+from samcam.live.effects.edges import layer_mask
+from samcam.live.frames import F32, U8
+from samcam.live.masks import MaskLayer
 
 Picture = TypeVar("Picture", U8, F32)
 

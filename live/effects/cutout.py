@@ -16,10 +16,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from live.effects.blend import SoftEdge, length_px
-from live.effects.cells import reduced
-from live.frames import F32, U8
-from live.masks import MaskLayer, PixelBox, border_distance_u8, distance_px
+from samcam.live.effects.blend import SoftEdge, length_px
+from samcam.live.effects.cells import reduced
+from samcam.live.frames import F32, U8
+from samcam.live.masks import MaskLayer, PixelBox, border_distance_u8, distance_px
 
 _DEPTH: Final = 3.0  # from here on inside the mask, at 720 px height, colours are the object's own
 _CELL_PX: Final = 4  # colours of the inside are looked at in cells of this side

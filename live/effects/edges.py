@@ -8,9 +8,9 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from live.effects.blend import SoftEdge, length_px, soft_edge
-from live.frames import U8
-from live.masks import MaskLayer, border_distance_u8, distance_px
+from samcam.live.effects.blend import SoftEdge, length_px, soft_edge
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer, border_distance_u8, distance_px
 
 _LEAST_HALF_PX = 0.5  # a border without feather still has one pixel of transition
 _NEAR_PX = 1.0  # up to here the logits' slope tells the distance, with parts of a pixel

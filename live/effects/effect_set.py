@@ -13,20 +13,20 @@ from typing import Final, cast
 
 import numpy as np
 
-from live.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
-from live.effects.alpha import object_alpha
-from live.effects.blend import mix_object
-from live.effects.cutout import joined, own_colours
-from live.effects.edges import object_edge
-from live.effects.highlight import HighlightOptions, highlight
-from live.effects.pictures import (
+from samcam.live.effects.alpha import object_alpha
+from samcam.live.effects.blend import mix_object
+from samcam.live.effects.cutout import joined, own_colours
+from samcam.live.effects.edges import object_edge
+from samcam.live.effects.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
+from samcam.live.effects.highlight import HighlightOptions, highlight
+from samcam.live.effects.pictures import (
     CensorOptions,
     PixelateOptions,
     TransparentOptions,
     pixelated_part,
 )
-from live.frames import U8
-from live.masks import MaskLayer
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer
 
 NO_EFFECT: Final = "none"  # of an object of its own: it is left as it is
 OBJECT_EFFECTS: Final = (*EFFECT_NAMES, NO_EFFECT)

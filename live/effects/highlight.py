@@ -9,10 +9,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from live.effects.blend import SoftEdge, length_px, mix_border, mix_inside, soft_edge
-from live.effects.palette import Bgr, object_colour, text_colour
-from live.frames import U8
-from live.masks import MaskLayer, border_distance_u8, distance_px
+from samcam.live.effects.blend import SoftEdge, length_px, mix_border, mix_inside, soft_edge
+from samcam.live.effects.palette import Bgr, object_colour, text_colour
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer, border_distance_u8, distance_px
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 

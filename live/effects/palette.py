@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID
+from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID
 
 # Okabe and Ito, "Color Universal Design" (2008), without black; the order puts far ones first.
 _BASE_RGB = (

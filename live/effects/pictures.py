@@ -13,13 +13,13 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from live.effects.background_video import BackgroundVideo
-from live.effects.blend import length_px, scaled_to_cover
-from live.effects.blur import BlurOptions, blurred
-from live.effects.cells import enlarge_cells, flat_cells
-from live.effects.edges import layer_mask
-from live.frames import U8
-from live.masks import MaskLayer, PixelBox, mask_box
+from samcam.live.effects.background_video import BackgroundVideo
+from samcam.live.effects.blend import length_px, scaled_to_cover
+from samcam.live.effects.blur import BlurOptions, blurred
+from samcam.live.effects.cells import enlarge_cells, flat_cells
+from samcam.live.effects.edges import layer_mask
+from samcam.live.frames import U8
+from samcam.live.masks import MaskLayer, PixelBox, pixel_box
 
 _ROUND_TO_PX = 4  # sides of squares are multiples of this
 _LEAST_PARTS = 3  # a square's pieces along each side, to tell object from surroundings
@@ -144,7 +144,7 @@ def spotlit(image_bgr: U8, layers: Sequence[MaskLayer], options: SpotlightOption
     x = (np.arange(columns, dtype=np.float32) + 0.5) * width / columns
     y = (np.arange(rows, dtype=np.float32) + 0.5) * height / rows
     for layer in layers:
-        box = mask_box(layer_mask(layer) > 0)
+        box = pixel_box(layer_mask(layer) > 0)
         if box is None:
             continue
         middle_x, middle_y = (

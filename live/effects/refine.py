@@ -14,9 +14,9 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from live.effects.cells import reduced
-from live.frames import F32, U8
-from live.masks import MaskLayer
+from samcam.live.effects.cells import reduced
+from samcam.live.frames import F32, U8
+from samcam.live.masks import MaskLayer
 
 _EPSILON = 1e-3  # variance of luma (0..1) that counts as flat: a step of about 1/16
 _WORKING_HEIGHT_PX = 240  # of the whole picture: borders need no more detail than this

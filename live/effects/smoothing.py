@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from live.frames import F32, NS_PER_S, ObjectResult
-from live.masks import mask_box
+from samcam.live.frames import F32, NS_PER_S, ObjectResult
+from samcam.live.masks import pixel_box
 
 _STEP_S = 1 / 30  # the setting is the share that is kept over this time
 _LONGEST_GAP_S = 0.5
@@ -100,7 +100,7 @@ class MaskSmoother:
 
 def _centre_and_slope(logits: F32) -> tuple[tuple[float, float], float]:
     """Return the mask's centre in pixels and the logits' change per pixel along its border."""
-    box = mask_box(logits > 0)
+    box = pixel_box(logits > 0)
     if box is None:
         return (0.0, 0.0), 1.0
     x1, y1 = max(0, box.x1 - 1), max(0, box.y1 - 1)
@@ -119,7 +119,7 @@ def _centre_and_slope(logits: F32) -> tuple[tuple[float, float], float]:
 
 def _around(one: F32, other: F32) -> tuple[slice, slice]:
     """Return where either mask is, with room for its border; further away nothing is seen."""
-    box = mask_box(np.maximum(one, other) > 0)
+    box = pixel_box(np.maximum(one, other) > 0)
     if box is None:
         return slice(0, 0), slice(0, 0)
     rows, columns = (max(0, start - _ROOM) for start in (box.y1, box.x1))

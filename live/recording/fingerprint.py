@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engines.bounded_files import open_regular
-from engines.manifest import file_sha256
-from engines.places import is_file, is_folder
-from live.sources.picture_list import list_pictures
+from samcam.engines import file_sha256
+from samcam.live.sources.pictures import list_pictures
+from samcam.system.files import is_file, is_folder, open_regular
 
 MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
 

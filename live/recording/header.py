@@ -9,11 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engines.bounded_files import read_json, shown_path, shown_value
-from engines.object_form import check_form
-from engines.places import on_another_machine
-from live.recording.fingerprint import Fingerprint
-from live.recording.header_form import FINGERPRINT, HEADER, SOURCE
+from samcam.live.recording.fingerprint import Fingerprint
+from samcam.live.recording.header_form import FINGERPRINT, HEADER, SOURCE
+from samcam.system.files import check_form, on_another_machine, read_json, shown_path, shown_value
 
 FORMAT: Final = 1
 ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again

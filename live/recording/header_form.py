@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engines.object_form import Form, is_whole
-from live.recording.fingerprint import MAX_LISTED
+from samcam.live.recording.fingerprint import MAX_LISTED
+from samcam.system.files import Form, is_whole
 
 HIGHEST_FPS: Final = 100_000  # more than any camera has; a stream may say 90,000
 LONGEST_SIDE: Final = 1 << 16

@@ -11,21 +11,23 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from engines.base import EngineError
-from engines.bounded_files import (
+from samcam.engines import MANIFEST_NAME, EngineError, is_model_name
+from samcam.live.recording.fingerprint import Fingerprint, difference, fingerprint
+from samcam.live.remote import opens_file
+from samcam.system.files import (
     MAX_JSON_BYTES,
+    NoHomeError,
+    expand_user,
+    lenient_path,
+    on_another_machine,
     one_line,
     open_regular,
     read_regular,
     reason_of,
+    resolved,
     shown_path,
     shown_value,
 )
-from engines.manifest import MANIFEST_NAME
-from engines.model_folder import is_model_name
-from engines.places import NoHomeError, expand_user, lenient_path, on_another_machine, resolved
-from live.command_text import opens_file
-from live.recording.fingerprint import Fingerprint, difference, fingerprint
 
 FILE_KEYS: Final = ("effect.replace.picture", "effect.replace.video")
 HOTKEYS: Final = "hotkeys.keys"

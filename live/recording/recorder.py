@@ -9,11 +9,11 @@ from typing import Final, TypeAlias
 
 import av
 
-from live.commands import Command, SaveProfile
-from live.frames import Frame, FrameResult
-from live.inference import StepObserver
-from live.private_files import FOLDER_MODE, make_private_folder
-from live.recording.header import (
+from samcam.live.commands import Command, SaveProfile
+from samcam.live.errors import SinkError
+from samcam.live.frames import Frame, FrameResult
+from samcam.live.loop import StepObserver
+from samcam.live.recording.header import (
     COMMANDS_FILE,
     PICTURES_FILE,
     STEPS_FILE,
@@ -21,13 +21,11 @@ from live.recording.header import (
     Header,
     write_header,
 )
-from live.recording.values import Arrays, encode_command
-from live.rows import RowFile
-from live.sinks.base import SinkError
-from live.sinks.fragmented import H264, FragmentedMp4
-from live.sinks.video import to_i420
-from live.watchdog import Watchdog
-from live.writer_thread import Destination, WriterThread
+from samcam.live.recording.values import Arrays, encode_command
+from samcam.live.sinks import H264, FragmentedMp4, to_i420
+from samcam.live.watchdog import Watchdog
+from samcam.live.writer_thread import Destination, WriterThread
+from samcam.system.files import FOLDER_MODE, RowFile, make_private_folder
 
 MAX_PICTURES: Final = 8  # that wait for the encoder
 _KEPT: Final = "what was written can be replayed"

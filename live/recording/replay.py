@@ -11,18 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from engines.base import EngineError
-from engines.bounded_files import one_line, read_json, reason_of
-from engines.manifest import MANIFEST_NAME, file_sha256
-from engines.model_folder import BACKENDS, find_model
-from engines.places import is_file, is_folder, lenient_path, resolved
-from live.commands import SaveProfile, SetEffect
-from live.config import ConfigError, known_keys, load_settings
-from live.effects import EFFECT_NAMES
-from live.frames import Prompt
-from live.presets import PRESETS
-from live.recording.fingerprint import difference
-from live.recording.header import (
+from samcam.engines import BACKENDS, MANIFEST_NAME, EngineError, file_sha256, find_model
+from samcam.live.commands import SaveProfile, SetEffect
+from samcam.live.config import Request, known_keys, load_settings
+from samcam.live.control import CommandScript, ScriptedCommand
+from samcam.live.effects import EFFECT_NAMES
+from samcam.live.errors import CaptureError, ConfigError
+from samcam.live.frames import Prompt
+from samcam.live.prompt_checks import fit_prompt
+from samcam.live.recording.fingerprint import difference
+from samcam.live.recording.header import (
     COMMANDS_FILE,
     HEADER_FILE,
     STEPS_FILE,
@@ -30,20 +28,27 @@ from live.recording.header import (
     SourceRecord,
     read_header,
 )
-from live.recording.named_files import (
+from samcam.live.recording.named_files import (
     HOTKEYS,
     check_model_folder,
     names_other_files,
     trusted_settings,
 )
-from live.recording.script import CommandScript, ScriptedCommand
-from live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
-from live.recording.values import Arrays, check_ranges, decode_command
-from live.request import Request
-from live.rows import read_rows, whole
-from live.sources import SourceOptions, VideoSource, open_source
-from live.sources.base import CaptureError
-from live.tracker_prompts import fit_prompt
+from samcam.live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
+from samcam.live.recording.values import Arrays, check_ranges, decode_command
+from samcam.live.sources import SourceOptions, VideoSource, open_source
+from samcam.live.tracker import PRESETS
+from samcam.system.files import (
+    is_file,
+    is_folder,
+    lenient_path,
+    one_line,
+    read_json,
+    read_rows,
+    reason_of,
+    resolved,
+    whole,
+)
 
 _LONGEST_VERSION: Final = 40
 _LONGEST_WORD: Final = 40

@@ -8,21 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.manifest import MANIFEST_NAME, file_sha256
-from engines.model_folder import find_model
-from engines.places import lenient_path, resolved
-from live.config import known_keys
-from live.config_schema import Settings
-from live.frames import Prompt
-from live.recording.fingerprint import fingerprint
-from live.recording.header import ON_DISK, Header, SourceRecord
-from live.recording.named_files import mark_files
-from live.recording.recorder import Recorder, record_failure
-from live.recording.values import Arrays, encode_command
-from live.request import Request
-from live.sinks.fragmented import H264
-from live.sources.base import CaptureError, SourceInfo
-from live.watchdog import Watchdog
+from samcam.engines import MANIFEST_NAME, file_sha256, find_model
+from samcam.live.config import Request, Settings, known_keys
+from samcam.live.errors import CaptureError
+from samcam.live.frames import Prompt
+from samcam.live.recording.fingerprint import fingerprint
+from samcam.live.recording.header import ON_DISK, Header, SourceRecord
+from samcam.live.recording.named_files import mark_files
+from samcam.live.recording.recorder import Recorder, record_failure
+from samcam.live.recording.values import Arrays, encode_command
+from samcam.live.sinks import H264
+from samcam.live.sources import SourceInfo
+from samcam.live.watchdog import Watchdog
+from samcam.system.files import lenient_path, resolved
 
 _log = logging.getLogger(__name__)
 

@@ -12,18 +12,15 @@ from typing import Any, Final
 
 import av.error
 
-from engines.bounded_files import open_regular, reason_of
-from live.frames import Frame
-from live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
-from live.recording.recorder import Recorder
-from live.rows import read_rows, whole
-from live.sinks.fragmented import TICKS_PER_S
-from live.sources.base import CaptureError, SourceInfo, VideoSource, WrappedSource
-from live.sources.decoding import Decoder, open_file
-from live.sources.displayed import DisplayedPictures
-from live.sources.open_errors import describe
-from live.sources.options import MAX_MEGAPIXELS
-from live.watchdog import announced_wait
+from samcam.live.errors import CaptureError
+from samcam.live.frames import Frame
+from samcam.live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
+from samcam.live.recording.recorder import Recorder
+from samcam.live.sinks import TICKS_PER_S
+from samcam.live.sources import MAX_MEGAPIXELS, SourceInfo, VideoSource, WrappedSource
+from samcam.live.sources.video import Decoder, DisplayedPictures, describe, open_file
+from samcam.live.watchdog import announced_wait
+from samcam.system.files import open_regular, read_rows, reason_of, whole
 
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 

@@ -20,12 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.bounded_files import read_regular, reason_of, shown_value
-from live.commands import Command, SetEffect
-from live.effects import EFFECT_NAMES
-from live.effects.effect_set import OBJECT_EFFECTS
-from live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8
-from live.sources.options import MAX_MEGAPIXELS
+from samcam.live.commands import Command, SetEffect
+from samcam.live.effects import EFFECT_NAMES, OBJECT_EFFECTS
+from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8
+from samcam.live.sources import MAX_MEGAPIXELS
+from samcam.system.files import read_regular, reason_of, shown_value
 
 ARRAYS_FOLDER: Final = "arrays"
 COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_args(Command)}

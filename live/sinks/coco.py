@@ -15,10 +15,9 @@ from typing import Final
 
 import numpy as np
 
-from live.frames import NS_PER_S, ObjectResult
-from live.masks import mask_box
-from live.rle import compress_counts, encode_rle
-from live.sinks.base import Composite
+from samcam.live.frames import NS_PER_S, Composite, ObjectResult
+from samcam.live.masks import pixel_box
+from samcam.live.rle import compress_counts, encode_rle
 
 COCO_FILE: Final = "coco.json"
 _HEAD: Final = (
@@ -170,7 +169,7 @@ def mask_rows(composite: Composite, first_id: int) -> Iterator[dict[str, object]
 
 def _mask_row(composite: Composite, item: ObjectResult, number: int) -> dict[str, object]:
     mask = composite.object_ids == item.object_id
-    box = mask_box(mask)
+    box = pixel_box(mask)
     assert box is not None  # it has an area
     runs = encode_rle(mask)
     return {

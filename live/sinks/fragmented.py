@@ -14,9 +14,9 @@ from av.packet import Packet
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from live.frames import NS_PER_S, U8
-from live.pipes import say_if_pipe
-from live.sinks.sound import Sound
+from samcam.live.frames import NS_PER_S, U8
+from samcam.live.sinks.sound import Sound
+from samcam.system.files import say_if_pipe
 
 _LONGEST_HEADER: Final = 1 << 16  # ours take some hundred bytes
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from live.frames import U8
+from samcam.live.frames import U8
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 8

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from engines.places import is_there
-from live.frames import NS_PER_S, ObjectResult
-from live.rows import RowFile
-from live.sinks.base import Composite, SinkError
-from live.sinks.coco import COCO_FILE, CocoFile, score_of
-from live.sinks.indexed_png import encode_indexed_png
+from samcam.live.errors import SinkError
+from samcam.live.frames import NS_PER_S, Composite, ObjectResult
+from samcam.live.sinks.coco import COCO_FILE, CocoFile, score_of
+from samcam.live.sinks.indexed_png import encode_indexed_png
+from samcam.system.files import RowFile, is_there
 
 TRACKS_FILE: Final = "tracks.jsonl"
 MOT_FILE: Final = "mot.txt"

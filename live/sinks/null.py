@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from live.sinks.base import Composite
+from samcam.live.frames import Composite
 
 
 class NullSink:

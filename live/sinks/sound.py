@@ -19,9 +19,10 @@ from av.codec.context import CodecContext
 from av.container import OutputContainer
 from av.packet import Packet
 
-from live.frames import F32
-from live.sources.base import CaptureError, SoundOrigin
-from live.sources.sound import SoundPacket, SoundTrack
+from samcam.live.errors import CaptureError
+from samcam.live.frames import F32
+from samcam.live.sources import SoundOrigin
+from samcam.live.sources.video import SoundPacket, SoundTrack
 
 COPIED: Final = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
 _LAYOUTS: Final = {

@@ -13,13 +13,12 @@ import av
 import cv2
 import numpy as np
 
-from engines.places import is_file, is_there
-from live.frames import U8
-from live.pipes import is_pipe
-from live.sinks.base import Composite, SinkError
-from live.sinks.fragmented import H264, FragmentedMp4, has_pictures
-from live.sinks.sound import open_sound
-from live.sources.base import SoundOrigin
+from samcam.live.errors import SinkError
+from samcam.live.frames import U8, Composite
+from samcam.live.sinks.fragmented import H264, FragmentedMp4, has_pictures
+from samcam.live.sinks.sound import open_sound
+from samcam.live.sources import SoundOrigin
+from samcam.system.files import is_file, is_pipe, is_there
 
 _log = logging.getLogger(__name__)
 

@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol
 import cv2
 import numpy as np
 
-from engines.command_names import install, program
-from live.effects.alpha import to_rgba
-from live.frames import U8
-from live.sinks.base import Composite, SinkError
-from live.watchdog import Watchdog
+from samcam.live.effects import to_rgba
+from samcam.live.errors import SinkError
+from samcam.live.frames import U8, Composite
+from samcam.live.watchdog import Watchdog
+from samcam.system import install, program
 
 SYSFS: Final = Path("/sys/class/video4linux")
 MODULES: Final = Path("/lib/modules")

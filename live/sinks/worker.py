@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 
-from live.sinks.base import Composite, FrameSink, SinkError
-from live.slot import Closed, Slot, SlotMode
+from samcam.live.errors import SinkError
+from samcam.live.frames import Composite
+from samcam.live.sinks.base import FrameSink
+from samcam.live.slots import Closed, Slot, SlotMode
 
 BLOCKED_S = 30.0  # a sink whose one call takes longer at the end of a run is given up
 _WAIT_S = 0.25  # longest wait without looking around

@@ -1,17 +1,32 @@
-"""Sources of pictures: one file each."""
+"""Sources: where pictures come from."""
 
-from live.sources.base import CaptureError, NoSignal, SourceInfo, VideoSource
-from live.sources.camera import CameraInfo, list_cameras
-from live.sources.choose import open_source
-from live.sources.options import SourceOptions
+from samcam.live.errors import CaptureError
+from samcam.live.sources.base import (
+    NoSignal,
+    SoundOrigin,
+    SourceInfo,
+    VideoSource,
+    WrappedSource,
+    broken_frames,
+)
+from samcam.live.sources.camera import CameraInfo, list_cameras, open_camera
+from samcam.live.sources.choose import open_source
+from samcam.live.sources.first_frame import to_suggest_for
+from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
 
 __all__ = [
+    "MAX_MEGAPIXELS",
     "CameraInfo",
     "CaptureError",
     "NoSignal",
+    "SoundOrigin",
     "SourceInfo",
     "SourceOptions",
     "VideoSource",
+    "WrappedSource",
+    "broken_frames",
     "list_cameras",
+    "open_camera",
     "open_source",
+    "to_suggest_for",
 ]

@@ -7,11 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from live.frames import Frame
-
-
-class CaptureError(OSError):
-    """A source cannot be opened or read; the message says which, why and what to do."""
+from samcam.live.frames import Frame
 
 
 class NoSignal(Exception):

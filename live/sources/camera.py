@@ -12,11 +12,17 @@ from typing import Any, Protocol, TypeAlias, cast
 
 import cv2
 
-from live.frames import U8
-from live.sources.base import CaptureError
-from live.sources.options import SourceOptions
-from live.sources.quiet import quiet_opencv
-from live.sources.reconnect import Connection, Grab, ReconnectingSource, SignalLost, nominal_fps
+from samcam.live.errors import CaptureError
+from samcam.live.frames import U8
+from samcam.live.sources.options import SourceOptions
+from samcam.live.sources.quiet import quiet_opencv
+from samcam.live.sources.reconnect import (
+    Connection,
+    Grab,
+    ReconnectingSource,
+    SignalLost,
+    nominal_fps,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -8,23 +8,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from engines.places import NoHomeError, check_name, expand_user
-from live.pipes import is_pipe
-from live.sources.base import CaptureError, VideoSource
-from live.sources.camera import open_camera
-from live.sources.demo import DemoSource
-from live.sources.images import PictureFolder, open_picture
-from live.sources.looped import LoopedSource
-from live.sources.options import SourceOptions
-from live.sources.orient import orient
-from live.sources.picture_kinds import (
+from samcam.live.errors import CaptureError
+from samcam.live.sources.base import VideoSource
+from samcam.live.sources.camera import open_camera
+from samcam.live.sources.demo.source import DemoSource
+from samcam.live.sources.looped import LoopedSource
+from samcam.live.sources.options import SourceOptions
+from samcam.live.sources.orient import orient
+from samcam.live.sources.pictures.images import PictureFolder, open_picture
+from samcam.live.sources.pictures.kinds import (
     PICTURE_SUFFIXES,
     REFUSED_SUFFIXES,
     VIDEO_SUFFIXES,
     is_picture,
 )
-from live.sources.url import open_url
-from live.sources.video_file import VideoFile
+from samcam.live.sources.video.file import VideoFile
+from samcam.live.sources.video.url import open_url
+from samcam.system.files import NoHomeError, check_name, expand_user, is_pipe
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _EXPECTED = (
 )
 
 
-def open_source(spec: str, options: SourceOptions) -> VideoSource:
+def open_source(spec: str, options: SourceOptions | None = None) -> VideoSource:
     """Open what `spec` means, turned and mirrored as the options say, again and again with `loop`.
 
     In this order: "demo", digits (a camera), a URL, an existing file or folder, part of a
@@ -44,10 +44,12 @@ def open_source(spec: str, options: SourceOptions) -> VideoSource:
         CaptureError: Nothing fits, or it cannot be opened; says what was tried.
     """
 
-    def reopen() -> VideoSource:
-        return orient(_open(spec, options), options)
+    chosen = options or SourceOptions()
 
-    return LoopedSource(reopen) if options.loop else reopen()
+    def reopen() -> VideoSource:
+        return orient(_open(spec, chosen), chosen)
+
+    return LoopedSource(reopen) if chosen.loop else reopen()
 
 
 def _open(spec: str, options: SourceOptions) -> VideoSource:

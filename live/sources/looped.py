@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from live.frames import NS_PER_S, Frame
-from live.sources.base import CaptureError, SourceInfo, VideoSource, broken_frames
+from samcam.live.errors import CaptureError
+from samcam.live.frames import NS_PER_S, Frame
+from samcam.live.sources.base import SourceInfo, VideoSource, broken_frames
 
 
 class LoopedSource:

@@ -7,9 +7,9 @@ from typing import cast
 
 import cv2
 
-from live.frames import U8, Frame
-from live.sources.base import SourceInfo, VideoSource, WrappedSource
-from live.sources.options import SourceOptions
+from samcam.live.frames import U8, Frame
+from samcam.live.sources.base import SourceInfo, VideoSource, WrappedSource
+from samcam.live.sources.options import SourceOptions
 
 _CLOCKWISE = {
     90: cv2.ROTATE_90_CLOCKWISE,

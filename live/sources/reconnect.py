@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, NoReturn, Protocol
 
-from live.frames import U8, Frame
-from live.sources.base import CaptureError, NoSignal, SourceInfo
-from live.sources.displayed import letterboxed
-from live.sources.options import SourceOptions
+from samcam.live.errors import CaptureError
+from samcam.live.frames import U8, Frame
+from samcam.live.sources.base import NoSignal, SourceInfo
+from samcam.live.sources.options import SourceOptions
+from samcam.live.sources.video.displayed import letterboxed
 
 _log = logging.getLogger(__name__)
 

@@ -9,15 +9,15 @@ import numpy as np
 import onnx
 import pytest
 
-from engines.base import Backend, EngineError, RowStack
-from engines.fake_backend import FakeBackend
-from engines.graph_table import NETWORKS, NetworkSpec
-from engines.model_checks import check_network
-from engines.onnxruntime_backend import OnnxRuntimeBackend
-from engines.options import EngineOptions
-from engines.tensorrt_backend import TensorRtBackend
-from engines.torch_backend import TorchNetwork
-from export.build_tensorrt import BuildOrder, build_engines
+from samcam.engines.base import Backend, EngineError, RowStack
+from samcam.engines.checks.model_checks import check_network
+from samcam.engines.fake_backend import FakeBackend
+from samcam.engines.graph_table import NETWORKS, NetworkSpec
+from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
+from samcam.engines.options import EngineOptions
+from samcam.engines.tensorrt.backend import TensorRtBackend
+from samcam.engines.torch_backend import TorchNetwork
+from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import (
     build_network,

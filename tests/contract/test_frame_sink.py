@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live.compositor import compose
-from live.effects import Effect
-from live.sinks import SinkOptions, open_sinks, parse_sinks
-from live.sinks.base import Composite, FrameSink
-from live.sinks.masks import MasksSink
-from live.sinks.null import NullSink
-from live.sinks.video import VideoOptions, VideoSink
-from live.sources.base import SourceInfo
+from samcam.live.effects.effects import Effect
+from samcam.live.feed.compositor import compose
+from samcam.live.frames import Composite
+from samcam.live.sinks.base import FrameSink
+from samcam.live.sinks.choose import SinkOptions, open_sinks, parse_sinks
+from samcam.live.sinks.masks import MasksSink
+from samcam.live.sinks.null import NullSink
+from samcam.live.sinks.video import VideoOptions, VideoSink
+from samcam.live.sources.base import SourceInfo
 from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 
 SIZE = (96, 64)

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from live.frames import Frame
-from live.sources import SourceOptions, VideoSource, open_source
-from live.sources.base import broken_frames
-from live.sources.camera import open_camera
-from live.sources.orient import orient
+from samcam.live.frames import Frame
+from samcam.live.sources.base import VideoSource, broken_frames
+from samcam.live.sources.camera import open_camera
+from samcam.live.sources.choose import open_source
+from samcam.live.sources.options import SourceOptions
+from samcam.live.sources.orient import orient
 from tests.helpers.fake_camera import FakeDevices
 from tests.helpers.synthetic_video import (
     MjpegServer,

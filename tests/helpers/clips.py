@@ -11,8 +11,9 @@ from typing import cast
 import av
 from av.video.stream import VideoStream
 
-from live.frames import Frame
-from live.sources import SourceOptions, open_source
+from samcam.live.frames import Frame
+from samcam.live.sources.choose import open_source
+from samcam.live.sources.options import SourceOptions
 from tests.helpers.synthetic_video import numbered_picture
 
 ONE = 1 << 16

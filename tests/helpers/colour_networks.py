@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from engines.base import Array
-from engines.fake_backend import fake_manifest
-from engines.manifest import Manifest
-from engines.sam2_graphs import DecoderOutput
-from live.frames import F32
+from samcam.engines.base import Array
+from samcam.engines.fake_backend import fake_manifest
+from samcam.engines.manifest import Manifest
+from samcam.engines.sam2_graphs import DecoderOutput
+from samcam.live.frames import F32
 from tests.helpers.tracker_networks import RecordingNetworks, networks_of
 
 REACH = 0.12  # largest difference of a channel, 0..1, that still counts as the same colour

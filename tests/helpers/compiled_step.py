@@ -11,9 +11,9 @@ import threading
 import numpy as np
 import torch
 
-from engines.graph_table import MEMORY_ATTENTION
-from engines.options import EngineOptions, TorchOptions
-from engines.torch_backend import TorchNetwork
+from samcam.engines.graph_table import MEMORY_ATTENTION
+from samcam.engines.options import EngineOptions, TorchOptions
+from samcam.engines.torch_backend import TorchNetwork
 from tests.helpers.tiny_model import example_feeds, probe_outputs, tiny_manifest
 from tests.helpers.torch_probe import Probe
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
-from live.commands import Command
-from live.control_desk import CommandDesk
-from live.control_files import Conversation, Transport, endpoints, is_run
-from live.control_server import ControlServer
-from live.controls import Controls
+from samcam.live.commands import Command
+from samcam.live.control.controls import Controls
+from samcam.live.remote.desk import CommandDesk
+from samcam.live.remote.endpoints import Conversation, Transport, endpoints, is_run
+from samcam.live.remote.server import ControlServer
 from tests.helpers.bounds import WAIT_S
 
 TRANSPORTS: Final[list[Transport]] = ["tcp"] if sys.platform == "win32" else ["unix", "tcp"]

@@ -17,9 +17,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from live.frames import F32, U8
-from live.letterbox import Letterbox
-from live.sources.demo_scene import PERIOD, DemoScene
+from samcam.live.frames import F32, U8
+from samcam.live.sources.demo.scene import PERIOD, DemoScene
+from samcam.live.window.letterbox import Letterbox
 from tests.conftest import REPO_ROOT
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
 from tests.helpers.xvfb import Display, Window, wait_until

@@ -1,7 +1,8 @@
 """A stand-in for the `tensorrt` module over `FakeCuda`; an "engine" is an ONNX file with profiles.
 
-Only what the program uses is here, under the real names (tests/test_tensorrt_names.py compares
-them with the real bindings). ONNX Runtime does the arithmetic, when the fake stream gets there.
+Only what the program uses is here, under the real names; tests/engines/test_tensorrt_names.py
+compares them with the real bindings. ONNX Runtime does the arithmetic, when the fake stream gets
+there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from engines import cuda_memory
+from samcam.engines.tensorrt import cuda_memory
 from tests.helpers import fake_tensorrt_builder as building
 from tests.helpers.fake_cuda import DriverFault, FakeCuda, Operation
 from tests.helpers.fake_tensorrt_builder import MAGIC, ILogger, TensorIOMode, tensor_of

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import run_live
-from live import writer_thread
-from live.recording import recorder
-from live.sinks.video import VideoSink
-from live.sources.demo import DemoSource
-from live.tracker import Tracker
+from samcam.live import writer_thread
+from samcam.live.recording import recorder
+from samcam.live.sinks.video import VideoSink
+from samcam.live.sources.demo.source import DemoSource
+from samcam.live.tracker.tracker import Tracker
 
 _POLL_S = 0.02
 

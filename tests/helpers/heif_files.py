@@ -16,7 +16,7 @@ import av
 import numpy as np
 from PIL import Image
 
-from live.frames import U8
+from samcam.live.frames import U8
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from engines.base import Backend, DeviceTensor, Feed
-from engines.host_tensors import StackBuffers, check_feeds
-from engines.manifest import Manifest
-from engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
-from live import tracker_networks as tracker_module
-from live.frames import Frame, ObjectResult, Prompt
-from live.object_track import Answer, ObjectTrack
-from live.presets import SAM2, TrackerSettings
-from live.tracker import Tracker
+from samcam.engines.base import Backend, DeviceTensor, Feed
+from samcam.engines.host_tensors import StackBuffers, check_feeds
+from samcam.engines.manifest import Manifest
+from samcam.engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
+from samcam.live.frames import Frame, ObjectResult, Prompt
+from samcam.live.tracker import step as tracker_module
+from samcam.live.tracker.presets import SAM2, TrackerSettings
+from samcam.live.tracker.track import Answer, ObjectTrack
+from samcam.live.tracker.tracker import Tracker
 
 LOGIT_TOLERANCE = 0.05  # README of the golden files: scale 16, stored as float16
 STORED_STEP = 2.0**-10  # a float16's relative rounding, for logits beyond the scale

@@ -10,13 +10,13 @@ import jsonschema
 import numpy as np
 from PIL import Image
 
-from live.config_schema import Settings
-from live.frames import U8
-from live.recording.header import Header, SourceRecord, write_header
-from live.recording.session import flat_settings
-from live.sinks.fragmented import H264, FragmentedMp4
-from live.sinks.video import to_i420
-from live.sources.demo_scene import DemoScene
+from samcam.live.config.schema import Settings
+from samcam.live.frames import U8
+from samcam.live.recording.header import Header, SourceRecord, write_header
+from samcam.live.recording.session import flat_settings
+from samcam.live.sinks.fragmented import H264, FragmentedMp4
+from samcam.live.sinks.video import to_i420
+from samcam.live.sources.demo.scene import DemoScene
 from tests.conftest import REPO_ROOT
 
 SIZE_WH = (320, 180)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from live.compositor import Compositor
-from live.cover import NO_SIGNAL
-from live.effects import Effect
-from live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
-from live.sinks.base import Composite
+from samcam.live.effects.effects import Effect
+from samcam.live.feed.compositor import Compositor
+from samcam.live.feed.cover import NO_SIGNAL
+from samcam.live.frames import F32, U8, Composite, Frame, FrameResult, ObjectResult, ObjectState
 
 MS = 1_000_000
 

@@ -10,8 +10,8 @@ import sys
 import time
 
 import run_live
-from live.frames import Frame, FrameResult
-from live.tracker import Tracker
+from samcam.live.frames import Frame, FrameResult
+from samcam.live.tracker.tracker import Tracker
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ from typing import Final
 import av
 import numpy as np
 
-from live.frames import F32
+from samcam.live.frames import F32
 
 FPS: Final = 25
 RATE_HZ: Final = 48_000

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engines.base import DeviceTensor
-from engines.host_rules import F32, choose_token, uses_multimask_tokens
-from engines.sam2_graphs import I32, U8, DecoderOutput, ImageFeatures, Sam2Networks
+from samcam.engines.base import DeviceTensor
+from samcam.engines.host_rules import F32, choose_token, uses_multimask_tokens
+from samcam.engines.sam2_graphs import I32, U8, DecoderOutput, ImageFeatures, Sam2Networks
 
 NEAR_TIE = 0.02  # of predicted IoU: an honest difference in rounding may choose the other one
 LEAST_SHARE = 0.01  # of the picture: an IoU says little about masks of a few pixels

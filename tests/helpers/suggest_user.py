@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from live.commands import TrackerCommand
-from live.controls import Controls
-from live.letterbox import Letterbox
-from live.suggest import Proposal, SuggestRequest
-from live.suggest_job import Proposer, SuggestJob
-from live.window_input import WindowInput
-from live.window_keys import KeyPress
-from live.window_suggest import Outline
+from samcam.live.commands import Proposal, SuggestRequest, TrackerCommand
+from samcam.live.control.controls import Controls
+from samcam.live.loop.spare_work import Proposer, SuggestJob
+from samcam.live.window.input import WindowInput
+from samcam.live.window.keys import KeyPress
+from samcam.live.window.letterbox import Letterbox
+from samcam.live.window.proposals import Outline
 from tests.helpers.results import disc_logits
 
 STEP = 20

@@ -18,7 +18,7 @@ import av
 import cv2
 import numpy as np
 
-from live.frames import U8
+from samcam.live.frames import U8
 from tests.helpers.bounds import WAIT_S
 
 CORNERS = ("top left", "top right", "bottom left", "bottom right")

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.base import Array
-from engines.fake_backend import fake_manifest
-from engines.graph_table import CHANNEL_AXES, NETWORKS, NetworkSpec
-from engines.manifest import Manifest, describe_file, read_manifest, write_manifest
-from engines.tensorrt_files import graph_path
+from samcam.engines.base import Array
+from samcam.engines.fake_backend import fake_manifest
+from samcam.engines.graph_table import CHANNEL_AXES, NETWORKS, NetworkSpec
+from samcam.engines.manifest import Manifest, describe_file, read_manifest, write_manifest
+from samcam.engines.tensorrt.files import graph_path
 
 CHANNELS = 3  # of the high-resolution features
 OPSET, IR_VERSION = 17, 10

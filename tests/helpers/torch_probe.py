@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from engines.graph_table import NetworkSpec
+from samcam.engines.graph_table import NetworkSpec
 from tests.helpers.tiny_model import output_shape
 
 

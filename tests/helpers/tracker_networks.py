@@ -8,18 +8,18 @@ from typing import Protocol
 
 import numpy as np
 
-from engines.base import Array, Backend, DeviceTensor
-from engines.fake_backend import FakeBackend, fake_manifest
-from engines.graph_table import (
+from samcam.engines.base import Array, Backend, DeviceTensor
+from samcam.engines.fake_backend import FakeBackend, fake_manifest
+from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MASK_PROMPT,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
 )
-from engines.manifest import Manifest
-from engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
-from live.frames import F32, I32, NS_PER_S, U8, Frame, Mask, Prompt
+from samcam.engines.manifest import Manifest
+from samcam.engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
+from samcam.live.frames import F32, I32, NS_PER_S, U8, Frame, Mask, Prompt
 
 SIZE = (640, 480)
 

@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from engines.sam2_graphs import Sam2Networks
-from live.commands import TrackerCommand
-from live.frames import U8, FrameResult, ObjectResult, Prompt
-from live.presets import TrackerSettings
-from live.tracker import Tracker
+from samcam.engines.sam2_graphs import Sam2Networks
+from samcam.live.commands import TrackerCommand
+from samcam.live.frames import U8, FrameResult, ObjectResult, Prompt
+from samcam.live.tracker.presets import TrackerSettings
+from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, box_prompt, click, frame, sensitive_networks
 
 STEPS = 24

@@ -21,7 +21,7 @@ import pyvirtualcam
 from pyvirtualcam import camera as registry
 
 import run_live
-from live.frames import U8
+from samcam.live.frames import U8
 
 BGR = pyvirtualcam.util.encode_fourcc(pyvirtualcam.PixelFormat.BGR.value)
 RGBA = pyvirtualcam.util.encode_fourcc(pyvirtualcam.PixelFormat.RGBA.value)

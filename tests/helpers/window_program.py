@@ -16,21 +16,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from live.commands import (
+from samcam.live.commands import (
     Command,
     HideFeed,
     HoverAnswer,
     HoverRequest,
     PinStep,
+    Proposal,
     RemoveObject,
     SetEffect,
     TrackerCommand,
 )
-from live.compositor import Compositor, compose
-from live.effects import EFFECT_NAMES, Effect
-from live.frames import (
+from samcam.live.effects.effects import EFFECT_NAMES, Effect
+from samcam.live.feed.compositor import Compositor, compose
+from samcam.live.frames import (
     F32,
     U8,
+    Composite,
     Frame,
     FrameResult,
     ObjectResult,
@@ -38,16 +40,14 @@ from live.frames import (
     PinnedAnswers,
     Prompt,
 )
-from live.metrics import Metrics
-from live.pipeline import Wiring, run_pipeline
-from live.render import RenderLoop, RenderOptions
-from live.sinks import Outputs, SinkOptions, open_sinks
-from live.sinks.base import Composite
-from live.sinks.window import WindowOptions
-from live.sinks.worker import SinkWorker
-from live.sources.demo import DemoSource
-from live.sources.demo_scene import CARD_ID, GEAR_ID, DemoScene
-from live.suggest import Proposal
+from samcam.live.loop.pipeline import Wiring, run_pipeline
+from samcam.live.loop.render import RenderLoop, RenderOptions
+from samcam.live.metrics.metrics import Metrics
+from samcam.live.sinks.choose import Outputs, SinkOptions, open_sinks
+from samcam.live.sinks.worker import SinkWorker
+from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene
+from samcam.live.sources.demo.source import DemoSource
+from samcam.live.window.window import WindowOptions
 
 SIZE_WH = (640, 360)
 FPS = 15.0

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from live.effects.palette import object_colour
-from live.frames import U8
-from live.sinks.window import WindowOptions
+from samcam.live.effects.palette import object_colour
+from samcam.live.frames import U8
+from samcam.live.window.window import WindowOptions
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.xvfb import Display, Window, wait_until

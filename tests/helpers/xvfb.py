@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from live.frames import U8
+from samcam.live.frames import U8
 from tests.conftest import require_tool
 from tests.helpers.bounds import WAIT_S
 

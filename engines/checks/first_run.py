@@ -1,0 +1,143 @@
+"""The first run of a model's engines on a GPU: compared with ONNX Runtime, the result kept.
+
+It is made while the model loads, before there is a frame, so on painted pictures.
+The result holds for these engine files, this GPU, this TensorRT and this driver; with another one
+of them the comparison is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from samcam.engines.base import EngineError
+from samcam.engines.checks.self_check import (
+    NetworkCheck,
+    compare_networks,
+    describe,
+    read_checks,
+    read_pictures,
+    write_checks,
+)
+from samcam.engines.graph_table import NETWORKS
+from samcam.engines.manifest import read_manifest
+from samcam.engines.sam2_graphs import Sam2Networks
+from samcam.engines.tensorrt.cuda_runtime import find_gpu
+from samcam.engines.tensorrt.files import (
+    ENGINE_FOLDER,
+    PRECISION_LADDER,
+    build_hint,
+    graph_path,
+    read_record,
+)
+from samcam.engines.tensorrt.runtime import import_tensorrt
+from samcam.system import exporter
+from samcam.system.files import is_file
+
+CHECKS_NAME: Final = "checks.json"
+
+_log = logging.getLogger(__name__)
+
+
+def checks_path(folder: Path) -> Path:
+    """Return where the result of the comparison is kept."""
+    return folder / ENGINE_FOLDER / CHECKS_NAME
+
+
+def checks_key(folder: Path) -> dict[str, str]:
+    """Return what a result holds for.
+
+    Raises:
+        EngineError: There is no GPU, no TensorRT, or an engine has no record.
+    """
+    gpu = find_gpu()
+    here = {
+        "gpu": f"{gpu.name}, {gpu.compute_capability}",
+        "driver": gpu.driver,
+        "tensorrt": str(import_tensorrt().__version__),
+    }
+    return here | {network: read_record(folder, network).engine_sha256 for network in NETWORKS}
+
+
+def check_first_run(
+    folder: Path, candidate: Sam2Networks, open_reference: Callable[[], Sam2Networks]
+) -> list[NetworkCheck]:
+    """Make sure that the engines were compared with ONNX Runtime here, and were good enough.
+
+    Args:
+        folder: Of the model.
+        candidate: The engines, open.
+        open_reference: Opens the same model on ONNX Runtime; called only if need be.
+
+    Returns:
+        The result, kept or new.
+
+    Raises:
+        EngineError: Names the networks whose worst mask is too far off, and what to do. The
+            result is kept: the next start refuses them at once.
+    """
+    path, key = checks_path(folder), checks_key(folder)
+    checks = read_checks(path, key)
+    if checks is None:
+        _log.info(
+            "%s: first run on %s: comparing the engines with ONNX Runtime on painted pictures, "
+            "which can take a minute; on your own frames: "
+            '%s verify "%s" --frames DIR',
+            folder,
+            key["gpu"],
+            exporter(),
+            folder,
+        )
+        with open_reference() as reference:
+            checks = compare_networks(reference, candidate, read_pictures())
+        try:
+            write_checks(path, key, checks)
+        except EngineError as error:  # the answers count, not the note of them
+            _log.warning("%s: the next start compares again", error)
+        _log.info("%s:\n%s", folder, describe(checks))
+    refuse_bad(folder, checks)
+    return checks
+
+
+def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
+    """Raise where a network is not good enough.
+
+    Raises:
+        EngineError: Names them with their worst IoU and what to do: the command that builds them
+            in a higher precision, or where there is none, what else helps.
+    """
+    bad = [check for check in checks if not check.passed]
+    if bad:
+        named = "; ".join(
+            f"{check.network}: worst mask IoU {check.min_iou:.3f} ({check.worst}), "
+            f"expected at least {check.limit:g}"
+            for check in bad
+        )
+        raise EngineError(
+            f"{folder}: the engines do not answer as ONNX Runtime does on this GPU: {named}: "
+            f"{_way_out(folder, bad)}"
+        )
+
+
+def _way_out(folder: Path, bad: list[NetworkCheck]) -> str:
+    """Return what to do about networks that miss: building them again only helps if it differs."""
+    manifest = read_manifest(folder)
+    for check in bad:
+        if not check.cases:
+            return "are these trained weights? use --backend onnxruntime, which needs no comparison"
+        network = check.network
+        used = read_record(folder, network).fingerprint.precision
+        higher = PRECISION_LADDER[PRECISION_LADDER.index(used) + 1 :]
+        if not any(
+            manifest.files[network].precision == other
+            or is_file(graph_path(folder, network, other))
+            for other in higher
+        ):
+            export = "" if used == "float32" else ", export the model with --precision fp32"
+            return (
+                f"{used} misses as well: use --backend onnxruntime{export}, "
+                "or update TensorRT or the driver"
+            )
+    return build_hint(folder)

@@ -1,0 +1,38 @@
+"""TensorRT on an NVIDIA GPU: memory, engine files, the backend."""
+
+from samcam.engines.tensorrt.backend import fingerprint_here
+from samcam.engines.tensorrt.cuda_runtime import GpuInfo, NoGpuError, find_gpu, has_nvidia_driver
+from samcam.engines.tensorrt.files import (
+    ENGINE_FOLDER,
+    PRECISION_LADDER,
+    EngineRecord,
+    build_hint,
+    graph_path,
+    profile_of,
+    read_record,
+    remove,
+    write_engine,
+    write_whole,
+)
+from samcam.engines.tensorrt.runtime import NoTensorRtError, import_tensorrt, make_logger
+
+__all__ = [
+    "ENGINE_FOLDER",
+    "PRECISION_LADDER",
+    "EngineRecord",
+    "GpuInfo",
+    "NoGpuError",
+    "NoTensorRtError",
+    "build_hint",
+    "find_gpu",
+    "fingerprint_here",
+    "graph_path",
+    "has_nvidia_driver",
+    "import_tensorrt",
+    "make_logger",
+    "profile_of",
+    "read_record",
+    "remove",
+    "write_engine",
+    "write_whole",
+]

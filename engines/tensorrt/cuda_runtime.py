@@ -1,0 +1,209 @@
+"""The CUDA runtime through cuda-python: its statuses as errors, GPUs, events and graphs."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from samcam.engines.base import EngineError
+from samcam.system import install
+
+if TYPE_CHECKING:
+    from cuda.bindings import runtime as cudart
+
+_NO_DRIVER: Final = "no NVIDIA driver is installed"
+_OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
+
+
+class NoGpuError(EngineError):
+    """No NVIDIA GPU can be used here; the message says what is missing."""
+
+
+class CudaError(EngineError):
+    """A call to CUDA failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuInfo:
+    """One GPU.
+
+    Attributes:
+        index: CUDA's number of it.
+        name: For example "NVIDIA GeForce RTX 4090".
+        compute_capability: For example "8.9".
+        driver: Newest CUDA version that the installed driver supports, for example "13.0".
+        memory_bytes: Of the whole device.
+    """
+
+    index: int
+    name: str
+    compute_capability: str
+    driver: str
+    memory_bytes: int
+
+
+def has_nvidia_driver() -> bool:
+    """Whether an NVIDIA driver's library of CUDA loads here; needs no package."""
+    if sys.platform == "darwin":
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def import_cudart() -> Any:
+    """Import cuda-python's binding of the CUDA runtime.
+
+    Raises:
+        NoGpuError: There is no driver that it could speak to, it is not installed, or does not
+            load.
+    """
+    try:
+        from cuda.bindings import runtime
+    except (ImportError, OSError, RuntimeError) as error:
+        if not has_nvidia_driver():  # installing a package would not help
+            raise NoGpuError(_NO_DRIVER) from error
+        raise NoGpuError(
+            f"cuda-python cannot be imported ({error}): {install('tensorrt')}"
+        ) from error
+    return runtime
+
+
+def find_gpu(index: int = 0) -> GpuInfo:
+    """Look for a GPU; safe on a machine without one, or without a driver.
+
+    Raises:
+        NoGpuError: Says what is missing.
+    """
+    cudart = import_cudart()
+    try:
+        version = value_of(cudart, "cudaDriverGetVersion", cudart.cudaDriverGetVersion())
+        if version == 0:
+            raise NoGpuError(_NO_DRIVER)
+        count = value_of(cudart, "cudaGetDeviceCount", cudart.cudaGetDeviceCount())
+        if index >= count:
+            raise NoGpuError(f"no NVIDIA GPU with index {index}: {count} found")
+        properties = value_of(
+            cudart, "cudaGetDeviceProperties", cudart.cudaGetDeviceProperties(index)
+        )
+    except (CudaError, RuntimeError) as error:
+        if isinstance(error, NoGpuError):
+            raise
+        raise NoGpuError(f"no NVIDIA GPU can be used: {error}") from error
+    return _describe(properties, index, version)
+
+
+def _describe(properties: cudart.cudaDeviceProp, index: int, version: int) -> GpuInfo:
+    return GpuInfo(
+        index,
+        properties.name.decode(errors="replace").strip("\0 "),
+        f"{properties.major}.{properties.minor}",
+        f"{version // 1000}.{version % 1000 // 10}",
+        int(properties.totalGlobalMem),
+    )
+
+
+def value_of(cudart: Any, what: str, answer: tuple[Any, ...]) -> Any:
+    """Return the value of a call, None where it has none.
+
+    Raises:
+        CudaError: Its status is not success.
+    """
+    status = int(answer[0])
+    if status:
+        text = cudart.cudaGetErrorString(answer[0])[1].decode(errors="replace")
+        hint = ": close other programs on the GPU, or take a smaller model"
+        raise CudaError(
+            f"{what}: {text} (CUDA error {status}){hint if status == _OUT_OF_MEMORY else ''}"
+        )
+    return answer[1] if len(answer) > 1 else None
+
+
+class Timeline:
+    """How far the host knows that the one stream has come: its waits tell, nothing is asked.
+
+    Attributes:
+        asked: Number of the newest mark.
+        done: Number of the newest mark that the stream is known to have passed.
+    """
+
+    __slots__ = ("asked", "done")
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.done = 0
+
+    def mark(self) -> int:
+        """Return the number of a new mark, behind everything asked for so far."""
+        self.asked += 1
+        return self.asked
+
+
+class CudaEvent:
+    """A mark in the stream that the host can wait for."""
+
+    __slots__ = ("_cudart", "_handle", "_mark", "_stream", "_timeline")
+
+    def __init__(self, cudart: Any, handle: Any, stream: Any, timeline: Timeline) -> None:
+        self._cudart = cudart
+        self._handle = handle
+        self._stream = stream
+        self._timeline = timeline
+        self._mark = 0
+
+    def record(self) -> None:
+        """Put the mark behind everything asked for so far."""
+        cudart = self._cudart
+        value_of(cudart, "cudaEventRecord", cudart.cudaEventRecord(self._handle, self._stream))
+        self._mark = self._timeline.mark()
+
+    def wait(self) -> None:
+        """Wait until the stream has passed the mark; at once where that is known."""
+        if self._mark > self._timeline.done:
+            cudart = self._cudart
+            value_of(cudart, "cudaEventSynchronize", cudart.cudaEventSynchronize(self._handle))
+            self._timeline.done = self._mark
+
+
+class CudaGraph:
+    """Recorded work that is started with one call."""
+
+    def __init__(self, cudart: Any, stream: Any, work: Callable[[], None]) -> None:
+        """Record `work`; see `CudaDevice.capture`."""
+        self._cudart = cudart
+        self._stream = stream
+        # Calls of other threads, such as another library's allocations, do not spoil it.
+        mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        value_of(cudart, "cudaStreamBeginCapture", cudart.cudaStreamBeginCapture(stream, mode))
+        try:
+            work()
+        except BaseException:
+            # Ended, or the stream stays in capture; the error of `work` says what was wrong.
+            status, graph = cudart.cudaStreamEndCapture(stream)
+            if not int(status):
+                value_of(cudart, "cudaGraphDestroy", cudart.cudaGraphDestroy(graph))
+            raise
+        self._graph = value_of(cudart, "cudaStreamEndCapture", cudart.cudaStreamEndCapture(stream))
+        try:
+            self._executable = value_of(
+                cudart, "cudaGraphInstantiate", cudart.cudaGraphInstantiate(self._graph, 0)
+            )
+        except CudaError:
+            value_of(cudart, "cudaGraphDestroy", cudart.cudaGraphDestroy(self._graph))
+            raise
+
+    def launch(self) -> None:
+        """Ask for the recorded work."""
+        cudart = self._cudart
+        value_of(cudart, "cudaGraphLaunch", cudart.cudaGraphLaunch(self._executable, self._stream))
+
+    def close(self) -> None:
+        """Free it; nothing may be running from it."""
+        cudart = self._cudart
+        value_of(cudart, "cudaGraphExecDestroy", cudart.cudaGraphExecDestroy(self._executable))
+        value_of(cudart, "cudaGraphDestroy", cudart.cudaGraphDestroy(self._graph))

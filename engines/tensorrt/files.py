@@ -1,0 +1,307 @@
+"""The engine files of a model folder and the records beside them; nothing here needs TensorRT.
+
+FOLDER/tensorrt/ holds, for each network, NETWORK.engine and its record NETWORK.engine.json, and
+for networks in half precision the graph that the engine was built from, NETWORK.PRECISION.onnx.
+An engine runs only with the TensorRT version and on the kind of GPU that it was built with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+from samcam.engines.base import EngineError
+from samcam.engines.graph_table import NETWORKS
+from samcam.engines.manifest import PRECISIONS, Manifest, file_sha256
+from samcam.engines.manifest_checks import key_problems
+from samcam.system import exporter
+from samcam.system.files import Form, is_file, is_whole, read_json, shown_value, value_problems
+
+ENGINE_FOLDER: Final = "tensorrt"
+MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
+RECORD_VERSION: Final = 1
+# What engines are built in; a network that misses, or does not build, goes one higher.
+PRECISION_LADDER: Final = ("float16", "bfloat16", "float32")
+
+
+class EngineFileError(EngineError):
+    """An engine is missing, damaged, stale or foreign: building it again helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What an engine was built from, with and for.
+
+    Attributes:
+        onnx_sha256: Of the graph it was built from.
+        tensorrt: Version, for example "11.4.0.106".
+        gpu: Name of the GPU.
+        compute_capability: Of the GPU, for example "8.9".
+        driver: Newest CUDA version of the driver. Another one does not make the engine stale, but
+            its answers are compared again.
+        precision: Element type that the network computes in.
+        profile: Axis to [smallest, most usual, largest] length.
+    """
+
+    onnx_sha256: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    driver: str
+    precision: str
+    profile: Mapping[str, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRecord:
+    """What stands beside an engine.
+
+    Attributes:
+        network: Its network.
+        model_sha256: Of this network's file in the model's manifest.
+        engine_sha256: Of the engine.
+        engine_bytes: Its size.
+        asked: Precision that was asked for; the fingerprint has the one that was good enough.
+        reason: Why the two differ; empty where they do not.
+        fingerprint: See there.
+    """
+
+    network: str
+    model_sha256: str
+    engine_sha256: str
+    engine_bytes: int
+    asked: str
+    reason: str
+    fingerprint: Fingerprint
+
+
+def engine_path(folder: Path, network: str) -> Path:
+    """Return where a network's engine is in a model folder."""
+    return folder / ENGINE_FOLDER / f"{network}.engine"
+
+
+def graph_path(folder: Path, network: str, precision: str) -> Path:
+    """Return where the graph of a network in another precision than the model's is."""
+    return folder / ENGINE_FOLDER / f"{network}.{precision}.onnx"
+
+
+def build_hint(folder: Path) -> str:
+    """Return what builds the engines of a model again, in the imperative."""
+    return f'run: {exporter("build_tensorrt")} "{folder}"'
+
+
+def profile_of(manifest: Manifest) -> dict[str, list[int]]:
+    """Return the range of each axis that a graph may leave free.
+
+    Memories and pointers are padded to their limits; one point is what tracking gives.
+    """
+    memories, pointers = manifest.max_memories, manifest.max_pointers
+    return {
+        "B": [1, 1, 1],
+        "N": [memories] * 3,
+        "P": [pointers] * 3,
+        "T": [1, 2, MAX_POINTS],
+    }
+
+
+def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRecord:
+    """Write an engine and its record; a cut in between leaves an engine without a record.
+
+    Args:
+        folder: Of the model.
+        engine: The serialised engine.
+        record: Its hash and size are filled in here.
+
+    Raises:
+        EngineError: They cannot be written.
+    """
+    path = engine_path(folder, record.network)
+    digest = hashlib.sha256(engine).hexdigest()
+    written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
+    remove(record_path(path))
+    write_whole(path, engine)
+    text = json.dumps({"format_version": RECORD_VERSION, **asdict(written)}, indent=2) + "\n"
+    write_whole(record_path(path), text.encode())
+    return written
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file in one step: it is the old one or the new one, never a part.
+
+    Raises:
+        EngineError: It cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises:
+        EngineError: It cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be removed: {error.strerror or error}") from error
+
+
+def record_path(engine: Path) -> Path:
+    """Return where the record of an engine is."""
+    return engine.with_name(engine.name + ".json")
+
+
+def read_record(folder: Path, network: str) -> EngineRecord:
+    """Read the record of a network's engine.
+
+    Raises:
+        EngineFileError: The engine or its record is missing, or it is not a record.
+    """
+    engine = engine_path(folder, network)
+    path = record_path(engine)
+    if not is_file(engine):
+        raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
+    try:
+        record = _parse(read_json(path))
+    except (OSError, ValueError) as error:
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error})"
+        raise EngineFileError(f"{path}: {reason}: {build_hint(folder)}") from error
+    if record.network != network:
+        raise EngineFileError(
+            f"{path}: of the network {record.network}, expected {network}: {build_hint(folder)}"
+        )
+    return record
+
+
+def _parse(data: Any) -> EngineRecord:
+    """Check a record and put it together.
+
+    Raises:
+        ValueError: Names every key that is wrong, its value and what was expected.
+    """
+    if not isinstance(data, dict) or data.get("format_version") != RECORD_VERSION:
+        raise ValueError(f"expected a record with format_version {RECORD_VERSION}")
+    values = {key: value for key, value in data.items() if key != "format_version"}
+    problems = key_problems(values, tuple(f.name for f in fields(EngineRecord)), "")
+    made = values.pop("fingerprint", None)
+    if isinstance(made, dict):
+        problems += key_problems(made, tuple(f.name for f in fields(Fingerprint)), _PREFIX)
+        problems += value_problems(made, _FINGERPRINT, _PREFIX)
+    elif "fingerprint" in data:
+        problems.append(f"fingerprint: expected an object, got {shown_value(made)}")
+    problems += value_problems(values, _RECORD, "")
+    if problems:
+        raise ValueError("; ".join(problems))
+    return EngineRecord(**values, fingerprint=Fingerprint(**(made or {})))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_size(value: Any) -> bool:
+    return is_whole(value) and value >= 0
+
+
+def _is_profile(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(lengths, list) and all(map(_is_size, lengths)) for lengths in value.values()
+    )
+
+
+_PREFIX: Final = "fingerprint."
+_TEXT: Final = Form("a text", _is_text)
+_PRECISION: Final = Form(" or ".join(PRECISIONS), lambda value: value in PRECISIONS)
+_RECORD: Final[Mapping[str, Form]] = {
+    "network": Form(" or ".join(NETWORKS), lambda value: value in tuple(NETWORKS)),
+    "model_sha256": _TEXT,
+    "engine_sha256": _TEXT,
+    "engine_bytes": Form("a whole number", _is_size),
+    "asked": _TEXT,
+    "reason": _TEXT,
+}
+_FINGERPRINT: Final[Mapping[str, Form]] = {
+    **dict.fromkeys(("onnx_sha256", "tensorrt", "gpu", "compute_capability", "driver"), _TEXT),
+    "precision": _PRECISION,
+    "profile": Form("lists of whole numbers by axis", _is_profile),
+}
+
+
+def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: Fingerprint) -> None:
+    """Compare an engine's record with the model and with this machine.
+
+    Args:
+        folder: Of the model.
+        record: Of the engine.
+        manifest: Of the model.
+        here: TensorRT, GPU and profile as they are now; its hash and precision are not looked at.
+
+    Raises:
+        EngineFileError: Names the first difference and the command that builds the engine again.
+    """
+    made = record.fingerprint
+    entry = manifest.files[record.network]
+    differences = [
+        ("another TensorRT", made.tensorrt, here.tensorrt),
+        ("another GPU", made.gpu, here.gpu),
+        ("another GPU", made.compute_capability, here.compute_capability),
+        ("other limits", dict(made.profile), dict(here.profile)),
+        ("another model file", record.model_sha256[:12], entry.sha256[:12]),
+    ]
+    graph = graph_path(folder, record.network, made.precision)
+    if is_file(graph):
+        differences.append(("another graph", made.onnx_sha256[:12], file_sha256(graph)[:12]))
+    elif made.precision == entry.precision:
+        differences.append(("another model file", made.onnx_sha256[:12], entry.sha256[:12]))
+    for what, then, now in differences:
+        if then != now:
+            raise EngineFileError(
+                f"{engine_path(folder, record.network)}: built for {what}: expected {now}, "
+                f"found {then}: {build_hint(folder)}"
+            )
+
+
+def read_engine(folder: Path, record: EngineRecord) -> bytes:
+    """Read an engine and compare it with its record.
+
+    Raises:
+        EngineFileError: It is missing, cut short or another one.
+    """
+    path = engine_path(folder, record.network)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EngineFileError(f"{path}: cannot be read ({error}): {build_hint(folder)}") from error
+    if len(data) != record.engine_bytes:
+        what = "truncated" if len(data) < record.engine_bytes else "not the model's file"
+        raise EngineFileError(
+            f"{path}: {what}: expected {record.engine_bytes} bytes, got {len(data)}: "
+            f"{build_hint(folder)}"
+        )
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != record.engine_sha256:
+        raise EngineFileError(
+            f"{path}: damaged: expected SHA-256 {record.engine_sha256[:12]}…, got {digest[:12]}…: "
+            f"{build_hint(folder)}"
+        )
+    return data

@@ -1,0 +1,162 @@
+"""The motion gate of one object: a box filter, when to trust it, and what it makes of candidates.
+
+Boxes are in pixels of the low-resolution mask, where they are measured. The filter does not mind
+that the picture was stretched to a square: its noise scales with width and height apart.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from samcam.kalman.box_filter import BoxState, initiate, predict, update
+from samcam.kalman.motion_score import F32, box_ious, select_mask
+
+MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
+AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
+
+_NOWHERE: Final = np.zeros(4, np.float32)
+_NOWHERE.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """When the motion model acts and what moves it; sources in `live.tracker.presets`.
+
+    Attributes:
+        weight: alpha_kf, share of the motion IoU in the choice, 0..1.
+        stable_steps: Good masks in a row before the filter takes part in the choice.
+        stable_iou: Predicted IoU above which a mask moves the filter.
+        reset_when_weak: Start over after one mask at or below `stable_iou` (SAMURAI). Else such
+            a mask only moves nothing.
+        start_iou: Predicted IoU that a mask needs to start the filter; 0 starts it blindly.
+        follow_iou: Motion IoU at or above which a mask moves a stable filter; 0 follows any jump.
+        hold_steps, hold_s: Without a mask that moves the filter for more than both, it is
+            forgotten: an extrapolation that old would only keep the object from being found.
+    """
+
+    weight: float
+    stable_steps: int
+    stable_iou: float
+    reset_when_weak: bool
+    start_iou: float
+    follow_iou: float
+    hold_steps: int
+    hold_s: float
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "stable_iou", "start_iou", "follow_iou"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: expected 0..1, got {value}")
+
+
+class MotionGate:
+    """Predicts once per step, helps to choose, and is moved by the mask that was chosen."""
+
+    def __init__(self, settings: GateSettings) -> None:
+        self._settings = settings
+        self._filter: BoxState | None = None
+        self._stable = 0
+        self._idle_steps = 0
+        self._idle_s = 0.0
+
+    def fork(self) -> MotionGate:
+        """Return a gate of its own in the same state."""
+        return copy.copy(self)  # the filter's state is never written into
+
+    @property
+    def box(self) -> F32 | None:
+        """(4,) where the filter has the object, stable or not; None without a filter."""
+        return None if self._filter is None else self._filter.box_xyxy
+
+    @property
+    def moved(self) -> bool:
+        """Whether a mask of this step has started or moved the filter."""
+        return self._filter is not None and self._idle_steps == 0
+
+    @property
+    def predicted_box(self) -> F32 | None:
+        """(4,) where the object should be on this frame; None until the filter is stable."""
+        if self._filter is None or self._stable < self._settings.stable_steps:
+            return None
+        return self._filter.box_xyxy
+
+    def advance(self, dt_s: float) -> None:
+        """Move on to the present frame; call it once per step, before anything else."""
+        if self._filter is None:
+            return
+        self._idle_steps += 1
+        self._idle_s += dt_s
+        settings = self._settings
+        if self._idle_steps > settings.hold_steps and self._idle_s > settings.hold_s:
+            self._filter, self._stable = None, 0
+            return
+        self._filter = predict(self._filter, dt_s)
+
+    def choose(self, ious: F32, boxes_xyxy: F32) -> int:
+        """Return the index of the candidate that network and motion agree on.
+
+        Until the filter is stable the best predicted IoU wins; an empty mask never does where
+        another has pixels.
+
+        Args:
+            ious: (N,) predicted IoU.
+            boxes_xyxy: (N, 4); zeros for an empty mask.
+        """
+        predicted = self.predicted_box
+        if predicted is None:
+            return select_mask(ious, boxes_xyxy, _NOWHERE, 0.0)
+        return select_mask(ious, boxes_xyxy, predicted, self._settings.weight)
+
+    def motion_iou(self, box_xyxy: F32) -> float | None:
+        """Return the overlap with the prediction; None until the filter is stable."""
+        predicted = self.predicted_box
+        if predicted is None:
+            return None
+        return float(box_ious(box_xyxy[None], predicted)[0])
+
+    def observe(self, box_xyxy: F32, predicted_iou: float) -> None:
+        """Let the chosen mask of this frame start or move the filter.
+
+        Source: the three regimes of SAMURAI, sam2_base.py:419-498 @76ba195. Differs: an empty
+        mask is no measurement, and starting and following have conditions of their own.
+        """
+        settings = self._settings
+        if box_xyxy[0] >= box_xyxy[2] or box_xyxy[1] >= box_xyxy[3]:
+            return
+        if self._filter is None or self._stable == 0:
+            if predicted_iou >= settings.start_iou:
+                self._start(box_xyxy)
+            return
+        if predicted_iou <= settings.stable_iou:
+            if settings.reset_when_weak:
+                self._stable = 0
+            return
+        motion = self.motion_iou(box_xyxy)
+        if motion is None or motion >= settings.follow_iou:
+            self._move(box_xyxy)
+
+    def observe_prompt(self, box_xyxy: F32) -> None:
+        """Believe a prompted mask: it moves the filter, or starts it anew where they disagree."""
+        if box_xyxy[0] >= box_xyxy[2] or box_xyxy[1] >= box_xyxy[3]:
+            return
+        if self._filter is None or self._stable == 0:
+            self._start(box_xyxy)
+        elif float(box_ious(box_xyxy[None], self._filter.box_xyxy)[0]) >= AGREEMENT_IOU:
+            self._move(box_xyxy)
+        else:
+            self._start(box_xyxy)
+
+    def _start(self, box_xyxy: F32) -> None:
+        self._filter, self._stable = initiate(box_xyxy), 1
+        self._idle_steps, self._idle_s = 0, 0.0
+
+    def _move(self, box_xyxy: F32) -> None:
+        if self._filter is not None:
+            self._filter = update(self._filter, box_xyxy)
+        self._stable = min(self._stable + 1, self._settings.stable_steps)
+        self._idle_steps, self._idle_s = 0, 0.0

@@ -1,0 +1,5 @@
+"""The program: command line, plan of a run, doctor, what interrupts it, its end."""
+
+from samcam.live.cli.command_line import run_command_line
+
+__all__ = ["run_command_line"]

@@ -1,0 +1,324 @@
+"""`--doctor`: looks at everything a run needs, and says what to do about what is missing.
+
+A finding is ok; a problem: broken, or asked for and not there; or absent: not there and not asked
+for, which is how a healthy machine without a camera or a screen is. Problems, and what is absent
+and can be had, come with what to do. Only what every run needs decides the exit code: engine and
+models (4), and the virtual camera where the settings require it (5).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from samcam.engines import (
+    EMBEDDED_MODEL,
+    EngineError,
+    ModelFileError,
+    available_providers,
+    check_int8_form,
+    find_model,
+    read_manifest,
+    rebuild_hint,
+    verify_files,
+)
+from samcam.engines.tensorrt import (
+    NoGpuError,
+    NoTensorRtError,
+    find_gpu,
+    has_nvidia_driver,
+    import_tensorrt,
+)
+from samcam.live.cli.plan import Plan
+from samcam.live.config import ControlSettings, HotkeySettings, Request
+from samcam.live.errors import CaptureError, SinkError
+from samcam.live.remote import (
+    ControlFolderError,
+    NoHotkeysError,
+    load_keyboard,
+    make_folder,
+    wanted,
+)
+from samcam.live.sinks import (
+    NoVirtualCameraError,
+    VirtualCameraOptions,
+    driver_is_loaded,
+    even_size,
+    open_virtual_camera,
+)
+from samcam.live.sources import SourceOptions, list_cameras, open_camera
+from samcam.live.window.desktop import prepare_display
+from samcam.system import exchange, install, program
+
+_ENGINE_CODE: Final = 4
+_OUTPUT_CODE: Final = 5
+_PROBE_SIZE_WH: Final = (640, 480)
+_PROBE_FPS: Final = 30.0
+_WITHOUT_CAMERA: Final = "--source demo --set source.demo_frames=0"
+_WITHOUT_DISPLAY: Final = "--output video:out.mp4"
+
+
+class State(StrEnum):
+    """What came out of one check."""
+
+    OK = "ok"
+    PROBLEM = "problem"
+    ABSENT = "absent"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One row of the table.
+
+    Attributes:
+        what: What was looked at.
+        state: How it is.
+        details: What was found, in one line.
+        mend: What to do about a problem, or to have what is absent; the command, or steps where
+            there is none.
+        exit_code: Of the program if this is a problem; 0: every run can do without it.
+    """
+
+    what: str
+    state: State
+    details: str
+    mend: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0, or the code of the first problem that no run can do without."""
+        codes = (f.exit_code for f in self.findings if f.state is State.PROBLEM and f.exit_code)
+        return next(codes, 0)
+
+    def table(self) -> str:
+        """Return the findings as lines of text; what to do stands beneath."""
+        width = max(len(finding.what) for finding in self.findings)
+        lines = []
+        for finding in self.findings:
+            lines.append(f"{finding.what:<{width}}  {finding.state:<7}  {finding.details}")
+            if finding.mend:
+                lines.append(f"{'':<{width}}  {'':<7}  -> {finding.mend}")
+        problems = sum(finding.state is State.PROBLEM for finding in self.findings)
+        ends = f"; every run needs what is wrong: exit code {self.exit_code}"
+        if not problems:
+            absent = any(finding.state is State.ABSENT for finding in self.findings)
+            lines.append("no problem found" + ("; what is absent is optional" if absent else ""))
+        else:
+            noun = "problem" if problems == 1 else "problems"
+            tail = ends if self.exit_code else "; the rest works without"
+            lines.append(f"{problems} {noun}{tail}")
+        return "\n".join(lines)
+
+
+def examine(request: Request, plan: Plan) -> Report:
+    """Look at everything; opens and closes the camera and the virtual camera.
+
+    Args:
+        request: The command line: camera of `--source`, model of `--model`.
+        plan: The checked settings.
+    """
+    settings = plan.settings
+    camera = request.source if request.source.isdecimal() else None
+    sinks = [text.partition(":") for text in request.outputs]
+    device = next((name for kind, _, name in sinks if kind == "virtualcam" and name), None)
+    kinds = {kind for kind, _, _ in sinks}
+    virtual = VirtualCameraOptions(
+        size_wh=settings.output.virtual_camera_size,
+        fps=settings.output.virtual_camera_fps,
+        required=settings.output.require_virtual_camera,
+    )
+    models = dict.fromkeys((EMBEDDED_MODEL, request.model))
+    return Report(
+        (
+            check_camera(camera, asked="--source" in request.given and camera is not None),
+            check_virtual_camera(device, virtual, asked="virtualcam" in kinds),
+            check_display_for_window(asked="window" in kinds),
+            check_hotkeys(settings.hotkeys),
+            check_control_folder(settings.control),
+            *(check_model(name) for name in models),
+            check_providers(settings.engine.providers),
+            *check_gpu(),
+        )
+    )
+
+
+def _missing(asked: bool) -> State:
+    """Return what it is called that something is not there."""
+    return State.PROBLEM if asked else State.ABSENT
+
+
+def check_camera(spec: str | None, asked: bool = False) -> Finding:
+    """Open a camera and get a picture: the one named, else the first there is."""
+    what = "camera"
+    cameras = list_cameras()
+    if not cameras:
+        mend = f"plug one in; without: {program()} {_WITHOUT_CAMERA}"
+        return Finding(what, _missing(asked), "none found", mend)
+    listed = ", ".join(map(str, cameras))
+    known = spec is not None and int(spec) in [camera.index for camera in cameras]
+    if asked and not known:
+        return Finding(
+            what, State.PROBLEM, f"no camera {spec}; found: {listed}", "name one of those: --source"
+        )
+    try:
+        source = open_camera(str(spec) if known else str(cameras[0].index), SourceOptions())
+    except CaptureError as error:
+        return Finding(what, State.PROBLEM, f"{error}; found: {listed}", _camera_command())
+    try:
+        info = source.info
+    finally:
+        source.close()
+    width, height = info.size_wh
+    details = f"{info.name} gives {width}x{height} at {info.fps:.4g} fps; found: {listed}"
+    return Finding(what, State.OK, details)
+
+
+def _camera_command(system: str = sys.platform) -> str:
+    if system == "linux":
+        user = os.environ.get("USER", "$USER")
+        return (
+            "close the program that uses it (fuser -v /dev/video*); for access: "
+            f"sudo usermod -aG video {user}, then log in again"
+        )
+    if system == "darwin":
+        pane = "x-apple.systempreferences:com.apple.preference.security?Privacy_Camera"
+        return f"allow the terminal to use it: open '{pane}'"
+    return "close the program that uses it and allow access: start ms-settings:privacy-webcam"
+
+
+def check_virtual_camera(
+    device: str | None, options: VirtualCameraOptions, asked: bool = False
+) -> Finding:
+    """Open the virtual camera and close it again."""
+    what = "virtual camera"
+    size_wh = even_size(options.size_wh or _PROBE_SIZE_WH)
+    code = _OUTPUT_CODE if options.required else 0
+    try:
+        camera = open_virtual_camera(device, size_wh, options.fps or _PROBE_FPS)
+    except NoVirtualCameraError as error:
+        state = _missing(asked or options.required or driver_is_loaded())
+        return Finding(what, state, error.reason, error.mend, code)
+    details = f"{camera.device} ({camera.backend})"
+    camera.close()
+    return Finding(what, State.OK, details)
+
+
+def check_display_for_window(asked: bool = False) -> Finding:
+    """Look for a display and the libraries of windows, without opening one."""
+    what = "display"
+    try:
+        prepare_display()
+    except SinkError as error:
+        reason = str(error).removeprefix("--output window: ")
+        state = _missing(asked or bool(os.environ.get("DISPLAY")))
+        return Finding(what, state, reason, f"run on a desktop, or: {program()} {_WITHOUT_DISPLAY}")
+    shown = os.environ.get("DISPLAY", "the system's own")
+    return Finding(what, State.OK, shown)
+
+
+def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Finding:
+    """Load what hears keys of other windows, as a run would."""
+    what = "hotkeys"
+    if not wanted(settings.enabled, system):
+        why = "off" if settings.enabled == "false" else "off on macOS: hotkeys.enabled: true"
+        return Finding(what, State.ABSENT, f"{why}; keys work in the window, and ctl")
+    try:
+        load_keyboard(platform=system)
+    except NoHotkeysError as error:
+        obstacle = error.obstacle
+        state = _missing(obstacle.broken or settings.enabled == "true")
+        return Finding(what, state, obstacle.reason, obstacle.mend)
+    return Finding(what, State.OK, ", ".join(settings.keys) or "none are set")
+
+
+def check_control_folder(settings: ControlSettings) -> Finding:
+    """Look whether `ctl` would find a run: its folder must be the user's alone."""
+    what = "ctl"
+    if not settings.socket:
+        return Finding(what, State.ABSENT, "off: control.socket")
+    try:
+        folder = make_folder()
+    except ControlFolderError as error:
+        return Finding(what, State.PROBLEM, error.reason, error.mend)
+    return Finding(what, State.OK, f"{folder} is yours alone")
+
+
+def _reason_and_command(error: Exception) -> tuple[str, str]:
+    """Return what is wrong and the command that the line of an error ends with."""
+    reason, _, command = str(error).rpartition(": ")
+    return reason.removesuffix(": run"), command
+
+
+def check_model(name: str) -> Finding:
+    """Compare every file of a model with its manifest, by size and SHA-256."""
+    what = f"model {name}"
+    try:
+        folder = find_model(name)
+    except EngineError as error:
+        reason, command = _reason_and_command(error)
+        return Finding(what, State.PROBLEM, reason or command, command, _ENGINE_CODE)
+    try:
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest)
+        check_int8_form(folder, manifest)
+    except ModelFileError as error:
+        return Finding(what, State.PROBLEM, str(error), rebuild_hint(name), _ENGINE_CODE)
+    except EngineError as error:
+        reason, command = _reason_and_command(error)
+        return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
+    return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
+
+
+def check_providers(wanted: tuple[str, ...]) -> Finding:
+    """Look whether ONNX Runtime loads and has the providers of the settings."""
+    what = "ONNX Runtime"
+    try:
+        available = available_providers()
+    except EngineError as error:
+        reason, command = _reason_and_command(error)
+        return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
+    listed = ", ".join(available)
+    missing = [provider for provider in wanted if provider not in available]
+    if missing:
+        names = ", ".join(missing)
+        return Finding(
+            what,
+            State.PROBLEM,
+            f"engine.providers asks for {names}; this build has {listed}",
+            "set engine.providers to those, or install a build with it, such as: "
+            + exchange("onnxruntime", "onnxruntime-gpu"),
+            _ENGINE_CODE,
+        )
+    return Finding(what, State.OK, listed)
+
+
+def check_gpu() -> tuple[Finding, Finding]:
+    """Look for a CUDA GPU and, where there is one, for TensorRT; both are optional."""
+    tensorrt = Finding("TensorRT", State.ABSENT, "needs an NVIDIA GPU")
+    try:
+        gpu = find_gpu()
+    except NoGpuError as error:
+        if not has_nvidia_driver():
+            details = "no NVIDIA driver; optional: the models run on any CPU"
+            return Finding("CUDA", State.ABSENT, details), tensorrt
+        reason, command = _reason_and_command(error)
+        mend = command if command == install("tensorrt") else "nvidia-smi"
+        return Finding("CUDA", State.PROBLEM, reason or command, mend), tensorrt
+    cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
+    try:
+        version = import_tensorrt().__version__
+    except NoTensorRtError as error:
+        reason, command = _reason_and_command(error)
+        return cuda, Finding("TensorRT", State.PROBLEM, reason, command)
+    return cuda, Finding("TensorRT", State.OK, f"version {version}")

@@ -1,0 +1,236 @@
+"""Makes the parts of a run from the checked command line: source options, tracker, outputs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from samcam.engines import EngineOptions, Sam2Networks, TorchOptions, load_model
+from samcam.live.cli.plan import Plan, build_effect
+from samcam.live.cli.run import Run
+from samcam.live.config import Request, SourceSettings, settings_for_model, suggest_rules
+from samcam.live.errors import ConfigError
+from samcam.live.feed import (
+    BorderOptions,
+    Compositor,
+    DelayOptions,
+    Fallback,
+    FeedPolicy,
+    plan_delay,
+)
+from samcam.live.frames import Prompt
+from samcam.live.loop import (
+    IndependentPictures,
+    ObservedSink,
+    Promptable,
+    RenderLoop,
+    RenderOptions,
+    Stepper,
+    Suggester,
+)
+from samcam.live.profile_saver import ProfileSaver
+from samcam.live.sinks import (
+    SinkOptions,
+    SuggestionsFile,
+    VideoOptions,
+    VirtualCameraOptions,
+    open_sinks,
+)
+from samcam.live.sources import SourceInfo, SourceOptions
+from samcam.live.tracker import Tracker, merge_prompts
+from samcam.live.window import WindowOptions
+from samcam.system import hide_in_url
+
+log = logging.getLogger(__name__)
+
+
+def source_options(settings: SourceSettings, watched: bool, loop: bool = False) -> SourceOptions:
+    """Return the sources' options; a single picture stays on where somebody watches."""
+    return SourceOptions(
+        fps=settings.fps,
+        width=settings.width,
+        height=settings.height,
+        camera_fps=settings.camera_fps,
+        mjpg=settings.mjpg,
+        rotate=settings.rotate,
+        mirror=settings.mirror,
+        repeat_picture=watched,
+        loop=loop,
+        max_megapixels=settings.max_megapixels,
+        demo_frames=settings.demo_frames,
+        demo_size_wh=settings.demo_size,
+        retry_first_s=settings.retry_first_s,
+        retry_max_s=settings.retry_max_s,
+        retry_limit_s=settings.retry_limit_s,
+        open_timeout_s=settings.open_timeout_s,
+        read_timeout_s=settings.read_timeout_s,
+    )
+
+
+def load_networks(request: Request, plan: Plan) -> Sam2Networks:
+    """Load the model.
+
+    Raises:
+        EngineError: It is missing or damaged, or cannot run.
+    """
+    engine = plan.settings.engine
+    chosen = engine.torch
+    options = EngineOptions(
+        providers=engine.providers,
+        threads=engine.threads,
+        torch=TorchOptions(chosen.device, chosen.precision, chosen.compile),
+    )
+    return load_model(request.model, request.backend, options)
+
+
+def open_tracker(request: Request, plan: Plan) -> Tracker:
+    """Load the model and return a tracker that owns it.
+
+    Raises:
+        ConfigError: The settings do not fit the model.
+        EngineError: The model is missing or damaged, or cannot run.
+    """
+    networks = load_networks(request, plan)
+    try:
+        name = networks.manifest.name
+        rules = suggest_rules(plan.settings.suggest, name)
+        settings = settings_for_model(plan.tracker, plan.settings.tracker, name)
+        return Tracker(networks, settings, rules)
+    except ValueError as error:
+        networks.close()
+        raise ConfigError(f"tracker.bank.{error}") from error
+
+
+def open_suggester(
+    request: Request, plan: Plan, path: Path, stopped: Callable[[], bool]
+) -> Suggester:
+    """Load the model and open the file for proposals.
+
+    Raises:
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file cannot be written.
+    """
+    networks = load_networks(request, plan)
+    try:
+        report = SuggestionsFile(path, hide_in_url(request.source), networks.manifest.name)
+    except BaseException:
+        networks.close()
+        raise
+    rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
+    return Suggester(networks, rules, report, stopped)
+
+
+def open_stepper(
+    request: Request, plan: Plan, prompts: Sequence[Prompt], stopped: Callable[[], bool]
+) -> Stepper:
+    """Return the tracker with its prompts, or what stands in its place.
+
+    Raises:
+        ConfigError: The settings do not fit the model, or a prompt cannot be right.
+        EngineError: The model is missing or damaged, or cannot run.
+        SinkError: The file for proposals cannot be written.
+    """
+    if request.suggest is not None:
+        return open_suggester(request, plan, request.suggest, stopped)
+    tracker: Promptable = open_tracker(request, plan)
+    if plan.settings.source.independent:
+        tracker = IndependentPictures(tracker)
+    try:
+        add_prompts(tracker, prompts)
+    except BaseException:
+        tracker.close()
+        raise
+    return tracker
+
+
+def add_prompts(tracker: Promptable, prompts: Sequence[Prompt]) -> None:
+    """Give the command line's prompts to the tracker, those of a frame and object as one.
+
+    Raises:
+        ConfigError: All that it refuses, such as one that only says where the object is not.
+    """
+    problems = []
+    together: dict[tuple[int, int], list[Prompt]] = {}
+    for prompt in prompts:
+        together.setdefault((prompt.frame_index or 0, prompt.object_id), []).append(prompt)
+    for _, group in sorted(together.items()):
+        try:
+            tracker.prompt(merge_prompts(group))
+        except ValueError as error:
+            problems.append(f"--prompt: {error}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def open_outputs(
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: Run, profiles: ProfileSaver
+) -> RenderLoop:
+    """Open the outputs and return the render loop that owns them.
+
+    Raises:
+        ConfigError: An output is the source itself, or too many pictures would be delayed.
+        SinkError: One cannot be opened.
+    """
+    settings = plan.settings
+    options = SinkOptions(
+        mode="newest" if run.wiring.pace == "live" else "blocking",
+        video=VideoOptions(settings.output.crf, settings.output.preset, settings.output.sound),
+        window=WindowOptions(
+            max_width=settings.window.max_width,
+            max_height=settings.window.max_height,
+            object_names=settings.window.object_names or (),
+        ),
+        virtual_camera=VirtualCameraOptions(
+            size_wh=settings.output.virtual_camera_size,
+            fps=settings.output.virtual_camera_fps,
+            required=settings.output.require_virtual_camera,
+            alpha=any(
+                effect is not None and effect.name == "transparent"
+                for effect in (plan.effect, *plan.own_effects.values())
+            ),
+        ),
+        watchdog=run.wiring.watchdog,
+    )
+    delay = _delay(plan, run.wiring.pace, info)
+    opened = open_sinks(
+        outputs, options, info, lambda sink: ObservedSink(sink, run.metrics, run.wiring.watchdog)
+    )
+    names = [worker.name for worker in opened.workers] or ["window"]
+    run.expect(names, 0 if delay is None else delay.places)
+    compositor = make_compositor(plan)
+    age_ms = settings.pipeline.max_mask_age_ms
+    render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh, info.kind)
+    limit = settings.source.max_megapixels
+    build = partial(build_effect, settings=settings.effect, max_megapixels=limit)
+    return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
+
+
+def make_compositor(plan: Plan) -> Compositor:
+    """Return the compositor; pictures that do not follow from another lend each other no mask."""
+    settings = plan.settings
+    follows = not settings.source.independent
+    policy = FeedPolicy(
+        _fallback(settings.output.on_lost),
+        _fallback(settings.output.on_idle),
+        settings.pipeline.max_mask_age_ms if follows else 0.0,
+    )
+    smoothing = settings.effect.smoothing if follows else 0.0
+    borders = BorderOptions(smoothing, settings.effect.refine)
+    return Compositor(plan.effect, policy, plan.own_effects, borders)
+
+
+def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:
+    """Return how long pictures wait; only in live pace does a camera's sound go beside them."""
+    setting = plan.settings.output.delay_ms
+    if setting != 0 and pace == "all":
+        log.warning(
+            "output.delay_ms: %s has no effect in --pace all; expected --pace live", setting
+        )
+        return None
+    return plan_delay(setting, info)
+
+
+def _fallback(word: str | None) -> Fallback | None:
+    return None if word is None else Fallback(word)

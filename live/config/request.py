@@ -1,0 +1,51 @@
+"""What the user asked for: the command line in typed form, not yet checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from samcam.live.profiles import said_by
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command line, taken apart but not yet checked.
+
+    `given`: the options that stand on it; `sought`: the objects that a profile brings;
+    `foreign_hotkeys`: whether those of the settings are a recording's and may open no file.
+    """
+
+    source: str = "0"
+    model: str = "nano"
+    backend: str = "auto"
+    preset: str = "default"
+    prompts: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    effect: str = "highlight"
+    pace: str | None = None
+    metrics: Path | None = None
+    config: Path | None = None
+    overrides: tuple[str, ...] = ()
+    smooth: bool = False
+    check_config: bool = False
+    list_cameras: bool = False
+    doctor: bool = False
+    suggest: Path | None = None
+    save_profile: str | None = None
+    list_profiles: bool = False
+    record: Path | None = None
+    replay: Path | None = None
+    loop: bool = False
+    profile: str | None = None
+    sought: tuple[int, ...] = ()
+    given: frozenset[str] = frozenset()
+    foreign_hotkeys: bool = False
+
+    def is_profiles(self, key: str) -> bool:
+        """Whether source, model, preset or effect are a profile's, not the command line's."""
+        return self.profile is not None and f"--{key}" not in self.given
+
+    def origin(self, key: str) -> str:
+        """Return who is to blame for source, model, preset or effect, and how it is corrected."""
+        return said_by(self.profile or "", key) if self.is_profiles(key) else f"--{key}"

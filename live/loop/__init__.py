@@ -1,0 +1,27 @@
+"""The threads: capture, inference, render, and what goes on beside them."""
+
+from samcam.live.loop.independent import IndependentPictures, Promptable, check_independent
+from samcam.live.loop.inference import StepObserver, Stepper, run_inference
+from samcam.live.loop.observer import ObservedSink, ObservedSource, ObservedStepper, StepFigures
+from samcam.live.loop.pipeline import PipelinePace, Wiring, run_pipeline
+from samcam.live.loop.render import RenderLoop, RenderOptions
+from samcam.live.loop.suggester import Suggester
+
+__all__ = [
+    "IndependentPictures",
+    "ObservedSink",
+    "ObservedSource",
+    "ObservedStepper",
+    "PipelinePace",
+    "Promptable",
+    "RenderLoop",
+    "RenderOptions",
+    "StepFigures",
+    "StepObserver",
+    "Stepper",
+    "Suggester",
+    "Wiring",
+    "check_independent",
+    "run_inference",
+    "run_pipeline",
+]

@@ -1,0 +1,133 @@
+"""Takes the figures of a run where frames pass, so that no stage has to."""
+
+from __future__ import annotations
+
+import time
+
+from samcam.live.commands import HoverAnswer, HoverRequest, TrackerCommand
+from samcam.live.frames import NS_PER_MS, Composite, Frame, FrameResult
+from samcam.live.loop.inference import Stepper
+from samcam.live.loop.spare_work import Proposer
+from samcam.live.metrics import CAPTURE_WAIT, Metrics, MetricsWriter, Progress, Stopwatch
+from samcam.live.sinks import FrameSink
+from samcam.live.slots import Slot
+from samcam.live.sources import VideoSource, WrappedSource
+from samcam.live.watchdog import Watchdog
+from samcam.system import hide_secrets
+
+
+class ObservedSource(WrappedSource):
+    """A source that counts its frames and times how long each read waits."""
+
+    def __init__(self, source: VideoSource, metrics: Metrics, watchdog: Watchdog) -> None:
+        super().__init__(source)
+        self._metrics = metrics
+        self._watchdog = watchdog
+        self._call = f"source {hide_secrets(source.info.name)}: read"
+
+    def read(self) -> Frame | None:
+        """Read from the source; raises what it raises."""
+        start_ns = time.perf_counter_ns()
+        with self._watchdog.watching(self._call, "the source has not answered for"):
+            frame = self._source.read()
+        if frame is not None:
+            self._metrics.record(CAPTURE_WAIT, (time.perf_counter_ns() - start_ns) / NS_PER_MS)
+            self._metrics.captured()
+        return frame
+
+
+class ObservedSink:
+    """A sink that times each put, and the way of a frame from the grab to here."""
+
+    def __init__(self, sink: FrameSink, metrics: Metrics, watchdog: Watchdog) -> None:
+        self._sink = sink
+        self._metrics = metrics
+        self._watchdog = watchdog
+
+    @property
+    def name(self) -> str:
+        """The sink's own."""
+        return self._sink.name
+
+    def put(self, composite: Composite) -> None:
+        """Put into the sink; raises what it raises."""
+        output = f"output {self._sink.name}"
+        watching = self._watchdog.watching(f"{output}: write", f"{output} has taken no picture for")
+        with Stopwatch(self._metrics, self._sink.name), watching:
+            self._sink.put(composite)
+        if composite.stand_in_time_ns is None and not composite.repeats:
+            self._metrics.left(self._sink.name, composite.result)
+
+    def close(self) -> None:
+        """Close the sink."""
+        with self._watchdog.watching(f"output {self._sink.name}: finish"):
+            self._sink.close()
+
+
+class ObservedStepper:
+    """A tracker whose steps and commands are watched; inference thread only."""
+
+    def __init__(self, tracker: Stepper, watchdog: Watchdog) -> None:
+        self._tracker = tracker
+        self._watchdog = watchdog
+
+    def apply(self, command: TrackerCommand) -> str | None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: command", "a command has taken"):
+            return self._tracker.apply(command)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: preview", "a preview has taken"):
+            return self._tracker.hover(request)
+
+    def suggest(self, step: int) -> Proposer:
+        """As the tracker's."""
+        return self._tracker.suggest(step)
+
+    def step(self, frame: Frame) -> FrameResult:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: step", "a step has taken"):
+            return self._tracker.step(frame)
+
+    @property
+    def next_step(self) -> int:
+        """As the tracker's."""
+        return self._tracker.next_step
+
+    @property
+    def pending_prompts(self) -> int:
+        """As the tracker's."""
+        return self._tracker.pending_prompts
+
+    def close(self) -> None:
+        """As the tracker's."""
+        with self._watchdog.watching("tracker: end"):
+            self._tracker.close()
+
+
+class StepFigures:
+    """Called after every tracker step, on the inference thread: figures, rows, progress."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        frames: Slot[Frame],
+        writer: MetricsWriter | None,
+        progress: Progress,
+    ) -> None:
+        self._metrics = metrics
+        self._frames = frames
+        self._writer = writer
+        self._progress = progress
+
+    def __call__(self, result: FrameResult, source_age_ms: float) -> None:
+        """Take one step's figures.
+
+        Raises:
+            SinkError: The metrics file cannot be written.
+        """
+        self._metrics.processed(result, source_age_ms)
+        if self._writer is not None:
+            self._writer.write(result, source_age_ms, self._frames.dropped)
+        self._progress.update(result.frame.index)

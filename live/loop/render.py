@@ -1,0 +1,379 @@
+"""The render loop on the main thread: composes each result once, feeds sinks, runs the window."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from samcam.live.effects import Effect
+from samcam.live.feed import (
+    DELAYED_SINKS,
+    NO_SIGNAL,
+    STARTING,
+    Compositor,
+    DelayLine,
+    DelayOptions,
+    FeedControl,
+    before_the_first,
+)
+from samcam.live.frames import NS_PER_MS, Composite, FrameResult
+from samcam.live.loop.pipeline import Wiring
+from samcam.live.loop.status_meter import FeedStatus, StatusMeter
+from samcam.live.metrics import COMPOSE, Metrics, Stopwatch
+from samcam.live.motion import CARRY
+from samcam.live.profile_saver import ProfileSaver
+from samcam.live.sinks import Outputs, SinkWorker
+from samcam.live.slots import Closed
+
+_log = logging.getLogger(__name__)
+
+_FILE_SINKS = ("video", "masks")  # they have every frame once
+_MISSED = 3.0  # a source is silent when this many of its usual intervals passed
+_POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How the loop treats time.
+
+    Attributes:
+        live_source: Whether frames come whether read or not (cameras, URLs): only there can the
+            signal be lost.
+        max_mask_age_ms: Without a new result for longer than this, what was shown is stale: the
+            window says so, and the outputs of a live source without signal show that instead.
+        delay: How long pictures wait for window and virtual camera; None: not at all.
+        profiles: Told of every result; saves profiles on command.
+        recording: Whether the run is being recorded, for the status line.
+        size_wh: Of the source's pictures, for what cameras get before the first one; None: nothing.
+        source_kind: As `SourceInfo.kind`, for the status line.
+    """
+
+    live_source: bool = False
+    max_mask_age_ms: float = 500.0
+    delay: DelayOptions | None = None
+    profiles: ProfileSaver | None = None
+    recording: bool = False
+    size_wh: tuple[int, int] | None = None
+    source_kind: str = ""
+
+
+class RenderLoop:
+    """What the pipeline calls a renderer: `run` on the main thread, then `close`."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        compositor: Compositor,
+        outputs: Outputs,
+        options: RenderOptions,
+        metrics: Metrics,
+        build_effect: Callable[[str], Effect] = Effect,
+    ) -> None:
+        """Connect the parts; threads start in `run`.
+
+        Args:
+            wiring: Results come from it; the window's commands go to it.
+            compositor: Used by this loop only.
+            outputs: Owned by this loop from now on: `close` closes them.
+            options: How time is treated.
+            metrics: Gets the stage `compose`, the drops of every sink, and `total` where the
+                window is the only output; else the sinks' observers record that.
+            build_effect: Makes an effect of a name, for changes while running.
+        """
+        self._wiring = wiring
+        self._compositor = compositor
+        self._control = FeedControl(
+            wiring.controls,
+            compositor,
+            build_effect,
+            None if options.profiles is None else self._save_profile,
+        )
+        self._workers = outputs.workers
+        self._window = outputs.window
+        self._options = options
+        self._metrics = metrics
+        self._last: Composite | None = None
+        self._trouble_said = False
+        self._opening = ""  # what cameras were told before the first picture
+        self._last_ns = time.perf_counter_ns()
+        self._meter = StatusMeter(
+            wiring.monitor, metrics, lambda: wiring.frames.dropped + wiring.results.dropped
+        )
+        for worker in self._workers:
+            metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
+        self._delay: DelayLine | None = None
+        self._delayed: tuple[SinkWorker, ...] = ()
+        if options.delay is not None:
+            delay = self._delay = DelayLine(options.delay, wiring.controls.say)
+            self._delayed = tuple(w for w in self._workers if w.kind in DELAYED_SINKS)
+            metrics.watch_drops("delay", lambda: delay.dropped)
+
+    def run(self) -> None:
+        """Show results until they end, the user quits or `stop` is set.
+
+        Raises:
+            BaseException: What broke capture, inference or a sink, with its own traceback.
+        """
+        for worker in self._workers:
+            worker.start()
+        if self._window is not None:
+            self._window.connect(self._wiring.controls, self._served())
+            self._refresh_window()
+        while not self._wiring.stop.is_set():
+            try:
+                result = self._wiring.shown.get(self._longest_wait_s())
+            except Closed:
+                self._let_leave()
+                return
+            for worker in self._workers:
+                worker.check()
+            # A carried picture has the step of the answer before it, which has been shown.
+            step = self._step_shown() + 1
+            changed = self._apply_commands(step if result is None else max(step, result.step))
+            if result is not None:
+                self._control.follow_script(result)
+                self._take(result)
+            elif changed:
+                self._again()
+            else:
+                self._stand_in()
+            if result is not None or changed:
+                self._publish()
+            self._publish_if_due()
+            self._leave_due()
+            self._refresh_window()
+
+    def _served(self) -> tuple[str, ...]:
+        """Return who would lose something if the user quit by accident."""
+        cameras = any(worker.kind in DELAYED_SINKS for worker in self._workers)
+        served = {
+            "the virtual camera is on": cameras,
+            "this is being recorded": self._options.recording,
+        }
+        return tuple(text for text, is_so in served.items() if is_so)
+
+    def close(self, drain: bool, deadline_s: float) -> BaseException | None:
+        """Finish all sinks at the same time, close the window, return the sinks' first error."""
+        for worker in self._workers:
+            worker.end_input()
+        if self._window is not None:
+            self._window.close()
+        self._compositor.close()
+        if self._delay is not None and self._delay.delay_ms is not None:
+            self._metrics.count("output delay ms", round(self._delay.delay_ms))
+        errors = [worker.finish(None if drain else deadline_s) for worker in self._workers]
+        return next((error for error in errors if error is not None), None)
+
+    def _take(self, result: FrameResult) -> None:
+        watching = self._wiring.watchdog.watching("effects: compose", "the effect has taken")
+        with Stopwatch(self._metrics, COMPOSE), watching:
+            composite = self._compositor.compose(result)
+        if self._options.profiles is not None:
+            self._options.profiles.see(result, self._compositor.effect.name)
+        self._last, self._last_ns = composite, time.perf_counter_ns()
+        if self._wiring.carrier is not None:
+            self._count_carried(result)
+        self._present(composite)
+
+    def _save_profile(self, name: str) -> str:
+        """Save a profile with the effect in force, which the newest picture may not have yet."""
+        if self._options.profiles is None:
+            raise ValueError(f"profile {name}: this run cannot save profiles")
+        return self._options.profiles.save(name, self._compositor.effect.name)
+
+    def _count_carried(self, result: FrameResult) -> None:
+        self._metrics.count("shown frames")
+        predicted_ms = result.stage_ms.get(CARRY)
+        if predicted_ms is not None:
+            self._metrics.count("predicted frames")
+            self._metrics.record(CARRY, predicted_ms)
+
+    def _step_shown(self) -> int:
+        return -1 if self._last is None else self._last.result.step
+
+    def _again(self) -> None:
+        """Compose the last result anew: a change must not wait for a stream that stands still."""
+        last = self._last
+        if last is None:
+            self._say_before_the_first(self._opening)
+            return
+        if last.stand_in_time_ns is None:
+            last = self._compositor.compose(last.result)
+        else:
+            last = self._compositor.stand_in(last, last.stand_in_time_ns, last.caption)
+        self._last = replace(last, repeats=True)
+        self._present(self._last)
+
+    def _present(self, composite: Composite) -> None:
+        """Hand over a picture, to those that show it with a delay when it is due."""
+        if self._delay is None:
+            self._show(composite)
+            self._send(composite, self._workers)
+            return
+        at_once = [w for w in self._workers if w not in self._delayed]
+        self._send(composite, at_once)
+        if self._window is not None and at_once:
+            self._window.left(composite)
+        if self._compositor.panic:  # at once, and before anything that waits
+            self._delay.clear()
+            self._show(composite)
+            self._send(composite, self._delayed)
+        elif self._delay.put(composite):
+            self._metrics.count("late pictures")
+
+    def _leave_due(self) -> None:
+        """Hand over the pictures whose time has come."""
+        if self._delay is not None:
+            for composite in self._delay.take_due():
+                self._show(composite)
+                self._send(composite, self._delayed)
+
+    def _let_leave(self) -> None:
+        """Wait for the pictures that are still to leave, at the end of a source."""
+        while self._delay is not None and self._delay.next_due_s() is not None:
+            if self._wiring.stop.wait(self._longest_wait_s()):
+                return
+            if self._apply_commands(self._step_shown() + 1):  # the panic key, above all
+                self._again()
+                self._publish()
+            self._publish_if_due()
+            self._leave_due()
+            self._refresh_window()
+
+    def _longest_wait_s(self) -> float:
+        next_due_s = None if self._delay is None else self._delay.next_due_s()
+        return _POLL_S if next_due_s is None else min(_POLL_S, next_due_s)
+
+    def _show(self, composite: Composite) -> None:
+        if self._window is None:
+            return
+        self._window.show(composite)
+        if not self._workers and not composite.repeats and composite.stand_in_time_ns is None:
+            self._metrics.left("window", composite.result)
+
+    def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
+        """Hand a picture to sinks; window and commands stay awake while a file has no room.
+
+        Files come last: whatever is hidden while one of them is waited for is hidden for those who
+        look at once, and is not shown to them again by a picture from before.
+        """
+        for worker in sorted(workers, key=lambda one: one.kind in _FILE_SINKS):
+            is_file = worker.kind in _FILE_SINKS
+            if composite.repeats and is_file:
+                continue  # it would only push a picture out that still waits to be written
+            while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
+                if is_file and self._apply_commands(self._step_shown() + 1):
+                    self._again()  # to no file, as it repeats
+                    self._publish()
+                self._publish_if_due()  # which output is waited for, above all
+                self._refresh_window()
+
+    def _age_ms(self) -> float:
+        """Return how long ago the last result came, or the loop began."""
+        return (time.perf_counter_ns() - self._last_ns) / NS_PER_MS
+
+    def _signal_is_lost(self) -> bool:
+        """Whether a live source gives no pictures; slow inference is not that, nor a low rate."""
+        if not self._options.live_source or self._age_ms() <= self._options.max_mask_age_ms:
+            return False
+        stats = self._wiring.monitor.stats
+        if stats.ended or stats.waiting:
+            return False
+        if stats.no_signal is not None:
+            return True
+        if stats.last_captured_ns is None:
+            return False
+        silent_ms = (time.perf_counter_ns() - stats.last_captured_ns) / NS_PER_MS
+        usual_ms = stats.usual_ms or 0.0
+        return silent_ms > max(self._options.max_mask_age_ms, _MISSED * usual_ms)
+
+    def _stand_in(self) -> None:
+        """Replace a picture that is stale for want of a signal, once per outage.
+
+        When pictures come again before inference has answered for one, that is said instead.
+        """
+        last = self._last
+        lost = self._signal_is_lost()
+        if last is None:
+            text = NO_SIGNAL if lost else STARTING
+            if text != self._opening:
+                self._say_before_the_first(text)
+            return
+        if not lost and not last.caption:
+            return
+        text = NO_SIGNAL if lost else STARTING
+        if text == last.caption:
+            return
+        passed_ns = time.perf_counter_ns() - self._last_ns
+        time_ns = last.result.frame.time_ns + passed_ns
+        self._last = self._compositor.stand_in(last, time_ns, text)
+        self._present(self._last)
+
+    def _say_before_the_first(self, text: str) -> None:
+        """Tell whoever looks through a camera what it waits for; files begin with a picture."""
+        cameras = [worker for worker in self._workers if worker.kind in DELAYED_SINKS]
+        if self._options.size_wh is None or not cameras or not text:
+            return
+        self._opening = text
+        blank = before_the_first(self._options.size_wh)
+        self._send(self._compositor.stand_in(blank, 0, text), cameras)
+
+    def _refresh_window(self) -> None:
+        if self._window is None:
+            return
+        with self._wiring.watchdog.watching("output window: draw"):
+            self._window.refresh(self._note())
+        if self._window.quit_requested:
+            self._wiring.stop.set()
+
+    def _apply_commands(self, step: int) -> bool:
+        """Apply what waits, which may open a background or save a profile on any disk."""
+        with self._wiring.watchdog.watching("effects: command", "a command has taken"):
+            return self._control.apply(step)
+
+    def _publish_if_due(self) -> None:
+        """Publish what changes while no picture comes: rates, and what hangs."""
+        if self._meter.is_due():
+            self._publish()
+
+    def _publish(self) -> None:
+        """Let everybody see the state of the run; before the first picture only what hangs."""
+        hanging = self._wiring.watchdog.hanging()
+        self._wiring.controls.hanging = hanging
+        if self._last is None:
+            return
+        feed = FeedStatus(
+            self._compositor.effect.name,
+            self._compositor.own_effects,
+            self._compositor.panic,
+            self._options.recording,
+            self._wiring.controls.play.holds,
+            self._options.source_kind,
+            hanging,
+        )
+        status = self._meter.take(self._last.result, feed)
+        if status.trouble and not hanging and not self._trouble_said:  # a hang is logged anyway
+            self._trouble_said = True
+            _log.warning("%s", status.trouble)
+        self._wiring.controls.publish(status)
+
+    def _note(self) -> str:
+        """Return what the window says about a stage that hangs or a stream that stands still."""
+        hanging = self._wiring.watchdog.hanging()
+        age_ms = self._age_ms()
+        if age_ms <= self._options.max_mask_age_ms or self._wiring.controls.play.holds:
+            return hanging
+        seconds = age_ms / 1000
+        if self._signal_is_lost():
+            reason = self._wiring.monitor.stats.no_signal
+            said = f"no signal for {seconds:.0f} s" + (f": {reason}" if reason else "")
+            return f"{said}; {hanging}" if hanging else said
+        waits = "" if self._last is None else f"waiting for the next result, {seconds:.0f} s"
+        return hanging or waits
+
+
+def _dropped(worker: SinkWorker) -> int:
+    return worker.dropped

@@ -1,0 +1,168 @@
+"""Work that inference does between frames, in slices, without falling behind.
+
+A slice that no frame had to wait for is free. One that held up a frame is paid for from a budget
+that grows with time, so that all of them together cost inference a small share of its rate; while
+the budget is in debt nothing is done. Where inference gets to wait for a frame again without one
+having been dropped, it has lost nothing, and what was paid comes back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+from samcam.live.commands import HoverAnswer, HoverRequest, Proposal, Suggestions, SuggestRequest
+from samcam.live.control import Controls
+
+SHARE: Final = 0.05  # of the time may be lost to spare work; inference keeps 0.9 x its rate or more
+MAX_SAVED_S: Final = 0.02  # time saved up while there was nothing to do: about one slice
+POLL_S: Final = 0.02  # how often to look for work while no frame comes
+
+SpareJob: TypeAlias = Callable[[], bool]
+"""Does one slice, of some milliseconds, and says whether there was one to do.
+
+A generator becomes one by `lambda: next(slices, DONE) is not DONE`.
+"""
+
+
+class Hoverer(Protocol):
+    """What hovering needs of a tracker."""
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return the mask that a click would give, or None; change nothing."""
+
+
+class HoverJob:
+    """Answers the newest hover request."""
+
+    def __init__(self, controls: Controls, tracker: Hoverer) -> None:
+        self._controls = controls
+        self._tracker = tracker
+
+    def __call__(self) -> bool:
+        """Answer it, if there is one."""
+        request = self._controls.hover.take()
+        if request is None:
+            return False
+        answer = self._tracker.hover(request)
+        if answer is not None:
+            self._controls.hover_answer.put(answer)
+        return True
+
+
+class SpareWork:
+    """Runs slices of jobs while the budget lasts; inference thread only."""
+
+    def __init__(
+        self, jobs: Sequence[SpareJob], now_s: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Start with an empty budget.
+
+        Args:
+            jobs: The first one that has work gets the slice.
+            now_s: Clock in seconds.
+        """
+        self._jobs = tuple(jobs)
+        self._now_s = now_s
+        self._saved_s = 0.0
+        self._looked_s = now_s()
+        self._paid_s = 0.0
+        self._dropped = 0
+
+    def run_slice(self, held_up: Callable[[], bool]) -> bool:
+        """Do one slice if there is work and the budget is not in debt; say whether one was done.
+
+        Args:
+            held_up: Whether a frame waits; asked after the slice, which is paid for only then.
+        """
+        start_s = self._now_s()
+        gained_s = (start_s - self._looked_s) * SHARE
+        self._looked_s = start_s
+        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
+        if self._saved_s <= 0 or not any(job() for job in self._jobs):
+            return False
+        if held_up():
+            spent_s = self._now_s() - start_s
+            self._saved_s -= spent_s
+            self._paid_s += spent_s
+        return True
+
+    def caught_up(self, dropped: int) -> None:
+        """Say that no frame waits: what was paid comes back, unless frames were dropped since.
+
+        Args:
+            dropped: Frames dropped so far.
+        """
+        if dropped == self._dropped:
+            self._saved_s += self._paid_s
+        self._paid_s, self._dropped = 0.0, dropped
+
+
+class Proposer(Protocol):
+    """Finds proposals slice by slice; `live.tracker.suggest.MaskGenerator` is one."""
+
+    def __len__(self) -> int:
+        """How many slices there are in all."""
+
+    def __next__(self) -> int:
+        """Do one slice and return how many are done; StopIteration where none is left."""
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """What is found so far, the best first."""
+
+
+class Suggesting(Protocol):
+    """What suggestions need of a tracker."""
+
+    def suggest(self, step: int) -> Proposer:
+        """Return what finds proposals on a step's picture, and change nothing.
+
+        Raises:
+            ValueError: It cannot be done.
+        """
+
+
+class SuggestJob:
+    """Spare work: one slice at a time for the request that stands; inference thread only.
+
+    A new request ends the work on the one before, and so does taking it back.
+    """
+
+    def __init__(self, controls: Controls, tracker: Suggesting) -> None:
+        self._controls = controls
+        self._tracker = tracker
+        self._request: SuggestRequest | None = None
+        self._proposer: Proposer | None = None
+
+    def __call__(self) -> bool:
+        """Do a slice, if there is one to do."""
+        request = self._controls.suggest.peek()
+        if request is not self._request:
+            self._request, self._proposer = request, None
+            if request is not None:
+                self._begin(request)
+                return True  # the picture may have been encoded for it
+        if request is None or self._proposer is None:
+            return False
+        self._go_on(request, self._proposer)
+        return True
+
+    def _begin(self, request: SuggestRequest) -> None:
+        try:
+            proposer = self._proposer = self._tracker.suggest(request.step)
+        except ValueError as error:
+            self._controls.say(f"no suggestions: {error}")
+            answer = Suggestions(request, refusal=str(error))
+        else:
+            answer = Suggestions(request, total=len(proposer))
+        self._controls.suggestions.put(answer)
+
+    def _go_on(self, request: SuggestRequest, proposer: Proposer) -> None:
+        total = len(proposer)
+        done = next(proposer, total)
+        if done >= total:
+            self._proposer = None  # frees the picture's features
+        answer = Suggestions(request, proposer.proposals, done, total)
+        self._controls.suggestions.put(answer)

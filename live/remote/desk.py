@@ -1,0 +1,154 @@
+"""What a command of `ctl` comes to: read, handed to the run, its outcome awaited for a moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from samcam.live.commands import Command
+from samcam.live.control import Controls
+from samcam.live.prompts import WHILE_RUNNING
+from samcam.live.remote.command_text import (
+    AskStatus,
+    CommandError,
+    Place,
+    Quit,
+    Spoken,
+    join_problems,
+    parse_words,
+)
+from samcam.live.remote.server import Answer
+from samcam.live.sources import MAX_MEGAPIXELS
+
+OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
+_FULL: Final = "too many commands are waiting: this one was not taken; try again"
+_LATER: Final = "taken; it waits for the next picture"
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A command on its way.
+
+    Attributes:
+        command: Found again by identity: two equal ones may be under way.
+        time_s: `time.monotonic()` at which it was sent.
+        done: Whether it took effect or was refused.
+        reason: Why it was refused, or None.
+        said: What the run said when it took effect, or "".
+    """
+
+    command: Command
+    time_s: float
+    done: bool = False
+    reason: str | None = None
+    said: str = ""
+
+
+class CommandDesk:
+    """Does the commands of all callers, each on the thread that it is asked on."""
+
+    def __init__(
+        self,
+        controls: Controls,
+        size_wh: tuple[int, int],
+        max_megapixels: float = MAX_MEGAPIXELS,
+        frame_count: int | None = None,
+    ) -> None:
+        """Connect; before the run's threads start.
+
+        Args:
+            controls: Takes the commands and tells what became of them.
+            size_wh: Picture size of the source, which prompts are checked against.
+            max_megapixels: Larger pictures for prompts are refused.
+            frame_count: Length of the source; None: unknown, or without end.
+        """
+        self._controls = controls
+        self._size_wh = size_wh
+        self._max_megapixels = max_megapixels
+        self._frame_count = frame_count
+        self._changed = threading.Condition()
+        self._sent: dict[int, _Sent] = {}  # by the identity of the command, which it keeps alive
+        self._closed = False
+        controls.watch(lambda command, step: self._note(command, None))
+        controls.watch_refusals(self._note)
+
+    def answer(self, words: Sequence[str], folder: Path) -> Answer:
+        """Do one command.
+
+        Args:
+            words: See `live.remote.command_text.parse_words`.
+            folder: Where its relative file names start.
+
+        Returns:
+            ok once every command took effect, or waits for a picture that did not come within
+            `OUTCOME_S`; else why not.
+        """
+        self._controls.heard_ctl()
+        try:
+            limits, count = WHILE_RUNNING, self._frame_count
+            place = Place(self._size_wh, folder, False, self._max_megapixels, limits, count)
+            spoken = parse_words(words, place)
+        except CommandError as error:
+            return Answer(False, str(error))
+        if spoken == (Quit(),):
+            self._controls.stop.set()
+            return Answer(True)
+        if spoken == (AskStatus(),):
+            return self._status()
+        return self._send(spoken)
+
+    def close(self) -> None:
+        """Let nobody wait any longer: the run ends."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _status(self) -> Answer:
+        status = self._controls.status
+        if status is None:
+            why = self._controls.hanging
+            yet = f"no picture has been processed yet{f': {why}' if why else ''}"
+            return Answer(False, f"status: {yet}; try again")
+        return Answer(True, status=asdict(status))
+
+    def _send(self, spoken: Sequence[Spoken]) -> Answer:
+        now_s = time.monotonic()
+        sent = [_Sent(c, now_s) for c in spoken if not isinstance(c, Quit | AskStatus)]
+        with self._changed:
+            self._sent.update((id(one.command), one) for one in sent)
+        try:
+            if not self._controls.send_all([one.command for one in sent]):
+                return Answer(False, _FULL)
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._closed or all(one.done for one in sent), OUTCOME_S
+                )
+        finally:
+            with self._changed:
+                for one in sent:
+                    del self._sent[id(one.command)]
+        reasons = [one.reason for one in sent if one.reason is not None]
+        if reasons:
+            return Answer(False, join_problems(reasons))
+        if not all(one.done for one in sent):
+            return Answer(True, _LATER)  # what was said meanwhile is about something else
+        return Answer(True, sent[-1].said)
+
+    def _note(self, command: Command, reason: str | None) -> None:
+        """Take down an outcome; called by the run's own threads, so it never waits for a caller."""
+        if not self._sent:
+            return
+        notice = self._controls.notice
+        with self._changed:
+            one = self._sent.get(id(command))
+            if one is None or one.done:
+                return
+            one.done, one.reason = True, reason
+            # now, as the next caller's command may be said a moment later
+            if notice is not None and notice.time_s >= one.time_s:
+                one.said = notice.text
+            self._changed.notify_all()

@@ -1,0 +1,13 @@
+"""The demo scene: generated on every machine, with known truth."""
+
+from samcam.live.sources.demo.scene import (
+    CARD_ID,
+    DEMO_SEED,
+    GEAR_ID,
+    PERIOD,
+    DemoScene,
+    demo_clicks,
+)
+from samcam.live.sources.demo.source import DemoSource
+
+__all__ = ["CARD_ID", "DEMO_SEED", "GEAR_ID", "PERIOD", "DemoScene", "DemoSource", "demo_clicks"]

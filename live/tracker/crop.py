@@ -1,0 +1,291 @@
+"""Where one object is looked for: a part of the picture that the network gets to see alone.
+
+A small model that sees a whole 16:9 picture has a few cells for a small object. A window around
+the place where the object's Kalman filter expects it gives the same network several times the
+resolution there. It widens step by step, up to the whole picture, while nothing moves the filter,
+and narrows again when something does.
+
+A cell is a pixel of the network's low-resolution mask when it sees the whole picture: the unit of
+the motion gate, whatever the window.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+
+from samcam.live.frames import F32, U8, Mask, Prompt
+from samcam.live.masks import pixel_box
+
+OUTSIDE_LOGIT: Final = -10.0  # clearly not the object, as a mask prompt says it
+WHOLE_FROM: Final = 0.9  # share of the picture's side from which a window is not worth its run
+SIZE_SHARE: Final = 0.3  # of a new size in the damped one: a bad mask must not blow up the window
+MAX_UNSURE: Final = 100  # steps; by then any window is the whole picture
+STEP_OUT: Final = 2.0  # how a window widens for a prompt outside it
+BOX_ZOOM: Final = 2.0  # sides of a first box's window relative to the box's larger side
+
+_WINDOW_MODELS: Final = frozenset({"nano"})
+
+A = TypeVar("A", U8, Mask)
+
+
+def suits(model: str) -> bool:
+    """Whether `tracker.window.enabled: auto` means on for a model, by its manifest's name."""
+    return model in _WINDOW_MODELS
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSettings:
+    """How large the window is.
+
+    Attributes:
+        zoom: Its sides relative to the object's larger side, both as shares of the picture's.
+        min_share: Its smallest side, as share of the picture's.
+        growth: Factor of its sides for each step without a mask that moves the filter.
+    """
+
+    zoom: float = 3.0
+    min_share: float = 0.25
+    growth: float = 1.15
+
+    def map_size(self, cells: int) -> int:
+        """Return the side of the map that the smallest window's mask fits into without loss."""
+        return math.ceil(cells / self.min_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a picture, in whole source pixels.
+
+    Attributes:
+        x, y: Left and top edge.
+        width, height: Of the window.
+        picture_wh: Size of the picture that it lies in.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    picture_wh: tuple[int, int]
+
+    @classmethod
+    def whole(cls, picture_wh: tuple[int, int]) -> Window:
+        """Return the window that is the whole picture: the network sees what it always saw."""
+        return cls(0, 0, *picture_wh, picture_wh)
+
+    @classmethod
+    def place(cls, x: float, y: float, share: float, picture_wh: tuple[int, int]) -> Window:
+        """Return the window of a size that is nearest to a place and lies in the picture.
+
+        Args:
+            x, y: Its middle in source pixels.
+            share: Its sides as share of the picture's.
+            picture_wh: Size of the picture.
+        """
+        if share >= WHOLE_FROM:
+            return cls.whole(picture_wh)
+        width, height = (max(1, round(side * share)) for side in picture_wh)
+        left = min(max(round(x - width / 2), 0), picture_wh[0] - width)
+        top = min(max(round(y - height / 2), 0), picture_wh[1] - height)
+        return cls(left, top, width, height, picture_wh)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is the whole picture."""
+        return self.size_wh == self.picture_wh
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in source pixels."""
+        return self.width, self.height
+
+    @property
+    def area(self) -> int:
+        """Source pixels in it."""
+        return self.width * self.height
+
+    def cut(self, array: A) -> A:
+        """Return its part of an (H, W, ...) picture or mask; not a copy."""
+        if self.is_whole:
+            return array
+        return array[self.y : self.y + self.height, self.x : self.x + self.width]
+
+    def own_prompt(self, prompt: Prompt) -> Prompt:
+        """Return points and box in pixels of the window."""
+        if self.is_whole:
+            return prompt
+        corner = np.array((self.x, self.y), np.float32)
+        box = prompt.box_xyxy_px
+        return replace(
+            prompt,
+            points_xy_px=prompt.points_xy_px - corner,
+            box_xyxy_px=None if box is None else box - np.tile(corner, 2),
+        )
+
+    def holding(self, prompt: Prompt) -> Window:
+        """Return this window, doubled until points and box of a prompt lie in it.
+
+        Doubling, so that a pointer that wanders over the picture asks for few different windows.
+        """
+        places = prompt.points_xy_px
+        if prompt.box_xyxy_px is not None:
+            places = np.concatenate((places, prompt.box_xyxy_px.reshape(2, 2)))
+        places = np.clip(places, 0, np.array(self.picture_wh))
+        window = self
+        while not window._holds(places):
+            share = max(window.width / self.picture_wh[0], window.height / self.picture_wh[1])
+            x, y = self.x + self.width / 2, self.y + self.height / 2
+            window = Window.place(x, y, share * STEP_OUT, self.picture_wh)
+        return window
+
+    def _holds(self, places: F32) -> bool:
+        corner = np.array((self.x, self.y))
+        return bool(((places >= corner) & (places <= corner + self.size_wh)).all())
+
+    def to_picture(self, boxes_xyxy: F32, cells: int) -> F32:
+        """Turn boxes in pixels of the window's own mask into cells; an empty box stays empty.
+
+        Args:
+            boxes_xyxy: (..., 4).
+            cells: Side of the mask, L.
+        """
+        if self.is_whole:
+            return boxes_xyxy
+        picture = np.array(self.picture_wh * 2, np.float64)
+        scale = np.array(self.size_wh * 2) / picture
+        moved = boxes_xyxy * scale + np.array((self.x, self.y) * 2) * cells / picture
+        filled = boxes_xyxy[..., 2:3] > boxes_xyxy[..., 0:1]
+        return np.where(filled, moved, 0).astype(np.float32)
+
+
+def first_window(
+    prompt: Prompt, picture_wh: tuple[int, int], settings: WindowSettings | None
+) -> Window:
+    """Return the window in which an object's first points are decoded.
+
+    A box says how large the object is, so it gets a window around it. A click does not, and it is
+    decoded on the whole picture, as its preview is.
+    """
+    whole = Window.whole(picture_wh)
+    box = prompt.box_xyxy_px
+    if settings is None or box is None:
+        return whole
+    # in shares of the picture's sides, as `Aim` has it in cells
+    aim = Aim.at((box / np.array(picture_wh * 2)).astype(np.float32))
+    zoomed = replace(settings, zoom=BOX_ZOOM)
+    return aim.window(picture_wh, 1, zoomed).holding(prompt)
+
+
+def resampled(logits: F32, seen: Window, wanted: Window, size: int) -> F32:
+    """Return logits of one window as those of another.
+
+    Args:
+        logits: (L, L), of `seen` stretched to a square.
+        seen: The window that they cover.
+        wanted: A window of the same picture.
+        size: Side of the answer.
+
+    Returns:
+        (size, size) float32; what `seen` does not cover is `OUTSIDE_LOGIT`.
+    """
+    if seen == wanted and size == len(logits):
+        return logits
+    scale_x = wanted.width / size * len(logits) / seen.width
+    scale_y = wanted.height / size * len(logits) / seen.height
+    first_x = (wanted.x - seen.x + 0.5 * wanted.width / size) * len(logits) / seen.width
+    first_y = (wanted.y - seen.y + 0.5 * wanted.height / size) * len(logits) / seen.height
+    columns = _covered(first_x, scale_x, size, len(logits))
+    rows = _covered(first_y, scale_y, size, len(logits))
+    answer = np.full((size, size), OUTSIDE_LOGIT, np.float32)
+    if not columns or not rows:
+        return answer
+    to_seen = np.array(
+        [
+            [scale_x, 0.0, first_x + columns.start * scale_x - 0.5],
+            [0.0, scale_y, first_y + rows.start * scale_y - 0.5],
+        ]
+    )
+    answer[rows.start : rows.stop, columns.start : columns.stop] = cv2.warpAffine(
+        logits,
+        to_seen,
+        (len(columns), len(rows)),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return answer
+
+
+def _covered(first: float, scale: float, size: int, length: int) -> range:
+    """Return which of `size` pixels have their centre, at `first + i * scale`, in 0..length."""
+    start = max(0, math.ceil(-first / scale))
+    return range(start, max(start, min(size, math.floor((length - first) / scale) + 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Where an object's window points, and how sure that is.
+
+    Attributes:
+        x, y: Middle of the object's box, in cells.
+        size: Larger side of the box in cells, damped.
+        unsure: Steps since the filter was last moved, fewer with every step that moves it.
+    """
+
+    x: float
+    y: float
+    size: float
+    unsure: int = 0
+
+    @classmethod
+    def at(cls, box_xyxy: F32) -> Aim:
+        """Return the aim at a box in cells."""
+        x1, y1, x2, y2 = (float(value) for value in box_xyxy)
+        return cls((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1))
+
+    def begun(self, predicted_box: F32 | None) -> Aim:
+        """Return the aim on the next frame.
+
+        Args:
+            predicted_box: Where the filter expects the object; None where it was forgotten, and
+                the last place is all there is.
+        """
+        aim = replace(self, unsure=min(self.unsure + 1, MAX_UNSURE))
+        if predicted_box is None:
+            return aim
+        there = Aim.at(predicted_box)
+        return replace(aim, x=there.x, y=there.y)
+
+    def moved(self, box: F32) -> Aim:
+        """Return the aim after a mask moved the filter to a box in cells."""
+        there = Aim.at(box)
+        size = self.size + SIZE_SHARE * (there.size - self.size)
+        return replace(there, size=size, unsure=max(self.unsure - 1, 0) // 2)
+
+    def window(self, picture_wh: tuple[int, int], cells: int, settings: WindowSettings) -> Window:
+        """Return the window to look through.
+
+        Args:
+            picture_wh: Size of the source picture.
+            cells: Cells along its side, L.
+            settings: How large it is.
+        """
+        share = max(self.size / cells * settings.zoom, settings.min_share)
+        share *= settings.growth ** max(self.unsure - 1, 0)
+        x, y = self.x * picture_wh[0] / cells, self.y * picture_wh[1] / cells
+        return Window.place(x, y, share, picture_wh)
+
+
+def box_of_mask(mask: Mask, cells: int) -> F32:
+    """Return the box of an (H, W) mask with pixels in it, in cells."""
+    box = pixel_box(mask)
+    if box is None:
+        raise ValueError("expected a mask with at least one pixel set")
+    x_scale, y_scale = cells / mask.shape[1], cells / mask.shape[0]
+    return np.array(
+        (box.x1 * x_scale, box.y1 * y_scale, box.x2 * x_scale, box.y2 * y_scale), np.float32
+    )

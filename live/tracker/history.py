@@ -1,0 +1,140 @@
+"""The last processed steps, kept so that a prompt can be answered on the picture the user saw.
+
+Bounded by construction: a fixed number of steps, and one more that is pinned.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from samcam.live.frames import U8, Prompt
+from samcam.live.tracker.crop import Window
+from samcam.live.tracker.track import ObjectTrack
+
+if TYPE_CHECKING:
+    from samcam.engines import ImageFeatures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What the networks made of a part of a picture."""
+
+    window: Window
+    features: ImageFeatures
+
+
+@dataclass(slots=True, eq=False)
+class PastObject:
+    """One object on one step: all that its answer follows from, and some of the answer.
+
+    Attributes:
+        before: The object before the step; None: it was not known. Shared with nobody.
+        prompts: Given for this step, in order.
+        committed: The user made this step's mask a conditioning memory.
+        visible: Whether the answer has a mask.
+        token, candidates: Of an answer to points: the token that gave it, and those that could,
+            by the area of their masks.
+        view: The latest window that the object was looked for in, where that was not the whole
+            picture: running the step again looks there again.
+    """
+
+    before: ObjectTrack | None = None
+    prompts: tuple[Prompt, ...] = ()
+    committed: bool = False
+    visible: bool = False
+    token: int | None = None
+    candidates: tuple[int, ...] = ()
+    view: View | None = None
+
+
+@dataclass(slots=True, eq=False)
+class PastStep:
+    """One processed step.
+
+    Attributes:
+        step: Tracker step.
+        frame_index: Index of its source frame.
+        dt_s: Media time since the step before, in seconds.
+        size_wh: Size of the source picture.
+        picture: (H, W, 3) uint8 until it is encoded, None from then on; with search windows
+            (`TrackerSettings.window`) as long as the step is kept, for windows are cut from it.
+            A step without objects is encoded when somebody asks.
+        features: What the whole of it was encoded to.
+        objects: By object id; those that the step had or has prompts for.
+    """
+
+    step: int
+    frame_index: int
+    dt_s: float
+    size_wh: tuple[int, int]
+    picture: U8 | None
+    features: ImageFeatures | None = None
+    objects: dict[int, PastObject] = field(default_factory=dict)
+
+    def of(self, object_id: int) -> PastObject:
+        """Return an object's part, a new one where there is none."""
+        return self.objects.setdefault(object_id, PastObject())
+
+
+class StepHistory:
+    """At most `length` steps, the newest ones, and at most one pinned step."""
+
+    def __init__(self, length: int) -> None:
+        self._recent: deque[PastStep] = deque(maxlen=length)
+        self._pinned: PastStep | None = None
+
+    @property
+    def pinned(self) -> PastStep | None:
+        """The step that is kept for longer; None: there is none."""
+        return self._pinned
+
+    @property
+    def newest(self) -> PastStep | None:
+        """The step processed last; None where nothing is kept."""
+        return self._recent[-1] if self._recent else None
+
+    def __iter__(self) -> Iterator[PastStep]:
+        """Every kept step, ascending."""
+        if self._pinned is not None and not self.is_recent(self._pinned.step):
+            yield self._pinned
+        yield from self._recent
+
+    def append(self, past: PastStep) -> None:
+        """Keep one more step; the oldest goes where there is no room."""
+        self._recent.append(past)
+
+    def is_recent(self, step: int) -> bool:
+        """Whether a step and all since it are kept."""
+        return bool(self._recent) and self._recent[0].step <= step <= self._recent[-1].step
+
+    def since(self, step: int) -> list[PastStep]:
+        """Return the recent steps from this one on, ascending."""
+        return [past for past in self._recent if past.step >= step]
+
+    def find(self, step: int) -> PastStep | None:
+        """Return a kept step, the pinned one too; None where it is not kept."""
+        return next((past for past in self if past.step == step), None)
+
+    def nearest(self, step: int) -> PastStep | None:
+        """Return the kept step that is nearest; None where nothing is kept."""
+        return min(self, key=lambda past: abs(past.step - step), default=None)
+
+    def pin(self, past: PastStep | None) -> None:
+        """Keep this step however old it gets, instead of the one before; None: none."""
+        self._pinned = past
+
+    def forget(self, object_id: int | None) -> None:
+        """Drop one object from all steps, or all objects."""
+        for past in self:
+            if object_id is None:
+                past.objects.clear()
+            else:
+                past.objects.pop(object_id, None)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._recent.clear()
+        self._pinned = None

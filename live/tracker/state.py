@@ -1,0 +1,185 @@
+"""Where one object stands: a pure state machine with hysteresis and a reason in words.
+
+    prompt ----> tracking <---- uncertain <---- lost
+                    |   ^          ^  |  ^        ^
+                    |   +--time--+ |  |  |        |
+                    +--- doubt --|-+  +--|- absent+
+                                 |       |
+                            recovered ---+  (a lost object seen again, surely, for some steps)
+
+An object is never lost on one bad frame, and never found again on one good one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from samcam.live.frames import ObjectState
+
+
+@dataclass(frozen=True, slots=True)
+class StateThresholds:
+    """When the state changes. Ours; only the first number has a model elsewhere.
+
+    Attributes:
+        uncertain_iou: Predicted IoU below which a mask is in doubt. Source: SAMURAI's
+            stable_ious_threshold 0.3, sam2.1_hiera_t.yaml:125 @76ba195.
+        certain_iou: What it must reach again before the doubt ends; above `uncertain_iou`.
+        doubt_steps: Doubtful masks in a row before `uncertain`.
+        lost_steps, lost_s: Absent for so many steps and so many seconds before `lost`.
+        recover_steps: Certain masks in a row before `recovered`, or `tracking` after a doubt.
+        recovered_s: Seconds for which `recovered` is shown before it is `tracking`.
+    """
+
+    uncertain_iou: float = 0.3
+    certain_iou: float = 0.4
+    doubt_steps: int = 2
+    lost_steps: int = 3
+    lost_s: float = 0.1
+    recover_steps: int = 2
+    recovered_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.certain_iou < self.uncertain_iou:
+            raise ValueError(
+                f"certain_iou: expected at least uncertain_iou {self.uncertain_iou}, "
+                f"got {self.certain_iou}"
+            )
+
+
+class Evidence(StrEnum):
+    """What one step says about the object."""
+
+    ABSENT = "absent"
+    WEAK = "weak"
+    GOOD = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One step's answer, as far as the state depends on it.
+
+    Attributes:
+        present: By its object score.
+        visible: Present, and its mask is not empty.
+        prompted: A user's prompt of this step gave the mask.
+        predicted_iou: The network's own estimate, 0..1.
+        object_score: Object score logit.
+    """
+
+    present: bool
+    visible: bool
+    prompted: bool
+    predicted_iou: float
+    object_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """State of an object and what it takes to go on from there.
+
+    Attributes:
+        state, reason: For the user.
+        evidence: Of the latest step.
+        evidence_steps, evidence_s: How long it has been the same evidence, this step included.
+        state_s: Seconds in this state.
+        was_lost: Lost since it was last tracked.
+    """
+
+    state: ObjectState
+    reason: str
+    evidence: Evidence
+    evidence_steps: int
+    evidence_s: float
+    state_s: float
+    was_lost: bool
+
+
+def advance(
+    status: Status | None, seen: Observation, dt_s: float, thresholds: StateThresholds
+) -> Status:
+    """Return the status after one more step.
+
+    Args:
+        status: After the step before; None for a new object.
+        seen: This step's answer.
+        dt_s: Media time since the step before, in seconds.
+        thresholds: When to change.
+    """
+    evidence = _weigh(status, seen, thresholds)
+    same = status is not None and status.evidence is evidence
+    steps = status.evidence_steps + 1 if status is not None and same else 1
+    seconds = status.evidence_s + dt_s if status is not None and same else 0.0
+    if seen.prompted or status is None:
+        state = ObjectState.TRACKING if seen.visible else ObjectState.LOST
+        was_lost = not seen.visible
+    else:
+        state = _next_state(status, evidence, steps, seconds + dt_s, dt_s, thresholds)
+        was_lost = state is ObjectState.LOST or (status.was_lost and state is ObjectState.UNCERTAIN)
+    unchanged = status is not None and status.state is state
+    return Status(
+        state=state,
+        reason=_reason(state, seen, evidence, steps, thresholds),
+        evidence=evidence,
+        evidence_steps=steps,
+        evidence_s=seconds,
+        state_s=status.state_s + dt_s if status is not None and unchanged else 0.0,
+        was_lost=was_lost,
+    )
+
+
+def _weigh(status: Status | None, seen: Observation, thresholds: StateThresholds) -> Evidence:
+    if not seen.visible:
+        return Evidence.ABSENT
+    doubted = status is not None and status.state in (ObjectState.UNCERTAIN, ObjectState.LOST)
+    least = thresholds.certain_iou if doubted else thresholds.uncertain_iou
+    return Evidence.WEAK if seen.predicted_iou < least else Evidence.GOOD
+
+
+def _next_state(
+    status: Status,
+    evidence: Evidence,
+    steps: int,
+    seconds: float,
+    dt_s: float,
+    thresholds: StateThresholds,
+) -> ObjectState:
+    """Return the state after `steps` steps and `seconds` of this evidence."""
+    state = status.state
+    if evidence is Evidence.ABSENT:
+        gone = steps >= thresholds.lost_steps and seconds >= thresholds.lost_s
+        return ObjectState.LOST if gone or state is ObjectState.LOST else ObjectState.UNCERTAIN
+    if evidence is Evidence.WEAK:
+        settled = state in (ObjectState.TRACKING, ObjectState.RECOVERED)
+        return state if settled and steps < thresholds.doubt_steps else ObjectState.UNCERTAIN
+    if state in (ObjectState.LOST, ObjectState.UNCERTAIN):
+        if steps < thresholds.recover_steps:
+            return ObjectState.UNCERTAIN
+        return ObjectState.RECOVERED if status.was_lost else ObjectState.TRACKING
+    if state is ObjectState.RECOVERED and status.state_s + dt_s < thresholds.recovered_s:
+        return state
+    return ObjectState.TRACKING
+
+
+def _reason(
+    state: ObjectState,
+    seen: Observation,
+    evidence: Evidence,
+    steps: int,
+    thresholds: StateThresholds,
+) -> str:
+    if seen.prompted:
+        return "prompted on this frame" if seen.visible else "the prompt gave no mask"
+    count = f"{steps} step{'s' if steps > 1 else ''}"
+    if evidence is Evidence.ABSENT:
+        why = "empty mask" if seen.present else f"object score {seen.object_score:.1f}"
+        return f"not seen for {count} ({why})"
+    iou = f"predicted IoU {seen.predicted_iou:.2f}"
+    if evidence is Evidence.WEAK:
+        return f"doubtful mask for {count} ({iou})"
+    if state is ObjectState.UNCERTAIN:
+        return f"seen again for {count} of {thresholds.recover_steps} ({iou})"
+    if state is ObjectState.RECOVERED:
+        return f"found again ({iou})"
+    return f"seen ({iou})"

@@ -1,0 +1,395 @@
+"""Changes to what was prompted on steps that are already processed.
+
+A prompt on a past step, an undo, another candidate, a commit: each changes what is noted for the
+step, and `settle` then brings the object to where it would stand had that been so in time. Where
+the steps since are tracked again, the outcome is the same to the last bit; else the memory enters
+the present as that step's. Other objects are never touched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from samcam.live.frames import ObjectResult, PinnedAnswers, Prompt
+from samcam.live.prompt_checks import fit_prompt, points_at_something
+from samcam.live.tracker.history import PastObject, PastStep, StepHistory
+from samcam.live.tracker.pinned import PinnedStep
+from samcam.live.tracker.step import StageClock, StepRunner
+from samcam.live.tracker.track import ObjectTrack
+from samcam.live.watchdog import note_progress
+
+MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
+MAX_PROMPTS_PER_STEP: Final = 64  # of one object
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A prompt or a commit, in the order in which the user gave them."""
+
+    object_id: int
+    step: int
+    commit: bool = False
+
+
+class TrackEdits:
+    """The objects of a tracker, the steps they came through, and changes to those steps."""
+
+    def __init__(self, runner: StepRunner, history: StepHistory, retrack: bool) -> None:
+        """Start without objects.
+
+        Args:
+            runner: Asks the networks.
+            history: Of this object alone; empty.
+            retrack: Whether the steps after a changed one are tracked again.
+        """
+        self.tracks: dict[int, ObjectTrack] = {}
+        self.clock = StageClock()
+        self._runner = runner
+        self._history = history
+        self._retrack = retrack
+        self._log: deque[_Edit] = deque(maxlen=MAX_UNDO)
+        self._changed: dict[int, set[int]] = {}
+        # Of the newest click: nobody looks and chooses another mask as fast as the history ends.
+        self._clicked: PastStep | None = None
+        self._pinned = PinnedStep(runner, history)
+
+    @property
+    def pinned(self) -> PinnedAnswers | None:
+        """What the pinned step's objects came to since it was pinned; None: no step is."""
+        return self._pinned.answers
+
+    def knows(self, object_id: int) -> bool:
+        """Whether an object is tracked or will be when its prompts are answered."""
+        return object_id in self.tracks or object_id in self._changed
+
+    @property
+    def changed(self) -> Collection[int]:
+        """Objects with changes that are still to be answered."""
+        return self._changed.keys()
+
+    def find(self, step: int) -> PastStep | None:
+        """Return a step that is kept."""
+        return self._history.find(step)
+
+    def nearest(self, step: int) -> PastStep | None:
+        """Return the kept step that is nearest."""
+        return self._history.nearest(step)
+
+    def process(self, past: PastStep, object_ids: Collection[int]) -> tuple[ObjectResult, ...]:
+        """Run a new step for these objects, keep it, and return the answers by ascending id."""
+        results = []
+        for object_id in sorted(object_ids):
+            mine = past.of(object_id)
+            self._log.extend([_Edit(object_id, past.step)] * len(mine.prompts))
+            track, result = self._play(past, object_id, self.tracks.get(object_id))
+            if track is not None and result is not None:
+                self.tracks[object_id] = track
+                results.append(result)
+        self._history.append(past)
+        if self._history.newest is past and any(mine.prompts for mine in past.objects.values()):
+            self._clicked = past
+        self.clock = StageClock()
+        return tuple(results)
+
+    def prompt(self, prompt: Prompt, past: PastStep) -> None:
+        """Note a prompt for a kept step.
+
+        Raises:
+            ValueError: It does not fit the picture, only says where an unknown object is not, or
+                is one too many.
+        """
+        prompt = fit_prompt(prompt, past.size_wh)
+        object_id = prompt.object_id
+        if not points_at_something(prompt) and not self._known_at(object_id, past):
+            raise ValueError(
+                f"object {object_id}: not known on that picture; its first prompt there needs a "
+                "positive point, a box or a mask, got negative points only"
+            )
+        mine = past.of(object_id)
+        if len(mine.prompts) >= MAX_PROMPTS_PER_STEP:
+            raise ValueError(
+                f"object {object_id}: {MAX_PROMPTS_PER_STEP} prompts on one picture, no more are "
+                "taken; go on with a newer picture"
+            )
+        mine.prompts += (prompt,)
+        self._clicked = past
+        self._log.append(_Edit(object_id, past.step))
+        self._mark(object_id, past.step)
+
+    def undo(self, object_id: int | None) -> str:
+        """Take back the last prompt or commit, of one object or of any; say what was done.
+
+        Raises:
+            ValueError: There is none.
+        """
+        self.settle()
+        edit = next(
+            (edit for edit in reversed(self._log) if object_id in (None, edit.object_id)), None
+        )
+        if edit is None:
+            who = "" if object_id is None else f"object {object_id}: "
+            raise ValueError(f"{who}nothing left to take back")
+        who = f"object {edit.object_id}"
+        past = self._history.find(edit.step)
+        mine = None if past is None else past.objects.get(edit.object_id)
+        if past is None or mine is None:
+            count = self._drop_from_log(edit)
+            self._forget_step(edit.object_id, edit.step)
+            what = "its last prompt" if count == 1 else f"its last {count} prompts"
+            done = f"{what} taken back; that picture is no longer kept: masks since then stay"
+        else:
+            self._log.reverse()
+            self._log.remove(edit)  # the last one, of several prompts on one step
+            self._log.reverse()
+            if edit.commit:
+                mine.committed = False
+            else:
+                mine.prompts = mine.prompts[:-1]
+            if not self._exact(past.step):
+                self._forget_step(edit.object_id, past.step, and_object=not mine.prompts)
+            if self._exact(past.step) or mine.prompts:
+                self._mark(edit.object_id, past.step)
+            else:
+                self._answer_pinned(edit.object_id)
+            self.settle()
+            done = "commit taken back" if edit.commit else "last prompt taken back"
+        gone = edit.object_id not in self.tracks
+        return f"{who}: {done}" + (", it is not tracked any more" if gone else "")
+
+    def cycle(self, object_id: int, by: int) -> str:
+        """Answer the last click of an object with another candidate; say with which.
+
+        Raises:
+            ValueError: There is no such click, its picture is no longer kept, or there is only
+                one candidate.
+        """
+        self.settle()
+        who = f"object {object_id}"
+        edit = next(
+            (e for e in reversed(self._log) if e.object_id == object_id and not e.commit), None
+        )
+        past = None if edit is None else self._history.find(edit.step)
+        if past is None and edit is not None and self._clicked is not None:
+            past = self._clicked if self._clicked.step == edit.step else None
+        mine = None if past is None else past.objects.get(object_id)
+        if edit is None:
+            raise ValueError(f"{who}: no click of it to answer differently")
+        if past is None or mine is None or not mine.prompts:
+            raise ValueError(f"{who}: the picture of its last click is no longer kept; click again")
+        if mine.token is None or len(mine.candidates) < 2:
+            raise ValueError(f"{who}: its last prompt has one answer only; expected a click or box")
+        place = (mine.candidates.index(mine.token) + by) % len(mine.candidates)
+        count = len(mine.candidates)
+        chosen = replace(mine.prompts[-1], candidate=mine.candidates[place])
+        mine.prompts = (*mine.prompts[:-1], chosen)
+        if not self._exact(past.step):
+            self._forget_step(object_id, past.step, and_object=False)
+        if self._history.find(past.step) is None:
+            self._forget_since(object_id, past.step)
+            self._enter(past, object_id)
+        else:
+            self._mark(object_id, past.step)
+            self.settle()
+        return f"{who}: mask {place + 1} of {count}, small to large"
+
+    def commit(self, object_id: int) -> str:
+        """Make the object's newest mask a conditioning memory.
+
+        Raises:
+            ValueError: It has none, or no step is kept.
+        """
+        self.settle()
+        who, past = f"object {object_id}", self._history.newest
+        if object_id not in self.tracks:
+            raise ValueError(f"{who}: not tracked, there is no mask to commit")
+        if past is None:
+            raise ValueError(
+                f"{who}: no picture is kept to commit; expected tracker.prompt_history of at "
+                "least 1, got 0"
+            )
+        mine = past.of(object_id)
+        if not mine.visible:
+            raise ValueError(f"{who}: not visible now, there is no mask to commit")
+        if not mine.committed:
+            mine.committed = True
+            self._log.append(_Edit(object_id, past.step, commit=True))
+            self._mark(object_id, past.step)
+            self.settle()
+        return f"{who}: mask committed to memory"
+
+    def pin(self, step: int | None) -> str | None:
+        """Keep one step for as long as the user needs it; say so where it is not there.
+
+        Raises:
+            ValueError: Nothing is kept.
+        """
+        if step is None:
+            self._pinned.pin(None)
+            return None
+        past = self._history.nearest(step)
+        if past is None:
+            raise ValueError(f"step {step}: no picture is kept for prompts")
+        self._pinned.pin(past)
+        return None if past.step == step else f"picture {past.step} kept for prompts, not {step}"
+
+    def forget(self, object_id: int | None) -> None:
+        """Forget an object, or all, as if it had never been."""
+        self._pinned.gone({*self.tracks, *self._changed} if object_id is None else {object_id})
+        self._history.forget(object_id)
+        if self._clicked is not None and object_id is not None:
+            self._clicked.objects.pop(object_id, None)
+        if object_id is None:
+            self._clicked = None
+            self.tracks.clear()
+            self._changed.clear()
+            self._log.clear()
+        else:
+            self.tracks.pop(object_id, None)
+            self._changed.pop(object_id, None)
+            left = [edit for edit in self._log if edit.object_id != object_id]
+            self._log = deque(left, MAX_UNDO)
+        self._runner.forget_preview()
+
+    def close(self) -> None:
+        """Free everything that is kept."""
+        self.forget(None)
+        self._history.clear()
+
+    def settle(self) -> None:
+        """Answer what was changed since the last time; at most one pass over the kept steps."""
+        while self._changed:
+            object_id, steps = self._changed.popitem()
+            for step in sorted(steps):
+                past = self._history.find(step)
+                if past is None:
+                    continue
+                if self._exact(step):
+                    self._track_again(object_id, step)  # the later ones with it
+                    break
+                self._enter(past, object_id)
+
+    def _mark(self, object_id: int, step: int) -> None:
+        self._changed.setdefault(object_id, set()).add(step)
+
+    def _exact(self, step: int) -> bool:
+        """Whether a change on a step is answered as if it had been there in time."""
+        newest = self._history.newest
+        if newest is not None and newest.step == step:
+            return True
+        return self._retrack and self._history.is_recent(step)
+
+    def _known_at(self, object_id: int, past: PastStep) -> bool:
+        """Whether an object is known when a step's prompts are answered."""
+        for earlier in self._history:
+            mine = earlier.objects.get(object_id)
+            if mine is None or earlier.step > past.step:
+                continue
+            if mine.before is not None or any(map(points_at_something, mine.prompts)):
+                return True
+        return False
+
+    def _play(
+        self, past: PastStep, object_id: int, track: ObjectTrack | None
+    ) -> tuple[ObjectTrack | None, ObjectResult | None]:
+        """Run a step for an object that stands before it; return where it stands after."""
+        note_progress()
+        mine = past.of(object_id)
+        if track is None and not mine.prompts:
+            del past.objects[object_id]
+            self._pinned.note(past, object_id, None)
+            return None, None
+        mine.before = None if track is None else track.fork()
+        track = self._runner.new_track(object_id) if track is None else track
+        result = self._runner.run(past, mine, track, self.clock)
+        self._pinned.note(past, object_id, result)
+        return track, result
+
+    def _track_again(self, object_id: int, step: int) -> None:
+        """Run all steps from this one on again."""
+        again = self._history.since(step)
+        track = again[0].of(object_id).before
+        for past in again:
+            track, _ = self._play(past, object_id, track)
+        if track is None:
+            self.tracks.pop(object_id, None)
+        else:
+            self.tracks[object_id] = track
+
+    def _enter(self, past: PastStep, object_id: int) -> None:
+        """Answer a step's prompts and put the memory into the present and the states between."""
+        mine = past.of(object_id)
+        track = self._runner.new_track(object_id) if mine.before is None else mine.before.fork()
+        self._pinned.note(past, object_id, self._runner.run(past, mine, track, self.clock))
+        if not track.bank.at(past.step):
+            if not self.knows(object_id):
+                self.tracks[object_id] = track  # known, and lost from the start
+            return
+        if not self._history.is_recent(past.step):
+            track.forget_motion()  # nobody knows how it moved since
+        for later in self._kept_after(past.step):
+            theirs = later.of(object_id)
+            if theirs.before is None:
+                theirs.before = track.fork()
+            else:
+                theirs.before.adopt(track, past.step)
+            track.begin(later.dt_s)
+        present = self.tracks.get(object_id)
+        if present is None:
+            self.tracks[object_id] = track
+        else:
+            present.adopt(track, past.step)
+        if past is not self._history.pinned:
+            self._answer_pinned(object_id)
+        self._runner.forget_preview()
+
+    def _forget_step(self, object_id: int, step: int, and_object: bool = True) -> None:
+        """Take a step's memory out of the present and of the states since."""
+        present = self.tracks.get(object_id)
+        if present is None:
+            return
+        for state in self._states_after(present, step):
+            state.bank.forget(step)
+        self._runner.forget_preview()
+        if and_object and not present.remembers:
+            self.forget(object_id)
+
+    def _forget_since(self, object_id: int, step: int) -> None:
+        """Take what was tracked after a step out of them too: it came of another answer."""
+        present = self.tracks.get(object_id)
+        if present is None:
+            return
+        for state in self._states_after(present, step):
+            given = {entry.step for entry in state.bank.conditioning}
+            tracked = {entry.step for entry in state.bank.recent} | {*state.bank.pointer_steps}
+            for later in tracked - given:
+                if later > step:
+                    state.bank.forget(later)
+
+    def _states_after(self, present: ObjectTrack, step: int) -> list[ObjectTrack]:
+        """Return where an object stands now, and stood before each kept step after this one."""
+        states = [present]
+        for later in self._kept_after(step):
+            before = later.objects.get(present.object_id, PastObject()).before
+            if before is not None:
+                states.append(before)
+        return states
+
+    def _kept_after(self, step: int) -> list[PastStep]:
+        """Return the kept steps after this one, the pinned one too."""
+        return [past for past in self._history if past.step > step]
+
+    def _answer_pinned(self, object_id: int) -> None:
+        """Answer the pinned step again where that is not done with the steps around it."""
+        pinned = self._history.pinned
+        if pinned is not None and not self._exact(pinned.step):
+            self._pinned.answer_again(object_id, self.clock)
+
+    def _drop_from_log(self, edit: _Edit) -> int:
+        """Drop all of an object's edits on a step; return how many there were."""
+        left = [e for e in self._log if (e.object_id, e.step) != (edit.object_id, edit.step)]
+        count = len(self._log) - len(left)
+        self._log = deque(left, MAX_UNDO)
+        return count

@@ -1,0 +1,386 @@
+"""One SAM 2 step per frame: encode the picture once; per object attend, decode, choose, remember.
+
+No threads, no drawing. Each object goes through the networks alone (B = 1) with a memory of its
+own, so adding, prompting or removing one changes no bit of another's answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from samcam.engines import EngineOptions, Manifest, Sam2Networks, load_model
+from samcam.live.commands import (
+    CommitMask,
+    CycleCandidate,
+    HoverAnswer,
+    HoverRequest,
+    PinStep,
+    RemoveObject,
+    TrackerCommand,
+    UndoPrompt,
+)
+from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
+from samcam.live.prompt_checks import fit_prompt, points_at_something
+from samcam.live.tracker.crop import WindowSettings, suits
+from samcam.live.tracker.history import PastStep, StepHistory
+from samcam.live.tracker.presets import CATCH_UP, DEFAULT_PRESET, TrackerSettings
+from samcam.live.tracker.presets import preset as preset_settings
+from samcam.live.tracker.prompts import PromptQueue, said_of_removal
+from samcam.live.tracker.step import StageClock, StepRunner
+from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
+from samcam.live.tracker.timeline import TrackEdits
+from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
+
+NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
+MAX_STEP_S: Final = 1.0  # a longer gap says nothing more about motion
+
+
+class Tracker:
+    """Tracks objects by prompt through a stream of frames, with bounded memory for ever.
+
+    Used by one thread. Prompts and commands take effect at the next `step`.
+
+    Example:
+        with Tracker.open("nano") as tracker:
+            tracker.prompt(Prompt(points_xy_px=np.array([[320, 240]]), labels=np.array([1])))
+            for frame in frames:
+                result = tracker.step(frame)
+    """
+
+    def __init__(
+        self,
+        networks: Sam2Networks,
+        settings: TrackerSettings,
+        suggest_rules: SuggestRules | None = None,
+    ) -> None:
+        """Take over the networks: `close` closes them.
+
+        Args:
+            networks: Used by the tracker's thread alone.
+            settings: The rules of tracking.
+            suggest_rules: Those of `suggest`; None: the model's own.
+
+        Raises:
+            ValueError: The settings keep more memories than the model takes.
+        """
+        _check_limits(networks.manifest, settings)
+        self._networks = networks
+        self._settings = settings
+        self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
+        self._runner = StepRunner(networks, settings)
+        history = StepHistory(settings.prompt_history)
+        self._edits = TrackEdits(self._runner, history, settings.catch_up == CATCH_UP[0])
+        self._queue = PromptQueue()
+        self._next_step = 0
+        self._last_time_ns: int | None = None
+        self._last_frame: int | None = None
+        self._size_wh: tuple[int, int] | None = None
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        model: str = "nano",
+        *,
+        backend: str = "auto",
+        preset: str = DEFAULT_PRESET,
+        options: EngineOptions | None = None,
+    ) -> Tracker:
+        """Load a model and return a tracker that owns it.
+
+        Models that track better so look for a known object in a window that follows it, as
+        `tracker.window.enabled: auto` has it in the program.
+
+        Args:
+            model: A name as on the command line, or a model folder.
+            backend: auto, tensorrt, onnxruntime or torch.
+            preset: See `live.tracker.presets`.
+            options: Threads and execution providers.
+
+        Raises:
+            ValueError: There is no such preset.
+            EngineError: The model is missing or damaged, or the backend cannot run it.
+        """
+        settings = preset_settings(preset)
+        networks = load_model(model, backend, options)
+        if settings.gate is not None and suits(networks.manifest.name):
+            settings = replace(settings, window=WindowSettings())
+        try:
+            return cls(networks, settings)
+        except ValueError:
+            networks.close()
+            raise
+
+    @property
+    def settings(self) -> TrackerSettings:
+        """The rules in force."""
+        return self._settings
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Objects being tracked, ascending."""
+        return tuple(sorted(self._edits.tracks))
+
+    @property
+    def next_step(self) -> int:
+        """The step that the next frame will be, from 0."""
+        return self._next_step
+
+    @property
+    def pending_prompts(self) -> int:
+        """Prompts that wait for their frame."""
+        return len(self._queue)
+
+    def prompt(self, prompt: Prompt) -> str | None:
+        """Take a prompt for the picture that it belongs to.
+
+        With a `step` that was processed, or the `frame_index` of the newest one: that step is
+        answered again with it, and by the next `step` the object stands where it would stand had
+        the prompt been there in time (see `TrackerSettings.catch_up`). Else it waits for the next
+        step, or for the one that reaches its `frame_index`. Prompts of one object for the same
+        picture are joined: clicks add up.
+
+        Returns:
+            What the user should know, or None.
+
+        Raises:
+            ValueError: It lies outside the picture, its mask does not fit, or it only says where
+                an unknown object is not. Where the picture's size is not known yet, `step`
+                raises that and goes on without the prompt when called again.
+        """
+        self._check_open()
+        prompt = self._of_step(fit_prompt(prompt, self._size_wh))
+        self._check_candidate(prompt)
+        notice = _passed(prompt, self._last_frame)
+        if prompt.step is not None and prompt.step < self._next_step:
+            past = self._edits.find(prompt.step) or self._edits.nearest(prompt.step)
+            if past is not None:
+                self._edits.prompt(prompt, past)
+                return _moved(prompt, past.step)
+            notice = _moved(prompt, None)
+        if not points_at_something(prompt) and not (
+            self._edits.knows(prompt.object_id)
+            or self._queue.names(prompt.object_id, prompt.frame_index)
+        ):
+            raise ValueError(
+                f"object {prompt.object_id}: the first prompt needs a positive point, a box or a "
+                "mask, got negative points only"
+            )
+        self._queue.add(prompt)
+        return notice
+
+    def remove(self, object_id: int | None = None) -> None:
+        """Forget one object and its waiting prompts, or all; an unknown id is no error."""
+        self._check_open()
+        self._queue.drop(object_id)
+        self._edits.forget(object_id)
+
+    def undo(self, object_id: int | None = None) -> str:
+        """Take back the last prompt or commit of one object, or of any; say what was done.
+
+        The other clicks on that picture stay and are answered again. An object whose first prompt
+        is taken back is gone.
+
+        Raises:
+            ValueError: There is nothing to take back.
+        """
+        self._check_open()
+        waiting = self._queue.pop_last(object_id)
+        if waiting is not None:
+            return f"object {waiting.object_id}: last prompt taken back"
+        return self._edits.undo(object_id)
+
+    def apply(self, command: TrackerCommand) -> str | None:
+        """Do what a command says before the next step.
+
+        Returns:
+            What the user should know, or None.
+
+        Raises:
+            ValueError: It cannot be done, or cannot be right: see `prompt` and `undo`.
+        """
+        self._check_open()
+        match command:
+            case Prompt():
+                return self.prompt(command)
+            case RemoveObject(object_id):
+                said = said_of_removal(object_id, self._present())
+                self.remove(object_id)
+                return said
+            case UndoPrompt(object_id):
+                return self.undo(object_id)
+            case CycleCandidate(object_id, by):
+                return self._edits.cycle(object_id, by)
+            case CommitMask(object_id):
+                return self._edits.commit(object_id)
+            case PinStep(step):
+                return self._edits.pin(step)
+
+    def hover(self, request: HoverRequest) -> HoverAnswer | None:
+        """Return the mask that a click would give; nothing that is tracked changes.
+
+        Another request for the same picture and object costs one call of the mask decoder.
+
+        Returns:
+            None where the step is not kept or the position lies outside its picture.
+        """
+        self._check_open()
+        self._edits.settle()
+        past = self._edits.find(request.step)
+        if past is None:
+            return None
+        click = Prompt(
+            object_id=request.object_id,
+            points_xy_px=np.array([[request.x, request.y]], np.float32),
+            labels=np.ones(1, np.int32),
+        )
+        try:
+            fit_prompt(click, past.size_wh)
+        except ValueError:
+            return None
+        logits, predicted_iou = self._runner.preview(past, click)
+        return HoverAnswer(request, logits, predicted_iou)
+
+    def suggest(self, step: int) -> MaskGenerator:
+        """Return what finds objects on a kept step's picture; nothing that is tracked changes.
+
+        It is used between steps, and holds what it needs of the step even when that is kept no
+        longer.
+
+        Raises:
+            ValueError: The step is not kept.
+        """
+        self._check_open()
+        past = self._edits.find(step)
+        if past is None:
+            why = "" if self._settings.prompt_history else " (tracker.prompt_history is 0)"
+            raise ValueError(f"that picture is no longer kept{why}")
+        features = self._runner.encode(past, StageClock())
+        return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
+
+    def step(self, frame: Frame) -> FrameResult:
+        """Process the next frame of the stream.
+
+        Without objects nothing is computed. Changes to past steps are answered first. Time that
+        stands still or runs backwards counts as one thirtieth of a second, and a gap as one
+        second at most.
+
+        Raises:
+            ValueError: A waiting prompt does not fit the picture; it is dropped and nothing else
+                has changed.
+            EngineError: A network failed; the tracker cannot go on.
+        """
+        self._check_open()
+        self._edits.settle()
+        due = self._queue.take_due(frame.index, frame.size_wh)
+        self._size_wh = frame.size_wh
+        dt_s = step_seconds(self._last_time_ns, frame.time_ns)
+        self._last_time_ns, self._last_frame = frame.time_ns, frame.index
+        past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
+        self._next_step += 1
+        for object_id, prompts in due.items():
+            past.of(object_id).prompts = prompts
+        clock = self._edits.clock
+        object_ids = self._edits.tracks.keys() | due.keys()
+        if object_ids and self._settings.window is None:
+            self._runner.encode(past, clock)
+        answers = self._edits.process(past, object_ids)
+        return FrameResult(frame, past.step, answers, clock.ms, pinned=self._edits.pinned)
+
+    def close(self) -> None:
+        """Free the networks and forget everything. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._edits.close()
+            self._queue.drop(None)
+            self._networks.close()
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _present(self) -> set[int]:
+        """Return the objects that are tracked or wait for their first picture."""
+        return {*self._edits.tracks, *self._edits.changed, *self._queue.object_ids}
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("the tracker is closed; open a new one")
+
+    def _of_step(self, prompt: Prompt) -> Prompt:
+        """Return a prompt for the newest frame as one for its step, if that is kept.
+
+        Who names it sees it: a file waits on its first picture until that one is prompted.
+        """
+        step = self._next_step - 1
+        if prompt.frame_index is None or prompt.frame_index != self._last_frame:
+            return prompt
+        if self._edits.find(step) is None:
+            return prompt
+        return replace(prompt, frame_index=None, step=step)
+
+    def _check_candidate(self, prompt: Prompt) -> None:
+        count = self._networks.manifest.candidates
+        if prompt.candidate is not None and not 0 <= prompt.candidate < count:
+            raise ValueError(
+                f"object {prompt.object_id}: candidate: expected 0..{count - 1}, "
+                f"got {prompt.candidate}"
+            )
+
+
+def _moved(prompt: Prompt, step: int | None) -> str | None:
+    """Say where a prompt was used when that is not the picture it was made on."""
+    who = f"object {prompt.object_id}: that picture is no longer kept"
+    if step is None:
+        return f"{who}, used on the next one"
+    if prompt.step is None or prompt.step == step:
+        return None
+    away = abs(step - prompt.step)
+    when = "later" if step > prompt.step else "earlier"
+    return f"{who}, used on one {away} step{'s' if away > 1 else ''} {when}"
+
+
+def _passed(prompt: Prompt, last_frame: int | None) -> str | None:
+    """Say that a prompt's frame came before it did."""
+    if prompt.frame_index is None or last_frame is None or prompt.frame_index > last_frame:
+        return None
+    return (
+        f"object {prompt.object_id}: frame {prompt.frame_index} has passed (frame {last_frame} was "
+        "the last one), used on the next one"
+    )
+
+
+def step_seconds(previous_ns: int | None, now_ns: int) -> float:
+    """Return the seconds between two frames, made usable where the clock is not.
+
+    A first frame, equal times and time running backwards (a looped file, a camera that came
+    back) count as 1/30 s; a gap counts as 1 s at most.
+    """
+    if previous_ns is None or now_ns <= previous_ns:
+        return NOMINAL_STEP_S
+    return min((now_ns - previous_ns) / NS_PER_S, MAX_STEP_S)
+
+
+def _check_limits(manifest: Manifest, settings: TrackerSettings) -> None:
+    """Compare what the memory bank may hold with what the model takes."""
+    for key, most, wanted, what in (
+        ("max_cond", manifest.max_cond, settings.bank.max_cond, "conditioning memories"),
+        ("num_recent", manifest.num_recent, MAX_RECENT, "recent memories"),
+        ("max_recent_ptrs", manifest.max_recent_ptrs, MAX_RECENT_POINTERS, "recent pointers"),
+    ):
+        if wanted > most:
+            raise ValueError(
+                f"{key}: model {manifest.name} takes at most {most} {what}, "
+                f"preset {settings.name} keeps {wanted}"
+            )

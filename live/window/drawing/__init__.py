@@ -1,0 +1,1 @@
+"""What the window shows around the feed: status, help, notes, outlines."""

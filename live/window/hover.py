@@ -1,0 +1,110 @@
+"""When to ask what a click would give, and whether an answer still belongs to the pointer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from samcam.live.commands import HoverRequest
+from samcam.live.control import Controls
+from samcam.live.frames import F32
+from samcam.live.window.letterbox import Letterbox, Point
+from samcam.live.window.prompts import meant
+
+HOVER_EVERY_S: Final = 0.08
+# a pointer that rests is not about to click, and what lies under the outline is to be seen
+HOVER_REST_S: Final = 2.0
+HOVER_NEAR_PX: Final = 16.0  # canvas pixels
+HOVER_STEPS: Final = 3  # an answer takes a step or two, and the stream goes on meanwhile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HoverScene:
+    """What a click would be for just now.
+
+    Attributes:
+        letterbox: Where the picture on screen lies.
+        step: Its tracker step.
+        motion: As `FrameResult.motion` of that picture.
+        object_id: Which object the next click is for.
+    """
+
+    letterbox: Letterbox
+    step: int
+    motion: F32 | None
+    object_id: int
+
+
+class HoverPointer:
+    """Where the pointer is and what was asked about it; main thread only."""
+
+    def __init__(self, controls: Controls, clock: Callable[[], float]) -> None:
+        """Begin without a pointer.
+
+        Args:
+            controls: Requests go to it.
+            clock: Seconds.
+        """
+        self._controls, self._clock = controls, clock
+        self._at: Point | None = None
+        self._moved_s = -math.inf
+        self._asked_s = -math.inf
+        self._asked: tuple[int, int, Point] | None = None
+
+    def move(self, at: Point) -> None:
+        """Follow the pointer, in canvas pixels."""
+        self._at, self._moved_s = at, self._clock()
+
+    def leave(self) -> None:
+        """The pointer is gone until it moves again."""
+        self._at = None
+
+    def ask(self, scene: HoverScene | None) -> None:
+        """Ask what a click would give, if that is due; take back what nobody wants any more.
+
+        Args:
+            scene: None where a click would be for something else, or for nothing.
+        """
+        at = self._at
+        if scene is None or at is None or not self._is_on(scene.letterbox):
+            self._asked = None  # it is news when it is wanted again
+            self._controls.hover.put(None)
+        elif self._due(scene, at):
+            box = scene.letterbox
+            there = meant(box.to_source(at.x, at.y), scene.motion, box.source_wh)
+            self._controls.hover.put(HoverRequest(scene.object_id, scene.step, there.x, there.y))
+
+    def fits(self, request: HoverRequest, scene: HoverScene | None) -> bool:
+        """Whether an answer to this request may be drawn.
+
+        The pointer is still near, and the picture the one asked about: in a running stream it may
+        be a few steps newer, for the answer takes that long.
+        """
+        if scene is None or self._at is None or request.object_id != scene.object_id:
+            return False
+        if not self._is_on(scene.letterbox) or not 0 <= scene.step - request.step <= HOVER_STEPS:
+            return False
+        asked = scene.letterbox.to_canvas(request.x, request.y)
+        return math.hypot(asked.x - self._at.x, asked.y - self._at.y) <= HOVER_NEAR_PX
+
+    def _is_on(self, letterbox: Letterbox) -> bool:
+        """Whether the pointer is on the picture and was moved lately."""
+        at = self._at
+        return (
+            at is not None
+            and letterbox.contains(at.x, at.y)
+            and self._clock() - self._moved_s <= HOVER_REST_S
+        )
+
+    def _due(self, scene: HoverScene, at: Point) -> bool:
+        """Whether something is new, and the last time is long enough ago; True counts as asked."""
+        now_s = self._clock()
+        if now_s - self._asked_s < HOVER_EVERY_S:
+            return False
+        wanted = (scene.object_id, scene.step, at)
+        if wanted == self._asked:
+            return False
+        self._asked, self._asked_s = wanted, now_s
+        return True

@@ -1,0 +1,163 @@
+"""Files of one row per line, JSON or other text: whole rows, whatever ends the program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from io import FileIO
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from samcam.system.files.bounded_files import open_regular, parse_json, shown_value
+from samcam.system.files.pipes import say_if_pipe
+from samcam.system.files.places import is_file
+
+MAX_ROW_BYTES: Final = 16 << 20
+_BLOCK: Final = 1 << 16
+
+_log = logging.getLogger(__name__)
+
+
+class RowFile:
+    """The one writer of rows: each is with the system, whole, as soon as it is written.
+
+    What does not fit on the disk is taken back, so that a file ends with a whole row; so is half a
+    row that an earlier run left there, which this one's first row would stick to. Used by one
+    thread.
+    """
+
+    def __init__(self, path: Path, anew: bool = False) -> None:
+        """Open a file to append to, or make it.
+
+        Args:
+            anew: Start an older file again.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        if not anew:
+            _end_torn_row(path)
+        say_if_pipe(path)
+        self._file: FileIO = path.open("ab", buffering=0)
+        if anew:
+            self.start_anew()
+
+    def write(self, *rows: Mapping[str, Any]) -> None:
+        """Write JSON rows that belong together: all of them, or nothing.
+
+        Raises:
+            OSError: They cannot be written, such as on a full disk.
+        """
+        self.write_lines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+    def write_lines(self, lines: Iterable[str]) -> None:
+        """Write lines, each with its end, that belong together: all of them, or nothing.
+
+        Raises:
+            OSError: They cannot be written, such as on a full disk.
+        """
+        data = "".join(lines).encode()
+        if not data:
+            return
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            written = self._file.write(data)
+        except OSError:
+            self._cut(end)
+            raise
+        if written != len(data):  # what the system does when the disk fills up on the way
+            self._cut(end)
+            raise OSError(f"only {written} of {len(data)} bytes fitted; is the disk full?")
+
+    def start_anew(self) -> None:
+        """Remove all rows; OSError where that cannot be done."""
+        if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            self._file.truncate(0)
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
+
+    def _cut(self, end: int) -> None:
+        with contextlib.suppress(OSError):  # a device has no end; the first error is the one to say
+            self._file.truncate(end)
+
+
+def _end_torn_row(path: Path) -> None:
+    """Make a regular file end with a whole row: half a one at its end is removed."""
+    if not is_file(path):
+        return
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        end = _end_of_lines(file, size)
+        if end == size:
+            return
+        file.seek(end)
+        if _is_row(file.read(MAX_ROW_BYTES + 1)):
+            file.write(b"\n")  # only its end is missing
+            return
+        file.truncate(end)
+    _log.warning("%s: its last row was cut off when it was written: removed", path)
+
+
+def _end_of_lines(file: BinaryIO, size: int) -> int:
+    """Return the place after the last line end, 0 where there is none."""
+    end = size
+    while end:
+        start = max(0, end - _BLOCK)
+        file.seek(start)
+        last = file.read(end - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        end = start
+    return 0
+
+
+def _is_row(data: bytes) -> bool:
+    try:
+        return isinstance(parse_json(data), dict)
+    except ValueError:
+        return False
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Give the rows of a file, without a last one that was cut off; none of a missing file.
+
+    Raises:
+        ValueError: A row is damaged; says which.
+        OSError: The file cannot be read, or is a link, a pipe or a device.
+    """
+    if not os.path.lexists(path):
+        return
+    with open_regular(path, follow=False) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_ROW_BYTES + 1), b""), 1):
+            if len(line) > MAX_ROW_BYTES:
+                raise ValueError(f"{path.name}, line {number}: longer than {MAX_ROW_BYTES} bytes")
+            if not line.endswith(b"\n"):
+                return
+            try:
+                row = parse_json(line)
+            except ValueError as error:
+                raise ValueError(f"{path.name}, line {number}: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{path.name}, line {number}: expected a JSON object")
+            yield row
+
+
+def whole(row: Mapping[str, Any], key: str, low: int = 0) -> int:
+    """Return a whole number of a row.
+
+    Raises:
+        ValueError: It has none of that name.
+    """
+    expected = f"expected a whole number of at least {low}"
+    if key not in row:
+        raise ValueError(f"{key}: missing; {expected}")
+    value = row[key]
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 1 << 63:
+        raise ValueError(f"{key}: {shown_value(value, 40)}: {expected}")
+    return value

@@ -1,0 +1,51 @@
+"""The end of the process, also where a thread cannot be ended.
+
+A thread that was left behind (a step that takes minutes, a camera stuck in `read`, an output that
+nobody reads) is inside native code and comes back from there some time. Where the interpreter is
+being taken down by then, CPython ends such a thread with `pthread_exit`, which unwinds through C++
+frames that allow no unwinding: "terminate called without an active exception", SIGABRT, and the
+exit code is lost. So where threads are left, and only there, the process ends without that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from samcam.system.streams import finish_streams
+
+
+def run_to_the_end(run: Callable[[], int]) -> int:
+    """Run what a process is there for and return its exit code, or end the process with it.
+
+    Args:
+        run: Has finished its outputs when it returns or raises.
+
+    Raises:
+        BaseException: What `run` raised; where threads are left it is shown, and the code is 1.
+    """
+    try:
+        code = run()
+    except Exception as error:
+        if not threads_left():
+            raise
+        sys.excepthook(type(error), error, error.__traceback__)
+        code = 1
+    if threads_left():
+        _end_at_once(code)
+    return code
+
+
+def threads_left() -> list[str]:
+    """Return the names of the threads that still run beside this one."""
+    this = threading.current_thread()
+    return [thread.name for thread in threading.enumerate() if thread is not this]
+
+
+def _end_at_once(code: int) -> None:
+    logging.shutdown()  # flushes every handler
+    finish_streams()
+    os._exit(code)

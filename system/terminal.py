@@ -1,0 +1,30 @@
+"""What the program says to people: lines on stdout and stderr, without anybody's password."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from samcam.system.redact import hide_secrets
+from samcam.system.streams import write_line
+
+
+def say(text: str, hung_up: Callable[[], None] = lambda: None) -> bool:
+    """Write lines to stdout; False where they cannot be, and nobody hung up: a full disk, say.
+
+    Args:
+        text: The lines.
+        hung_up: Called where the reader is gone, as `head` is when it has enough.
+    """
+    error = write_line(sys.stdout, hide_secrets(text))
+    if isinstance(error, BrokenPipeError):
+        hung_up()
+    if error is None or isinstance(error, BrokenPipeError):
+        return True
+    complain(f"error: stdout cannot be written: {error.strerror or error}")
+    return False
+
+
+def complain(text: str) -> None:
+    """Write lines to stderr."""
+    write_line(sys.stderr, hide_secrets(text))

@@ -1,0 +1,79 @@
+"""`python -m export` on machines with and without a GPU; the export itself is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from samcam.export import nano, sam2
+from samcam.export.__main__ import main
+from tests.helpers import fake_tensorrt
+from tests.helpers.fake_tensorrt import FakeTensorRt
+
+
+@pytest.fixture
+def trt(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
+    return fake_tensorrt.install(monkeypatch)[1]
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note exports instead of doing them."""
+    done: list[str] = []
+    monkeypatch.setattr(sam2, "export_sam2", lambda order, folder: done.append(order.variant))
+    monkeypatch.setattr(nano, "export_nano", lambda *order: done.append("nano"))
+    monkeypatch.setattr(nano, "describe", lambda errors: "")
+    return done
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda trt: setattr(trt.cuda, "driver", 0), "no NVIDIA driver is installed"),
+        (lambda trt: setattr(trt.cuda, "devices", 0), "no NVIDIA GPU with index 0"),
+        (lambda trt: setattr(trt, "__version__", "8.6"), "tensorrt 8.6 is installed"),
+    ],
+)
+def test_what_engines_need_is_looked_for_before_the_export(
+    trt: FakeTensorRt,
+    exported: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[FakeTensorRt], None],
+    text: str,
+) -> None:
+    damage(trt)
+    words = ["sam2.1-tiny@256", "--backend", "tensorrt", "--out", str(tmp_path / "model")]
+    assert main(words) == 4
+    assert exported == []
+    (line,) = capsys.readouterr().err.splitlines()
+    assert text in line
+
+
+@pytest.mark.parametrize(
+    ("words", "hinted"),
+    [
+        (["nano"], True),
+        (["sam2.1-tiny@256"], True),
+        (["sam2.1-tiny@256", "--precision", "fp16"], True),
+        (["sam2.1-tiny@256", "--precision", "int8"], False),  # TensorRT does not read it
+    ],
+)
+def test_a_gpu_without_engines_is_pointed_at(
+    trt: FakeTensorRt,
+    exported: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    hinted: bool,
+) -> None:
+    folder = tmp_path / "model"
+    hint = f'no TensorRT engines for Fake GPU yet: run: python -m export.build_tensorrt "{folder}"'
+    assert main([*words, "--out", str(folder)]) == 0
+    assert (capsys.readouterr().out.splitlines()[-1] == hint) is hinted
+    trt.cuda.devices = 0
+    assert main([*words, "--out", str(folder)]) == 0
+    assert "TensorRT" not in capsys.readouterr().out
+    assert len(exported) == 2

@@ -1,0 +1,195 @@
+"""config.yaml, --set and their checks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from samcam.live.config.load import known_keys, load_settings
+from samcam.live.config.schema import Settings
+from samcam.live.errors import ConfigError
+
+
+def problems_of(path: Path | None, *overrides: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path, overrides)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_config_yaml_equals_the_defaults(repo_root: Path) -> None:
+    assert load_settings(repo_root / "config.yaml") == Settings()
+
+
+def test_config_yaml_has_every_key_with_unit_and_range(repo_root: Path) -> None:
+    """Every key stands there, and the comment above it gives its unit, range and choices."""
+    text = (repo_root / "config.yaml").read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    lines = text.splitlines()
+    for key, known in known_keys().items():
+        node = document
+        for name in key.split("."):
+            assert name in node, f"config.yaml lacks {key}"
+            node = node[name]
+        comment = _comment_above(lines, key)
+        assert len(comment) > 10, f"{key}: no comment"
+        for word in known.spec.choices:
+            assert str(word) in comment, f"{key}: its comment lacks the choice {word}"
+        for limit in (known.spec.low, known.spec.high):
+            if limit is not None and known.spec.low is not None and known.spec.high is not None:
+                assert f"{limit:.10g}" in comment, (
+                    f"{key}: its comment lacks the limit {limit:.10g}"
+                )
+        assert known.spec.unit in comment, f"{key}: its comment lacks the unit"
+
+
+def test_reference_page_has_every_key(repo_root: Path) -> None:
+    text = (repo_root / "docs" / "configuration.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z0-9_.]+)` \|", text, re.MULTILINE)
+    assert listed == list(known_keys())
+
+
+def _comment_above(lines: list[str], key: str) -> str:
+    """Return the comment lines right above a dotted key."""
+    start = 0
+    for depth, name in enumerate(key.split(".")):
+        prefix = f"{'  ' * depth}{name}:"
+        start = next(n for n in range(start, len(lines)) if lines[n].startswith(prefix))
+    comment: list[str] = []
+    for line in reversed(lines[:start]):
+        if not line.strip().startswith("#"):
+            break
+        comment.insert(0, line.strip(" #"))
+    return " ".join(comment)
+
+
+def test_settings_are_frozen_all_the_way_down() -> None:
+    settings = Settings()
+    with pytest.raises(FrozenInstanceError):
+        settings.source = settings.source  # type: ignore[misc]
+    sections = [settings]
+    while sections:
+        section = sections.pop()
+        assert is_dataclass(section)
+        assert type(section).__dataclass_params__.frozen  # type: ignore[attr-defined]
+        children = [getattr(section, item.name) for item in fields(section)]
+        sections += [child for child in children if is_dataclass(child)]
+
+
+def test_every_default_passes_its_own_check() -> None:
+    overrides = []
+    settings = Settings()
+    for key in known_keys():
+        value: object = settings
+        for name in key.split("."):
+            value = getattr(value, name)
+        shown = list(value) if isinstance(value, tuple) else value
+        text = yaml.safe_dump(shown, default_flow_style=True).removesuffix("...\n").strip()
+        overrides.append(f"{key}={text}")
+    assert load_settings(None, overrides) == settings
+
+
+def test_file_and_overrides(tmp_path: Path) -> None:
+    """The command line wins over the file, its last word over its first; the rest is default."""
+    path = write(
+        tmp_path / "config.yaml", "source:\n  fps: 12.5\n  mirror: true\noutput:\nengine: {}\n"
+    )
+    settings = load_settings(path, ["source.fps=5", "source.fps=6", "source.camera_fps=1e1"])
+    assert settings.source.fps == 6.0
+    assert isinstance(settings.source.fps, float)
+    assert settings.source.mirror is True
+    assert settings.source.camera_fps == 10.0
+    assert settings.output == Settings().output
+    assert load_settings(write(path, "")) == Settings()
+
+
+def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", "source:\n  fsp: 3\nsauce:\n  mirror: true\n3: x\n")
+    fsp, sauce, number = problems_of(path)
+    assert "source.fsp: unknown key" in fsp
+    assert "source.fps" in fsp
+    assert "source." in sauce
+    assert "3: unknown key" in number
+
+
+def test_all_problems_at_once_with_key_value_and_range(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.yaml",
+        "source:\n  fps: 0\n  mjpg: 1\n  rotate: 45\noutput:\n  crf: 20.5\n  on_lost: show\n",
+    )
+    lines = problems_of(path, "metrics.period_s=.inf", "source.width=true", "nonsense", "a=[")
+    text = "\n".join(lines)
+    assert len(lines) == 9
+    for part in (
+        "source.fps: 0: expected a number 0.1..1000 (frames/s)",
+        "source.mjpg: 1: expected true or false",
+        "source.rotate: 45: expected one of 0 | 90 | 180 | 270",
+        "output.crf: 20.5: expected a whole number 0..51",
+        "output.on_lost: show: expected one of hide_all | hold | passthrough, or null",
+        "--set: metrics.period_s: .inf: expected a number 0.5..3600 (s)",
+        "--set: source.width: true: expected a whole number",
+        "--set nonsense: expected KEY=VALUE",
+        "--set a=[: the value is not valid YAML",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("source: 3\n", "source: 3: expected a section"),
+        ("- a\n- b\n", "expected sections"),
+        ("source:\n  fps: [\n", "not valid YAML"),
+        ("source:\n  fps: 3\n  fps: 4\n", "fps stands twice"),
+        ("source:\n  fps:\n    x: 1\n", "source.fps: {x: 1}: expected a number"),
+        ("? [a, b]\n: 3\n", "not valid YAML"),
+        ("source:\n  fps: 2024-13-45\n", "not valid YAML: month must be in 1..12"),
+        ("bogus: {}\n", "bogus: unknown key"),
+    ],
+)
+def test_files_of_the_wrong_form(tmp_path: Path, text: str, part: str) -> None:
+    path = write(tmp_path / "c.yaml", text)
+    (line,) = problems_of(path)
+    assert part in line
+    assert str(path) in line
+
+
+def test_missing_and_binary_files(tmp_path: Path) -> None:
+    (line,) = problems_of(tmp_path / "none.yaml")
+    assert "none.yaml" in line
+    assert "No such file" in line
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\x00\x80")
+    (line,) = problems_of(binary)
+    assert "cannot be read" in line
+
+
+def test_cross_field_checks() -> None:
+    (line,) = problems_of(None, "source.width=640")
+    assert "source.width: 640" in line
+    assert "source.height" in line
+    assert load_settings(None, ["source.width=640", "source.height=480"]).source.height == 480
+
+
+def test_torch_devices() -> None:
+    for device in ("auto", "cpu", "cuda", "cuda:1"):
+        assert load_settings(None, [f"engine.torch.device={device}"]).engine.torch.device == device
+    for device in ("gpu", "cuda:", "cuda:x", "cpu "):
+        (line,) = problems_of(None, f"engine.torch.device='{device}'")
+        assert f"engine.torch.device: {device}: expected auto, cpu, cuda or cuda:N" in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_as_windows_writes_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes("source:\r\n  fps: 12\r\n".encode(encoding))
+    assert load_settings(path).source.fps == 12

@@ -1,0 +1,94 @@
+"""The embedded model, tracked with the TensorRT backend on the fake driver: the same masks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samcam.engines.manifest import read_manifest
+from samcam.engines.model_folder import open_model
+from samcam.engines.options import EngineOptions
+from samcam.engines.tensorrt.cuda_runtime import NoGpuError, find_gpu
+from samcam.engines.tensorrt.runtime import NoTensorRtError, import_tensorrt
+from samcam.export.build_tensorrt import BuildOrder, build_engines
+from samcam.live.frames import Frame, FrameResult, Prompt
+from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
+from samcam.live.tracker.presets import PRESETS
+from samcam.live.tracker.tracker import Tracker
+from tests.helpers import fake_tensorrt
+
+SIZE_WH = (320, 180)
+FRAMES = 10
+
+
+def prompts() -> list[Prompt]:
+    """A click, later a box for a second object, a mask for a third, and a correction."""
+    clicks = demo_clicks(SIZE_WH)
+    _, ids = DemoScene(SIZE_WH).render(2)
+    ys, xs = np.nonzero(ids == CARD_ID)
+    box = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.float32)
+    click = np.array([clicks[GEAR_ID]], np.float32)
+    one = np.ones(1, np.int32)
+    return [
+        Prompt(1, 0, click, one),
+        Prompt(2, 2, box_xyxy_px=box),
+        Prompt(3, 4, mask=ids == GEAR_ID),
+        Prompt(1, 6, click + 3, one),
+    ]
+
+
+def track(kind: str, folder: Path) -> list[FrameResult]:
+    """Track the demo scene on one backend."""
+    networks = open_model(kind, folder, read_manifest(folder), EngineOptions(threads=1))
+    tracker = Tracker(networks, PRESETS["default"])
+    scene = DemoScene(SIZE_WH)
+    for prompt in prompts():
+        tracker.prompt(prompt)
+    results = []
+    for index in range(FRAMES):
+        image, _ = scene.render(index)
+        image.flags.writeable = False
+        results.append(tracker.step(Frame(index, index * 40_000_000, 0, image)))
+    networks.close()
+    return results
+
+
+@pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The fake driver and TensorRT, or the real ones where they are."""
+    if request.param == "fake":
+        cuda, _ = fake_tensorrt.install(monkeypatch)
+        yield "fake"
+        assert cuda.alive() == {}
+        return
+    try:
+        find_gpu()
+        import_tensorrt()
+    except (NoGpuError, NoTensorRtError) as error:
+        pytest.skip(f"needs a GPU and TensorRT: {error}")
+    yield "gpu"
+
+
+@pytest.mark.slow
+def test_the_same_masks_as_on_onnx_runtime(gpu: str, nano_dir: Path, tmp_path: Path) -> None:
+    """Prompts of every kind, three objects, memories that fill up."""
+    folder = Path(shutil.copytree(nano_dir, tmp_path / "nano"))
+    build_engines(BuildOrder(folder=folder, check=gpu == "gpu"))
+    expected = track("onnxruntime", folder)
+    given = track("tensorrt", folder)
+    seen = 0
+    for right, answer in zip(expected, given, strict=True):
+        assert len(right.objects) == len(answer.objects)
+        for a, b in zip(right.objects, answer.objects, strict=True):
+            assert (a.object_id, a.state, a.visible) == (b.object_id, b.state, b.visible)
+            assert (a.admitted, a.memory_steps) == (b.admitted, b.memory_steps)
+            assert a.predicted_iou == pytest.approx(b.predicted_iou, abs=1e-3)
+            if a.mask_logits is not None:
+                assert b.mask_logits is not None
+                np.testing.assert_allclose(b.mask_logits, a.mask_logits, atol=2e-2)
+                seen += 1
+    assert seen >= FRAMES
