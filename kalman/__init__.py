@@ -1,4 +1,4 @@
-"""Motion: a stateless box filter and the scores derived from it."""
+"""Motion: a stateless box filter, scores derived from it, and the gate that says when they act."""
 
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, GateSettings, MotionGate
 

@@ -1,4 +1,4 @@
-"""Box of a mask, overlap of boxes, and the choice that network and motion model agree on."""
+"""Overlap of boxes, and the choice that network and motion model agree on."""
 
 from __future__ import annotations
 

@@ -14,58 +14,13 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-NS_PER_MS: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Composite:
-    """A finished picture on its way to the sinks; composed once, shared read-only.
-
-    Attributes:
-        result: The tracker's answer, with its frame.
-        feed_bgr: (H, W, 3) uint8, the clean picture that leaves the app: no help, no cursor.
-        object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
-            the higher logit wins.
-        areas_px: Visible area of each object of `result.objects`, in source pixels.
-        hidden: True where `feed_bgr` has nothing of the camera's picture: a privacy rule, the
-            panic key or a missing signal replaced it.
-        panic: Whether the panic key was on.
-        stand_in_time_ns: Set on a stand-in only, such as "no signal": its media time. `result` is
-            then the last one there was, and only `feed_bgr` is to be shown or written.
-        caption: What a stand-in says; "" for every other picture.
-        repeats: True where this step was sent before and only `feed_bgr` is another one, such as
-            after the panic key: files have that frame already.
-        alpha: (H, W) uint8, 0 where the picture is transparent; None: nowhere. `feed_bgr` is
-            mixed over `backdrop_rgb` by it, for outputs without transparency.
-        backdrop_rgb: Red, green, blue, 0..255 each.
-    """
-
-    result: FrameResult
-    feed_bgr: U8
-    object_ids: U8
-    areas_px: tuple[int, ...]
-    hidden: bool = False
-    panic: bool = False
-    stand_in_time_ns: int | None = None
-    caption: str = ""
-    repeats: bool = False
-    alpha: U8 | None = None
-    backdrop_rgb: tuple[int, int, int] = (0, 0, 0)
-
-    @property
-    def time_ns(self) -> int:
-        """Media time of the picture in `feed_bgr`."""
-        if self.stand_in_time_ns is not None:
-            return self.stand_in_time_ns
-        return self.result.frame.time_ns
-
-
 F32: TypeAlias = NDArray[np.float32]
 I32: TypeAlias = NDArray[np.int32]
 U8: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 
-NS_PER_S = 1_000_000_000
+NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 MIN_OBJECT_ID, MAX_OBJECT_ID = 1, 254  # a palette PNG keeps 0 for the background; 255 stays free
 
 
@@ -254,3 +209,46 @@ class FrameResult:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     motion: F32 | None = None
     pinned: PinnedAnswers | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Composite:
+    """A finished picture on its way to the sinks; composed once, shared read-only.
+
+    Attributes:
+        result: The tracker's answer, with its frame.
+        feed_bgr: (H, W, 3) uint8, the clean picture that leaves the app: no help, no cursor.
+        object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
+            the higher logit wins.
+        areas_px: Visible area of each object of `result.objects`, in source pixels.
+        hidden: True where `feed_bgr` has nothing of the camera's picture: a privacy rule, the
+            panic key or a missing signal replaced it.
+        panic: Whether the panic key was on.
+        stand_in_time_ns: Set on a stand-in only, such as "no signal": its media time. `result` is
+            then the last one there was, and only `feed_bgr` is to be shown or written.
+        caption: What a stand-in says; "" for every other picture.
+        repeats: True where this step was sent before and only `feed_bgr` is another one, such as
+            after the panic key: files have that frame already.
+        alpha: (H, W) uint8, 0 where the picture is transparent; None: nowhere. `feed_bgr` is
+            mixed over `backdrop_rgb` by it, for outputs without transparency.
+        backdrop_rgb: Red, green, blue, 0..255 each.
+    """
+
+    result: FrameResult
+    feed_bgr: U8
+    object_ids: U8
+    areas_px: tuple[int, ...]
+    hidden: bool = False
+    panic: bool = False
+    stand_in_time_ns: int | None = None
+    caption: str = ""
+    repeats: bool = False
+    alpha: U8 | None = None
+    backdrop_rgb: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def time_ns(self) -> int:
+        """Media time of the picture in `feed_bgr`."""
+        if self.stand_in_time_ns is not None:
+            return self.stand_in_time_ns
+        return self.result.frame.time_ns

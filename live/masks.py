@@ -1,4 +1,4 @@
-"""From low-resolution mask logits to masks in pixels of the source picture."""
+"""From low-resolution mask logits to masks in pixels of the source picture, and their boxes."""
 
 from __future__ import annotations
 
@@ -200,6 +200,43 @@ def pixel_box(mask: Mask) -> PixelBox | None:
     return PixelBox(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
+def logits_box(mask_logits: F32) -> F32:
+    """Return the box around the positive logits, with sub-pixel edges.
+
+    An edge lies where the straight line between the last logit outside and the first one inside
+    crosses zero: there bilinear up-sampling puts the mask's border.
+
+    Args:
+        mask_logits: (H, W).
+
+    Returns:
+        (4,) x1, y1, x2, y2 in pixels of the mask (pixel i covers i..i+1); zeros if it is empty.
+    """
+    inside = mask_logits > 0
+    columns = np.flatnonzero(inside.any(axis=0))
+    if not len(columns):
+        return np.zeros(4, np.float32)
+    rows = np.flatnonzero(inside.any(axis=1))
+    x1, x2, y1, y2 = columns[0], columns[-1], rows[0], rows[-1]
+    height, width = mask_logits.shape
+    box = (
+        x1 + 0.5 - _reach(mask_logits[:, x1], mask_logits[:, x1 - 1]) if x1 > 0 else 0.0,
+        y1 + 0.5 - _reach(mask_logits[y1], mask_logits[y1 - 1]) if y1 > 0 else 0.0,
+        x2 + 0.5 + _reach(mask_logits[:, x2], mask_logits[:, x2 + 1])
+        if x2 < width - 1
+        else float(width),
+        y2 + 0.5 + _reach(mask_logits[y2], mask_logits[y2 + 1])
+        if y2 < height - 1
+        else float(height),
+    )
+    return np.array(box, np.float32)
+
+
+def logits_boxes(masks_logits: F32) -> F32:
+    """Return the (K, 4) boxes of (K, H, W) mask logits; see `logits_box`."""
+    return np.stack([logits_box(logits) for logits in masks_logits])
+
+
 def border_distance_u8(layer: MaskLayer, range_px: float) -> U8:
     """Return the layer's approximate distance to the mask's border as bytes.
 
@@ -282,43 +319,6 @@ def _border_slope(logits: F32, size_wh: tuple[int, int]) -> float:
 def _intersection(a: PixelBox, b: PixelBox) -> PixelBox | None:
     x1, y1, x2, y2 = max(a.x1, b.x1), max(a.y1, b.y1), min(a.x2, b.x2), min(a.y2, b.y2)
     return PixelBox(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
-
-
-def logits_box(mask_logits: F32) -> F32:
-    """Return the box around the positive logits, with sub-pixel edges.
-
-    An edge lies where the straight line between the last logit outside and the first one inside
-    crosses zero: there bilinear up-sampling puts the mask's border.
-
-    Args:
-        mask_logits: (H, W).
-
-    Returns:
-        (4,) x1, y1, x2, y2 in pixels of the mask (pixel i covers i..i+1); zeros if it is empty.
-    """
-    inside = mask_logits > 0
-    columns = np.flatnonzero(inside.any(axis=0))
-    if not len(columns):
-        return np.zeros(4, np.float32)
-    rows = np.flatnonzero(inside.any(axis=1))
-    x1, x2, y1, y2 = columns[0], columns[-1], rows[0], rows[-1]
-    height, width = mask_logits.shape
-    box = (
-        x1 + 0.5 - _reach(mask_logits[:, x1], mask_logits[:, x1 - 1]) if x1 > 0 else 0.0,
-        y1 + 0.5 - _reach(mask_logits[y1], mask_logits[y1 - 1]) if y1 > 0 else 0.0,
-        x2 + 0.5 + _reach(mask_logits[:, x2], mask_logits[:, x2 + 1])
-        if x2 < width - 1
-        else float(width),
-        y2 + 0.5 + _reach(mask_logits[y2], mask_logits[y2 + 1])
-        if y2 < height - 1
-        else float(height),
-    )
-    return np.array(box, np.float32)
-
-
-def logits_boxes(masks_logits: F32) -> F32:
-    """Return the (K, 4) boxes of (K, H, W) mask logits; see `logits_box`."""
-    return np.stack([logits_box(logits) for logits in masks_logits])
 
 
 def _reach(inside: F32, outside: F32) -> float:

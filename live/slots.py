@@ -1,11 +1,4 @@
-"""One place between two threads, under one condition variable.
-
-Newest-wins where the loop runs live: a put replaces an unread item and never blocks, so a reader
-slower than its writer always gets the newest item and the age of what it reads stays below one
-write interval. Blocking where every item counts. Closing it wakes both sides and carries the
-writer's error to the reader, traceback included: at once where the newest wins, after the last
-item where every item counts.
-"""
+"""What passes between two threads: one place, a few frames in order, the newest value."""
 
 from __future__ import annotations
 
@@ -15,6 +8,8 @@ from types import TracebackType
 from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from samcam.live.frames import Frame
+
+_PLACES: Final = 4  # of a queue of frames
 
 T = TypeVar("T")
 
@@ -26,7 +21,14 @@ class Closed(Exception):
 
 
 class Slot(Generic[T]):
-    """A place for one item; any number of threads may put, get and close."""
+    """A place for one item, under one condition; any number of threads may put, get and close.
+
+    Newest-wins where the loop runs live: a put replaces an unread item and never blocks, so a
+    reader slower than its writer always gets the newest item and the age of what it reads stays
+    below one write interval. Blocking where every item counts. Closing it wakes both sides and
+    carries the writer's error to the reader, traceback included: at once where the newest wins,
+    after the last item where every item counts.
+    """
 
     def __init__(self, mode: SlotMode) -> None:
         """Make an empty, open slot.
@@ -140,9 +142,6 @@ class Slot(Generic[T]):
                 if self._mode == "newest":  # nobody waits for a stale item any more
                     self._item, self._full = None, False
             self._changed.notify_all()
-
-
-_PLACES: Final = 4
 
 
 class FrameQueue:

@@ -1,4 +1,6 @@
-"""SamCam's program. What fails where, and the exit code it becomes in `live.cli.command_line`:
+"""SamCam's program: `main`, and what an error becomes.
+
+What fails where, and the exit code it becomes in `live.cli.command_line`:
 
     Exception
     |-- ValueError   <- live.errors.ConfigError    exit code 2: wrong use or configuration

@@ -1,4 +1,4 @@
-"""The program: command line, plan of a run, doctor, what interrupts it, its end."""
+"""The program: command line, plan of a run, doctor, opening and running it."""
 
 from samcam.live.cli.command_line import run_command_line
 

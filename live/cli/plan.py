@@ -1,4 +1,4 @@
-"""The command line in typed form, and the checks that need neither source nor model."""
+"""What a request comes to: settings, rules and effects, checked before source and model."""
 
 from __future__ import annotations
 
@@ -181,6 +181,18 @@ def _is_metrics_file(path: Path) -> bool:
     return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 
+def suggest_problems(outputs: Sequence[str], prompts: Sequence[str]) -> list[str]:
+    """Return what does not go together with `--suggest`, one line each."""
+    problems = [
+        f"--output {text}: not with --suggest; expected masks:DIR, video:FILE.mp4 or none"
+        for text in outputs
+        if text.partition(":")[0] not in ("masks", "video", "none")
+    ]
+    if prompts:
+        problems.append(f"--prompt {prompts[0]}: not with --suggest; expected one of the two")
+    return problems
+
+
 def build_effect(
     name: str, settings: EffectSettings, max_megapixels: float = MAX_MEGAPIXELS
 ) -> Effect:
@@ -336,15 +348,3 @@ def check_smooth(pace: PipelinePace, source: str) -> None:
     """
     if pace == "all":
         raise ConfigError(f"--smooth: {SMOOTH_NEEDS_LIVE} (--source {source} takes all by default)")
-
-
-def suggest_problems(outputs: Sequence[str], prompts: Sequence[str]) -> list[str]:
-    """Return what does not go together with `--suggest`, one line each."""
-    problems = [
-        f"--output {text}: not with --suggest; expected masks:DIR, video:FILE.mp4 or none"
-        for text in outputs
-        if text.partition(":")[0] not in ("masks", "video", "none")
-    ]
-    if prompts:
-        problems.append(f"--prompt {prompts[0]}: not with --suggest; expected one of the two")
-    return problems

@@ -62,7 +62,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
     """Do what the command line asks for and return the exit code.
 
     Raises:
-        ConfigError, CaptureError, EngineError, SinkError: See run_live.py.
+        ConfigError, CaptureError, EngineError, SinkError: See samcam/__main__.py.
         Interrupted: A signal came before the run was under way, or a second one.
     """
     if request.list_cameras:

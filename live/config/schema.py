@@ -16,50 +16,7 @@ from samcam.live.config.tracker import TrackerOverrides
 from samcam.live.sources import MAX_MEGAPIXELS
 from samcam.live.tracker import SuggestRules, model_rules
 
-
-@dataclass(frozen=True, slots=True)
-class SuggestSettings:
-    """Objects suggested without a prompt (`--suggest`, key `a`); null takes what fits the model."""
-
-    points_per_side: int | None = setting(
-        None, "Points along each side of the grid that is tried.", unit="points", low=1, high=64
-    )
-    predicted_iou: float | None = setting(
-        None, "Least predicted IoU of a proposal.", low=0.0, high=1.0
-    )
-    stability: float | None = setting(
-        None, "Least overlap of a mask cut a little higher with itself cut a little lower.",
-        low=0.0, high=1.0,
-    )  # fmt: skip
-    stability_delta: float | None = setting(
-        None, "How much higher and lower that is.", unit="logit", low=0.01, high=16.0
-    )
-    min_area: float | None = setting(
-        None, "Least area of a proposal.", unit="share of the picture", low=0.0, high=1.0
-    )
-    max_area: float | None = setting(
-        None, "Largest area of a proposal.", unit="share of the picture", low=0.0, high=1.0
-    )
-    max_overlap: float | None = setting(
-        None, "Of two masks whose IoU is above this, the worse is dropped.", low=0.0, high=1.0
-    )
-    max_proposals: int | None = setting(
-        None, "Most proposals of one picture; the best stay.", low=1, high=254
-    )
-
-
-def suggest_rules(settings: SuggestSettings, model: str) -> SuggestRules:
-    """Return the rules for a model: as set, else the model's own.
-
-    Args:
-        settings: From the configuration.
-        model: Name in the model's manifest; all but `nano` count as SAM 2.
-    """
-    given = {item.name: getattr(settings, item.name) for item in fields(settings)}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return replace(model_rules(model), **chosen)
-
-
+FALLBACKS = ("hide_all", "hold", "passthrough")
 DEFAULT_KEYS = {
     "<ctrl>+<alt>+h": "hide",
     "<ctrl>+<alt>+e": "effect next",
@@ -67,30 +24,6 @@ DEFAULT_KEYS = {
     "<ctrl>+<alt>+r": "reset",
     "<ctrl>+<alt>+c": "commit 1",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ControlSettings:
-    """`run_live.py ctl`."""
-
-    socket: bool = setting(True, "Take commands from `run_live.py ctl` of the same user.")
-
-
-@dataclass(frozen=True, slots=True)
-class HotkeySettings:
-    """Keys that work while another window has the focus."""
-
-    enabled: str = setting(
-        "auto",
-        "auto: on where they can work, off on macOS; true: on macOS too.",
-        choices=("auto", "true", "false"),
-    )
-    keys: Mapping[str, str] = setting(
-        DEFAULT_KEYS, "Keys and the `ctl` command that each sends; replaces the whole list."
-    )
-
-
-FALLBACKS = ("hide_all", "hold", "passthrough")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +174,37 @@ class OutputSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SuggestSettings:
+    """Objects suggested without a prompt (`--suggest`, key `a`); null takes what fits the model."""
+
+    points_per_side: int | None = setting(
+        None, "Points along each side of the grid that is tried.", unit="points", low=1, high=64
+    )
+    predicted_iou: float | None = setting(
+        None, "Least predicted IoU of a proposal.", low=0.0, high=1.0
+    )
+    stability: float | None = setting(
+        None, "Least overlap of a mask cut a little higher with itself cut a little lower.",
+        low=0.0, high=1.0,
+    )  # fmt: skip
+    stability_delta: float | None = setting(
+        None, "How much higher and lower that is.", unit="logit", low=0.01, high=16.0
+    )
+    min_area: float | None = setting(
+        None, "Least area of a proposal.", unit="share of the picture", low=0.0, high=1.0
+    )
+    max_area: float | None = setting(
+        None, "Largest area of a proposal.", unit="share of the picture", low=0.0, high=1.0
+    )
+    max_overlap: float | None = setting(
+        None, "Of two masks whose IoU is above this, the worse is dropped.", low=0.0, high=1.0
+    )
+    max_proposals: int | None = setting(
+        None, "Most proposals of one picture; the best stay.", low=1, high=254
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSettings:
     """The preview window; it can be resized by hand."""
 
@@ -275,6 +239,40 @@ class PipelineSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Figures while running."""
+
+    period_s: float = setting(
+        5.0,
+        "Time between two progress lines on a stream or in a log.",
+        unit="s",
+        low=0.5,
+        high=3600.0,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """`run_live.py ctl`."""
+
+    socket: bool = setting(True, "Take commands from `run_live.py ctl` of the same user.")
+
+
+@dataclass(frozen=True, slots=True)
+class HotkeySettings:
+    """Keys that work while another window has the focus."""
+
+    enabled: str = setting(
+        "auto",
+        "auto: on where they can work, off on macOS; true: on macOS too.",
+        choices=("auto", "true", "false"),
+    )
+    keys: Mapping[str, str] = setting(
+        DEFAULT_KEYS, "Keys and the `ctl` command that each sends; replaces the whole list."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class RecordSettings:
     """How --record keeps the pictures of cameras and URLs."""
 
@@ -287,19 +285,6 @@ class RecordSettings:
         unit="x264 CRF",
         low=0,
         high=51,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsSettings:
-    """Figures while running."""
-
-    period_s: float = setting(
-        5.0,
-        "Time between two progress lines on a stream or in a log.",
-        unit="s",
-        low=0.5,
-        high=3600.0,
     )
 
 
@@ -319,3 +304,15 @@ class Settings:
     control: ControlSettings = field(default_factory=ControlSettings)
     hotkeys: HotkeySettings = field(default_factory=HotkeySettings)
     record: RecordSettings = field(default_factory=RecordSettings)
+
+
+def suggest_rules(settings: SuggestSettings, model: str) -> SuggestRules:
+    """Return the rules for a model: as set, else the model's own.
+
+    Args:
+        settings: From the configuration.
+        model: Name in the model's manifest; all but `nano` count as SAM 2.
+    """
+    given = {item.name: getattr(settings, item.name) for item in fields(settings)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return replace(model_rules(model), **chosen)

@@ -2,58 +2,38 @@
 
 from samcam.live.effects.alpha import over_checkerboard, to_rgba
 from samcam.live.effects.background_video import BackgroundVideo
-from samcam.live.effects.blur import BlurOptions
 from samcam.live.effects.edges import EdgeOptions
 from samcam.live.effects.effect_set import NO_EFFECT, OBJECT_EFFECTS, EffectSet, Layers, Picture
 from samcam.live.effects.effects import (
-    CUT_OUT_EFFECTS,
     EFFECT_NAMES,
-    HIDING_EFFECTS,
     OPTIONS,
     Effect,
-    EffectOptions,
     default_edge,
 )
-from samcam.live.effects.highlight import HighlightOptions
 from samcam.live.effects.palette import Bgr, object_colour, text_colour
 from samcam.live.effects.pictures import (
-    CensorOptions,
     ChromaOptions,
-    DimOptions,
-    GrayscaleOptions,
-    PixelateOptions,
     ReplaceOptions,
-    SpotlightOptions,
     TransparentOptions,
 )
 from samcam.live.effects.refine import refine_layer
 from samcam.live.effects.smoothing import MaskSmoother
 
 __all__ = [
-    "CUT_OUT_EFFECTS",
     "EFFECT_NAMES",
-    "HIDING_EFFECTS",
     "NO_EFFECT",
     "OBJECT_EFFECTS",
     "OPTIONS",
     "BackgroundVideo",
     "Bgr",
-    "BlurOptions",
-    "CensorOptions",
     "ChromaOptions",
-    "DimOptions",
     "EdgeOptions",
     "Effect",
-    "EffectOptions",
     "EffectSet",
-    "GrayscaleOptions",
-    "HighlightOptions",
     "Layers",
     "MaskSmoother",
     "Picture",
-    "PixelateOptions",
     "ReplaceOptions",
-    "SpotlightOptions",
     "TransparentOptions",
     "default_edge",
     "object_colour",

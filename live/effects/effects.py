@@ -1,4 +1,4 @@
-"""Effects: pure functions from a picture and mask layers to the picture that leaves the app."""
+"""The effects by name, with their options, and what each makes of a picture."""
 
 from __future__ import annotations
 
@@ -54,26 +54,6 @@ HIDING_EFFECTS: Final = ("blur", "pixelate", "replace", "chroma", "transparent",
 
 # The surroundings become something that is not the camera's.
 CUT_OUT_EFFECTS: Final = ("replace", "chroma", "transparent")
-
-__all__ = [
-    "CUT_OUT_EFFECTS",
-    "EFFECT_NAMES",
-    "HIDING_EFFECTS",
-    "OPTIONS",
-    "BlurOptions",
-    "CensorOptions",
-    "ChromaOptions",
-    "DimOptions",
-    "EdgeOptions",
-    "Effect",
-    "EffectOptions",
-    "GrayscaleOptions",
-    "HighlightOptions",
-    "PixelateOptions",
-    "ReplaceOptions",
-    "SpotlightOptions",
-    "TransparentOptions",
-]
 
 
 def default_edge(name: str, invert: bool) -> EdgeOptions:

@@ -19,7 +19,7 @@ from samcam.live.effects import (
     refine_layer,
 )
 from samcam.live.feed.cover import NO_SIGNAL, captioned, cover
-from samcam.live.frames import NS_PER_S, U8, Composite, Frame, FrameResult
+from samcam.live.frames import NS_PER_MS, U8, Composite, Frame, FrameResult
 from samcam.live.masks import (
     MaskLayer,
     grown_to,
@@ -32,7 +32,6 @@ from samcam.live.masks import (
 
 _MARGIN_SHARE = 1 / 60  # of the picture's height: room for contours and feathers
 _MIN_MARGIN_PX = 8
-_NS_PER_MS = NS_PER_S // 1000
 
 
 class Fallback(StrEnum):
@@ -124,7 +123,7 @@ class Compositor:
         self._effects = EffectSet(effect, dict(own or {}))
         self._refine = borders.refine
         self._smoother = MaskSmoother(borders.smoothing)
-        self._max_age_ns = int(policy.max_mask_age_ms * _NS_PER_MS)
+        self._max_age_ns = int(policy.max_mask_age_ms * NS_PER_MS)
         self._seen: dict[int, _SeenMask] = {}
 
     @property

@@ -4,6 +4,8 @@ A slice that no frame had to wait for is free. One that held up a frame is paid 
 that grows with time, so that all of them together cost inference a small share of its rate; while
 the budget is in debt nothing is done. Where inference gets to wait for a frame again without one
 having been dropped, it has lost nothing, and what was paid comes back.
+
+Its jobs: the mask under the pointer, and proposals for a frozen picture.
 """
 
 from __future__ import annotations
@@ -49,54 +51,6 @@ class HoverJob:
         if answer is not None:
             self._controls.hover_answer.put(answer)
         return True
-
-
-class SpareWork:
-    """Runs slices of jobs while the budget lasts; inference thread only."""
-
-    def __init__(
-        self, jobs: Sequence[SpareJob], now_s: Callable[[], float] = time.perf_counter
-    ) -> None:
-        """Start with an empty budget.
-
-        Args:
-            jobs: The first one that has work gets the slice.
-            now_s: Clock in seconds.
-        """
-        self._jobs = tuple(jobs)
-        self._now_s = now_s
-        self._saved_s = 0.0
-        self._looked_s = now_s()
-        self._paid_s = 0.0
-        self._dropped = 0
-
-    def run_slice(self, held_up: Callable[[], bool]) -> bool:
-        """Do one slice if there is work and the budget is not in debt; say whether one was done.
-
-        Args:
-            held_up: Whether a frame waits; asked after the slice, which is paid for only then.
-        """
-        start_s = self._now_s()
-        gained_s = (start_s - self._looked_s) * SHARE
-        self._looked_s = start_s
-        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
-        if self._saved_s <= 0 or not any(job() for job in self._jobs):
-            return False
-        if held_up():
-            spent_s = self._now_s() - start_s
-            self._saved_s -= spent_s
-            self._paid_s += spent_s
-        return True
-
-    def caught_up(self, dropped: int) -> None:
-        """Say that no frame waits: what was paid comes back, unless frames were dropped since.
-
-        Args:
-            dropped: Frames dropped so far.
-        """
-        if dropped == self._dropped:
-            self._saved_s += self._paid_s
-        self._paid_s, self._dropped = 0.0, dropped
 
 
 class Proposer(Protocol):
@@ -166,3 +120,51 @@ class SuggestJob:
             self._proposer = None  # frees the picture's features
         answer = Suggestions(request, proposer.proposals, done, total)
         self._controls.suggestions.put(answer)
+
+
+class SpareWork:
+    """Runs slices of jobs while the budget lasts; inference thread only."""
+
+    def __init__(
+        self, jobs: Sequence[SpareJob], now_s: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Start with an empty budget.
+
+        Args:
+            jobs: The first one that has work gets the slice.
+            now_s: Clock in seconds.
+        """
+        self._jobs = tuple(jobs)
+        self._now_s = now_s
+        self._saved_s = 0.0
+        self._looked_s = now_s()
+        self._paid_s = 0.0
+        self._dropped = 0
+
+    def run_slice(self, held_up: Callable[[], bool]) -> bool:
+        """Do one slice if there is work and the budget is not in debt; say whether one was done.
+
+        Args:
+            held_up: Whether a frame waits; asked after the slice, which is paid for only then.
+        """
+        start_s = self._now_s()
+        gained_s = (start_s - self._looked_s) * SHARE
+        self._looked_s = start_s
+        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
+        if self._saved_s <= 0 or not any(job() for job in self._jobs):
+            return False
+        if held_up():
+            spent_s = self._now_s() - start_s
+            self._saved_s -= spent_s
+            self._paid_s += spent_s
+        return True
+
+    def caught_up(self, dropped: int) -> None:
+        """Say that no frame waits: what was paid comes back, unless frames were dropped since.
+
+        Args:
+            dropped: Frames dropped so far.
+        """
+        if dropped == self._dropped:
+            self._saved_s += self._paid_s
+        self._paid_s, self._dropped = 0.0, dropped

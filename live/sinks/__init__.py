@@ -4,7 +4,6 @@ from samcam.live.sinks.base import FrameSink
 from samcam.live.sinks.choose import (
     Outputs,
     SinkOptions,
-    SinkSpec,
     open_sinks,
     output_files,
     output_path,
@@ -31,7 +30,6 @@ __all__ = [
     "NoVirtualCameraError",
     "Outputs",
     "SinkOptions",
-    "SinkSpec",
     "SinkWorker",
     "SuggestionsFile",
     "VideoOptions",

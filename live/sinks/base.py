@@ -1,4 +1,4 @@
-"""What a receiver of finished pictures is, and the error it raises."""
+"""What a receiver of finished pictures is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sinks: where finished pictures go. `open_sinks` reads the SINK grammar of the command line."""
+"""Reads the SINK grammar of the command line and opens the outputs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ from samcam.live.sources import SourceInfo
 from samcam.live.watchdog import Watchdog
 from samcam.live.window import PreviewWindow, WindowOptions
 from samcam.system.files import NoHomeError, expand_user, lenient_path, resolved
-
-__all__ = ["Outputs", "SinkOptions", "SinkSpec", "open_sinks", "parse_sinks"]
 
 EXPECTED = (
     "expected window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR[?format=png|coco|mot] or none"

@@ -1,6 +1,5 @@
 """Sources: where pictures come from."""
 
-from samcam.live.errors import CaptureError
 from samcam.live.sources.base import (
     NoSignal,
     SoundOrigin,
@@ -9,15 +8,13 @@ from samcam.live.sources.base import (
     WrappedSource,
     broken_frames,
 )
-from samcam.live.sources.camera import CameraInfo, list_cameras, open_camera
+from samcam.live.sources.camera import list_cameras, open_camera
 from samcam.live.sources.choose import open_source
 from samcam.live.sources.first_frame import to_suggest_for
 from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
 
 __all__ = [
     "MAX_MEGAPIXELS",
-    "CameraInfo",
-    "CaptureError",
     "NoSignal",
     "SoundOrigin",
     "SourceInfo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,8 @@ from samcam.live.masks import (
     PixelBox,
     border_distance_u8,
     distance_px,
+    logits_box,
+    logits_boxes,
     mask_area,
     mask_layer,
     merge_object_ids,
@@ -125,3 +128,51 @@ def test_distance_to_the_border_is_in_pixels_whatever_the_slope(slope: float) ->
     near = np.abs(true) < 6
     assert np.abs(distance - true)[near].max() < 2.5
     assert ((distance > 0) == (layer.logits > 0))[np.abs(true) > 0.5].all()
+
+
+def edges(*values: float) -> F32:
+    return np.array(values, np.float32)
+
+
+def disc(size: int, x: float, y: float, radius: float) -> F32:
+    ys, xs = np.mgrid[:size, :size].astype(np.float32) + 0.5
+    return np.asarray(radius - np.hypot(xs - x, ys - y), np.float32)
+
+
+def test_an_empty_mask_has_no_box() -> None:
+    np.testing.assert_array_equal(logits_box(np.full((8, 8), -1024, np.float32)), np.zeros(4))
+    np.testing.assert_array_equal(logits_box(np.zeros((8, 8), np.float32)), np.zeros(4))
+
+
+def test_a_full_mask_fills_the_picture() -> None:
+    np.testing.assert_array_equal(logits_box(np.ones((6, 9), np.float32)), edges(0, 0, 9, 6))
+
+
+def test_a_hard_mask_ends_between_pixels() -> None:
+    logits = np.full((10, 12), -10, np.float32)
+    logits[3:5, 2:7] = 10
+    np.testing.assert_allclose(logits_box(logits), edges(2, 3, 7, 5))
+
+
+def test_edges_lie_where_the_logits_cross_zero() -> None:
+    np.testing.assert_allclose(
+        logits_box(disc(64, 30.3, 20.8, 9.6)), edges(20.7, 11.2, 39.9, 30.4), atol=0.05
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_box_is_that_of_the_up_sampled_mask(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits = cv2.GaussianBlur(rng.normal(size=(32, 32)).astype(np.float32), (0, 0), 4) - 0.03
+    large = cv2.resize(logits, (512, 512), interpolation=cv2.INTER_LINEAR) > 0
+    ys, xs = np.nonzero(large)
+    expected = np.array((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)) / 16
+    np.testing.assert_allclose(logits_box(logits), expected, atol=0.15)
+
+
+def test_many_masks_at_once() -> None:
+    masks = np.stack([disc(16, 4, 5, 2), np.full((16, 16), -1, np.float32)])
+    boxes = logits_boxes(masks)
+    assert boxes.shape == (2, 4)
+    np.testing.assert_array_equal(boxes[0], logits_box(masks[0]))
+    np.testing.assert_array_equal(boxes[1], np.zeros(4))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from samcam.live.errors import CaptureError
-from samcam.live.frames import NS_PER_S, U8, Frame
+from samcam.live.frames import NS_PER_MS, NS_PER_S, U8, Frame
 from samcam.live.sources.base import SourceInfo, VideoSource
 from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
 from samcam.live.sources.pictures.file import PictureError, PictureFile
@@ -20,7 +20,6 @@ from samcam.live.sources.pictures.pixels import Depth
 from samcam.live.sources.video.displayed import letterboxed
 
 _MOST_NAMED: Final = 20  # unreadable pictures with a line of their own; further ones are counted
-_NS_PER_MS: Final = 1_000_000
 
 _log = logging.getLogger(__name__)
 
@@ -251,7 +250,7 @@ class PictureSequence(_Pictures):
         _say(f"source {self._name!r}", self._file, self._said)
         if page.duration_ms is None:
             return page.image_bgr, _media_time_ns(index, self._fps), None
-        time_ns, duration_ns = self._time_ns, round(page.duration_ms * _NS_PER_MS)
+        time_ns, duration_ns = self._time_ns, round(page.duration_ms * NS_PER_MS)
         self._time_ns += duration_ns
         return page.image_bgr, time_ns, duration_ns
 

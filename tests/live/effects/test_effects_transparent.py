@@ -132,7 +132,7 @@ def test_the_checkerboard_is_mixed_like_any_background(colour: tuple[int, int, i
 def test_a_video_says_once_that_it_has_no_transparency(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Chosen live; at the start it is refused (test_cli.py)."""
+    """Chosen live; at the start it is refused (tests/live/cli/test_cli.py)."""
     sink = VideoSink(tmp_path / "a.mp4", 25.0, VideoOptions())
     for index in range(3):
         result = result_of(textured(SIZE), (tracked(1, DISC),), index, index * 40_000_000)
