@@ -65,6 +65,13 @@ class MemoryView(Generic[T]):
     obj_ptr_tpos: tuple[float, ...]
     steps: tuple[int, ...]
 
+    @property
+    def tensors(
+        self,
+    ) -> tuple[tuple[T, ...], tuple[int, ...], tuple[F32, ...], tuple[float, ...]]:
+        """What memory attention takes, in its order."""
+        return self.maskmem_features, self.maskmem_tpos, self.obj_ptrs, self.obj_ptr_tpos
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pointer:

@@ -163,6 +163,53 @@ class Window:
         return np.where(filled, moved, 0).astype(np.float32)
 
 
+def window_for(
+    aim: Aim | None,
+    prompt: Prompt | None,
+    picture_wh: tuple[int, int],
+    cells: int,
+    settings: WindowSettings | None,
+) -> Window:
+    """Return where to look for an object, or the part in which its points are decoded.
+
+    Args:
+        aim: Where its window points; None while nothing has moved its filter.
+        prompt: Points or a box; None: the object is tracked.
+        picture_wh: Size of the source picture.
+        cells: Side of the network's mask, L.
+        settings: None: the whole picture.
+    """
+    if settings is None or aim is None:
+        return (
+            Window.whole(picture_wh)
+            if prompt is None
+            else first_window(prompt, picture_wh, settings)
+        )
+    window = aim.window(picture_wh, cells, settings)
+    return window if prompt is None else window.holding(prompt)
+
+
+def window_around(
+    box: F32, picture_wh: tuple[int, int], cells: int, settings: WindowSettings | None
+) -> Window:
+    """Return the window that shows best what lies in a box, in cells."""
+    if settings is None:
+        return Window.whole(picture_wh)
+    return Aim.at(box).window(picture_wh, cells, settings)
+
+
+def window_around_mask(mask: Mask, cells: int, settings: WindowSettings | None) -> Window:
+    """Return the same for an (H, W) mask of a whole picture."""
+    return window_around(box_of_mask(mask, cells), mask.shape[::-1], cells, settings)
+
+
+def on_picture(logits: F32, window: Window, cells: int, settings: WindowSettings | None) -> F32:
+    """Return a window's (L, L) logits on the whole picture, at the window's resolution."""
+    if settings is None or window.is_whole:
+        return logits
+    return resampled(logits, window, Window.whole(window.picture_wh), settings.map_size(cells))
+
+
 def first_window(
     prompt: Prompt, picture_wh: tuple[int, int], settings: WindowSettings | None
 ) -> Window:

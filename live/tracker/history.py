@@ -49,6 +49,12 @@ class PastObject:
     candidates: tuple[int, ...] = ()
     view: View | None = None
 
+    def note(
+        self, visible: bool, token: int | None = None, candidates: tuple[int, ...] = ()
+    ) -> None:
+        """Take down what the step came to."""
+        self.visible, self.token, self.candidates = visible, token, candidates
+
 
 @dataclass(slots=True, eq=False)
 class PastStep:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from samcam.live.frames import F32, ObjectResult, PinnedAnswers
 from samcam.live.tracker.history import PastStep, StepHistory
-from samcam.live.tracker.step import StageClock, StepRunner
+from samcam.live.tracker.step import ObjectStepper, StageClock
+from samcam.live.tracker.track import ObjectTrack
 
 
 class PinnedStep:
@@ -16,9 +17,9 @@ class PinnedStep:
         answers: So far; None: no step is pinned.
     """
 
-    def __init__(self, runner: StepRunner, history: StepHistory) -> None:
+    def __init__(self, stepper: ObjectStepper, history: StepHistory) -> None:
         self.answers: PinnedAnswers | None = None
-        self._runner = runner
+        self._stepper = stepper
         self._history = history
 
     def pin(self, past: PastStep | None) -> None:
@@ -45,9 +46,9 @@ class PinnedStep:
         if mine is None or not (mine.before or mine.prompts):
             self.note(past, object_id, None)
             return
-        new = self._runner.new_track(object_id)
+        new = ObjectTrack(object_id, self._stepper.settings)
         track = new if mine.before is None else mine.before.fork()
-        self.note(past, object_id, self._runner.run(past, mine, track, clock))
+        self.note(past, object_id, self._stepper.step(past, track, clock))
 
     def _put(self, object_id: int, mask: F32 | None) -> None:
         if self.answers is not None:

@@ -1,4 +1,4 @@
-"""What one object's step asks of the networks: attend, decode, remember.
+"""One object's step: predict, crop, encode, attend, decode, judge, admit, remember, publish.
 
 The answer follows from the step's picture, the object's state before it and the prompts given for
 it, and from nothing else. So a step can be run again, later, with other prompts, and gives what it
@@ -9,20 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import Final
 
 import numpy as np
 
-from samcam.engines import DeviceTensor, ImageFeatures, Manifest, Sam2Networks, clamp_mask_input
+from samcam.engines import DeviceTensor, ImageFeatures, Sam2Networks, clamp_mask_input
 from samcam.live.frames import F32, U8, Mask, ObjectResult, Prompt
-from samcam.live.prompt_checks import points_at_something
-from samcam.live.tracker.crop import Window, resampled
+from samcam.live.tracker.crop import (
+    Window,
+    on_picture,
+    resampled,
+    window_around,
+    window_around_mask,
+    window_for,
+)
 from samcam.live.tracker.history import PastObject, PastStep, View
+from samcam.live.tracker.judge import Answer, Judge
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
-from samcam.live.tracker.track import Answer, ObjectTrack
+from samcam.live.tracker.track import ObjectTrack
+from samcam.memory import admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 
@@ -48,286 +56,224 @@ class StageClock:
             self.ms[name] += (perf_counter() - start) * 1e3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Ground:
-    """What clicks are decoded on.
-
-    Attributes:
-        view: The part of the picture.
-        pix_feat: [1, D, G, G] of it, with the object's memory where it has one.
-        mask_input: (L, L) clamped logits of the tracked mask, or None.
-        steps: Steps of the memories in the features.
-    """
-
-    view: View
-    pix_feat: DeviceTensor
-    mask_input: F32 | None = None
-    steps: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    """An object's answer on a step and what it was made from.
-
-    Attributes:
-        answer: What the host rules made of it.
-        memory_steps: Steps of the memories attended to.
-        candidates: Tokens that could have answered, by the area of their masks.
-    """
-
-    answer: Answer
-    memory_steps: tuple[int, ...] = ()
-    candidates: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Previewed:
-    """The ground of the last preview: it holds while the object before that step does."""
-
-    past: PastStep
-    object_id: int
-    before: ObjectTrack | None
-    ground: _Ground
-
-
-class StepRunner:
-    """Runs steps of single objects. Keeps no state but the ground of the last preview."""
+class ObjectStepper:
+    """Runs steps of single objects on one model; keeps nothing between them."""
 
     def __init__(self, networks: Sam2Networks, settings: TrackerSettings) -> None:
+        self.settings = settings
         self._networks = networks
-        self._settings = settings
-        self._previewed: _Previewed | None = None
+        self._judge = Judge(settings, networks.manifest)
+        self._cells = networks.manifest.mask_size
 
-    @property
-    def manifest(self) -> Manifest:
-        """Sizes and rules of the model."""
-        return self._networks.manifest
-
-    def new_track(self, object_id: int) -> ObjectTrack:
-        """Return the state of an object about which nothing is known."""
-        return ObjectTrack(object_id, self._settings, self._networks.manifest)
-
-    def encode(self, past: PastStep, clock: StageClock) -> ImageFeatures:
-        """Encode a step's picture, once, and return its features."""
-        return _Step(self._networks, self._settings, past, clock).features()
-
-    def run(
-        self, past: PastStep, mine: PastObject, track: ObjectTrack, clock: StageClock
-    ) -> ObjectResult:
+    def step(self, past: PastStep, track: ObjectTrack, clock: StageClock) -> ObjectResult:
         """Run one object's step.
 
         Args:
-            past: The step.
-            mine: The object's part of it: its prompts count, and its answer is noted there.
+            past: The step. The object's prompts for it count; what it came to is noted there.
             track: The object before the step; it is moved on to after the step.
             clock: Counts the time.
         """
-        return _Step(self._networks, self._settings, past, clock).run(mine, track)
+        networks, settings, mine = self._networks, self.settings, past.of(track.object_id)
+        # predict where it is on this frame; take in what it looks like on a picture of its own
+        track.predict(past.dt_s)
+        self.learn(past, mine.prompts, track, clock)
+        given = about_the_picture(mine.prompts)
+        prompt = merge_prompts(given) if given else None
+        if prompt is None and not track.remembers:
+            mine.note(visible=False)
+            return self.publish(past, track, self._judge.absent(past.size_wh))
+        # crop the part of the picture that is best for what is asked, encode it
+        view = self.encode(past, mine, self.crop(track, prompt, past.size_wh), clock)
+        # attend to what it looked like: not for a first prompt, and not for a mask
+        pix_feat = view.features.pix_feat_no_mem
+        memory_steps: tuple[int, ...] = ()
+        is_mask = prompt is not None and prompt.mask is not None
+        if track.remembers and not is_mask:
+            known = track.bank.view(past.step)
+            memory_steps = known.steps
+            with clock.stage("attend"):
+                pix_feat = networks.attend(view.features, *known.tensors)
+        # decode and judge
+        candidates: tuple[int, ...] = ()
+        if prompt is None:
+            answer = self._tracked(view, track, pix_feat, clock)
+        elif prompt.mask is not None:
+            answer = self._masked(view, track, prompt.mask, clock)
+        else:
+            mask_input = self.mask_input(view, track, pix_feat, clock)
+            answer, candidates = self.clicked(view, track, prompt, pix_feat, mask_input, clock)
+        mine.note(answer.visible, answer.token, candidates)
+        # admit, remember
+        vouched = mine.committed and answer.visible
+        admitted = vouched or self._is_admitted(track, answer)
+        asked = prompt is not None and (settings.corrections_condition or not track.remembers)
+        if admitted:
+            self._remember(past, track, answer, vouched or asked, vouched, clock)
+        elif track.remembers:
+            track.bank.add_pointer(past.step, answer.obj_ptr)
+        return self.publish(past, track, answer, admitted, memory_steps)
 
-    def preview(self, past: PastStep, click: Prompt) -> tuple[F32, float]:
-        """Return the mask that a click would give on a step, and change nothing.
+    def learn(
+        self, past: PastStep, prompts: Sequence[Prompt], track: ObjectTrack, clock: StageClock
+    ) -> None:
+        """Learn the object from another picture, where one was given: the last one counts.
 
-        What the click is decoded on is kept, so that another click on the same picture for the
-        same object costs one call of the decoder.
-
-        Returns:
-            (L, L) logits and the predicted IoU.
+        Its memory enters as conditioning, now. What was also said about this step's own picture
+        is answered with that memory.
         """
-        step = _Step(self._networks, self._settings, past, StageClock())
-        mine = past.objects.get(click.object_id) or PastObject()
-        prompt = merge_prompts((*_of_the_picture(mine.prompts), click))
-        track = self.new_track(click.object_id) if mine.before is None else mine.before.fork()
-        track.begin(past.dt_s)
-        window = track.window(past.size_wh, prompt)
-        known = self._previewed
-        if known is None or not (
-            known.past is past
-            and known.object_id == click.object_id
-            and known.before is mine.before
-            and known.ground.view.window == window
-        ):
-            step.learn(mine.prompts, track)
-            ground = step.ground(track, step.view(mine, window))
-            # the features of an attention live until its next run only
-            kept = replace(ground, pix_feat=ground.pix_feat.copy())
-            known = self._previewed = _Previewed(past, click.object_id, mine.before, kept)
-        answer = step.decode_points(track, prompt, known.ground).answer
-        return track.on_picture(answer), answer.predicted_iou
+        references = [prompt for prompt in prompts if prompt.reference_bgr is not None]
+        if not references:
+            return
+        prompt = references[-1]
+        if prompt.mask is None or prompt.reference_bgr is None:
+            raise ValueError(f"object {prompt.object_id}: expected a mask and its picture")
+        window = window_around_mask(prompt.mask, self._cells, self.settings.window)
+        view = View(window, self._encode(window.cut(prompt.reference_bgr), clock))
+        answer = self._masked(view, track, prompt.mask, clock)
+        if self._is_admitted(track, answer):
+            memory = self._encode_memory(view.features, answer, False, clock)
+            track.remember(past.step, answer, memory, conditioning=True)
 
-    def forget_preview(self) -> None:
-        """Free what the last preview kept; also after memories were put into a past state."""
-        self._previewed = None
+    def crop(
+        self, track: ObjectTrack, prompt: Prompt | None, picture_wh: tuple[int, int]
+    ) -> Window:
+        """Return where to look for the object, or the part in which its prompt is decoded.
 
+        An object's first clicks are decoded on the whole picture, its first box in a window.
+        """
+        if prompt is not None and prompt.mask is not None:
+            return window_around_mask(prompt.mask, self._cells, self.settings.window)
+        return window_for(track.aim, prompt, picture_wh, self._cells, self.settings.window)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Step:
-    """One step, whatever the object.
+    def encode(self, past: PastStep, mine: PastObject, window: Window, clock: StageClock) -> View:
+        """Return a part of the picture, encoded; the latest one of each object is kept."""
+        if window.is_whole:
+            return View(window, self.encode_picture(past, clock))
+        if mine.view is None or mine.view.window != window:
+            mine.view = View(window, self._encode_part(past, window, clock))
+        return mine.view
 
-    Attributes:
-        networks, settings: The tracker's.
-        past: The step; its picture is encoded when that is needed.
-        clock: Counts the time.
-    """
-
-    networks: Sam2Networks
-    settings: TrackerSettings
-    past: PastStep
-    clock: StageClock
-
-    def features(self) -> ImageFeatures:
+    def encode_picture(self, past: PastStep, clock: StageClock) -> ImageFeatures:
         """Return the whole picture's features; encode it, once, where that was not needed yet."""
-        past = self.past
         if past.features is None:
-            past.features = self._encode(past.picture)
+            past.features = self._encode(past.picture, clock)
             if self.settings.window is None:
                 past.picture = None
         return past.features
 
-    def view(self, mine: PastObject, window: Window) -> View:
-        """Return a part of the picture, encoded; the latest one of each object is kept."""
-        if window.is_whole:
-            return View(window, self.features())
-        if mine.view is None or mine.view.window != window:
-            mine.view = View(window, self._encode_part(window))
-        return mine.view
-
-    def run(self, mine: PastObject, track: ObjectTrack) -> ObjectResult:
-        """See `StepRunner.run`."""
-        past, settings = self.past, self.settings
-        track.begin(past.dt_s)
-        self.learn(mine.prompts, track)
-        given = _of_the_picture(mine.prompts)
-        prompt = merge_prompts(given) if given else None
-        outcome = self._answer(mine, track, prompt)
-        answer = outcome.answer
-        mine.visible, mine.token = answer.visible, answer.token
-        mine.candidates = outcome.candidates
-        conditioning = prompt is not None and (
-            settings.corrections_condition or not track.remembers
-        )
-        if mine.committed and answer.visible:
-            self._remember(mine, track, answer, conditioning=True, sure=True)
-            admitted = True
-        else:
-            admitted = track.admits(answer)
-            if admitted:
-                self._remember(mine, track, answer, conditioning)
-            elif track.remembers:
-                track.bank.add_pointer(past.step, answer.obj_ptr)
-        return track.finish(answer, past.dt_s, past.size_wh, admitted, outcome.memory_steps)
-
-    def learn(self, prompts: Sequence[Prompt], track: ObjectTrack) -> None:
-        """Learn the object from another picture, where one was given: the last one counts.
-
-        What was also said about this step's own picture is answered with that memory.
-        """
-        references = [prompt for prompt in prompts if prompt.reference_bgr is not None]
-        if references:
-            self._remember_reference(track, references[-1])
-
-    def ground(self, track: ObjectTrack, view: View) -> _Ground:
-        """Return what clicks are decoded on: bare features for an object's first prompt, else the
-        memory and the tracked mask (sam2_video_predictor.py:227-262 @2b90b9f)."""
+    def mask_input(
+        self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
+    ) -> F32 | None:
+        """Return the (L, L) clamped logits of the tracked mask, which clicks correct; None for an
+        object's first prompt, or where it was not seen (sam2_video_predictor.py:227-262
+        @2b90b9f)."""
         if not track.remembers:
-            return _Ground(view, view.features.pix_feat_no_mem)
-        pix_feat, steps = self._attend(track, view)
-        tracked = self._decode_tracked(track, view, pix_feat)
+            return None
+        tracked = self._tracked(view, track, pix_feat, clock)
         if tracked.visible or not self.settings.trust_prompts:
-            return _Ground(view, pix_feat, clamp_mask_input(tracked.low_res_mask), steps)
-        return _Ground(view, pix_feat, None, steps)
+            return clamp_mask_input(tracked.low_res_mask)
+        return None
 
-    def decode_points(self, track: ObjectTrack, prompt: Prompt, ground: _Ground) -> _Outcome:
-        """Answer clicks and a box."""
-        window, size = ground.view.window, self.networks.manifest.image_size
+    def clicked(
+        self,
+        view: View,
+        track: ObjectTrack,
+        prompt: Prompt,
+        pix_feat: DeviceTensor,
+        mask_input: F32 | None,
+        clock: StageClock,
+    ) -> tuple[Answer, tuple[int, ...]]:
+        """Answer clicks and a box; return also the tokens that could have answered."""
+        window, size = view.window, self._networks.manifest.image_size
         points = scale_points(window.own_prompt(prompt), window.size_wh, size)
-        features, count = ground.view.features, len(points.labels)
-        with self.clock.stage("decode"):
-            decoded = self.networks.decode(
-                ground.pix_feat, features, points.points_xy, points.labels, ground.mask_input
+        count = len(points.labels)
+        with clock.stage("decode"):
+            decoded = self._networks.decode(
+                pix_feat, view.features, points.points_xy, points.labels, mask_input
             )
-            answer = track.judge_prompted(
-                decoded, count, points_at_something(prompt), prompt.candidate, window
-            )
-            candidates = track.candidates(decoded, count, answer.token)
-        return _Outcome(answer, ground.steps, candidates)
+            answer = self._judge.prompted(decoded, prompt, count, window, track.gate)
+            return answer, self._judge.candidates(decoded, count, answer.token)
 
-    def _encode(self, picture: U8 | None) -> ImageFeatures:
+    def on_picture(self, answer: Answer) -> F32:
+        """Return an answer's logits on the whole picture, at the window's resolution."""
+        return on_picture(answer.low_res_mask, answer.window, self._cells, self.settings.window)
+
+    def publish(
+        self,
+        past: PastStep,
+        track: ObjectTrack,
+        answer: Answer,
+        admitted: bool = False,
+        memory_steps: tuple[int, ...] = (),
+    ) -> ObjectResult:
+        """Let the answer move the object's motion and state; return it in the caller's terms."""
+        status = track.observe(answer, past.dt_s)
+        shown = self.on_picture(answer) if answer.visible else None
+        if shown is not None:
+            shown.flags.writeable = False
+        return ObjectResult(
+            object_id=track.object_id,
+            state=status.state,
+            reason=status.reason,
+            mask_logits=shown,
+            predicted_iou=answer.predicted_iou,
+            object_score=answer.object_score,
+            motion_iou=answer.motion_iou,
+            box_xyxy_px=self._source_box(answer, past.size_wh) if answer.visible else None,
+            admitted=admitted,
+            memory_steps=memory_steps,
+        )
+
+    def _encode(self, picture: U8 | None, clock: StageClock) -> ImageFeatures:
         if picture is None:
             raise ValueError("expected a picture to encode")
-        with self.clock.stage("encode"):
-            return self.networks.encode_image(picture)
+        with clock.stage("encode"):
+            return self._networks.encode_image(picture)
 
-    def _encode_part(self, window: Window) -> ImageFeatures:
-        picture = self.past.picture
-        return self._encode(None if picture is None else window.cut(picture))
+    def _encode_part(self, past: PastStep, window: Window, clock: StageClock) -> ImageFeatures:
+        picture = past.picture
+        return self._encode(None if picture is None else window.cut(picture), clock)
 
-    def _answer(self, mine: PastObject, track: ObjectTrack, prompt: Prompt | None) -> _Outcome:
-        """Answer what was asked, in the part of the picture that is best for it.
-
-        An object's first clicks are decoded on the whole picture, its first box in a window.
-        """
-        size_wh = self.past.size_wh
-        if prompt is None:
-            if not track.remembers:
-                return _Outcome(track.absent(size_wh))
-            view = self.view(mine, track.window(size_wh))
-            pix_feat_with_mem, steps = self._attend(track, view)
-            return _Outcome(self._decode_tracked(track, view, pix_feat_with_mem), steps)
-        if prompt.mask is not None:
-            view = self.view(mine, track.window_around_mask(prompt.mask))
-            return _Outcome(self._decode_mask(view, track, prompt.mask))
-        view = self.view(mine, track.window(size_wh, prompt))
-        return self.decode_points(track, prompt, self.ground(track, view))
-
-    def _attend(self, track: ObjectTrack, view: View) -> tuple[DeviceTensor, tuple[int, ...]]:
-        """Return the memory-conditioned features and the steps of the memories in them."""
-        known = track.bank.view(self.past.step)
-        with self.clock.stage("attend"):
-            pix_feat_with_mem = self.networks.attend(
-                view.features,
-                known.maskmem_features,
-                known.maskmem_tpos,
-                known.obj_ptrs,
-                known.obj_ptr_tpos,
-            )
-        return pix_feat_with_mem, known.steps
-
-    def _decode_tracked(
-        self, track: ObjectTrack, view: View, pix_feat_with_mem: DeviceTensor
+    def _tracked(
+        self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
     ) -> Answer:
-        with self.clock.stage("decode"):
-            decoded = self.networks.decode(
-                pix_feat_with_mem, view.features, _NO_POINTS, _NO_LABELS, None
-            )
-            return track.judge_tracked(decoded, view.window)
+        """Answer without a prompt: the memory alone says what to look for."""
+        with clock.stage("decode"):
+            decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
+            return self._judge.tracked(decoded, view.window, track.gate)
 
-    def _decode_mask(self, view: View, track: ObjectTrack, mask: Mask) -> Answer:
+    def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
         features = view.features
-        with self.clock.stage("decode"):
-            mask_input, low_res_mask = self.networks.encode_mask_prompt(view.window.cut(mask))
-            decoded = self.networks.decode(
+        with clock.stage("decode"):
+            mask_input, low_res_mask = self._networks.encode_mask_prompt(view.window.cut(mask))
+            decoded = self._networks.decode(
                 features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
             )
-            return track.judge_mask(decoded, low_res_mask, view.window)
+            return self._judge.mask(decoded, low_res_mask, view.window, track.gate)
 
-    def _remember_reference(self, track: ObjectTrack, prompt: Prompt) -> None:
-        """Learn the object from another picture: its memory enters as conditioning, now."""
-        if prompt.mask is None or prompt.reference_bgr is None:
-            raise ValueError(f"object {prompt.object_id}: expected a mask and its picture")
-        window = track.window_around_mask(prompt.mask)
-        view = View(window, self._encode(window.cut(prompt.reference_bgr)))
-        answer = self._decode_mask(view, track, prompt.mask)
-        if track.admits(answer):
-            self._put(view.features, track, answer, conditioning=True)
+    def _is_admitted(self, track: ObjectTrack, answer: Answer) -> bool:
+        """Say whether an answer is worth a memory."""
+        if answer.prompted:
+            return answer.visible or not self.settings.trust_prompts
+        if not track.remembers:
+            return False
+        return admits(
+            self.settings.admission,
+            answer.predicted_iou,
+            answer.object_score,
+            answer.motion_iou,
+            is_empty=not answer.visible,
+        )
 
     def _remember(
         self,
-        mine: PastObject,
+        past: PastStep,
         track: ObjectTrack,
         answer: Answer,
         conditioning: bool,
-        sure: bool = False,
+        sure: bool,
+        clock: StageClock,
     ) -> None:
         """Encode the answer into the bank.
 
@@ -337,38 +283,46 @@ class _Step:
         found again in a wide window is often a wrong one.
 
         Args:
-            mine: The object's part of the step.
+            past: The step.
             track: Takes the memory in.
             answer: Of this step.
             conditioning: As such, not as a recent one.
             sure: As a mask that the user vouches for.
+            clock: Counts the time.
         """
+        seen, features = answer, None
         if answer.prompted and answer.visible:
-            own = track.window_around(answer.box, answer.window.picture_wh)
+            wh = answer.window.picture_wh
+            own = window_around(answer.box, wh, self._cells, self.settings.window)
             if own.area * CENTRED_FROM <= answer.window.area:
                 mask = resampled(answer.low_res_mask, answer.window, own, len(answer.low_res_mask))
-                features = self._encode_part(own)
-                self._put(features, track, replace(answer, low_res_mask=mask), conditioning, sure)
-                return
-        features = self.view(mine, answer.window).features
-        self._put(features, track, answer, conditioning, sure)
+                seen, features = (
+                    replace(answer, low_res_mask=mask),
+                    self._encode_part(past, own, clock),
+                )
+        if features is None:
+            features = self.encode(past, past.of(track.object_id), answer.window, clock).features
+        memory = self._encode_memory(features, seen, sure, clock)
+        track.remember(past.step, answer, memory, conditioning)
 
-    def _put(
-        self,
-        features: ImageFeatures,
-        track: ObjectTrack,
-        answer: Answer,
-        conditioning: bool,
-        sure: bool = False,
-    ) -> None:
-        """Encode an answer and the features of its window into the bank."""
-        with self.clock.stage("remember"):
-            memory = self.networks.encode_memory(
+    def _encode_memory(
+        self, features: ImageFeatures, answer: Answer, sure: bool, clock: StageClock
+    ) -> DeviceTensor:
+        """Return the memory of an answer and the features of its window."""
+        with clock.stage("remember"):
+            return self._networks.encode_memory(
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
             )
-            track.remember(self.past.step, answer, memory, conditioning)
+
+    def _source_box(
+        self, answer: Answer, size_wh: tuple[int, int]
+    ) -> tuple[float, float, float, float]:
+        """Return the box in source pixels: the mask covers the whole picture, stretched."""
+        x1, y1, x2, y2 = (float(value) for value in answer.box)
+        x_scale, y_scale = size_wh[0] / self._cells, size_wh[1] / self._cells
+        return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale
 
 
-def _of_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:
+def about_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:
     """Return the prompts for a step's own picture, without masks of other ones."""
     return [prompt for prompt in prompts if prompt.reference_bgr is None]

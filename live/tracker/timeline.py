@@ -9,15 +9,17 @@ the present as that step's. Other objects are never touched.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from samcam.live.frames import ObjectResult, PinnedAnswers, Prompt
+from samcam.live.frames import PinnedAnswers, Prompt
 from samcam.live.prompt_checks import fit_prompt, points_at_something
 from samcam.live.tracker.history import PastObject, PastStep, StepHistory
 from samcam.live.tracker.pinned import PinnedStep
-from samcam.live.tracker.step import StageClock, StepRunner
+from samcam.live.tracker.presets import CATCH_UP
+from samcam.live.tracker.preview import ClickPreview
+from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.track import ObjectTrack
 from samcam.live.watchdog import note_progress
 
@@ -34,27 +36,28 @@ class _Edit:
     commit: bool = False
 
 
-class TrackEdits:
+class Timeline:
     """The objects of a tracker, the steps they came through, and changes to those steps."""
 
-    def __init__(self, runner: StepRunner, history: StepHistory, retrack: bool) -> None:
+    def __init__(self, stepper: ObjectStepper, preview: ClickPreview) -> None:
         """Start without objects.
 
         Args:
-            runner: Asks the networks.
-            history: Of this object alone; empty.
-            retrack: Whether the steps after a changed one are tracked again.
+            stepper: Runs steps; its settings say how many are kept, and whether those after a
+                changed one are tracked again.
+            preview: Forgets what no longer holds.
         """
         self.tracks: dict[int, ObjectTrack] = {}
         self.clock = StageClock()
-        self._runner = runner
-        self._history = history
-        self._retrack = retrack
+        self._stepper = stepper
+        self._preview = preview
+        self._history = StepHistory(stepper.settings.prompt_history)
+        self._retrack = stepper.settings.catch_up == CATCH_UP[0]
         self._log: deque[_Edit] = deque(maxlen=MAX_UNDO)
         self._changed: dict[int, set[int]] = {}
         # Of the newest click: nobody looks and chooses another mask as fast as the history ends.
         self._clicked: PastStep | None = None
-        self._pinned = PinnedStep(runner, history)
+        self._pinned = PinnedStep(stepper, self._history)
 
     @property
     def pinned(self) -> PinnedAnswers | None:
@@ -78,21 +81,33 @@ class TrackEdits:
         """Return the kept step that is nearest."""
         return self._history.nearest(step)
 
-    def process(self, past: PastStep, object_ids: Collection[int]) -> tuple[ObjectResult, ...]:
-        """Run a new step for these objects, keep it, and return the answers by ascending id."""
-        results = []
-        for object_id in sorted(object_ids):
-            mine = past.of(object_id)
-            self._log.extend([_Edit(object_id, past.step)] * len(mine.prompts))
-            track, result = self._play(past, object_id, self.tracks.get(object_id))
-            if track is not None and result is not None:
-                self.tracks[object_id] = track
-                results.append(result)
+    def before(
+        self, past: PastStep, object_id: int, track: ObjectTrack | None
+    ) -> ObjectTrack | None:
+        """Note where an object stands before a step; return the track to run the step with.
+
+        Returns:
+            None where there is nothing to run: the object is not known and nothing was asked.
+        """
+        note_progress()
+        mine = past.of(object_id)
+        if track is None and not mine.prompts:
+            del past.objects[object_id]
+            self._pinned.note(past, object_id, None)
+            return None
+        mine.before = None if track is None else track.fork()
+        return ObjectTrack(object_id, self._stepper.settings) if track is None else track
+
+    def keep(self, past: PastStep, tracks: Iterable[ObjectTrack]) -> None:
+        """Keep a step that was run, and where its objects stand after it."""
+        for track in tracks:
+            self.tracks[track.object_id] = track
+            prompts = past.of(track.object_id).prompts
+            self._log.extend([_Edit(track.object_id, past.step)] * len(prompts))
         self._history.append(past)
         if self._history.newest is past and any(mine.prompts for mine in past.objects.values()):
             self._clicked = past
         self.clock = StageClock()
-        return tuple(results)
 
     def prompt(self, prompt: Prompt, past: PastStep) -> None:
         """Note a prompt for a kept step.
@@ -251,7 +266,7 @@ class TrackEdits:
             self._changed.pop(object_id, None)
             left = [edit for edit in self._log if edit.object_id != object_id]
             self._log = deque(left, MAX_UNDO)
-        self._runner.forget_preview()
+        self._preview.forget()
 
     def close(self) -> None:
         """Free everything that is kept."""
@@ -291,28 +306,15 @@ class TrackEdits:
                 return True
         return False
 
-    def _play(
-        self, past: PastStep, object_id: int, track: ObjectTrack | None
-    ) -> tuple[ObjectTrack | None, ObjectResult | None]:
-        """Run a step for an object that stands before it; return where it stands after."""
-        note_progress()
-        mine = past.of(object_id)
-        if track is None and not mine.prompts:
-            del past.objects[object_id]
-            self._pinned.note(past, object_id, None)
-            return None, None
-        mine.before = None if track is None else track.fork()
-        track = self._runner.new_track(object_id) if track is None else track
-        result = self._runner.run(past, mine, track, self.clock)
-        self._pinned.note(past, object_id, result)
-        return track, result
-
     def _track_again(self, object_id: int, step: int) -> None:
         """Run all steps from this one on again."""
         again = self._history.since(step)
         track = again[0].of(object_id).before
         for past in again:
-            track, _ = self._play(past, object_id, track)
+            track = self.before(past, object_id, track)
+            if track is not None:
+                result = self._stepper.step(past, track, self.clock)
+                self._pinned.note(past, object_id, result)
         if track is None:
             self.tracks.pop(object_id, None)
         else:
@@ -321,8 +323,9 @@ class TrackEdits:
     def _enter(self, past: PastStep, object_id: int) -> None:
         """Answer a step's prompts and put the memory into the present and the states between."""
         mine = past.of(object_id)
-        track = self._runner.new_track(object_id) if mine.before is None else mine.before.fork()
-        self._pinned.note(past, object_id, self._runner.run(past, mine, track, self.clock))
+        new = ObjectTrack(object_id, self._stepper.settings)
+        track = new if mine.before is None else mine.before.fork()
+        self._pinned.note(past, object_id, self._stepper.step(past, track, self.clock))
         if not track.bank.at(past.step):
             if not self.knows(object_id):
                 self.tracks[object_id] = track  # known, and lost from the start
@@ -335,7 +338,7 @@ class TrackEdits:
                 theirs.before = track.fork()
             else:
                 theirs.before.adopt(track, past.step)
-            track.begin(later.dt_s)
+            track.predict(later.dt_s)
         present = self.tracks.get(object_id)
         if present is None:
             self.tracks[object_id] = track
@@ -343,7 +346,7 @@ class TrackEdits:
             present.adopt(track, past.step)
         if past is not self._history.pinned:
             self._answer_pinned(object_id)
-        self._runner.forget_preview()
+        self._preview.forget()
 
     def _forget_step(self, object_id: int, step: int, and_object: bool = True) -> None:
         """Take a step's memory out of the present and of the states since."""
@@ -352,7 +355,7 @@ class TrackEdits:
             return
         for state in self._states_after(present, step):
             state.bank.forget(step)
-        self._runner.forget_preview()
+        self._preview.forget()
         if and_object and not present.remembers:
             self.forget(object_id)
 

@@ -26,13 +26,14 @@ from samcam.live.commands import (
 from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
 from samcam.live.prompt_checks import fit_prompt, points_at_something
 from samcam.live.tracker.crop import WindowSettings, suits
-from samcam.live.tracker.history import PastStep, StepHistory
-from samcam.live.tracker.presets import CATCH_UP, DEFAULT_PRESET, TrackerSettings
+from samcam.live.tracker.history import PastStep
+from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
+from samcam.live.tracker.preview import ClickPreview
 from samcam.live.tracker.prompts import PromptQueue, said_of_removal
-from samcam.live.tracker.step import StageClock, StepRunner
+from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
-from samcam.live.tracker.timeline import TrackEdits
+from samcam.live.tracker.timeline import Timeline
 from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
 
 NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
@@ -71,9 +72,9 @@ class Tracker:
         self._networks = networks
         self._settings = settings
         self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
-        self._runner = StepRunner(networks, settings)
-        history = StepHistory(settings.prompt_history)
-        self._edits = TrackEdits(self._runner, history, settings.catch_up == CATCH_UP[0])
+        self._stepper = ObjectStepper(networks, settings)
+        self._preview = ClickPreview(networks, self._stepper)
+        self._timeline = Timeline(self._stepper, self._preview)
         self._queue = PromptQueue()
         self._next_step = 0
         self._last_time_ns: int | None = None
@@ -123,7 +124,7 @@ class Tracker:
     @property
     def object_ids(self) -> tuple[int, ...]:
         """Objects being tracked, ascending."""
-        return tuple(sorted(self._edits.tracks))
+        return tuple(sorted(self._timeline.tracks))
 
     @property
     def next_step(self) -> int:
@@ -157,13 +158,13 @@ class Tracker:
         self._check_candidate(prompt)
         notice = _passed(prompt, self._last_frame)
         if prompt.step is not None and prompt.step < self._next_step:
-            past = self._edits.find(prompt.step) or self._edits.nearest(prompt.step)
+            past = self._timeline.find(prompt.step) or self._timeline.nearest(prompt.step)
             if past is not None:
-                self._edits.prompt(prompt, past)
+                self._timeline.prompt(prompt, past)
                 return _moved(prompt, past.step)
             notice = _moved(prompt, None)
         if not points_at_something(prompt) and not (
-            self._edits.knows(prompt.object_id)
+            self._timeline.knows(prompt.object_id)
             or self._queue.names(prompt.object_id, prompt.frame_index)
         ):
             raise ValueError(
@@ -177,7 +178,7 @@ class Tracker:
         """Forget one object and its waiting prompts, or all; an unknown id is no error."""
         self._check_open()
         self._queue.drop(object_id)
-        self._edits.forget(object_id)
+        self._timeline.forget(object_id)
 
     def undo(self, object_id: int | None = None) -> str:
         """Take back the last prompt or commit of one object, or of any; say what was done.
@@ -192,7 +193,7 @@ class Tracker:
         waiting = self._queue.pop_last(object_id)
         if waiting is not None:
             return f"object {waiting.object_id}: last prompt taken back"
-        return self._edits.undo(object_id)
+        return self._timeline.undo(object_id)
 
     def apply(self, command: TrackerCommand) -> str | None:
         """Do what a command says before the next step.
@@ -214,11 +215,11 @@ class Tracker:
             case UndoPrompt(object_id):
                 return self.undo(object_id)
             case CycleCandidate(object_id, by):
-                return self._edits.cycle(object_id, by)
+                return self._timeline.cycle(object_id, by)
             case CommitMask(object_id):
-                return self._edits.commit(object_id)
+                return self._timeline.commit(object_id)
             case PinStep(step):
-                return self._edits.pin(step)
+                return self._timeline.pin(step)
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return the mask that a click would give; nothing that is tracked changes.
@@ -229,8 +230,8 @@ class Tracker:
             None where the step is not kept or the position lies outside its picture.
         """
         self._check_open()
-        self._edits.settle()
-        past = self._edits.find(request.step)
+        self._timeline.settle()
+        past = self._timeline.find(request.step)
         if past is None:
             return None
         click = Prompt(
@@ -242,7 +243,7 @@ class Tracker:
             fit_prompt(click, past.size_wh)
         except ValueError:
             return None
-        logits, predicted_iou = self._runner.preview(past, click)
+        logits, predicted_iou = self._preview.mask(past, click)
         return HoverAnswer(request, logits, predicted_iou)
 
     def suggest(self, step: int) -> MaskGenerator:
@@ -255,11 +256,11 @@ class Tracker:
             ValueError: The step is not kept.
         """
         self._check_open()
-        past = self._edits.find(step)
+        past = self._timeline.find(step)
         if past is None:
             why = "" if self._settings.prompt_history else " (tracker.prompt_history is 0)"
             raise ValueError(f"that picture is no longer kept{why}")
-        features = self._runner.encode(past, StageClock())
+        features = self._stepper.encode_picture(past, StageClock())
         return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
 
     def step(self, frame: Frame) -> FrameResult:
@@ -275,7 +276,7 @@ class Tracker:
             EngineError: A network failed; the tracker cannot go on.
         """
         self._check_open()
-        self._edits.settle()
+        self._timeline.settle()
         due = self._queue.take_due(frame.index, frame.size_wh)
         self._size_wh = frame.size_wh
         dt_s = step_seconds(self._last_time_ns, frame.time_ns)
@@ -284,18 +285,24 @@ class Tracker:
         self._next_step += 1
         for object_id, prompts in due.items():
             past.of(object_id).prompts = prompts
-        clock = self._edits.clock
-        object_ids = self._edits.tracks.keys() | due.keys()
+        clock = self._timeline.clock
+        object_ids = self._timeline.tracks.keys() | due.keys()
         if object_ids and self._settings.window is None:
-            self._runner.encode(past, clock)
-        answers = self._edits.process(past, object_ids)
-        return FrameResult(frame, past.step, answers, clock.ms, pinned=self._edits.pinned)
+            self._stepper.encode_picture(past, clock)
+        tracks, answers = [], []
+        for object_id in sorted(object_ids):
+            track = self._timeline.before(past, object_id, self._timeline.tracks.get(object_id))
+            if track is not None:
+                tracks.append(track)
+                answers.append(self._stepper.step(past, track, clock))
+        self._timeline.keep(past, tracks)
+        return FrameResult(frame, past.step, tuple(answers), clock.ms, pinned=self._timeline.pinned)
 
     def close(self) -> None:
         """Free the networks and forget everything. Idempotent."""
         if not self._closed:
             self._closed = True
-            self._edits.close()
+            self._timeline.close()
             self._queue.drop(None)
             self._networks.close()
 
@@ -312,7 +319,7 @@ class Tracker:
 
     def _present(self) -> set[int]:
         """Return the objects that are tracked or wait for their first picture."""
-        return {*self._edits.tracks, *self._edits.changed, *self._queue.object_ids}
+        return {*self._timeline.tracks, *self._timeline.changed, *self._queue.object_ids}
 
     def _check_open(self) -> None:
         if self._closed:
@@ -326,7 +333,7 @@ class Tracker:
         step = self._next_step - 1
         if prompt.frame_index is None or prompt.frame_index != self._last_frame:
             return prompt
-        if self._edits.find(step) is None:
+        if self._timeline.find(step) is None:
             return prompt
         return replace(prompt, frame_index=None, step=step)
 

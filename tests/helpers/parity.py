@@ -21,9 +21,12 @@ from samcam.engines.host_tensors import StackBuffers, check_feeds
 from samcam.engines.manifest import Manifest
 from samcam.engines.sam2_graphs import DecoderOutput, ImageFeatures, Sam2Networks
 from samcam.live.frames import Frame, ObjectResult, Prompt
-from samcam.live.tracker import step as tracker_module
+from samcam.live.tracker import tracker as tracker_module
+from samcam.live.tracker.history import PastStep
+from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import SAM2, TrackerSettings
-from samcam.live.tracker.track import Answer, ObjectTrack
+from samcam.live.tracker.step import ObjectStepper
+from samcam.live.tracker.track import ObjectTrack
 from samcam.live.tracker.tracker import Tracker
 
 LOGIT_TOLERANCE = 0.05  # README of the golden files: scale 16, stored as float16
@@ -139,16 +142,18 @@ class WatchedNetworks(Sam2Networks):
 def recorded_tracks(recording: Recording) -> Iterator[None]:
     """Make new trackers note every answer as they finish with it."""
 
-    class Watched(ObjectTrack):
-        def finish(self, answer: Answer, *rest: Any) -> ObjectResult:
-            result = super().finish(answer, *rest)
+    class Watched(ObjectStepper):
+        def publish(
+            self, past: PastStep, track: ObjectTrack, answer: Answer, *rest: Any
+        ) -> ObjectResult:
+            result = super().publish(past, track, answer, *rest)
             assert recording.decoded is not None
-            recording.answers[recording.frame, self.object_id] = Recorded(
+            recording.answers[recording.frame, track.object_id] = Recorded(
                 answer, result, recording.decoded
             )
             return result
 
-    with mock.patch.object(tracker_module, "ObjectTrack", Watched):
+    with mock.patch.object(tracker_module, "ObjectStepper", Watched):
         yield
 
 

@@ -350,7 +350,7 @@ def test_steps_beyond_the_history_leave_no_pictures_behind() -> None:
         tracker.prompt(red_click(0))
         for index in range(30):
             tracker.step(frame(index, SCENES[index]))
-        kept = list(tracker._edits._history)
+        kept = list(tracker._timeline._history)
         assert len(kept) == WINDOWS.prompt_history
         assert all(np.array_equal(past.picture, SCENES[past.step]) for past in kept)
         assert all(past.features is None for past in kept), "nobody asked for the whole picture"

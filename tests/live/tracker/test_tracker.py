@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from samcam.engines.base import EngineError
+from samcam.engines.base import DeviceTensor, EngineError
 from samcam.engines.fake_backend import fake_manifest, fake_networks
 from samcam.engines.graph_table import MASK_DECODER
 from samcam.live.frames import Frame, ObjectState, Prompt
 from samcam.live.tracker.presets import PRESETS, TrackerSettings, preset
 from samcam.live.tracker.step import STAGES
 from samcam.live.tracker.tracker import MAX_STEP_S, NOMINAL_STEP_S, Tracker, step_seconds
+from tests.conftest import REPO_ROOT
 from tests.helpers.tracker_networks import (
     SIZE,
     Calls,
@@ -24,6 +27,7 @@ from tests.helpers.tracker_networks import (
     frame,
 )
 
+TRACKER_ROOM = REPO_ROOT / "live" / "tracker"
 ALL = pytest.mark.parametrize("settings", PRESETS.values(), ids=PRESETS.keys())
 
 
@@ -363,3 +367,21 @@ def test_time_may_stand_still_or_run_backwards(settings: TrackerSettings) -> Non
     for index, time_s in enumerate((0, 0, 5, 4, 4, 3, 9_000, 1, 1.5, 2)):
         result = tracker.step(Frame(index, int(time_s * 10**9), 0, picture))
         assert result.objects[0].state is ObjectState.TRACKING
+
+
+def test_the_attention_is_two_calls_from_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The algorithm can be read in one place: no call of the tracker stands between."""
+    networks = fake_networks()
+    attend, ways = networks.attend, []
+
+    def watched(*given: Any) -> DeviceTensor:
+        calls = traceback.extract_stack()
+        ways.append([call.name for call in calls if str(TRACKER_ROOM) in call.filename])
+        return attend(*given)
+
+    monkeypatch.setattr(networks, "attend", watched)
+    with Tracker(networks, preset("default")) as tracker:
+        tracker.prompt(click(320, 180))
+        for index in range(3):
+            tracker.step(frame(index))
+    assert ways == [["step", "step"]] * 2

@@ -45,7 +45,7 @@ def test_candidates_go_from_small_to_large_and_around() -> None:
                 assert said is not None
                 assert said.endswith("of 3, small to large")
             (answer,) = tracker.step(frame(index)).objects
-            first = tracker._edits._history.since(0)[0].objects[1]
+            first = tracker._timeline._history.since(0)[0].objects[1]
             mask = first.candidates.index(first.token if first.token is not None else -1)
             widths.append(mask)
             assert answer.visible
@@ -67,7 +67,7 @@ def test_a_candidate_is_as_one_asked_for_in_time(settings: TrackerSettings) -> N
     with Tracker(sensitive_networks(), settings) as tracker:
         tracker.prompt(FIX)
         tracker.step(frame(0, PICTURES[0]))
-        first = tracker._edits._history.since(0)[0].objects[5]
+        first = tracker._timeline._history.since(0)[0].objects[5]
         order, token = first.candidates, first.token
     assert token is not None
     following = order[(order.index(token) + 1) % len(order)]
@@ -91,7 +91,7 @@ def test_the_newest_click_has_candidates_for_ever(settings: TrackerSettings, lat
         for index in range(3, 40):
             other = tracker.step(frame(index)).objects[1].memory_steps
         assert other[0] == 0
-        before = tracker._edits._clicked
+        before = tracker._timeline._clicked
         assert before is not None
         token = before.objects[1].token
         for turn in (1, 2):
@@ -199,7 +199,7 @@ def test_hovering_shows_what_the_click_gives(settings: TrackerSettings) -> None:
             assert answer is not None
             tracker.prompt(seen_on(step, click(310, 210, object_id=object_id)))
             assert tracker.hover(HoverRequest(object_id, step, 1, 1)) is not None  # answers it
-            past = tracker._edits._history.find(step)
+            past = tracker._timeline._history.find(step)
             assert past is not None
             assert past.objects[object_id].visible == bool((answer.mask_logits > 0).any())
         again = tracker.hover(HoverRequest(5, 9, 320, 220))

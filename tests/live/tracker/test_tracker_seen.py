@@ -158,7 +158,7 @@ def test_the_model_that_answers_with_one_token_has_candidates_too(
     tracker = Tracker(networks, settings_of("retrack"))
     tracker.prompt(click(*place(0)))
     tracker.step(frame(0))
-    first = tracker._edits._history.since(0)[0].objects[1]
+    first = tracker._timeline._history.since(0)[0].objects[1]
     assert first.token == networks.manifest.token_rule.single_mask_token
     tokens = [first.token]
     for _ in first.candidates:

@@ -1,0 +1,240 @@
+"""What the host makes of a decoder's answer: token rule, motion gate, presence rule. No state.
+
+An answer follows from what the decoder gave, what the network saw, and where the gate expects the
+object; nothing here remembers anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from samcam.engines import (
+    MASK_PROMPT_SCORE,
+    NO_OBJECT_LOGIT,
+    TokenChoice,
+    apply_presence,
+    choose_token,
+    mask_prompt_score,
+    uses_multimask_tokens,
+)
+from samcam.kalman import MotionGate
+from samcam.live.frames import F32, Prompt
+from samcam.live.masks import logits_box, logits_boxes
+from samcam.live.prompt_checks import points_at_something
+from samcam.live.tracker.crop import Window
+from samcam.live.tracker.presets import TrackerSettings
+
+if TYPE_CHECKING:
+    from samcam.engines import DecoderOutput, Manifest
+
+_EMPTY_BOX: Final = np.zeros(4, np.float32)
+_EMPTY_BOX.flags.writeable = False
+_MASK_PROMPT_BACKGROUND: Final = -MASK_PROMPT_SCORE + 1e-3  # above it some pixel is set
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What the host rules made of the decoder's output for one object.
+
+    Attributes:
+        present: By the object score, or by the prompt where the preset trusts it.
+        prompted: A user's prompt of this frame gave the mask.
+        low_res_mask: (L, L) logits of the window after the presence rule; an array of its own.
+        obj_ptr: (D,) after the presence rule.
+        object_score: As the network gave it.
+        memory_score: What the memory encoder is told.
+        predicted_iou: Of the chosen token.
+        motion_iou: Overlap with the motion prediction; None without one, or without a mask.
+        box: (4,) of the mask in low-resolution pixels of the whole picture; zeros where it is
+            empty.
+        window: What the network saw.
+        token: The decoder's mask token that gave the mask; None: no token did.
+    """
+
+    present: bool
+    prompted: bool
+    low_res_mask: F32
+    obj_ptr: F32
+    object_score: float
+    memory_score: float
+    predicted_iou: float
+    motion_iou: float | None
+    box: F32
+    window: Window
+    token: int | None = None
+
+    @property
+    def visible(self) -> bool:
+        """Present and with at least one pixel."""
+        return bool(self.box[2] > self.box[0])
+
+
+class Judge:
+    """The rules of one preset for one model; the same for all objects and all steps."""
+
+    def __init__(self, settings: TrackerSettings, manifest: Manifest) -> None:
+        self._settings = settings
+        self._rule = manifest.token_rule
+        self._no_obj_ptr = manifest.no_obj_ptr
+        self._cells = manifest.mask_size
+        single = manifest.token_rule.single_mask_token
+        self._candidates = np.array(
+            [token for token in range(manifest.candidates) if token != single] or [single]
+        )
+
+    def tracked(self, decoded: DecoderOutput, window: Window, gate: MotionGate | None) -> Answer:
+        """Apply token rule, gate and presence rule to a frame without a prompt.
+
+        Args:
+            decoded: The decoder's answer to the object's memory alone.
+            window: What the network saw.
+            gate: Where the object is expected; it is asked and not moved.
+        """
+        score = decoded.object_score_logit
+        # Which candidate wins only matters where one is kept, so the gate may rest while absent.
+        if gate is None or score <= self._settings.presence_threshold:
+            choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
+            return self._apply(decoded, choice, score, window, gate)
+        boxes = logits_boxes(decoded.low_res_masks[self._candidates])
+        boxes = window.to_picture(boxes, self._cells)
+        best = gate.choose(decoded.ious[self._candidates], boxes)
+        token = int(self._candidates[best])
+        choice = TokenChoice(token, token)
+        return self._apply(decoded, choice, score, window, gate, box=boxes[best])
+
+    def prompted(
+        self,
+        decoded: DecoderOutput,
+        prompt: Prompt,
+        num_points: int,
+        window: Window,
+        gate: MotionGate | None,
+    ) -> Answer:
+        """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
+
+        Args:
+            decoded: The decoder's answer to the points.
+            prompt: What was asked; its `candidate` is the token that the user chose, if any.
+            num_points: Points given; a box counts as 2.
+            window: What the network saw.
+            gate: Where the object is expected; it is asked and not moved.
+        """
+        score = decoded.object_score_logit
+        if self._settings.trust_prompts and points_at_something(prompt):
+            score = max(score, MASK_PROMPT_SCORE)
+        multimask = uses_multimask_tokens(num_points, tracking=True, rule=self._rule)
+        choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
+        if prompt.candidate is not None:
+            choice = TokenChoice(prompt.candidate, prompt.candidate)
+        return self._apply(decoded, choice, score, window, gate, prompted=True)
+
+    def candidates(
+        self, decoded: DecoderOutput, num_points: int, chosen: int | None
+    ) -> tuple[int, ...]:
+        """Return the tokens that can answer these points, by their masks' area: part to whole.
+
+        The single-mask token is among them where the token rule would let it answer. Those with
+        an empty mask are not, except the chosen one.
+        """
+        tokens = {int(token) for token in self._candidates}
+        if not uses_multimask_tokens(num_points, tracking=True, rule=self._rule):
+            tokens.add(self._rule.single_mask_token)
+        if chosen is not None:
+            tokens.add(chosen)
+        areas = {token: int(np.count_nonzero(decoded.low_res_masks[token] > 0)) for token in tokens}
+        kept = [token for token, area in areas.items() if area or token == chosen]
+        return tuple(sorted(kept, key=lambda token: (areas[token], token)))
+
+    def mask(
+        self, decoded: DecoderOutput, low_res_mask: F32, window: Window, gate: MotionGate | None
+    ) -> Answer:
+        """Take the given mask as the answer; only the pointer is the decoder's.
+
+        Source: `_use_mask_as_output`, sam2_base.py:411-466 @2b90b9f: the single-mask token's
+        pointer, after the presence rule of its own score.
+        """
+        token = self._rule.single_mask_token
+        pointer = apply_presence(
+            decoded.low_res_masks[token],
+            decoded.obj_ptrs[token],
+            decoded.object_score_logit,
+            self._settings.presence_threshold,
+            self._no_obj_ptr,
+        ).obj_ptr
+        score = mask_prompt_score(low_res_mask > _MASK_PROMPT_BACKGROUND)
+        box = window.to_picture(logits_box(low_res_mask), self._cells)
+        return Answer(
+            present=score > 0,
+            prompted=True,
+            low_res_mask=low_res_mask,
+            obj_ptr=(pointer if score > 0 else self._no_obj_ptr).copy(),
+            object_score=score,
+            memory_score=score,
+            predicted_iou=1.0,  # sam2_base.py:427-428
+            motion_iou=_motion_iou(gate, box),
+            box=box,
+            window=window,
+        )
+
+    def absent(self, picture_wh: tuple[int, int]) -> Answer:
+        """Return the answer for an object that nothing is known about."""
+        shape = (self._cells, self._cells)
+        return Answer(
+            present=False,
+            prompted=False,
+            low_res_mask=np.full(shape, NO_OBJECT_LOGIT, np.float32),
+            obj_ptr=self._no_obj_ptr,
+            object_score=NO_OBJECT_LOGIT,
+            memory_score=NO_OBJECT_LOGIT,
+            predicted_iou=0.0,
+            motion_iou=None,
+            box=_EMPTY_BOX,
+            window=Window.whole(picture_wh),
+        )
+
+    def _apply(
+        self,
+        decoded: DecoderOutput,
+        choice: TokenChoice,
+        score: float,
+        window: Window,
+        gate: MotionGate | None,
+        *,
+        prompted: bool = False,
+        box: F32 | None = None,
+    ) -> Answer:
+        """Apply the presence rule to the chosen tokens."""
+        presence = apply_presence(
+            decoded.low_res_masks[choice.mask_token],
+            decoded.obj_ptrs[choice.pointer_token],
+            score,
+            self._settings.presence_threshold,
+            self._no_obj_ptr,
+        )
+        if not presence.present:
+            box = _EMPTY_BOX
+        elif box is None:
+            box = window.to_picture(logits_box(presence.low_res_mask), self._cells)
+        return Answer(
+            present=presence.present,
+            prompted=prompted,
+            # Arrays of their own: a view would keep all K tokens alive in results and bank.
+            low_res_mask=presence.low_res_mask.copy(),
+            obj_ptr=presence.obj_ptr.copy(),
+            object_score=decoded.object_score_logit,
+            memory_score=score,
+            predicted_iou=float(decoded.ious[choice.mask_token]),
+            motion_iou=_motion_iou(gate, box),
+            box=box,
+            window=window,
+            token=choice.mask_token,
+        )
+
+
+def _motion_iou(gate: MotionGate | None, box: F32) -> float | None:
+    if gate is None or box[0] >= box[2]:
+        return None
+    return gate.motion_iou(box)
