@@ -6,7 +6,7 @@ object; nothing here remembers anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -97,13 +97,15 @@ class Judge:
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         if gate is None or score <= self._settings.presence_threshold:
             choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
-            return self._apply(decoded, choice, score, window, gate)
+            answer = self._apply(decoded, choice, score, window)
+            return replace(answer, motion_iou=_motion_iou(gate, answer.box))
         boxes = logits_boxes(decoded.low_res_masks[self._candidates])
         boxes = window.to_picture(boxes, self._cells)
         best = gate.choose(decoded.ious[self._candidates], boxes)
         token = int(self._candidates[best])
         choice = TokenChoice(token, token)
-        return self._apply(decoded, choice, score, window, gate, box=boxes[best])
+        answer = self._apply(decoded, choice, score, window, boxes[best])
+        return replace(answer, motion_iou=_motion_iou(gate, answer.box))
 
     def prompted(
         self,
@@ -129,7 +131,8 @@ class Judge:
         choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
         if prompt.candidate is not None:
             choice = TokenChoice(prompt.candidate, prompt.candidate)
-        return self._apply(decoded, choice, score, window, gate, prompted=True)
+        answer = self._apply(decoded, choice, score, window)
+        return replace(answer, prompted=True, motion_iou=_motion_iou(gate, answer.box))
 
     def candidates(
         self, decoded: DecoderOutput, num_points: int, chosen: int | None
@@ -201,12 +204,9 @@ class Judge:
         choice: TokenChoice,
         score: float,
         window: Window,
-        gate: MotionGate | None,
-        *,
-        prompted: bool = False,
         box: F32 | None = None,
     ) -> Answer:
-        """Apply the presence rule to the chosen tokens."""
+        """Apply the presence rule to the chosen tokens; prompts and motion are the caller's."""
         presence = apply_presence(
             decoded.low_res_masks[choice.mask_token],
             decoded.obj_ptrs[choice.pointer_token],
@@ -220,14 +220,14 @@ class Judge:
             box = window.to_picture(logits_box(presence.low_res_mask), self._cells)
         return Answer(
             present=presence.present,
-            prompted=prompted,
+            prompted=False,
             # Arrays of their own: a view would keep all K tokens alive in results and bank.
             low_res_mask=presence.low_res_mask.copy(),
             obj_ptr=presence.obj_ptr.copy(),
             object_score=decoded.object_score_logit,
             memory_score=score,
             predicted_iou=float(decoded.ious[choice.mask_token]),
-            motion_iou=_motion_iou(gate, box),
+            motion_iou=None,
             box=box,
             window=window,
             token=choice.mask_token,
