@@ -17,6 +17,7 @@ from typing import Final
 
 from samcam.engines import EMBEDDED_MODEL, SAM2_MODELS, EngineError, user_model_folder
 from samcam.engines.tensorrt import build_hint, find_gpu, import_tensorrt
+from samcam.export.calibration import CALIBRATION_BY, require_training
 from samcam.export.errors import ExportError
 from samcam.system import exporter, install, prepare_streams, with_exporter
 from samcam.system.files import NoHomeError
@@ -102,10 +103,7 @@ def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, i
 
 
 def _export_nano(options: argparse.Namespace, size: int) -> None:
-    if not (ROOT / "training" / "model.py").is_file():
-        raise ExportError(
-            "nano: its torch modules are in training/, which a checkout of SamCam has"
-        )
+    require_training("nano: its torch modules are in")
     from samcam.export.nano import describe, export_nano
 
     for key, values in NANO_HAS.items():
@@ -123,13 +121,15 @@ def _export_nano(options: argparse.Namespace, size: int) -> None:
 
 
 def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
-    from samcam.export.sam2 import Sam2Export, export_sam2
-
     precision = options.precision or DEFAULT_PRECISION[options.backend]
     if precision == "int8" and options.backend == "tensorrt":
         raise ExportError("--precision int8: for CPUs; with --backend tensorrt fp32, fp16 or bf16")
+    if precision == "int8":
+        require_training(CALIBRATION_BY)  # now, not after minutes
+    from samcam.export.sam2 import Sam2Export, export_sam2
+
     if options.backend == "tensorrt":
-        # now, not after minutes; the GPU first: without a driver TensorRT ends the process
+        # also now; the GPU first: without a driver TensorRT ends the process
         find_gpu()
         import_tensorrt()
     folder = options.out or user_model_folder() / f"{name}@{size}"

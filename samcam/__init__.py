@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 _BESIDE = Path(__file__).resolve().parent.parent
-if (_BESIDE / "live" / "__init__.py").is_file():  # a checkout: the rooms stand beside this folder
+_ROOM, _PROGRAM = _BESIDE / "live" / "__init__.py", _BESIDE / "run_live.py"
+if _ROOM.is_file() and _PROGRAM.is_file():  # a checkout: the rooms stand beside this folder
     __path__.append(str(_BESIDE))
 
 if TYPE_CHECKING:

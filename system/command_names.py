@@ -15,8 +15,8 @@ from typing import Final
 
 _PROGRAM_FILE: Final = "run_live.py"
 _NAME: Final = "samcam"
-_EXPORTER: Final = "export"  # in a checkout; inside of the package where it is installed
-_CHECKOUT_FILES: Final = (_PROGRAM_FILE, "pyproject.toml")  # a wheel has not both
+_EXPORTER: Final = "export"  # in a checkout's folder; elsewhere inside of the package
+_CHECKOUT_FILES: Final = (_PROGRAM_FILE, "pyproject.toml")  # a wheel has neither
 _UV_CACHE: Final = "archive-v"  # and a number: uv's folder with the environments of one run
 _PLAIN: Final = re.compile(r"[\w./:+-]+")  # what no shell takes apart
 _UV_TOOL: Final = "uv-receipt.toml"  # in the environments of `uv tool install`
@@ -46,12 +46,13 @@ def program() -> str:
 
 
 def exporter(part: str = "") -> str:
-    """Return the command that starts the exporter.
+    """Return the command that starts the exporter: the short one in the checkout's folder only.
 
     Args:
         part: A program of its own in there, such as `build_tensorrt`.
     """
-    module = _EXPORTER if checkout() is not None else f"{_NAME}.{_EXPORTER}"
+    here = checkout() is not None and _elsewhere() is None
+    module = _EXPORTER if here else f"{_NAME}.{_EXPORTER}"
     return f"{_python()} -m {module}" + (f".{part}" if part else "")
 
 

@@ -20,7 +20,7 @@ import_onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvid
 """
 
 
-@pytest.mark.parametrize("code", [OPEN_A_MODEL, "import export, onnxruntime"])
+@pytest.mark.parametrize("code", [OPEN_A_MODEL, "import samcam.export, onnxruntime"])
 def test_the_home_folder_stays_empty(code: str, tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if "TELEMETRY" not in key}
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):

@@ -113,7 +113,9 @@ def test_a_truncated_graph(sam2_256: Path, tmp_path: Path, run_cli: RunCli) -> N
     network.unlink()
     network.write_bytes(content[:-1000])
     result = run_cli(*DEMO, "--model", folder)
-    one_error(result, 4, "mask_decoder.onnx", "truncated", "python -m export sam2.1-tiny@256")
+    one_error(
+        result, 4, "mask_decoder.onnx", "truncated", "python -m samcam.export sam2.1-tiny@256"
+    )
 
 
 def refusal(variant: str, path: Path) -> str:

@@ -30,8 +30,6 @@ MAX_FUNCTION_LINES = 60
 MAX_ARGUMENTS = 6
 # Programs speak on stdout; everything else logs.
 MAY_PRINT = (
-    "live/cli/",
-    "live/remote/ctl.py",
     "bench/",
     "training/",
     "export/",

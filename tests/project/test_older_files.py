@@ -1,7 +1,7 @@
 """Files that version 0.1.0 wrote before the rooms had names: still read, and they mean the same.
 
 `tests/data/0.1.0` is what `python run_live.py --source demo ... --record rec --save-profile old`
-left: five frames of the demo, one object, `tracker.window.zoom=3`.
+left: five frames of the demo, one object, `tracker.window.zoom=2` (the default is 3).
 """
 
 from __future__ import annotations

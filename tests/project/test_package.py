@@ -30,6 +30,16 @@ def run(command: list[str], cwd: Path) -> str:
     return done.stdout
 
 
+def refusal(command: list[str], cwd: Path) -> str:
+    """Run an exporter that cannot do its work; returns the one line that it says."""
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
 def copy_sources(target: Path) -> None:
     """Copy what a wheel is built from; a build inside the checkout would leave its traces there."""
     target.mkdir()
@@ -43,9 +53,11 @@ def copy_sources(target: Path) -> None:
 
 
 def build(kind: str, source: Path, target: Path) -> Path:
-    """Build a wheel or an sdist with the build backend itself, which needs no network."""
+    """Build a wheel, an sdist or an editable wheel as pip lets the backend do; needs no network."""
+    settings = {"editable_mode": "strict"} if kind == "editable" else {}
     script = (
-        f"import sys, setuptools.build_meta as backend; print(backend.build_{kind}(sys.argv[1]))"
+        "import sys, setuptools.build_meta as backend; "
+        f"print(backend.build_{kind}(sys.argv[1], {settings}))"
     )
     target.mkdir(exist_ok=True)
     name = run([sys.executable, "-c", script, str(target)], source).splitlines()[-1]
@@ -99,10 +111,15 @@ def test_a_wheel_gives_one_top_level_name(installed: Installed) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["script", "module"])
 def test_a_wheel_tracks_the_demo(start: str, installed: Installed, tmp_path: Path) -> None:
-    """From an empty folder, with the embedded model inside."""
+    """From a folder with another program's config.yaml; the embedded model is inside."""
     program = [str(installed.scripts / "samcam")]
     if start == "module":
         program = [installed.python, "-m", "samcam"]
+    else:
+        assert run([*program, "--help"], tmp_path).startswith("usage: samcam [-h]")
+    (tmp_path / "config.yaml").write_text("model: resnet50\n", encoding="utf-8")
+    hint = "from samcam.system import install; print(install('heif'))"
+    assert run([installed.python, "-c", hint], tmp_path) == 'pip install "samcam[heif]"\n'
     origin = run([installed.python, "-c", "import samcam; print(samcam.__file__)"], tmp_path)
     assert Path(origin.strip()).is_relative_to(installed.site_packages)
     run([*program, *DEMO.split()], tmp_path)
@@ -115,13 +132,34 @@ def test_the_exporter_of_a_wheel_says_what_it_needs(installed: Installed, tmp_pa
     (tmp_path / "export.py").write_text("", encoding="utf-8")
     usage = run([installed.python, "-m", "samcam.export", "--help"], tmp_path)
     assert usage.startswith("usage: python -m samcam.export")
-    command = [installed.python, "-m", "samcam.export", "nano", "--out", "x"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
-    )
-    assert done.returncode != 0
-    assert "checkout" in done.stderr
-    assert "Traceback" not in done.stderr
+    exporter = [installed.python, "-m", "samcam.export"]
+    (tmp_path / "training").mkdir()  # the user's own: what the exporter asks for is not in there
+    for words in ("nano --out x", "sam2.1-tiny --precision int8 --checkpoint none.pt"):
+        said = refusal([*exporter, *words.split()], tmp_path)
+        assert said.endswith("training/, which a checkout of SamCam has\n")
+    said = refusal([*exporter, *["sam2.1-tiny", "--checkpoint", "none.pt"]], tmp_path)
+    assert "none.pt" in said
+    assert "training" not in said
+
+
+@pytest.mark.slow
+def test_an_editable_installation_works_from_another_folder(tmp_path: Path) -> None:
+    """The rooms are found without the checkout's folder on the path; hints name what is there."""
+    source = tmp_path / "source"
+    copy_sources(source)
+    wheel = build("editable", source, tmp_path / "wheels")
+    assert not [n for n in zipfile.ZipFile(wheel).namelist() if n.startswith("samcam/")]
+    installed = Installed(tmp_path, wheel)
+    away = tmp_path / "away"
+    away.mkdir()
+    script = "import samcam.system.command_names as c; print(c.checkout(), c.exporter())"
+    said = run([installed.python, "-c", script], away)
+    assert said == f"{source} python -m samcam.export\n"
+    run([str(installed.scripts / "samcam"), *DEMO.split()], away)
+    assert len(list((away / "m").glob("*.png"))) == 3
+    for words in ("nano", "sam2.1-tiny --precision int8 --checkpoint none.pt"):
+        hint = refusal([installed.python, "-m", "samcam.export", *words.split()], away)
+        assert hint.endswith(f"checkout of SamCam has; run it in the checkout's folder, {source}\n")
 
 
 @pytest.mark.slow

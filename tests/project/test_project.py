@@ -145,7 +145,9 @@ def test_command_lines_in_the_pages_are_accepted(
 
 def test_programs_in_the_docs_exist() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in documents())
-    named = set(re.findall(r"python -m ((?:bench|export|training)[a-z0-9_.]*)", text))
+    named = set(
+        re.findall(r"python -m (?:samcam\.)?((?:bench|export|training|tools)[a-z0-9_.]*)", text)
+    )
     assert {"bench.demo", "bench.accuracy"} <= named
     for module in named:
         path = REPO_ROOT / module.replace(".", "/")

@@ -132,6 +132,27 @@ def test_no_import_runs_up() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_engines_use_only_what_they_write_with() -> None:
+    """Model folders are read and run without anything of the live loop, the memory or the gate."""
+    wrong = [
+        str(item)
+        for module, target, item in house_imports()
+        if room_of(module) == "engines" and room_of(target) not in ("engines", "system")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_house_uses_no_program_beside_it() -> None:
+    """A wheel has none of them; the exporter alone asks for `training`, where there is one."""
+    programs = {"bench", "tools", "tests", "run_live"}
+    wrong = [str(item) for item in all_imports(*HOUSE) if item.top in programs]
+    assert not wrong, "\n".join(wrong)
+    uses = [item for item in all_imports(*HOUSE) if item.top == "training"]
+    at_import_time = {item.path for item in uses if item.at_import_time}
+    inside = {item.path for item in uses if not item.at_import_time}
+    assert (at_import_time, inside) == ({"export/nano.py"}, {"export/calibration.py"})
+
+
 def test_no_two_files_import_each_other() -> None:
     """Also not over a third one, and also not inside functions."""
     graph: dict[str, set[str]] = {}

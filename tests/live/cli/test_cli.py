@@ -280,7 +280,7 @@ def test_truncated_network_is_named(run_cli: RunCli, tmp_path: Path, nano_dir: P
     shutil.copytree(nano_dir, folder)
     network = folder / "mask_decoder.onnx"
     network.write_bytes(network.read_bytes()[:-100])
-    one_error(run_cli(*DEMO, "--model", folder), 4, "mask_decoder.onnx", "python -m export")
+    one_error(run_cli(*DEMO, "--model", folder), 4, "mask_decoder.onnx", "python -m samcam.export")
 
 
 def test_unwritable_output(run_cli: RunCli, tmp_path: Path, nano_dir: Path) -> None:
