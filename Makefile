@@ -12,11 +12,15 @@ WORKERS ?= -n 2 --dist loadfile
 BIN := .venv/bin
 ROOMS := samcam live export engines memory kalman system
 LIST_FILES = find $(ROOMS) -name '*.py' | LC_ALL=C sort
-# The editable installation links each file of the rooms: it is made again when one comes or goes.
+# The editable installation links each file of the rooms: the links alone are made again when one
+# comes or goes, or when they are gone.
+LINKS := build/__editable__.samcam-
 LINKED := .venv/.linked
-$(shell [ ! -f $(LINKED) ] || $(LIST_FILES) | cmp -s - $(LINKED) || touch $(LINKED))
-SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py $(wildcard $(LINKED))
-SETUP = TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
+LINK = ls -d $(LINKS)* >/dev/null 2>&1 && $(LIST_FILES) | cmp -s - $(LINKED) \
+  || { $(SETUP) links && $(LIST_FILES) > $(LINKED); }
+SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
+# Without the links of an earlier version: `make check` follows all that are there.
+SETUP = rm -rf $(LINKS)*; TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check format bench accuracy pictures effects-pictures setup constraints clean
@@ -25,18 +29,22 @@ help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{ printf "  make %-18s%s\n", $$1, $$2 }'
 
 demo: .venv/.base  ## Set up, track the demo scene, write out/demo.mp4 and out/demo.png
+	@$(LINK)
 	@$(BIN)/python -m bench.demo
 
 test: .venv/.test  ## Set up with the test extra, run the whole suite
+	@$(LINK)
 	@$(BIN)/python -m pytest $(WORKERS) -m "not long"
 
 test-fast: .venv/.test  ## The quick part of the suite
+	@$(LINK)
 	@$(BIN)/python -m pytest $(WORKERS) -m "not slow and not long"
 
 check: .venv/.test  ## ruff and mypy --strict, as CI runs them
+	@$(LINK)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@MYPYPATH=$$(echo build/__editable__.samcam-*) $(BIN)/mypy
+	@MYPYPATH=$$(echo $(LINKS)*) $(BIN)/mypy
 
 format: .venv/.test  ## Let ruff format and mend what it can
 	@$(BIN)/ruff check --fix .

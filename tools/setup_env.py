@@ -1,8 +1,8 @@
 """Make `.venv` and install the pinned dependencies: what `make setup` and `make test` run first.
 
 Runs on the system's Python with the standard library only, and needs no root. Called as
-`python3 tools/setup_env.py base|test`; environment: `TORCH_INDEX` (an extra package index to take
-torch from, such as PyTorch's CPU index) and `APT=no` (never call apt-get).
+`python3 tools/setup_env.py base|test|links`; environment: `TORCH_INDEX` (an extra package index to
+take torch from, such as PyTorch's CPU index) and `APT=no` (never call apt-get).
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 MIN_PYTHON = (3, 11)
 APT_TIMEOUT_S = 300
+WHAT = ("base", "test", "links")
 
 # What windows (SDL, in pygame-ce) load from the system; a headless machine may have none of them.
 WINDOW_PACKAGES = ("libx11-6", "libxext6", "libxcursor1", "libxi6", "libxrandr2")
 # Program -> package, for the tests that click into a real window.
 TEST_TOOLS = {"Xvfb": "xvfb", "xdotool": "xdotool"}
+
+# Links to each file, which type checkers follow as they follow no import hook.
+STRICT = ("--config-settings", "editable_mode=strict")
 
 
 class SetupError(Exception):
@@ -114,9 +118,7 @@ def install_packages(extra: str) -> None:
     index = os.environ.get("TORCH_INDEX", "")
     options = ["--extra-index-url", index] if index else []
     target = f".[{extra}]" if extra else "."
-    # strict: links to each file, which type checkers follow as they follow no import hook
-    links = ["--config-settings", "editable_mode=strict"]
-    pip("install", *options, *links, "--constraint", "constraints.txt", "--editable", target)
+    pip("install", *options, *STRICT, "--constraint", "constraints.txt", "--editable", target)
     if can_import("cv2"):
         return
     pin = _opencv_version()
@@ -124,6 +126,23 @@ def install_packages(extra: str) -> None:
     pip("install", "--quiet", "--constraint", "constraints.txt", f"opencv-python-headless=={pin}")
     if not can_import("cv2"):
         raise SetupError("cv2 cannot be imported: run '.venv/bin/python -c \"import cv2\"'")
+
+
+def link_files() -> None:
+    """Make the links of the editable installation again, and nothing else.
+
+    With the test extra the build needs no network: the pinned setuptools is there.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    script = "from importlib.metadata import version; print('setuptools==' + version('setuptools'))"
+    command = [str(venv_python()), "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    ready = found == tomllib.loads(text)["build-system"]["requires"]
+    own = ["--no-build-isolation"] if ready else []
+    pip("install", "--quiet", "--no-deps", *own, *STRICT, "--editable", ".")
 
 
 def _installed(distribution: str) -> bool:
@@ -226,9 +245,12 @@ def _apt_install(packages: list[str]) -> bool:
 def main() -> int:
     """Make or update the environment; return the exit code."""
     parser = argparse.ArgumentParser(description="Make .venv with the pinned dependencies.")
-    parser.add_argument("what", choices=("base", "test"), help="base, or base and the test extra")
+    parser.add_argument("what", choices=WHAT, help="base, with the test extra, or the links alone")
     what = parser.parse_args().what
     try:
+        if what == "links":
+            link_files()
+            return 0
         make_venv()
         if what == "test":
             install_test_tools()
