@@ -173,6 +173,20 @@ def test_a_users_own_modules_stay_theirs(installed: Installed, tmp_path: Path) -
     assert said == "5 <class 'samcam.live.tracker.tracker.Tracker'>\n"
 
 
+@pytest.mark.slow
+def test_another_package_called_live_is_no_checkout(installed: Installed, tmp_path: Path) -> None:
+    """Beside an installed `samcam` stand the packages of everybody."""
+    other = installed.site_packages / "live"
+    other.mkdir()
+    (other / "__init__.py").touch()
+    try:
+        script = "import samcam; print(*samcam.__path__)"
+        said = run([installed.python, "-c", script], tmp_path)
+    finally:
+        shutil.rmtree(other)
+    assert said == f"{installed.site_packages / 'samcam'}\n"
+
+
 @pytest.mark.shared
 @pytest.mark.slow
 def test_scripts_that_broke_it(installed: Installed, shared_dir: Path, tmp_path: Path) -> None:
