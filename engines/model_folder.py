@@ -18,12 +18,10 @@ from samcam.engines.graph_table import NETWORKS
 from samcam.engines.int8_form import check_int8_form
 from samcam.engines.manifest import (
     MANIFEST_NAME,
-    GraphFile,
     Manifest,
     ModelFileError,
     file_sha256,
     read_manifest,
-    write_manifest,
 )
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks, close_all
@@ -32,21 +30,6 @@ from samcam.engines.tensorrt.files import ENGINE_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.runtime import NoTensorRtError
 from samcam.system import checkout, exporter, reinstall
 from samcam.system.files import NoHomeError, is_file, is_folder, lenient_path, user_home
-
-__all__ = [
-    "EngineOptions",
-    "GraphFile",
-    "Manifest",
-    "ModelFileError",
-    "find_model",
-    "is_model_name",
-    "load_model",
-    "open_model",
-    "rebuild_hint",
-    "user_data_folder",
-    "user_model_folder",
-    "write_manifest",
-]
 
 EMBEDDED_MODEL: Final = "nano"
 SAM2_MODELS: Final = ("sam2.1-tiny", "sam2.1-small", "sam2.1-base+", "sam2.1-large")

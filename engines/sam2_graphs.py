@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, RowStack, TensorSpec
+from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, RowStack
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -24,21 +24,9 @@ from samcam.engines.graph_table import (
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
     NETWORKS,
-    NetworkSpec,
-    network_specs,
 )
 from samcam.engines.host_rules import F32
 from samcam.engines.manifest import Manifest
-
-__all__ = [
-    "NETWORKS",
-    "DecoderOutput",
-    "ImageFeatures",
-    "NetworkSpec",
-    "Sam2Networks",
-    "TensorSpec",
-    "network_specs",
-]
 
 U8: TypeAlias = NDArray[np.uint8]
 I32: TypeAlias = NDArray[np.int32]

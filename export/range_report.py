@@ -155,12 +155,6 @@ def measure_ranges(
     )
 
 
-def report_on(folder: Path, manifest: Manifest, pictures: Iterable[U8]) -> RangeReport:
-    """Measure the graphs that a model folder's manifest names."""
-    graphs = {network: folder / entry.file for network, entry in manifest.files.items()}
-    return measure_ranges(manifest, graphs, pictures)
-
-
 def _track(networks: Sam2Networks, picture: U8) -> None:
     """Prompt an object on a picture by point, box and mask, and look for it on a later one."""
     size = networks.manifest.image_size

@@ -93,12 +93,12 @@ def trusted_settings(
             left_out.append(f"{key}: left out: {shown_path(name)}{problem}")
     keys = values.get(HOTKEYS)
     if HOTKEYS not in given and isinstance(keys, Mapping):
-        values[HOTKEYS] = {k: text for k, text in keys.items() if not _names_file(text)}
+        named = {key: text for key, text in keys.items() if _names_file(text)}
+        values[HOTKEYS] = {key: text for key, text in keys.items() if key not in named}
         left_out += [
             f"{HOTKEYS}: {one_line(key)}: left out: {one_line(shown_value(text))} names a file; "
             f"set it with --set {HOTKEYS}=..."
-            for key, text in keys.items()
-            if _names_file(text)
+            for key, text in named.items()
         ]
     return values, left_out
 
