@@ -67,9 +67,9 @@ accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/
 pictures: demo  ## README's moving picture and its strip of effects
 	@$(BIN)/python -m bench.readme_pictures
 
-effects-pictures: .venv/.base  ## Pictures and borders' figures of docs/effects.md
+effects-pictures: .venv/.base  ## Pictures of docs/effects.md, borders' figures of docs/accuracy.md
 	@$(BIN)/python -m bench.effects_pictures
-	@$(BIN)/python -m bench.borders --markdown docs/effects.md
+	@$(BIN)/python -m bench.borders --markdown docs/accuracy.md
 
 setup: need-python  ## Make or mend .venv, whatever its state
 	@$(SETUP) $(if $(wildcard .venv/.test),test,base)

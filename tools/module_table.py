@@ -35,17 +35,15 @@ def folders() -> list[Path]:
 
 
 def table() -> str:
-    """Return the table: per room what belongs there, per file what it is for."""
-    blocks = []
+    """Return the table: a row for each room, then one for each of its files."""
+    rows = ["| room or file | what it is for |", "|---|---|"]
     for folder in folders():
         name = folder.relative_to(ROOT).as_posix()
         files = [p for p in sorted(folder.glob("*.py")) if p.name != "__init__.py"]
-        if not files:
-            continue
-        rows = [f"| `{name}/{file.name}` | {first_paragraph(file)} |" for file in files]
-        head = f"### `{name}/`\n\n{first_paragraph(folder / '__init__.py')}"
-        blocks.append("\n".join([f"{head}\n\n| file | what it is for |\n|---|---|", *rows]))
-    return "\n\n".join(blocks)
+        if files:
+            rows.append(f"| **`{name}/`** | **{first_paragraph(folder / '__init__.py')}** |")
+        rows += [f"| `{file.name}` | {first_paragraph(file)} |" for file in files]
+    return "\n".join(rows)
 
 
 def main() -> int:

@@ -43,7 +43,7 @@ class EdgeOptions:
 
 DEFAULT_EDGE = EdgeOptions()
 # For another background: outwards the old one would show. Half as wide a border keeps more of an
-# exact mask, this one less of the background in a coarse one (docs/effects.md has the figures).
+# exact mask, this one less of the background in a coarse one (docs/accuracy.md has the figures).
 CUT_OUT_EDGE = EdgeOptions(feather_px=-1.0)
 
 
