@@ -25,7 +25,8 @@ import numpy as np
 from samcam.engines import user_data_folder
 from samcam.live.control import object_name
 from samcam.live.errors import ConfigError
-from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask
+from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
+from samcam.live.prompts import PromptFiles, read_masks, read_reference
 from samcam.system import hide_in_url
 from samcam.system.files import (
     Form,
@@ -97,23 +98,34 @@ class Profile:
     picture: str
     masks: dict[int, str]
 
-    def prompt_specs(self) -> tuple[str, ...]:
-        """Return its objects as `--prompt` takes them: masks of another picture.
+    def read_prompts(self, name: str, max_megapixels: float) -> list[Prompt]:
+        """Return its objects as prompts of the first frame: masks of its picture.
+
+        Args:
+            name: As given to `load_profile`, for messages.
+            max_megapixels: Larger pictures are refused.
 
         Raises:
-            ConfigError: The folder's name cannot be written as a prompt.
+            ConfigError: A file is missing or holds something else; one line for each.
         """
-        return tuple(
-            f"mask={self._quoted(name)} image={self._quoted(self.picture)} object={object_id}"
-            for object_id, name in sorted(self.masks.items())
-        )
-
-    def _quoted(self, name: str) -> str:
-        text = str((self.folder / name).absolute())
-        for quote in "\"'":
-            if quote not in text:
-                return f"{quote}{text}{quote}"
-        raise ConfigError(f"--profile {self.folder}: expected a folder without ' or \" in its name")
+        files = PromptFiles(self.folder, max_megapixels=max_megapixels)
+        prompts: list[Prompt] = []
+        problems: list[str] = []
+        try:
+            picture = read_reference(files, self.picture)
+        except ValueError as error:
+            raise ConfigError(f"{said_by(name, 'picture')}: {error}") from error
+        size_wh, whose = picture.shape[1::-1], f"image={self.picture}"
+        for object_id, file in sorted(self.masks.items()):
+            try:
+                (mask,) = read_masks(files, file, size_wh, whose, apart=False).values()
+            except ValueError as error:
+                problems.append(f"{said_by(name, f'object {object_id}')}: {error}")
+            else:
+                prompts.append(Prompt(object_id, 0, mask=mask, reference_bgr=picture))
+        if problems:
+            raise ConfigError(problems)
+        return prompts
 
 
 def profiles_folder() -> Path:

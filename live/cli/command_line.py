@@ -129,11 +129,10 @@ def parse(argv: Sequence[str]) -> Request:
     # What is given wins over the profile, and that over the defaults.
     chosen = {} if saved is None else {key: getattr(saved, key) for key in TEXT_KEYS}
     chosen.update({key: vars(given)[key] for key in TEXT_KEYS if vars(given)[key] is not None})
-    objects = () if saved is None else saved.prompt_specs()
     return Request(
         **chosen,
         backend=given.backend,
-        prompts=(*objects, *given.prompt),
+        prompts=tuple(given.prompt),
         outputs=tuple(given.output),
         pace=given.pace,
         smooth=given.smooth,
@@ -150,7 +149,7 @@ def parse(argv: Sequence[str]) -> Request:
         replay=given.replay,
         loop=given.loop,
         profile=given.profile,
-        sought=() if saved is None else tuple(sorted(saved.masks)),
+        saved=saved,
         given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
     )
 

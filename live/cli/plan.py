@@ -93,7 +93,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     if request.loop and request.suggest is not None:
         problems.append("--loop: with --suggest the run would never end")
     if request.suggest is not None:
-        problems += suggest_problems(request.outputs, request.prompts)
+        problems += suggest_problems(request)
     if request.save_profile is not None:
         problems += name_problems(request.save_profile)
     effect, own = Effect(), {}
@@ -181,16 +181,14 @@ def _is_metrics_file(path: Path) -> bool:
     return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 
-def suggest_problems(outputs: Sequence[str], prompts: Sequence[str]) -> list[str]:
-    """Return what does not go together with `--suggest`, one line each."""
-    problems = [
-        f"--output {text}: not with --suggest; expected masks:DIR, video:FILE.mp4 or none"
-        for text in outputs
-        if text.partition(":")[0] not in ("masks", "video", "none")
-    ]
-    if prompts:
-        problems.append(f"--prompt {prompts[0]}: not with --suggest; expected one of the two")
-    return problems
+def suggest_problems(request: Request) -> Iterator[str]:
+    """Give what does not go together with `--suggest`, one line each."""
+    for text in request.outputs:
+        if text.partition(":")[0] not in ("masks", "video", "none"):
+            yield f"--output {text}: not with --suggest; expected masks:DIR, video:FILE.mp4 or none"
+    for option, given in (("--profile", (request.profile,)), ("--prompt", request.prompts[:1])):
+        for word in filter(None, given):
+            yield f"{option} {word}: not with --suggest; expected one of the two"
 
 
 def build_effect(
@@ -312,6 +310,7 @@ def waits_for_click(request: Request, info: SourceInfo, outputs: Sequence[str]) 
         and not info.live
         and "window" in outputs
         and not request.prompts
+        and request.saved is None
         and request.suggest is None
         and request.pace != "all"
     )

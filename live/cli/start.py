@@ -30,7 +30,7 @@ from samcam.live.loop import Wiring, check_independent
 from samcam.live.metrics import Metrics, MetricsWriter, Progress
 from samcam.live.motion import Carrier
 from samcam.live.profile_saver import ProfileSaver
-from samcam.live.profiles import ProfileError, describe_profiles, looked_for, said_by
+from samcam.live.profiles import ProfileError, describe_profiles, looked_for
 from samcam.live.prompts import PromptFiles, parse_prompts
 from samcam.live.recording import Recording, Session, make_recorder, prepare_folder
 from samcam.live.remote import RemoteControls, read_bindings
@@ -51,7 +51,6 @@ from samcam.system import (
     limit_problem,
     say,
 )
-from samcam.system.files import one_line
 
 _OUTPUT_CODE: Final = 5
 
@@ -149,20 +148,27 @@ def _open_frames(
     return recording.open_source(request.source, options, exact, chosen)
 
 
-def _read_prompts(request: Request, info: SourceInfo, files: PromptFiles) -> Sequence[Prompt]:
-    """Read the prompts of command line and profile.
+def _read_prompts(request: Request, info: SourceInfo, max_megapixels: float) -> Sequence[Prompt]:
+    """Read the prompts of profile and command line.
 
     Raises:
         ConfigError: All problems at once; those of the profile's objects name its file.
     """
+    prompts: list[Prompt] = []
+    problems: list[str] = []
+    files = PromptFiles(max_megapixels=max_megapixels)
     try:
-        return parse_prompts(request.prompts, info.size_wh, info.frame_count, files)
+        if request.saved is not None:
+            prompts += request.saved.read_prompts(request.profile or "", max_megapixels)
     except ConfigError as error:
-        problems = list(error.problems)
-        for object_id, spec in zip(request.sought, request.prompts, strict=False):
-            theirs = said_by(request.profile or "", f"object {object_id}")
-            problems = [line.replace(one_line(f'--prompt "{spec}"'), theirs) for line in problems]
-        raise ConfigError(problems) from error
+        problems += error.problems
+    try:
+        prompts += parse_prompts(request.prompts, info.size_wh, info.frame_count, files)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return prompts
 
 
 def _open_and_run(
@@ -192,9 +198,9 @@ def _open_and_run(
         if request.smooth:
             check_smooth(pace, request.source)
             carrier = Carrier(settings.pipeline.max_mask_age_ms)
-        files = PromptFiles(max_megapixels=settings.source.max_megapixels)
+        limit = settings.source.max_megapixels
         prompts: Sequence[Prompt] = (
-            _read_prompts(request, info, files) if recording is None else recording.prompts
+            _read_prompts(request, info, limit) if recording is None else recording.prompts
         )
         bindings = read_bindings(settings, info)
         wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)
@@ -215,8 +221,9 @@ def _open_and_run(
         renderer = open_outputs(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
         opened.pop_all()
-    if request.profile is not None:
-        said = looked_for(request.profile, request.sought, settings.window.object_names or ())
+    if request.profile is not None and request.saved is not None:
+        sought = sorted(request.saved.masks)
+        said = looked_for(request.profile, sought, settings.window.object_names or ())
         log.info("%s", said)
         wiring.controls.say(said)
     code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from samcam.live.profiles import said_by
+from samcam.live.profiles import Profile, said_by
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """The command line, taken apart but not yet checked.
 
-    `given`: the options that stand on it; `sought`: the objects that a profile brings;
+    `given`: the options that stand on it; `saved`: what the profile of that name holds;
     `foreign_hotkeys`: whether those of the settings are a recording's and may open no file.
     """
 
@@ -38,7 +38,7 @@ class Request:
     replay: Path | None = None
     loop: bool = False
     profile: str | None = None
-    sought: tuple[int, ...] = ()
+    saved: Profile | None = None
     given: frozenset[str] = frozenset()
     foreign_hotkeys: bool = False
 

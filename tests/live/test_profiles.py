@@ -34,7 +34,6 @@ from samcam.live.profiles import (
     profiles_folder,
     save_profile,
 )
-from samcam.live.prompts.text import parse_prompts
 from samcam.live.sinks.choose import Outputs
 from samcam.live.sources.demo.scene import DemoScene
 from tests.conftest import REPO_ROOT, RunCli
@@ -79,14 +78,22 @@ def test_what_is_saved_comes_back_as_prompts() -> None:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     profile = load_profile("my guitar")
     assert (profile.source, profile.effect) == ("0", "blur")
-    first, second = parse_prompts(profile.prompt_specs(), (640, 480))
+    first, second = profile.read_prompts("my guitar", 1.0)
     assert (first.object_id, second.object_id) == (2, 7)
+    assert (first.frame_index, second.frame_index) == (0, 0)
     assert first.mask is not None
     assert second.mask is not None
     assert second.reference_bgr is not None
     assert np.array_equal(first.mask, a_mask(30))
     assert np.array_equal(second.mask, a_mask(5))
     assert np.array_equal(second.reference_bgr, textured(SIZE_WH))
+
+
+def test_a_folder_of_any_name_has_prompts(tmp_path: Path) -> None:
+    """Its objects were written as the text of prompts, which cannot quote every name."""
+    name = f'{tmp_path}/it\'s "mine" #1/cat'
+    save(name)
+    assert [prompt.object_id for prompt in load_profile(name).read_prompts(name, 1.0)] == [2, 7]
 
 
 def test_saving_again_replaces_all_of_it_and_leaves_nothing() -> None:
@@ -183,6 +190,13 @@ def test_a_missing_mask_is_the_profiles(capsys: pytest.CaptureFixture[str]) -> N
     first, second = capsys.readouterr().err.splitlines()[-2:]
     assert first.startswith(f"error: --profile cat: {folder / 'profile.json'}: object 7: mask=")
     assert second.startswith('error: --prompt "point=9999,5"')
+    (picture,) = folder.glob("picture-*.png")
+    picture.write_bytes(b"")
+    assert main(given[:-2]) == 2
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert line.startswith(f"error: --profile cat: {folder / 'profile.json'}: picture: image=")
+    assert main([*given[:-2], "--suggest", "s.json"]) == 2
+    assert "error: --profile cat: not with --suggest" in capsys.readouterr().err
 
 
 def test_an_unknown_profile_names_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,7 @@ def array_file(data: bytes, folder: Path) -> None:
 
 def profile(data: bytes, folder: Path) -> None:
     put(folder / "profile.json", data)
-    load_profile(f"{folder}/").prompt_specs()
+    load_profile(f"{folder}/").read_prompts(f"{folder}/", 1.0)
 
 
 def config_file(data: bytes, folder: Path) -> None:

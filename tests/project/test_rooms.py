@@ -42,11 +42,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "live.profile_saver",
         "live.window",
     ),
+    ("live.profiles",),
     (
         "export",
         "live.effects",
         "live.metrics",
-        "live.profiles",
         "live.prompts",
     ),
     (
