@@ -1,0 +1,156 @@
+"""Models of data from outside: what is taken, and what is said about the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import pytest
+
+from samcam.system.models import (
+    ModelError,
+    Section,
+    Setting,
+    describe,
+    leaves,
+    read_model,
+    schema_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Section):
+    """One of each kind of value."""
+
+    whole: Annotated[int, Setting("A number.", "px", 1, 9)] = 1
+    number: Annotated[float | None, Setting("Another.", low=0)] = None
+    text: str | None = ""
+    pair: Annotated[tuple[int, int], Setting("Two.", low=3, high=4)] = (3, 4)
+    texts: tuple[str, ...] = ()
+    choice: Literal[0, 90] = 0
+    word: Literal["auto", "true", "false"] = "auto"
+    either: Annotated[float | Literal["auto"], Setting("Both.", "ms", 0, 10)] = 0.0
+    by_id: Annotated[Mapping[int, Literal["a", "b"]] | None, Setting("Ids.", "", 1, 254)] = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    truth: bool = False
+
+    def __post_init__(self) -> None:
+        if self.whole == 2 and self.truth:
+            raise ValueError("whole: 2: expected another with truth")
+
+
+@dataclass(frozen=True, slots=True)
+class Model(Section):
+    """A section, one that may be null, and many."""
+
+    name: str
+    part: Part = Part()
+    other: Part | None = None
+    many: tuple[Part, ...] = ()
+
+
+def problems_of(data: object) -> list[str]:
+    with pytest.raises(ModelError) as caught:
+        read_model(Model, data)
+    lines = str(caught.value).splitlines()
+    assert lines == [str(problem) for problem in caught.value.problems]
+    return lines
+
+
+def test_values_of_each_kind_are_taken() -> None:
+    part = {
+        "whole": 9,
+        "number": 3,
+        "text": "\udcff",
+        "pair": [3, 4],
+        "texts": ["x"],
+        "choice": 90,
+        "word": True,
+        "either": "auto",
+        "by_id": {"9": "a", 3: "b"},
+        "keys": {"k": "v"},
+        "truth": True,
+    }
+    read = read_model(Model, {"name": "n", "part": part, "other": None, "many": [{}]})
+    expected = Part(
+        9, 3.0, "\udcff", (3, 4), ("x",), 90, "true", "auto", {9: "a", 3: "b"}, {"k": "v"}, True
+    )
+    assert read == Model("n", expected, None, (Part(),))
+    assert isinstance(read.part.number, float)
+
+
+def test_all_problems_at_once_each_with_key_value_and_what_was_expected() -> None:
+    part = {
+        "whole": True,
+        "number": -1,
+        "text": 3,
+        "pair": [1, 2],
+        "texts": ["x", 3],
+        "choice": False,
+        "word": "on",
+        "either": "soon",
+        "by_id": {"999": "a"},
+        "keys": {"k": 4},
+        "truth": "yes",
+        "no": 3,
+    }
+    names = ", ".join(Part.__dataclass_fields__)
+    found = problems_of({"part": part, "other": {"whole": 1.0}, "many": [{"pair": [3]}, 3]})
+    assert sorted(found) == sorted(
+        [
+            "name: missing; expected text",
+            "part.whole: true: expected a whole number 1..9 (px)",
+            "part.number: -1: expected a number of at least 0, or null",
+            "part.text: 3: expected text, or null",
+            "part.pair: [1, 2]: expected a list of 2 whole numbers 3..4",
+            'part.texts: ["x", 3]: expected a list of texts',
+            "part.choice: false: expected one of 0 | 90",
+            'part.word: "on": expected one of auto | true | false',
+            'part.either: "soon": expected auto or a number 0..10 (ms)',
+            'part.by_id: {"999": "a"}: expected {NUMBER: WORD} with numbers 1..254 and a | b, '
+            "or null",
+            'part.keys: {"k": 4}: expected a mapping of texts to texts',
+            'part.truth: "yes": expected true or false',
+            f"part.no: unknown key; expected {names}",
+            "other.whole: 1.0: expected a whole number 1..9 (px)",
+            "many.0.pair: [3]: expected a list of 2 whole numbers 3..4",
+            f"many.1: 3: expected a section with the keys {names}",
+        ]
+    )
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 10**400, "1", None])
+def test_numbers_are_finite_numbers(number: object) -> None:
+    (line,) = problems_of({"name": "n", "part": {"either": number}})
+    assert line.startswith("part.either: ")
+
+
+def test_what_no_key_says_alone_and_data_of_another_form() -> None:
+    rule = problems_of({"name": "n", "part": {"whole": 2, "truth": True}})
+    assert rule == ["part.whole: 2: expected another with truth"]
+    assert problems_of([]) == ["[]: expected a section with the keys name, part, other, many"]
+
+
+def test_every_value_is_described() -> None:
+    found = {key: describe(schema) for key, schema in leaves(Part)}
+    assert list(found) == list(Part.__dataclass_fields__)
+    assert found["whole"] == "a whole number 1..9 (px)"
+    assert schema_of(Part)["properties"]["whole"]["description"] == "A number."
+
+
+def test_who_only_uses_a_model_does_not_wait_for_pydantic() -> None:
+    code = (
+        "import sys, dataclasses\n"
+        "from typing import Annotated\n"
+        "from samcam.system.models import Section, Setting\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class One(Section):\n"
+        "    x: Annotated[int, Setting('X.', low=1)] = 1\n"
+        "One(3)\n"
+        "assert 'pydantic' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
