@@ -36,7 +36,6 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def means(masks: Sequence[MaskClipScore], boxes: Sequence[BoxClipScore]) -> Means:
-    """Average over clips."""
     return Means(
         len(masks),
         _mean([clip.j for clip in masks]),
@@ -90,7 +89,6 @@ def mask_table(clips: Sequence[MaskClipScore]) -> Table:
 
 
 def box_table(clips: Sequence[BoxClipScore]) -> Table:
-    """AUC, P20, P_norm, overlap by quarters of the clip and milliseconds per frame."""
     rows = [
         [
             clip.name,
@@ -119,7 +117,6 @@ def box_table(clips: Sequence[BoxClipScore]) -> Table:
 
 
 def stills_table(scores: Sequence[StillScore]) -> Table:
-    """IoU of the selected mask and of the best candidate, by kind of prompt."""
     return table(
         ("set", "prompt", "instances", "selected", "best", "scored absent"),
         [

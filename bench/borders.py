@@ -65,12 +65,8 @@ def backgrounds(size_wh: tuple[int, int]) -> dict[str, U8]:
 
 
 def network_logits(share: F32, size: int) -> F32:
-    """Return (size, size) logits as soft and as trembling as a network's.
-
-    Args:
-        share: (H, W) float32, how much of each pixel the object covers.
-        size: Of the mask.
-    """
+    """Return (size, size) logits, as soft and trembling as a network's, of an (H, W) object
+    coverage."""
     small = cv2.resize(share, (size, size), interpolation=cv2.INTER_AREA)
     soft = (cv2.GaussianBlur(small, (0, 0), 0.8) - 0.5) * 16
     noise = np.random.default_rng(0).standard_normal((size, size))
@@ -129,7 +125,6 @@ def _mean(figures: Sequence[Figures]) -> Figures:
 
 
 def borders_table(mask_size: int) -> Table:
-    """Return the figures of every border for masks of a size."""
     scene = DemoScene(SIZE_WH)
     rows = []
     for name, edge in EDGES.items():
@@ -139,7 +134,6 @@ def borders_table(mask_size: int) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.borders", description=__doc__)
     add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)

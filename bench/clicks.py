@@ -61,7 +61,6 @@ class ClickScore:
     """One set of photographs under one rule.
 
     Attributes:
-        name: Of the set.
         rule: What each click saw.
         ious: Mean IoU after each of CLICKS_SHOWN.
         reached: Share of instances that reach each of REACHED in MAX_CLICKS clicks.
@@ -93,12 +92,7 @@ class ClickSegmenter(Protocol):
 
 
 class ClickedNetworks:
-    """The networks without memory, as on an object's first picture.
-
-    Args:
-        networks: Of the model.
-        rule: What a click sees.
-    """
+    """The networks without memory, as on an object's first picture; `rule`: what a click sees."""
 
     def __init__(self, networks: Sam2Networks, rule: ClickRule) -> None:
         self._networks, self._rule = networks, rule
@@ -107,12 +101,10 @@ class ClickedNetworks:
         self._before: F32 | None = None
 
     def look(self, image_bgr: U8) -> None:
-        """Encode the next photograph."""
         self._size_wh = (image_bgr.shape[1], image_bgr.shape[0])
         self._features, self._before = self._networks.encode_image(image_bgr), None
 
     def start(self) -> None:
-        """Forget the mask before the next click."""
         self._before = None
 
     def answer(self, prompt: Prompt) -> Mask:
@@ -135,9 +127,7 @@ class ClickedNetworks:
 def next_click(mask: Mask, truth: Mask, valid: Mask) -> tuple[tuple[int, int], int] | None:
     """The pixel (x, y) in the middle of the largest error and its label; None where none is wrong.
 
-    Args:
-        mask, truth: (H, W).
-        valid: (H, W), pixels that count.
+    All masks are (H, W); `valid` are the pixels that count.
     """
     missed, surplus = truth & ~mask & valid, mask & ~truth & valid
     depths = [_depth(error) for error in (missed, surplus)]

@@ -95,11 +95,7 @@ def list_pictures(folder: Path) -> tuple[Path, ...]:
 
 
 def read_picture(path: Path) -> U8:
-    """Read a picture as (H, W, 3) BGR.
-
-    Raises:
-        DatasetError: It cannot be decoded.
-    """
+    """Read a picture as (H, W, 3) BGR; DatasetError where it cannot be decoded."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise DatasetError(f"{path}: not a picture that OpenCV can read; is the file truncated?")

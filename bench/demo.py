@@ -61,7 +61,6 @@ class DemoScore:
         return float(np.mean(list(self.ious.values())))
 
     def line(self) -> str:
-        """One line for people."""
         lowest = min(self.ious, key=lambda index: self.ious[index])
         return (
             f"object {self.object_id} ({NAMES[self.object_id]}): mean IoU {self.mean_iou:.3f} over "
@@ -142,7 +141,6 @@ def write_contact_sheet(out: Path, scores: dict[int, DemoScore], frames: int) ->
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     parser.add_argument("--frames", type=int, default=FRAMES)

@@ -117,7 +117,6 @@ def measure(size_wh: tuple[int, int], rounds: int) -> dict[str, float]:
 
 
 def cost_table(size_wh: tuple[int, int], medians: dict[str, float]) -> Table:
-    """Milliseconds and ratios at one size."""
     blend = medians[""]
     rows = [["one cv2.blendLinear", f"{blend:.2f}", "1.00", "-"]]
     for name, median in medians.items():
@@ -128,7 +127,6 @@ def cost_table(size_wh: tuple[int, int], medians: dict[str, float]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.effects", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     add_markdown_option(parser, BLOCK)

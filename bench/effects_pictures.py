@@ -49,7 +49,6 @@ def tracked_item(logits: F32, object_id: int = GEAR_ID) -> ObjectResult:
 
 
 def sunset(size_wh: tuple[int, int]) -> U8:
-    """Return a made-up picture for `replace`."""
     down = np.linspace(0, 1, size_wh[1], dtype=np.float32)[:, None, None]
     top, bottom = np.array((120, 50, 40), np.float32), np.array((90, 160, 250), np.float32)
     column = top + (bottom - top) * down
@@ -118,7 +117,6 @@ def cut_outs() -> tuple[U8, U8]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the pictures; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.effects_pictures", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/images/effects"), metavar="DIR")
     out = parser.parse_args(arguments).out

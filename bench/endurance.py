@@ -56,7 +56,6 @@ def command_line(out: Path) -> list[str]:
 
 
 def replay_line(out: Path) -> list[str]:
-    """The command that replays it."""
     return [
         *(sys.executable, str(REPOSITORY / "run_live.py")),
         *("--replay", str(out / "recording"), "--output", f"masks:{out / 'replay_masks'}"),
@@ -64,11 +63,7 @@ def replay_line(out: Path) -> list[str]:
 
 
 def read_sample(pid: int) -> Sample:
-    """Read /proc for one process.
-
-    Raises:
-        OSError: It has ended, or there is no /proc.
-    """
+    """Read /proc for one process; OSError where it has ended, or there is no /proc."""
     folder = Path("/proc", str(pid))
     status = dict(
         line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line
@@ -172,7 +167,6 @@ def run_replay(out: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, replay, judge; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.endurance", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--out", type=Path, default=Path("out/endurance"), metavar="DIR")

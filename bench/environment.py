@@ -31,7 +31,6 @@ class Environment:
     versions: str
 
     def lines(self) -> tuple[str, ...]:
-        """Plain lines for a header."""
         return (f"commit {self.commit}", self.cpu, self.versions)
 
 
@@ -80,7 +79,6 @@ def _versions() -> str:
 
 
 def describe_environment() -> Environment:
-    """Look up commit, processor and versions."""
     return Environment(_commit(), _cpu(), _versions())
 
 

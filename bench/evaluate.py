@@ -74,7 +74,6 @@ class MaskClipScore:
 
     @property
     def jf(self) -> float:
-        """J&F: the mean of both."""
         return (self.j + self.f) / 2
 
 

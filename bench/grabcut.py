@@ -58,7 +58,6 @@ class Look:
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Its width and height."""
         return self.image_bgr.shape[1], self.image_bgr.shape[0]
 
 
@@ -73,13 +72,10 @@ def look_at(image_bgr: U8) -> Look:
 
 
 def grab_cut(image_bgr: U8, trimap: U8, rounds: int, otherwise: Mask) -> Mask:
-    """Cut the object out.
+    """Cut the object out of (h, w, 3); an empty answer leaves `otherwise`, (h, w).
 
-    Args:
-        image_bgr: (h, w, 3).
-        trimap: (h, w) of GC_BGD, GC_FGD, GC_PR_BGD, GC_PR_FGD; stays as it is.
-        rounds: How often colours and border are estimated in turn.
-        otherwise: (h, w), what an empty answer leaves.
+    `trimap`, (h, w) of GC_BGD, GC_FGD, GC_PR_BGD, GC_PR_FGD, stays as it is; in each round colours
+    and border are estimated in turn.
     """
     given = trimap & 1  # GC_FGD is 1, GC_PR_FGD is 3
     if given.all() or not given.any():
@@ -222,12 +218,10 @@ class GrabCutStills:
         self._size_wh = (0, 0)
 
     def look(self, image_bgr: U8) -> None:
-        """Take the next photograph."""
         self._look = look_at(image_bgr)
         self._size_wh = (image_bgr.shape[1], image_bgr.shape[0])
 
     def candidates(self, prompt: Prompt) -> Candidates:
-        """Answer one prompt on it."""
         assert self._look is not None  # `look` comes first
         logits = logits_of(segment(self._look, prompt))
         return Candidates([upsample_logits(logits, self._size_wh) > 0], 0)

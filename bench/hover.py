@@ -87,7 +87,6 @@ class Mouse:
     """Moves for a turn, rests for a turn, until stopped; counts what happens meanwhile."""
 
     def __init__(self, controls: Controls, case: Case, turn_s: float) -> None:
-        """Rest first."""
         self._controls = controls
         self._case = case
         self._turn_s = turn_s
@@ -102,11 +101,9 @@ class Mouse:
         self._turns: list[tuple[int, float]] = []
 
     def seen(self, result: FrameResult, _: float) -> None:
-        """Note a step."""
         self._steps, self._cpu_s = result.step + 1, time.thread_time()
 
     def start(self) -> None:
-        """Begin with a warm-up turn."""
         self._thread.start()
 
     def stop(self) -> Rates:
@@ -195,7 +192,6 @@ def measure(case: Case, model: str, pairs: int, turn_s: float) -> Rates:
 
 
 def hover_table(measured: Sequence[tuple[Case, Rates]]) -> Table:
-    """Rates and their ratio."""
     head = (
         "mouse over",
         "frames/CPU s resting",
@@ -219,7 +215,6 @@ def hover_table(measured: Sequence[tuple[Case, Rates]]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.hover", description=__doc__)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of turns")
@@ -232,7 +227,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure every case and publish the table."""
     measured = [
         (case, measure(case, options.model, options.pairs, options.seconds)) for case in CASES
     ]
@@ -241,7 +235,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     return exit_code(lambda: run(options), {EngineError: NO_MODEL})
 

@@ -91,7 +91,6 @@ class TimedCamera:
     """A camera that has a new picture every 1/fps seconds, read or not."""
 
     def __init__(self, pictures: Sequence[U8], fps: int, frames: int) -> None:
-        """Take the pictures to show in turn; the clock starts with the first read."""
         self._pictures = pictures
         self._fps = fps
         self._frames = frames
@@ -102,7 +101,6 @@ class TimedCamera:
 
     @property
     def info(self) -> SourceInfo:
-        """What is known."""
         return self._info
 
     def read(self) -> Frame | None:
@@ -122,7 +120,6 @@ class TimedCamera:
         return Frame(index, index * NS_PER_S // self._fps, time.perf_counter_ns(), picture)
 
     def close(self) -> None:
-        """Stop."""
         self._closed.set()
 
 
@@ -134,11 +131,9 @@ class LatencySink:
 
     @property
     def name(self) -> str:
-        """For messages."""
         return "bench"
 
     def put(self, composite: Composite) -> None:
-        """Take the time."""
         frame = composite.result.frame
         passed_ns = time.perf_counter_ns() - frame.captured_ns
         self.latencies_ms.append((frame.time_ns, passed_ns / NS_PER_MS))
@@ -154,7 +149,6 @@ class AgeObserver:
         self.ages_ms: list[tuple[int, float]] = []
 
     def __call__(self, result: FrameResult, source_age_ms: float) -> None:
-        """Take the age."""
         self.ages_ms.append((result.frame.time_ns, source_age_ms))
 
 
@@ -196,7 +190,6 @@ def measure(case: Case, runs: int, seconds: float) -> list[Run]:
 
 
 def latency_table(measured: Sequence[tuple[Case, list[Run]]]) -> Table:
-    """Grab-to-sink latency; the best run and all of them."""
     return table(
         ("1280x720, 60 fps, free networks", "p50 ms (aim 2)", "p99 ms (aim 4)", "p50 / p99 of all"),
         [
@@ -212,7 +205,6 @@ def latency_table(measured: Sequence[tuple[Case, list[Run]]]) -> Table:
 
 
 def age_table(measured: Sequence[tuple[Case, list[Run]]]) -> Table:
-    """Source age when inference starts; the best run and all of them."""
     return table(
         ("1280x720, 30 fps", "mean source age ms (aim 20)", "all", "results/s"),
         [
@@ -228,7 +220,6 @@ def age_table(measured: Sequence[tuple[Case, list[Run]]]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one run")
@@ -240,7 +231,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     measured = [(case, measure(case, options.runs, options.seconds)) for case in CASES]
     tables = (

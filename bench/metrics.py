@@ -80,15 +80,12 @@ def disk(radius: int) -> NDArray[np.uint8]:
 
 
 def compute_f(mask: Mask, truth: Mask, tolerance: float = BOUNDARY_TOLERANCE) -> float:
-    """Contour accuracy: F-measure of the boundaries, matched within a share of the diagonal.
+    """Contour accuracy: F-measure of the boundaries of two (H, W) masks; both empty is 1, one empty
+    is 0.
 
-    Both empty is 1, one empty is 0.
-
-    Args:
-        mask, truth: (H, W), one size.
-        tolerance: Share of the picture's diagonal below 1, pixels from 1 on.
-    Source: davis2017-evaluation metrics.py f_measure: the tolerance is rounded up to pixels and
-        each boundary is dilated with a disk of that radius.
+    `tolerance` is a share of the picture's diagonal below 1, pixels from 1 on. Source:
+    davis2017-evaluation metrics.py f_measure: the tolerance is rounded up to pixels and each
+    boundary is dilated with a disk of that radius.
     """
     _same_shape(mask, truth)
     edge, edge_true = boundary_map(mask), boundary_map(truth)
@@ -136,9 +133,7 @@ def box_iou(boxes_xywh: F64, truth_xywh: F64) -> F64:
 def centre_errors(boxes_xywh: F64, truth_xywh: F64, normalised: bool = False) -> F64:
     """(N,) distance of the boxes' centres; infinite where the tracker gave no box.
 
-    Args:
-        boxes_xywh, truth_xywh: (N, 4) pixels; every true box exists.
-        normalised: Divide x by the true width and y by the true height (no unit) first.
+    Boxes are (N, 4) pixels; `normalised` divides x by the true width and y by the true height.
     """
     found = valid_boxes(boxes_xywh)
     given = np.where(found[:, None], boxes_xywh, truth_xywh)
@@ -178,11 +173,10 @@ def score_boxes(boxes_xywh: F64, truth_xywh: F64) -> BoxScores:
 
 
 def quarter_means(values: F64, positions: F64) -> tuple[float | None, ...]:
-    """Mean of `values` in each quarter of the clip, to see drift; None where a quarter is empty.
+    """Mean of `values`, (N,), in each quarter of the clip, to see drift; None where a quarter is
+    empty.
 
-    Args:
-        values: (N,) one score per judged frame.
-        positions: (N,) place of that frame in the clip, 0 <= position < 1.
+    `positions`, (N,), are the frames' places in the clip, 0 <= position < 1.
     """
     quarter = np.clip((positions * 4).astype(np.int64), 0, 3)
     return tuple(

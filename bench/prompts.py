@@ -41,11 +41,7 @@ def corners(box_xywh: F64) -> F32:
 def prompt_from_mask(
     mask: Mask, kind: PromptKind, object_id: int = 1, frame_index: int = 0
 ) -> Prompt:
-    """Make the prompt that points at an (H, W) mask.
-
-    Raises:
-        ValueError: The mask is empty.
-    """
+    """Make the prompt that points at an (H, W) mask; ValueError where it is empty."""
     x, y = click_point(mask)
     if kind == "click":
         point = np.array([[x, y]], np.float32)

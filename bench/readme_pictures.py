@@ -73,11 +73,7 @@ def feed(video: Path) -> Iterator[tuple[U8, int]]:
 
 
 def moving_picture(video: Path) -> bytes:
-    """Return an animated WebP, in a loop without end.
-
-    Raises:
-        OSError: The video cannot be read.
-    """
+    """Return an animated WebP in an endless loop; OSError where the video cannot be read."""
     shown = [*clicks(), *feed(video)]
     animation = cv2.Animation()
     animation.frames = [picture for picture, _ in shown]
@@ -104,7 +100,6 @@ def strip() -> U8:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write both; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.readme_pictures", description=__doc__)
     parser.add_argument("--video", type=Path, default=Path("out/demo.mp4"), metavar="FILE")
     parser.add_argument("--out", type=Path, default=Path("docs/images"), metavar="DIR")

@@ -37,7 +37,6 @@ class Table:
                 raise ValueError(f"row: expected {len(self.headers)} cells, got {row}")
 
     def plain(self) -> str:
-        """Aligned columns for a terminal."""
         lines = [self.headers, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.headers))]
         return "\n".join(
@@ -49,7 +48,6 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """A Markdown table."""
         rule = ("---", *("---:" for _ in self.headers[1:]))
         lines = (self.headers, rule, *self.rows)
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -61,7 +59,6 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Make a `Table` from any sequences of cells."""
     return Table(tuple(headers), tuple(tuple(row) for row in rows))
 
 
@@ -85,11 +82,7 @@ def replace_block(text: str, name: str, body: str) -> str:
 
 
 def write_block(path: Path, name: str, body: str) -> None:
-    """Replace one marked block of a Markdown file.
-
-    Raises:
-        ReportError: The file or the block is missing.
-    """
+    """Replace one marked block of a Markdown file; ReportError where file or block is missing."""
     try:
         text = path.read_text(encoding="utf-8")
         changed = replace_block(text, name, body)
@@ -109,12 +102,10 @@ class Section:
     title: str = ""
 
     def plain(self) -> str:
-        """For a terminal."""
         text = self.body if isinstance(self.body, str) else self.body.plain()
         return f"{self.title}\n{text}" if self.title else text
 
     def markdown(self) -> str:
-        """For the docs."""
         text = self.body if isinstance(self.body, str) else self.body.markdown()
         return f"**{self.title}**\n\n{text}" if self.title else text
 
@@ -125,18 +116,15 @@ class Report:
 
     Attributes:
         head: Where and with what the figures were taken, a line each.
-        sections: In reading order.
     """
 
     head: Sequence[str]
     sections: Sequence[Section]
 
     def plain(self) -> str:
-        """The whole report for a terminal."""
         return "\n\n".join(["\n".join(self.head), *(part.plain() for part in self.sections)])
 
     def markdown(self) -> str:
-        """The whole report for the docs."""
         head = "\n".join(f"- {line}" for line in self.head)
         return "\n\n".join([head, *(part.markdown() for part in self.sections)])
 
@@ -150,13 +138,8 @@ def publish(
 ) -> None:
     """Print a report, and write it into its block of a Markdown file if one is named.
 
-    Args:
-        report: What to print.
-        markdown: The file that has the block.
-        block: The block's name.
-        json_path: Where `data`, everything that was measured, goes as JSON. It is written first:
-            a wrong page must not cost a long measurement.
-        data: What json.dumps takes.
+    `data`, everything that was measured, goes to `json_path` first: a wrong page must not cost a
+    long measurement.
 
     Raises:
         ReportError: A file cannot be written, or the block is missing.
@@ -180,12 +163,9 @@ def add_markdown_option(parser: argparse.ArgumentParser, block: str) -> None:
 
 
 def exit_code(work: Callable[[], object], codes: Mapping[type[Exception], int]) -> int:
-    """Do a program's work; an error that is expected becomes one line and its exit code.
+    """Do a program's work; an expected error becomes one line and its exit code.
 
-    Args:
-        work: Everything but the command line's parsing.
-        codes: What each error means; of several that fit the first counts. A `ReportError` is
-            `NO_OUTPUT` in every program.
+    Of several `codes` that fit the first counts. A `ReportError` is `NO_OUTPUT` in every program.
     """
     known: dict[type[Exception], int] = {**codes, ReportError: NO_OUTPUT}
     try:

@@ -62,15 +62,12 @@ MAX_OBJECTS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to run the model."""
-
     owner: str
     precision: str
     compiled: bool = False
 
     @property
     def name(self) -> str:
-        """As a column calls it."""
         return f"{self.owner} {self.precision}{' compiled' if self.compiled else ''}"
 
 
@@ -171,7 +168,6 @@ def demo_picture(size: int) -> U8:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a device has nothing left to do."""
     if device.type == "cuda":
         import_torch().cuda.synchronize(device)
 
@@ -221,7 +217,6 @@ def measure(
 
 
 def in_turns(subjects: Mapping[str, Subject], rounds: int, frames: int) -> dict[str, list[float]]:
-    """Return the milliseconds of every frame, by way."""
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, subject in subjects.items():
@@ -248,7 +243,6 @@ def result_table(figures: Sequence[Figures]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     names = [way.name for way in WAYS]
     parser = argparse.ArgumentParser(prog="python -m bench.sam2", description=__doc__)
     parser.add_argument("--variant", default="tiny", choices=("tiny", "small", "base+", "large"))
@@ -271,7 +265,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def device_line(device: torch.device) -> str:
-    """Name the device and what computes."""
     import transformers
 
     torch = import_torch()
@@ -283,7 +276,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure every size and publish the table.
 
     Raises:
-        EngineError: Something to install is missing, or see `measure`.
+        EngineError: Something is not installed, or see `measure`.
     """
     try:
         device = resolve_device(TorchOptions(options.device).device)
@@ -297,7 +290,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     # Exporter and torch raise a plain RuntimeError.
     return exit_code(lambda: run(options), {EngineError: NO_MODEL, RuntimeError: NO_MODEL})

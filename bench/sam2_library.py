@@ -31,14 +31,10 @@ class Library:
         picture: U8,
         device: torch.device,
     ) -> None:
-        """Make the model anew for the picture's size.
+        """Make the model anew for the size of `picture`, (S, S, 3) uint8 BGR.
 
-        Args:
-            precision: "float32", or "bfloat16" for autocast.
-            compiled: Compile the four parts, once the memory is full.
-            source: Has the weights.
-            picture: (S, S, 3) uint8 BGR.
-            device: Where to run.
+        `precision` is "float32", or "bfloat16" for autocast; `compiled`: the four parts, once the
+        memory is full.
         """
         import torch
 

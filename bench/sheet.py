@@ -33,13 +33,10 @@ class SheetError(OSError):
 
 
 def pick_frames(count: int, wanted: Sequence[int] = (), tiles: int = SHEET_TILES) -> list[int]:
-    """Choose which of `count` frames to show: the wanted ones, then evenly spread ones.
+    """Choose at most `tiles` of `count` frames, ascending: the wanted ones, then evenly spread
+    ones.
 
-    Args:
-        wanted: Frames with a truth, in order; all, first and last included, if they fit, else
-            an even choice of them.
-    Returns:
-        At most `tiles` ascending frame numbers.
+    `wanted` are frames with a truth, in order; all if they fit, else an even choice of them.
     """
     pool = list(wanted) if wanted else list(range(count))
     if len(pool) >= tiles:
@@ -97,11 +94,7 @@ def draw_tile(
 
 
 def write_sheet(path: Path, title: str, tiles: Sequence[U8]) -> None:
-    """Write tiles as a grid under a title line; tiles may differ in height.
-
-    Raises:
-        SheetError: The file cannot be written.
-    """
+    """Write tiles, of any heights, as a grid under a title; SheetError where it fails."""
     height = max(tile.shape[0] for tile in tiles)
     columns = min(COLUMNS, len(tiles))
     padded = [

@@ -66,7 +66,6 @@ class Score:
 
     @property
     def mean(self) -> float | None:
-        """None where nothing was judged."""
         return float(np.mean(self.ious)) if self.ious else None
 
 
@@ -195,10 +194,8 @@ def measure_clip(
 ) -> list[float | None]:
     """Return the mean IoU of every way of showing: the columns of the table after the clip.
 
-    Args:
-        clip: With its annotation.
-        networks: The model; None: the annotation in its place.
-        costs_ms: Gets the CPU time of every carried frame.
+    Without networks the annotation stands in for the model. `costs_ms` gets the CPU time of every
+    carried frame.
     """
     frames = list(read_frames(clip.frame_paths))
     first = NOMINAL_FPS // min(RATES_FPS)  # the same frames for every rate
@@ -222,7 +219,6 @@ def measure_clip(
 
 
 def measure(clips: Sequence[MaskClip], networks: Sam2Networks) -> list[Section]:
-    """Measure everything."""
     ways = [f"{way}, {rate} fps" for rate in RATES_FPS for way in ("held", "shifted", "carried")]
     costs_ms: list[float] = []
     parts = []
@@ -250,7 +246,6 @@ def _fully_annotated(clips: Sequence[MaskClip]) -> list[MaskClip]:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.smooth", description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("--model", default="nano", help="model name or folder")
@@ -262,11 +257,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure the clips that were asked for and publish the tables.
-
-    Raises:
-        DatasetError, EngineError, ReportError: See the exit codes.
-    """
+    """Measure the clips that were asked for and publish the tables; raises what the exit codes
+    name."""
     names = options.clips.split(",") if options.clips else None
     data = read_dataset(options.data)
     clips = [clip for clip in data.mask_clips if names is None or clip.name in names]
@@ -283,7 +275,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     codes = {DatasetError: BAD_INPUT, EngineError: NO_MODEL, OSError: NO_OUTPUT}
     return exit_code(lambda: run(options), codes)

@@ -70,7 +70,6 @@ class RunRate:
 
     @property
     def median(self) -> float:
-        """The middle run's rate."""
         return float(np.median(self.fps))
 
 
@@ -148,7 +147,7 @@ def write_demo_video(path: Path, frames: int) -> None:
 
 
 def run_program(video: Path, out: Path, model: str, threads: int) -> float:
-    """Run the whole program once; returns its inference rate in frames per second.
+    """Run the whole program once; return its inference rate in frames per second.
 
     Raises:
         SpeedError: It failed, or its summary names no rate.
@@ -193,7 +192,6 @@ def run_rates(model: str, threads: Sequence[int], frames: int, runs: int) -> lis
 
 
 def network_table(times: Sequence[Times]) -> Table:
-    """Milliseconds per network and number of threads."""
     return table(
         ("network", "threads", "p50 ms", "p95 ms", "p99 ms"),
         [[t.name, str(t.threads), f"{t.p50:.1f}", f"{t.p95:.1f}", f"{t.p99:.1f}"] for t in times],
@@ -201,7 +199,6 @@ def network_table(times: Sequence[Times]) -> Table:
 
 
 def rate_table(rates: Sequence[RunRate], frames: int) -> Table:
-    """Frames per second of whole runs."""
     return table(
         (f"whole run, {SIZE_WH[0]}x{SIZE_WH[1]}, {frames} frames", "threads", "fps", "all runs"),
         [
@@ -217,7 +214,6 @@ def rate_table(rates: Sequence[RunRate], frames: int) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
@@ -235,7 +231,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def run(options: argparse.Namespace) -> None:
-    """Time the networks and whole runs, and publish the tables."""
     threads = (1, 2)
     head = [model_line(options.model), *describe_environment().lines()]
     times: list[Times] = []
@@ -252,7 +247,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     return exit_code(lambda: run(options), {EngineError: NO_MODEL, SpeedError: NO_MODEL})
 

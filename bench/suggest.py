@@ -93,11 +93,7 @@ def demo_pictures() -> Iterator[Labelled]:
 
 
 def still_pictures(stills: StillSet) -> Iterator[Labelled]:
-    """The photographs of a set.
-
-    Raises:
-        DatasetError: One cannot be read.
-    """
+    """The photographs of a set; DatasetError where one cannot be read."""
     for picture, mask in stills.pairs:
         yield Labelled(read_picture(picture), read_object_ids(mask))
 
@@ -130,7 +126,6 @@ def score_set(
 
 
 def scores_table(scores: Sequence[SetScore]) -> Table:
-    """One row a set."""
     return table(
         ("set", "pictures", "objects", "recall", "mean best IoU", "proposals", "s/picture"),
         [
@@ -149,7 +144,6 @@ def scores_table(scores: Sequence[SetScore]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.suggest", description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA_DIR")
     parser.add_argument("--model", default="nano", help="model name or folder")
@@ -163,11 +157,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def measure(options: argparse.Namespace) -> Report:
-    """Run everything.
-
-    Raises:
-        ConfigError, DatasetError, EngineError: See the exit codes.
-    """
+    """Run everything; raises what the exit codes name."""
     settings = load_settings(None, options.set).suggest
     still_sets = read_dataset(options.data).still_sets if options.data is not None else ()
     engine = EngineOptions(threads=options.threads)
@@ -182,7 +172,6 @@ def measure(options: argparse.Namespace) -> Report:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     codes = {ConfigError: BAD_INPUT, DatasetError: BAD_INPUT, EngineError: NO_MODEL}
     return exit_code(lambda: publish(measure(options), options.markdown, BLOCK), codes)

@@ -51,9 +51,9 @@ class DeviceTensor(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowStack:
-    """A feed that is still in pieces: rows to be stacked along axis 1, then zeros.
+    """A feed still in pieces: rows to be stacked along axis 1, then zeros.
 
-    It lets a backend gather memories where they are, without a way through the host.
+    So a backend can gather memories where they are, without a way through the host.
 
     Attributes:
         rows: Tensors of one shape (1, ...) without axis 1; at most `total`.
@@ -75,7 +75,6 @@ class RowStack:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the first row."""
         return self.rows[0].dtype
 
 

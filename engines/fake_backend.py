@@ -41,13 +41,13 @@ _MAX_LOGIT = 20.0
 class FakeBackend:
     """One network in numpy that behaves like a strict backend.
 
-    It checks its inputs as the others do, and writes into the same output arrays on every run,
-    so that whoever forgets to copy sees it.
+    It checks its inputs as the others do, and reuses its output arrays in every run, so that a
+    missing copy shows.
 
     Attributes:
         calls: Number of runs.
-        input_shapes: Combination of input shapes to number of runs, at most `MAX_SHAPES`; runs
-            with further combinations count under the empty tuple.
+        input_shapes: Combination of input shapes to number of runs, at most `MAX_SHAPES`; runs with
+            further combinations count under the empty tuple.
     """
 
     def __init__(
@@ -57,13 +57,10 @@ class FakeBackend:
         spec: NetworkSpec | None = None,
         delay_s: float = 0.0,
     ) -> None:
-        """Make a network.
+        """Make a network; `spec` None takes the sizes of `fake_manifest()`.
 
         Args:
-            name: One of `NETWORKS`.
-            outputs: Computes the outputs from the inputs, by name; those it leaves out and, with
-                None, all of them are zeros.
-            spec: Inputs and outputs with sizes; None for those of `fake_manifest()`.
+            outputs: Computes the outputs from the inputs, by name; missing ones are zeros.
             delay_s: Seconds that each run sleeps, as a network that takes that long.
         """
         self.calls = 0
@@ -86,7 +83,6 @@ class FakeBackend:
         return self._outputs
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
-        """Run once; see `engines.base.Backend.run`."""
         if self._closed:
             raise EngineError(f"{self._spec.name}: closed")
         arrays = check_feeds(self._spec.name, self._inputs, feeds, self._stacks)
@@ -109,7 +105,6 @@ class FakeBackend:
         }
 
     def close(self) -> None:
-        """Free the buffers. Idempotent."""
         self._closed = True
         self._buffers.clear()
 
@@ -121,7 +116,6 @@ class FakeBackend:
         self.input_shapes[shapes] += 1
 
     def _write(self, spec: TensorSpec, values: Array | None, lengths: Mapping[str, int]) -> Array:
-        """Put an output into its reused array."""
         shape = tuple(
             lengths.get(axis, FAKE_CHANNELS) if isinstance(axis, str) else axis
             for axis in spec.shape
@@ -145,7 +139,6 @@ def fake_manifest(
     max_cond: int = 4,
     form: str = "dynamic",
 ) -> Manifest:
-    """Return the manifest of a model without files."""
     return Manifest(
         name="fake",
         family="fake",

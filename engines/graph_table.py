@@ -112,8 +112,8 @@ def network_specs(
     """Fill a model's sizes into the table.
 
     Args:
-        sizes: Axis name to number; an axis that is not named stays free.
-        memory_dtype: Element type of `maskmem_features` where it travels between networks.
+        sizes: Axis name to number; other axes stay free.
+        memory_dtype: Element type of `maskmem_features` between networks.
 
     Returns:
         Network name to its specs, in the table's order.

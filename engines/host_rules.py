@@ -29,8 +29,8 @@ class TokenRule:
         multimask_max_points: Most points with which the candidates are used (a box counts as 2).
             Source: sam2.1_hiera_t.yaml, multimask_max_pt_num.
         stability_delta: Half-width in logits of the band in which a stable mask has no pixels.
-        stability_threshold: Least stability at which the single-mask token is trusted.
-            Source of both: build_sam.py:85-87 (code defaults at mask_decoder.py:28-29).
+        stability_threshold: Least stability at which the single-mask token is trusted. Source of
+            both: build_sam.py:85-87 (code defaults at mask_decoder.py:28-29).
     """
 
     single_mask_token: int = 0
@@ -55,8 +55,7 @@ class Presence:
     """An answer after the presence rule.
 
     Attributes:
-        present: Whether the object is on the picture.
-        low_res_mask: (L, L) logits; all -1024 where it is not.
+        low_res_mask: (L, L) logits; all -1024 where the object is not present.
         obj_ptr: (D,); the model's `no_obj_ptr` where it is not.
     """
 
@@ -73,10 +72,9 @@ def uses_multimask_tokens(
     Args:
         num_points: Points of the prompt; a box counts as its 2 corners; 0 for none.
         tracking: False for a mask prompt (no points, and the single-mask token's pointer).
-        rule: Numbers of the model.
 
-    Source: `_use_multimask`, sam2_base.py:881-889, with the SAM 2.1 settings; for mask prompts
-    the default of `_forward_sam_heads` as called at sam2_base.py:440.
+    Source: `_use_multimask`, sam2_base.py:881-889, with the SAM 2.1 settings; for mask prompts the
+    default of `_forward_sam_heads` as called at sam2_base.py:440.
     """
     return num_points <= rule.multimask_max_points and (num_points > 0 or tracking)
 
@@ -102,11 +100,10 @@ def choose_token(
         low_res_masks: (K, L, L) raw logits, before the presence rule.
         ious: (K,) predicted IoU of each token.
         multimask: What `uses_multimask_tokens` said.
-        rule: Numbers of the model.
 
     Returns:
-        The first best candidate if `multimask`. Else the single-mask token, or the candidate
-        with the best IoU where that one is unstable; the pointer stays the single-mask token's.
+        The first best candidate if `multimask`. Else the single-mask token, or the candidate with
+        the best IoU where that one is unstable; the pointer stays the single-mask token's.
 
     Source: `forward` and `_dynamic_multimask_via_stability`, mask_decoder.py:144-166, 259-299;
     `_forward_sam_heads`, sam2_base.py:381-391.
@@ -125,15 +122,9 @@ def choose_token(
 def apply_presence(
     low_res_mask: F32, obj_ptr: F32, object_score_logit: float, threshold: float, no_obj_ptr: F32
 ) -> Presence:
-    """Empty the mask and replace the pointer where the object score says that nothing is there.
+    """Empty the (L, L) mask logits and replace the (D,) pointer where the object is not present.
 
-    Args:
-        low_res_mask: (L, L) logits of the chosen token.
-        obj_ptr: (D,) of the chosen token.
-        object_score_logit: The network's score; present above `threshold`, absent at it.
-        threshold: 0 in SAM 2; a preset may set another.
-        no_obj_ptr: (D,) from the manifest.
-
+    It is present where its score is above `threshold`: 0 in SAM 2; a preset may set another.
     Source: sam2_base.py:359-368 (mask) and 393-403 (pointer, fixed_no_obj_ptr).
     """
     if object_score_logit > threshold:
@@ -158,7 +149,6 @@ def clamp_mask_input(mask_logits: F32) -> F32:
 
 
 def _best_candidate(scores: F32, single_mask_token: int) -> int:
-    """Return the first index of the highest score, the single-mask token left out."""
     masked = np.array(scores, np.float32)
     masked[single_mask_token] = -np.inf
     return int(np.argmax(masked))

@@ -11,11 +11,9 @@ from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack
 
 
 class HostTensor:
-    """A `DeviceTensor` over a numpy array. Read-only by convention.
+    """A `DeviceTensor` over a numpy array, read-only by convention.
 
-    Args:
-        array: The values.
-        owned: True where no later run writes into `array`; then a copy costs nothing.
+    `owned` says that no later run writes into it; then a copy costs nothing.
     """
 
     __slots__ = ("_array", "_owned")
@@ -46,14 +44,8 @@ class StackBuffers:
         self._buffers: dict[str, Array] = {}
 
     def fill(self, name: str, stack: RowStack) -> Array:
-        """Return the array (1, total, ...) with the rows first and zeros after them.
-
-        It is valid until the next call with this name.
-
-        Args:
-            name: Of the input.
-            stack: Its rows; all of one shape and element type.
-        """
+        """Return the array (1, total, ...) with the rows first and zeros after them; valid until
+        the next call with this name."""
         first = stack.rows[0]
         buffer = self._buffers.get(name)
         if (
@@ -71,7 +63,6 @@ class StackBuffers:
 
 
 def host_values(feed: DeviceTensor | Array) -> Array:
-    """Return a tensor's values on the host."""
     return feed if isinstance(feed, np.ndarray) else feed.numpy()
 
 
@@ -83,11 +74,8 @@ def check_feeds(
 ) -> dict[str, Array]:
     """Return the feeds as host arrays after comparing them with the network's inputs.
 
-    Args:
-        network: For messages.
-        specs: The inputs; an axis name that occurs twice must have one length.
-        feeds: By name.
-        stacks: Of this backend; a `RowStack` becomes an array in it.
+    An axis name that occurs twice in `specs` must have one length; a `RowStack` becomes an array in
+    `stacks`.
 
     Raises:
         EngineError: Names the network, the tensor, the expected and the given.

@@ -37,12 +37,8 @@ _PRODUCT: Final = bytes.fromhex(
 def check_int8_form(folder: Path, manifest: Manifest) -> None:
     """Refuse a model whose INT8 weights saturate here.
 
-    Args:
-        folder: Of the model.
-        manifest: Its manifest.
-
     Raises:
-        EngineError: They do; ends with the line that exports the model anew.
+        EngineError: They do; ends with the line that exports the model again.
     """
     entry = manifest.files[IMAGE_ENCODER]
     if entry.precision != "int8" or _weight_bits(manifest) <= _SAFE_BITS or not products_saturate():

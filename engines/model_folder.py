@@ -67,24 +67,17 @@ def user_data_folder() -> Path:
 
 
 def user_model_folder() -> Path:
-    """Return the folder for models that are not part of the program; it need not exist.
-
-    Raises:
-        NoHomeError: See `user_data_folder`.
-    """
+    """Return the folder for models that are not part of the program; see `user_data_folder`."""
     return user_data_folder() / "models"
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a text names a known model, not a folder."""
     return _folder_name(name) is not None
 
 
 def find_model(name: str) -> Path:
-    """Return the folder of a model.
-
-    Args:
-        name: "nano", "sam2.1-SIZE" with or without "@512" or "@1024", or a path to a folder.
+    """Return the folder of a model: "nano", "sam2.1-SIZE" with or without "@512" or "@1024", or a
+    path.
 
     Raises:
         EngineError: No such model or folder; says where it was looked for and what to run.
@@ -115,7 +108,7 @@ def find_model(name: str) -> Path:
 
 
 def rebuild_hint(name: str) -> str:
-    """Return what to do to get a model's files back, in the imperative."""
+    """Return what to do to get a model's files back."""
     if name == EMBEDDED_MODEL:
         if checkout() is None:
             return f"install it again: {reinstall()}"
@@ -128,16 +121,13 @@ def rebuild_hint(name: str) -> str:
 def load_model(
     name: str, backend: str = "auto", options: EngineOptions | None = None
 ) -> Sam2Networks:
-    """Load, check and warm up a model.
+    """Load, check and warm up a model, named as for `find_model`.
 
-    Args:
-        name: As for `find_model`.
-        backend: "auto" takes the first that works and logs why it refused the others.
-        options: How to run it.
+    Every file is compared with the size and SHA-256 in the manifest, every network with the table.
+    Backend "auto" takes the first that works and logs why it refused the others.
 
     Raises:
-        EngineError: One line that names the file or backend and what to do. Every file is
-            compared with the size and SHA-256 in the manifest, every network with the table.
+        EngineError: One line that names the file or backend and what to do.
     """
     if backend not in BACKENDS:
         raise EngineError(f"backend {backend}: expected one of {', '.join(BACKENDS)}")
@@ -168,12 +158,10 @@ def verify_files(folder: Path, manifest: Manifest, half: bool = False) -> None:
     """Compare every file of a model with its manifest.
 
     Args:
-        folder: Of the model.
-        manifest: What `read_manifest(folder)` gave.
         half: The graphs in half precision too: engines are built from them, nothing runs them.
 
     Raises:
-        ModelFileError: Names the first file that is missing, cut short or another one.
+        ModelFileError: Names the first file that is missing, truncated or another one.
     """
     places = [(folder / entry.file, entry) for entry in manifest.files.values()]
     for graphs in manifest.half.values() if half else ():
@@ -254,13 +242,7 @@ def _open_checked(
 
 
 def open_model(kind: str, folder: Path, manifest: Manifest, options: EngineOptions) -> Sam2Networks:
-    """Open, check and warm up a model on one backend, whatever its engines answer.
-
-    Args:
-        kind: A backend, not "auto".
-        folder: Of the model.
-        manifest: What `read_manifest(folder)` gave.
-        options: How to run it.
+    """Open, check and warm up a model on one backend (not "auto"), whatever its engines answer.
 
     Raises:
         EngineError: The backend cannot run here, or a file of the model is wrong.

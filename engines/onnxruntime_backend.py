@@ -34,19 +34,13 @@ _FATAL_ONLY: Final = 4  # the runtime's own log: its errors arrive as exceptions
 class OnnxRuntimeBackend:
     """One ONNX file in one session.
 
-    Plain `run`, not IO binding: on the CPU both take the same time (a convolutional encoder at
-    256 px on one thread: 3.1 against 3.2 ms, p50 of 150), and `run` allocates fresh outputs, so
-    keeping one costs no copy. Spinning is off: idle workers would burn the cores that decode and
-    compose the picture (1.77 against 1.62 ms for that encoder on two otherwise idle cores).
+    Plain `run`, not IO binding: on the CPU both take the same time, and `run` allocates fresh
+    outputs, so keeping one costs no copy. Spinning is off: idle workers would use the cores that
+    decode and compose the picture.
     """
 
     def __init__(self, network: str, path: Path, options: EngineOptions) -> None:
         """Load the file.
-
-        Args:
-            network: Name of the network, for messages.
-            path: The ONNX file.
-            options: Execution providers and threads.
 
         Raises:
             EngineError: The runtime or a provider is missing.
@@ -69,7 +63,7 @@ class OnnxRuntimeBackend:
         return self._outputs
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
-        """Run once; see `engines.base.Backend.run`. Outputs are never written again."""
+        """Run once; see `Backend.run`. Outputs are never written again."""
         if self._session is None:
             raise EngineError(f"{self._name}: closed")
         arrays = check_feeds(self._name, self._inputs, feeds, self._stacks)
@@ -84,7 +78,6 @@ class OnnxRuntimeBackend:
         return outputs
 
     def close(self) -> None:
-        """Free the session. Idempotent."""
         self._session = None
 
 
@@ -98,7 +91,7 @@ def available_providers() -> tuple[str, ...]:
 
 
 def import_onnxruntime() -> Any:
-    """Import the package where it is first needed.
+    """Import the package when it is first needed.
 
     Raises:
         EngineError: It is not installed, or does not load.
@@ -139,7 +132,7 @@ def _open_session(path: Path, options: EngineOptions) -> onnxruntime.InferenceSe
 
 
 def check_providers(asked: tuple[str, ...], given: list[str], path: Path) -> None:
-    """Refuse a session that quietly runs elsewhere.
+    """Refuse a session that runs on another provider than asked for.
 
     A provider that is in the build can still fail to start (a missing driver or library); the
     runtime then goes on with the CPU.

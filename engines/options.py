@@ -15,7 +15,6 @@ TORCH_DEVICES: Final = "auto, cpu, cuda or cuda:N"
 
 
 def is_torch_device(text: str) -> bool:
-    """Whether a text is one of `TORCH_DEVICES`."""
     return re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text) is not None
 
 
@@ -47,10 +46,8 @@ class EngineOptions:
     """Settings of the runtimes.
 
     Attributes:
-        providers: ONNX Runtime execution providers, best first. Each one must be there: nothing
-            falls back silently.
+        providers: ONNX Runtime execution providers, best first; nothing falls back silently.
         threads: Threads of one network; 0 for half the cores this process may use, at least 1.
-        torch: Of the torch backend.
     """
 
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
@@ -65,7 +62,6 @@ class EngineOptions:
 
     @property
     def resolved_threads(self) -> int:
-        """Number of threads with 0 resolved."""
         return self.threads or max(1, usable_cores() // 2)
 
 

@@ -60,7 +60,7 @@ class DecoderOutput:
         low_res_masks: (K, L, L) float32 logits.
         ious: (K,) float32 predicted IoU.
         obj_ptrs: (K, D) float32.
-        object_score_logit: Above 0 the object is there.
+        object_score_logit: Above 0 the object is present.
     """
 
     low_res_masks: F32
@@ -73,11 +73,7 @@ class Sam2Networks:
     """The five networks of one model. Used by the inference thread only."""
 
     def __init__(self, manifest: Manifest, backends: Mapping[str, Backend]) -> None:
-        """Take over the backends: `close` closes them.
-
-        Args:
-            manifest: Sizes and form of the model.
-            backends: One per network name of `NETWORKS`.
+        """Take over the backends, one per name of `NETWORKS`: `close` closes them.
 
         Raises:
             EngineError: A network has no backend.
@@ -94,7 +90,6 @@ class Sam2Networks:
 
     @property
     def manifest(self) -> Manifest:
-        """The model's sizes and rules."""
         return self._manifest
 
     @property
@@ -103,11 +98,7 @@ class Sam2Networks:
         return self._backends
 
     def encode_image(self, image_bgr: U8) -> ImageFeatures:
-        """Encode one picture, stretched to S x S bilinearly.
-
-        Args:
-            image_bgr: (H, W, 3) uint8, any size.
-        """
+        """Encode one picture, (H, W, 3) uint8 of any size, stretched to S x S bilinearly."""
         size = self._manifest.image_size
         cv2.resize(image_bgr, (size, size), dst=self._image[0], interpolation=cv2.INTER_LINEAR)
         outputs = self._backends[IMAGE_ENCODER].run({"image": self._image})
@@ -126,10 +117,9 @@ class Sam2Networks:
         obj_ptrs: Sequence[F32],
         obj_ptr_tpos: Sequence[float],
     ) -> DeviceTensor:
-        """Condition a picture's features on one object's memories.
+        """Condition a picture's features on one object's memories (memory attention).
 
         Args:
-            features: Of the picture.
             maskmem_features: N >= 1 tensors [1, M, G, G].
             maskmem_tpos: N numbers: 0 conditioning, 1..6 steps away.
             obj_ptrs: P >= 1 arrays (D,).
@@ -172,7 +162,6 @@ class Sam2Networks:
         Args:
             pix_feat_with_mem: [1, D, G, G] from `attend`, or `features.pix_feat_no_mem` for an
                 object's first prompt, or `features.pix_feat` for a mask prompt.
-            features: Of the picture.
             points_xy: (T, 2) in pixels of the S x S picture; T = 0 while tracking.
             labels: (T,) 1 positive, 0 negative, 2 and 3 the corners of a box.
             mask_input: (L, L) logits, already clamped; None for none.
@@ -212,10 +201,8 @@ class Sam2Networks:
         """Make a memory of one object on one picture.
 
         Args:
-            features: Of the picture.
             low_res_mask: (L, L) logits of the chosen token after the presence rule.
             is_prompted: Whether the mask answers a prompt; it is binarised then.
-            object_score_logit: Of the decoder.
 
         Returns:
             `maskmem_features` [1, M, G, G]; it outlives later runs.
@@ -231,10 +218,8 @@ class Sam2Networks:
         return outputs["maskmem_features"].copy()
 
     def encode_mask_prompt(self, mask: Mask) -> tuple[F32, F32]:
-        """Turn a mask into the decoder's input and into the answer it stands for.
-
-        Args:
-            mask: (H, W) bool, any size; of the whole picture.
+        """Turn a mask of the whole picture, (H, W) bool of any size, into the decoder's input and
+        the answer.
 
         Returns:
             `mask_input` and `low_res_mask`, each (L, L) float32; they outlive later runs.

@@ -53,12 +53,7 @@ _log = logging.getLogger(__name__)
 
 
 class TorchTensor:
-    """A `DeviceTensor` over a torch tensor.
-
-    Args:
-        tensor: The values.
-        owned: True where no later run writes into `tensor`; then a copy costs nothing.
-    """
+    """A `DeviceTensor` over a torch tensor; `owned` says that no later run writes into it."""
 
     __slots__ = ("_owned", "tensor")
 
@@ -93,10 +88,8 @@ class TorchNetwork:
         """Put the module on its device.
 
         Args:
-            spec: Of the network, with its model's sizes filled in.
             module: Takes and returns tensors in the order of `spec`.
-            manifest: Of the model; its limits are the shapes of tracking.
-            options: Device, precision, compilation, threads.
+            manifest: Its limits are the shapes of tracking.
 
         Raises:
             EngineError: torch or the device is missing.
@@ -131,11 +124,10 @@ class TorchNetwork:
 
     @property
     def device(self) -> str:
-        """Where it runs, as torch calls it."""
         return str(self._device)
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
-        """Run once; see `engines.base.Backend.run`. On a GPU it returns before that is done."""
+        """Run once; see `Backend.run`. On a GPU it returns before that is done."""
         if self._module is None:
             raise EngineError(f"{self._name}: closed")
         lengths = check_shapes(self._name, self._inputs, feeds)
@@ -161,7 +153,6 @@ class TorchNetwork:
         }
 
     def close(self) -> None:
-        """Free everything. Idempotent."""
         self._module = None
         self._step = None
 
@@ -170,12 +161,7 @@ class TorchBackend(TorchNetwork):
     """A network of a model folder whose weights are known."""
 
     def __init__(self, network: str, path: Path, options: EngineOptions) -> None:
-        """Load the model's modules, once for all of its networks.
-
-        Args:
-            network: Name of the network.
-            path: Its graph; only its folder matters.
-            options: See `TorchNetwork`.
+        """Load the model's modules, once for all networks of the folder of `path`.
 
         Raises:
             EngineError: torch, the modules' definition or the weights are missing, or the device.
@@ -195,11 +181,6 @@ def networks_of(
     modules: Mapping[str, nn.Module], manifest: Manifest, options: EngineOptions
 ) -> Sam2Networks:
     """Return modules without a model folder as a model's networks.
-
-    Args:
-        modules: By network.
-        manifest: Sizes, limits and form of the model.
-        options: See `TorchNetwork`.
 
     Raises:
         EngineError: torch or the device is missing.
@@ -278,7 +259,7 @@ def _shared_model(folder: Path, manifest: Manifest, options: TorchOptions) -> _M
 
 
 def import_torch() -> Any:
-    """Return the module torch.
+    """Import torch.
 
     Raises:
         EngineError: It cannot be imported; says what to install.
@@ -294,10 +275,7 @@ def import_torch() -> Any:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that a setting means.
-
-    Args:
-        name: One of `engines.options.TORCH_DEVICES`.
+    """Return the device that a name of `TORCH_DEVICES` means.
 
     Raises:
         EngineError: torch does not see it.
@@ -330,7 +308,6 @@ def _modes(device: torch.device, rounded: bool) -> Sequence[AbstractContextManag
 
 
 def _to_torch(feed: Feed, device: torch.device) -> Tensor:
-    """Return a feed on the device."""
     torch = import_torch()
     if isinstance(feed, TorchTensor):
         return feed.tensor.to(device)

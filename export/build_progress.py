@@ -13,10 +13,7 @@ from tqdm import tqdm
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Give an event that Ctrl-C sets instead of raising.
-
-    An exception cannot pass through TensorRT; it asks the monitor whether to go on instead.
-    """
+    """Give an event that Ctrl-C sets instead of raising: no exception can pass through TensorRT."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -29,12 +26,9 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def make_monitor(trt: Any, title: str, interrupt: threading.Event) -> Any:
-    """Return a progress monitor with one bar for the outermost phase.
+    """Return a progress monitor with one bar, called `title`, for the outermost phase.
 
-    Args:
-        trt: The tensorrt module.
-        title: Of the bar.
-        interrupt: Ends the build once it is set.
+    `interrupt` ends the build once it is set.
     """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]

@@ -85,7 +85,6 @@ class BuildOrder:
         check: Whether to compare the engines with ONNX Runtime; where not, the first run does.
         pictures: Folder of pictures to compare on; None for the program's own.
         limit: Least IoU of a network's worst mask.
-        report: Takes one line per finished part.
     """
 
     folder: Path
@@ -213,7 +212,6 @@ class EngineBuilder:
     """TensorRT's builder for one model on one GPU."""
 
     def __init__(self, trt: Any, gpu: GpuInfo, manifest: Manifest, order: BuildOrder) -> None:
-        """Open the builder; a GPU must be there."""
         self._trt = trt
         self._gpu = gpu
         self._manifest = manifest
@@ -230,11 +228,8 @@ class EngineBuilder:
     ) -> EngineRecord:
         """Build one engine and write it with its record.
 
-        Args:
-            network: Name.
-            rungs: The graphs to build from, the first that can be built wins; those before it are
-                removed from the list.
-            before: The record of the engine that it replaces, if that one missed.
+        The first of `rungs` that can be built wins; those before it are removed from the list.
+        `before` is the record of the engine that it replaces, if that one missed.
 
         Raises:
             EngineError: TensorRT cannot read the graph or build the engine.
@@ -340,7 +335,7 @@ class EngineBuilder:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code (0 fine, 4 the engines cannot be built)."""
+    """Command line; returns 0, or 4 where the engines cannot be built."""
     parser = argparse.ArgumentParser(
         prog=exporter("build_tensorrt"),
         description=with_exporter(__doc__),

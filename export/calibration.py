@@ -32,10 +32,8 @@ def calibration_pictures(size: int, count: int = CALIBRATION_PICTURES) -> list[U
 
 
 def require_training(need: str) -> None:
-    """Make sure that `training` can be imported, and is SamCam's.
-
-    Args:
-        need: The first half of the error's sentence: whose work it is.
+    """Make sure that `training` can be imported, and is SamCam's; `need` begins the error's
+    sentence.
 
     Raises:
         ExportError: This is an installed copy, or the current folder is not the checkout's.

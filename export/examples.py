@@ -35,10 +35,7 @@ def lengths_of(manifest: Manifest) -> dict[str, int]:
 def random_inputs(modules: Mapping[str, nn.Module], manifest: Manifest, seed: int = 0) -> Inputs:
     """Return noise for every network: by network, by input name.
 
-    Args:
-        modules: The five networks; the encoders make the features and memories.
-        manifest: Sizes and form.
-        seed: Of the noise.
+    The encoders of `modules` make the features and memories.
     """
     rng = torch.Generator().manual_seed(seed)
     size, low = manifest.image_size, manifest.mask_size
@@ -112,8 +109,6 @@ def _inputs(
     """Put together what the two kinds share.
 
     Args:
-        modules: The five networks.
-        features: Of a picture.
         masks: (B * N, 1, L, L) logits: what is remembered.
         pointers: (B, P, D).
     """

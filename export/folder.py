@@ -23,13 +23,10 @@ _NEW, _OLD = "new", "old"
 def fresh_folder(target: Path, marker: str = MANIFEST_NAME) -> Iterator[Path]:
     """Give an empty folder that becomes `target` when the block ends well.
 
-    The old folder stays in place until then; on an error, also an interrupt, nothing is left of
-    the new one. What the block raises passes as it is. A process that was killed between the two
-    renames left the old folder beside: it is put back first.
-
-    Args:
-        target: The folder.
-        marker: File by which an old one is known to be of this kind.
+    The old folder stays in place until then; on an error, also an interrupt, nothing is left of the
+    new one. What the block raises passes as it is. A process that was killed between the two
+    renames left the old folder beside: it is put back first. `marker` is the file by which an old
+    one is known to be of this kind.
 
     Raises:
         ExportError: `target` is something else than a model folder, or cannot be written.

@@ -33,7 +33,6 @@ class NetworkError:
     """Largest differences of one network's outputs between torch and ONNX Runtime.
 
     Attributes:
-        network: Name.
         max_abs: Of any value of any output.
         max_relative: The same, relative to values above 1.
     """
@@ -46,9 +45,7 @@ class NetworkError:
 def free_axes(network: str, form: str) -> dict[str, dict[int, Dim]]:
     """Return each input's free axes as torch.export names them.
 
-    Args:
-        network: Name.
-        form: "dynamic": B, N, P and T are free. "fixed": T only; the example inputs give the rest.
+    "dynamic": B, N, P and T are free. "fixed": T only; the example inputs give the rest.
     """
     names = _FREE_AXES if form == "dynamic" else ("T",)
     dims = {name: Dim(name, min=1, max=MAX_AXIS) for name in names}
@@ -65,14 +62,7 @@ def write_graph(
     path: Path,
     form: str = "dynamic",
 ) -> None:
-    """Export one network with the contract's names and check the file.
-
-    Args:
-        module: Takes and returns tensors in the order of `engines.graph_table.NETWORKS`.
-        network: Name.
-        inputs: Examples by name; an axis that shall be free must not be 1 here.
-        path: Of the file.
-        form: See `free_axes`.
+    """Export one network of the contract's table, as `export_module` does; `form`: see `free_axes`.
 
     Raises:
         ExportError: torch cannot export it, or the file is not valid ONNX.
@@ -91,9 +81,7 @@ def export_module(
 
     Args:
         module: Takes and returns tensors in the table's order.
-        spec: The table's row.
         inputs: Examples by name; an axis that shall be free must not be 1 here.
-        path: Of the file.
         axes: Free axes of each input.
 
     Raises:
@@ -160,12 +148,9 @@ def compare(
     path: Path,
     tolerance: float = TOLERANCE,
 ) -> NetworkError:
-    """Run the same inputs through torch and ONNX Runtime.
+    """Run the same inputs, of any shapes, through torch and ONNX Runtime.
 
-    Args:
-        module, network, inputs: As for `write_graph`; the shapes may be others.
-        path: The file to compare with.
-        tolerance: Largest difference allowed, relative above 1.
+    `tolerance` is the largest difference allowed, relative above 1.
 
     Raises:
         ExportError: Names the output, its difference and the tolerance.
@@ -180,11 +165,7 @@ def compare_module(
     path: Path,
     tolerance: float = TOLERANCE,
 ) -> NetworkError:
-    """Compare as `compare` does, by the names of any table.
-
-    Raises:
-        ExportError: Names the output, its difference and the tolerance.
-    """
+    """Compare by the names of any table; see `compare`."""
     names = [tensor.name for tensor in spec.inputs]
     network = spec.name
     with torch.no_grad():

@@ -55,7 +55,6 @@ class HalfOrder:
         inputs: Of real pictures, to export and to compare with.
         pictures: (H, W, 3) uint8 BGR, for ranges and masks.
         networks: Those to lower.
-        report: Takes one line per finished part.
     """
 
     precision: str
@@ -69,15 +68,10 @@ class HalfOrder:
 def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manifest:
     """Write the half-precision graphs beside a folder's fp32 graphs.
 
-    Args:
-        folder: Has NETWORK.onnx of every network, in fp32.
-        manifest: Of the model.
-        order: What.
-
     Returns:
         The manifest with the graphs in `half` and their figures in `measured`: largest error of any
         output on a real picture, worst and mean mask IoU, and the number of parts that the range
-        report kept in fp32. torch's half did the sums: it rounds after every operation.
+        report kept in fp32. They are taken with torch's half, which rounds after every operation.
 
     Raises:
         ExportError: A graph cannot be written, or is not what its module computes.
@@ -117,13 +111,7 @@ def _describe_files(folder: Path, order: HalfOrder) -> dict[str, dict[str, Graph
 
 
 def half_graphs(folder: Path, manifest: Manifest, precision: str) -> dict[str, Path]:
-    """Return the graph of each network in a precision, fp32 where it is not lowered.
-
-    Args:
-        folder: Of the model.
-        manifest: Names the fp32 graphs.
-        precision: "fp16" or "bf16".
-    """
+    """Return the graph of each network in "fp16" or "bf16", fp32 where it is not lowered."""
     lowered = {n: graph_path(folder, n, ELEMENT_TYPES[precision]) for n in NETWORKS}
     own = {network: folder / f"{network}.onnx" for network in NETWORKS}
     own |= {network: folder / entry.file for network, entry in manifest.files.items()}
@@ -151,16 +139,11 @@ def write_half(
 
 
 def parts_behind(failure: NodeRange, graph: Path, module: nn.Module) -> frozenset[str]:
-    """Return the parts to keep in fp32 so that a node is computed in fp32.
-
-    Args:
-        failure: A node of the graph that computes in fp16.
-        graph: The fp16 graph.
-        module: The fp32 module that it came from.
+    """Return the parts to keep in fp32 so that a node of an fp16 graph is computed in fp32.
 
     Returns:
-        The part that the node is in, or else the nearest parts that feed it: a sum or an
-        activation is as wide as what it gets. At the least the module that it is in.
+        The part that the node is in, or else the nearest parts that feed it: a sum or an activation
+        is as wide as its inputs. At the least the module that it is in.
     """
     parts = parts_of(module)
     if failure.probe.part in parts:
@@ -216,10 +199,10 @@ def _keep_large_parts(
 def _compare_masks(
     manifest: Manifest, order: HalfOrder, lowered: Mapping[str, nn.Module]
 ) -> list[NetworkCheck]:
-    """Compare torch's half with torch's fp32, one network at a time, by the masks.
+    """Compare the masks of torch's half with torch's fp32, one network at a time.
 
     Most CPUs emulate fp16, a picture takes minutes at 1024 px: a network sees the next picture only
-    if no mask of the last one told anything.
+    if no mask of the last one was found.
     """
     options = EngineOptions(threads=usable_cores(), torch=TorchOptions(device="cpu"))
     checks: dict[str, NetworkCheck] = {}

@@ -45,7 +45,6 @@ def load_checkpoint(path: Path) -> Nano:
 
 
 def nano_modules(model: Nano) -> dict[str, nn.Module]:
-    """Return the five networks by name."""
     return {network: getattr(model, network) for network in NETWORKS}
 
 
@@ -69,7 +68,6 @@ def export_nano(
         size: Picture side S in pixels, a multiple of 32.
         int8: The image encoder in INT8 (`export.quantise`), scaled by pictures that the training's
             generator draws.
-        report: Takes one line on what INT8 changed.
 
     Returns:
         What the fp32 graphs differ by from torch.
@@ -131,5 +129,4 @@ def nano_manifest(model: Nano, size: int) -> Manifest:
 
 
 def describe(errors: list[NetworkError]) -> str:
-    """One line per network for the terminal."""
     return "\n".join(json.dumps({"network": e.network, "max_abs": e.max_abs}) for e in errors)

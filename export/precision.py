@@ -130,15 +130,13 @@ def lower(
     keep: frozenset[str] = frozenset(),
     rounded_only: bool = False,
 ) -> nn.Module:
-    """Return a copy of a network that computes in half precision where the map says so.
+    """Return a copy of an fp32 network that computes in half precision where the map says so.
 
     Args:
-        module: fp32, of `export.sam2_modules.build_modules`.
-        network: Its name.
         precision: "fp16" or "bf16".
-        keep: Paths of parts that stay fp32 besides; what lies below such a path does too.
-        rounded_only: The same weights, rounded as if, but everything computed in fp32: what the
-            graph of the lowered network answers when it is read as fp32.
+        keep: Paths of parts that stay fp32 besides, with all below them.
+        rounded_only: The weights are rounded, but everything is computed in fp32: what the graph of
+            the lowered network answers when it is read as fp32.
     """
     result = copy.deepcopy(module).eval()
     for path, part in list(result.named_modules()):
@@ -165,11 +163,8 @@ def part_type(
 ) -> torch.dtype:
     """Return the element type that a part computes in.
 
-    Args:
-        network: Name.
-        path: Of a linear map or a convolution, or of an attention with `.core` after it.
-        precision: "fp16" or "bf16".
-        keep: See `lower`.
+    `path` is that of a linear map or a convolution, or of an attention with `.core` after it;
+    `keep`: see `lower`.
     """
     if any(path == kept or path.startswith(f"{kept}.") or not kept for kept in keep):
         return torch.float32

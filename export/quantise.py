@@ -63,18 +63,15 @@ def quantise_encoder(
     """Replace a folder's fp32 image encoder by one with INT8 weights and write its manifest.
 
     Args:
-        folder: Has NETWORK.onnx of every network, in fp32.
-        manifest: Of the model.
         pictures: (H, W, 3) uint8 BGR, to compare the masks of both on.
-        report: Takes one line.
         calibration: (S, S, 3) uint8 BGR, whose activations set scales and roundings; none: drawn.
 
     Returns:
         The manifest as written, with worst and mean mask IoU against fp32 in `measured`.
 
     Raises:
-        ExportError: The quantised graph is not valid, or a mask is too far from fp32's; the
-            folder then has the fp32 encoder still.
+        ExportError: The quantised graph is not valid, or a mask is too far from fp32's; the folder
+            then has the fp32 encoder still.
         EngineError: It does not run.
     """
     manifest = write_manifest(folder, manifest)
@@ -106,7 +103,6 @@ def quantise_encoder(
 
 
 def _with(manifest: Manifest, figures: Mapping[str, float]) -> Manifest:
-    """Add figures of the image encoder to what was measured."""
     merged = {**manifest.measured.get(IMAGE_ENCODER, {}), **figures}
     return replace(manifest, measured={**manifest.measured, IMAGE_ENCODER: merged})
 
@@ -123,9 +119,7 @@ def _quantise(path: Path, manifest: Manifest, calibration: Sequence[U8]) -> None
 def quantise_graph(path: Path, pictures: Sequence[U8]) -> None:
     """Quantise the MatMul weights of a graph to seven bits, in place and in one step.
 
-    Args:
-        path: The fp32 graph.
-        pictures: (S, S, 3) uint8 BGR, whose activations say which roundings matter.
+    The activations of `pictures`, (S, S, 3) uint8 BGR, say which roundings matter.
 
     Raises:
         ExportError: The result is not valid ONNX.
@@ -149,9 +143,7 @@ def quantise_graph(path: Path, pictures: Sequence[U8]) -> None:
 def quantise_convolutions(path: Path, pictures: Sequence[U8]) -> None:
     """Quantise an image encoder's convolutions and matrix weights, in place and in one step.
 
-    Args:
-        path: The fp32 graph.
-        pictures: (S, S, 3) uint8 BGR, whose activations set the scales.
+    The activations of `pictures`, (S, S, 3) uint8 BGR, set the scales.
 
     Raises:
         ExportError: The result is not valid ONNX.
@@ -178,8 +170,6 @@ def quantise_convolutions(path: Path, pictures: Sequence[U8]) -> None:
 
 
 class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # untyped
-    """Feeds an image encoder with one picture after the other."""
-
     def __init__(self, pictures: Sequence[U8]) -> None:
         self._pictures = iter(pictures)
 

@@ -49,12 +49,10 @@ class Probe:
     """One node that is measured.
 
     Attributes:
-        node: Its name.
         op: Operation, for example "MatMul".
         part: Path of the torch module it is in, "" for the network itself or where unknown.
         precision: Of its result: "fp32", "fp16" or "bf16".
-        output: Name of its result.
-        inputs: Names of what it reads.
+        output, inputs: Names of what it writes and reads.
     """
 
     node: str
@@ -76,15 +74,8 @@ class Probe:
 
 
 def write_probing_graph(path: Path, target: Path) -> list[Probe]:
-    """Write a graph with its measuring outputs.
-
-    Args:
-        path: The network.
-        target: File to write.
-
-    Returns:
-        What it measures, in the graph's order.
-    """
+    """Write a copy of a network with measuring outputs; return what it measures, in the graph's
+    order."""
     model = read_graph(path)
     types = element_types(model)
     probes = [
@@ -179,13 +170,7 @@ class ProbingBackend:
     """Runs a probing graph and keeps the largest figures of all runs."""
 
     def __init__(self, network: str, path: Path, folder: Path) -> None:
-        """Open the network.
-
-        Args:
-            network: Its name.
-            path: Its graph, in any precision.
-            folder: For the probing graph.
-        """
+        """Open a network in any precision; the probing graph goes into `folder`."""
         target = folder / f"{network}.probe.onnx"
         self.probes = write_probing_graph(path, target)
         self._inner = OnnxRuntimeBackend(network, target, EngineOptions())
@@ -202,7 +187,6 @@ class ProbingBackend:
         return {name: spec for name, spec in found.items() if not name.startswith(_PREFIX)}
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
-        """Run once; see `engines.base.Backend.run`."""
         results = self._inner.run(feeds)
         for name, value in results.items():
             if name.startswith(_PREFIX):
@@ -211,5 +195,4 @@ class ProbingBackend:
         return {name: value for name, value in results.items() if not name.startswith(_PREFIX)}
 
     def close(self) -> None:
-        """Free the session. Idempotent."""
         self._inner.close()

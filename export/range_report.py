@@ -38,8 +38,6 @@ class NodeRange:
     """What one node reached.
 
     Attributes:
-        network: Its network.
-        probe: The node.
         max_abs: Largest magnitude of its result.
         max_sum: Largest sum of magnitudes that it adds up; 0 where it does not.
     """
@@ -60,7 +58,6 @@ class NodeRange:
         return max(self.max_abs / VALUE_LIMIT, self.max_sum / SUM_LIMIT)
 
     def describe(self) -> str:
-        """Return where it is and what it reached."""
         what = f"max |x| {self.max_abs:.3g}"
         if self.max_sum > SUM_LIMIT:
             what += f", sum of magnitudes {self.max_sum:.3g}"
@@ -120,7 +117,6 @@ def measure_ranges(
     """Run a model on pictures and report what its nodes reached.
 
     Args:
-        manifest: Of the model.
         graphs: The graph of each network, in any precision.
         pictures: (H, W, 3) uint8 BGR; each is prompted by point, box and mask, and tracked.
         networks: Those to measure; the others only run.

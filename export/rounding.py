@@ -32,10 +32,9 @@ _BLOCK: Final = 32  # rows whose errors are carried over together
 
 
 def round_weights_of(fp32: Path, quantised: Path, pictures: Sequence[U8]) -> None:
-    """Round the matrix weights of a dynamically quantised graph anew, in place.
+    """Round the matrix weights of a dynamically quantised graph again, in place.
 
     Args:
-        fp32: The graph before.
         quantised: The graph after `quantize_dynamic`, with scales for `LIMIT`.
         pictures: (S, S, 3) uint8 BGR, whose activations say which errors matter.
     """

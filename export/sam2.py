@@ -43,7 +43,6 @@ class Sam2Export:
         form: "dynamic" for ONNX Runtime, "fixed" for TensorRT and CUDA graphs.
         precision: "fp32"; "fp16" or "bf16" add graphs for TensorRT beside the fp32 ones; "int8"
             replaces the image encoder by one with INT8 weights.
-        report: Takes one line per finished part.
     """
 
     variant: str
@@ -57,16 +56,12 @@ class Sam2Export:
 def export_sam2(order: Sam2Export, folder: Path) -> Manifest:
     """Write the model folder; an old one is replaced only when everything agreed.
 
-    Args:
-        order: What.
-        folder: Where.
-
     Returns:
         The manifest as written, with the measured errors in it.
 
     Raises:
-        ExportError: The weights are wrong, a graph cannot be written or differs from torch, or
-            the folder cannot be replaced.
+        ExportError: The weights are wrong, a graph cannot be written or differs from torch, or the
+            folder cannot be replaced.
     """
     if order.size not in SIZES:
         raise ExportError(
@@ -127,7 +122,6 @@ def compare_both(
 
 
 def origin_of(order: Sam2Export) -> str:
-    """Return the manifest's line about where the weights come from."""
     if order.checkpoint is None:
         known = CHECKPOINTS[order.variant]
         return f"Meta's checkpoint {known.url}, SHA-256 {known.sha256}"
@@ -138,7 +132,6 @@ def origin_of(order: Sam2Export) -> str:
 
 
 def describe(network: str, path: Path, measured: Mapping[str, float]) -> str:
-    """Return one line for the terminal."""
     return (
         f"{network}: {path.stat().st_size / 1e6:.1f} MB, torch against ONNX Runtime: "
         f"{measured['random_max_abs']:.1e} on noise, {measured['real_max_abs']:.1e} on a picture"

@@ -39,12 +39,7 @@ class Rotary(nn.Module):
     """Axial rotary positions of a G x G grid, for channels sorted even before odd."""
 
     def __init__(self, inverse_frequencies: Tensor, grid: int) -> None:
-        """Compute the angles.
-
-        Args:
-            inverse_frequencies: (D / 4,) of one axis.
-            grid: G.
-        """
+        """Compute the angles from the (D / 4,) inverse frequencies of one axis."""
         super().__init__()
         cells = torch.arange(grid * grid)
         across, down = (cells % grid).float(), (cells // grid).float()
@@ -79,13 +74,11 @@ class Attend(nn.Module):
     """One-head attention of one layer, to the picture itself or to the memory."""
 
     def __init__(self, source: Any, raw_values: bool) -> None:
-        """Take the projections.
+        """Take the projections of a `Sam2VideoRoPEAttention`.
 
-        Args:
-            source: `Sam2VideoRoPEAttention`.
-            raw_values: Weigh the values before they are projected. Exact, as the weights of a row
-                sum to 1, and cheaper where the values are narrower than their projection; torch's
-                fused attention however wants equal widths.
+        `raw_values` weighs the values before they are projected: exact, as the weights of a row sum
+        to 1, and cheaper where the values are narrower than their projection; torch's fused
+        attention however needs equal widths.
         """
         super().__init__()
         self.query = _sorted_pairs(source.q_proj)
@@ -136,10 +129,9 @@ class Layer(nn.Module):
         mask: Tensor | None,
         rotary: Rotary,
     ) -> Tensor:
-        """Condition (B, Q, D) features on the memory.
+        """Condition (1 or B, Q, D) features on the memory.
 
         Args:
-            x: (1 or B, Q, D).
             keyed: Of `MemoryTokens.memories` and `.pointers`.
             values: (B, K, M) of both.
             mask: (B, 1, K); None where every memory is there.
@@ -209,13 +201,8 @@ class MemoryAttention(nn.Module):
     """The contract's `memory_attention`."""
 
     def __init__(self, model: Sam2VideoModel, grid: int, raw_values: bool = True) -> None:
-        """Take the weights.
-
-        Args:
-            model: From `export.sam2_checkpoint.load_sam2`.
-            grid: G.
-            raw_values: See `Attend`; True for ONNX, False for torch's fused attention.
-        """
+        """Take the weights; `raw_values`: True for ONNX, False for torch's fused attention (see
+        `Attend`)."""
         super().__init__()
         source = model.memory_attention
         self.tokens = MemoryTokens(model, grid)

@@ -38,8 +38,6 @@ MASK_BIAS: Final = -10.0
 
 
 class ImageEncoder(nn.Module):
-    """The contract's `image_encoder`."""
-
     def __init__(self, model: Sam2VideoModel, size: int) -> None:
         super().__init__()
         trunk, neck = model.vision_encoder.backbone, model.vision_encoder.neck
@@ -123,8 +121,6 @@ class PromptTokens(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """The contract's `mask_decoder`."""
-
     def __init__(self, model: Sam2VideoModel, size: int) -> None:
         super().__init__()
         self.prompts = PromptTokens(model, size)
@@ -218,8 +214,6 @@ class MemoryEncoder(nn.Module):
 
 
 class MaskPrompt(nn.Module):
-    """The contract's `mask_prompt`."""
-
     def __init__(self, model: Sam2VideoModel, size: int) -> None:
         super().__init__()
         self.learned: nn.Conv2d = model.mask_downsample
@@ -251,10 +245,8 @@ def build_modules(
 ) -> dict[str, nn.Module]:
     """Return the five networks, by the names of `engines.graph_table.NETWORKS`.
 
-    Args:
-        model: From `export.sam2_checkpoint.load_sam2`; its parts are used, not copied.
-        size: S, picture edge in pixels; a multiple of 32.
-        raw_values: Form of the memory attention, see `export.sam2_attention.Attend`.
+    The parts of `model` are used, not copied. `size` is S, a multiple of 32; `raw_values`: see
+    `export.sam2_attention.Attend`.
     """
     modules: dict[str, nn.Module] = {
         IMAGE_ENCODER: ImageEncoder(model, size),
@@ -269,15 +261,7 @@ def build_modules(
 def sam2_manifest(
     model: Sam2VideoModel, variant: str, size: int, origin: str, form: str = "dynamic"
 ) -> Manifest:
-    """Return what the model folder's manifest says, before the files are hashed.
-
-    Args:
-        model: Holds the pointer of an absent object.
-        variant: One of `export.sam2_checkpoint.VARIANTS`.
-        size: S.
-        origin: Where the weights come from, one line.
-        form: See `engines.manifest.Manifest`.
-    """
+    """Return what the model folder's manifest says, before the files are hashed."""
     return Manifest(
         name=f"sam2.1-{variant}@{size}",
         family="sam2.1",

@@ -47,7 +47,6 @@ class SeedsExport:
         variant: One of `export.sam2_checkpoint.VARIANTS`.
         size: S; the contract's own is 1024.
         checkpoint: Meta's `.pt` or a transformers folder; None downloads Meta's.
-        report: Takes one line per finished part.
     """
 
     variant: str
@@ -57,11 +56,7 @@ class SeedsExport:
 
 
 def networks(size: int = NATIVE_SIZE) -> dict[str, NetworkSpec]:
-    """Return the contract's table for a picture size; everything is float32.
-
-    Args:
-        size: S; at 1024 the shapes are the documented ones.
-    """
+    """Return the contract's table for a picture size; at 1024 it is the documented one."""
     g, low = size // 16, size // 4
     pix_feat = (1, 256, g, g)
     finer = (1, 32, low, low), (1, 64, low // 2, low // 2)
@@ -125,16 +120,12 @@ def _specs(shapes: _Shapes) -> tuple[TensorSpec, ...]:
 def export_seeds(order: SeedsExport, folder: Path) -> dict[str, float]:
     """Write the four files and `contract.json`; an old folder is replaced only at the end.
 
-    Args:
-        order: What.
-        folder: Where.
-
     Returns:
         Largest difference between torch and ONNX Runtime of each network.
 
     Raises:
-        ExportError: The weights are wrong, a graph cannot be written or differs from torch, or
-            the folder cannot be replaced.
+        ExportError: The weights are wrong, a graph cannot be written or differs from torch, or the
+            folder cannot be replaced.
     """
     if order.size % 32:
         raise ExportError(f"sam2.1-{order.variant}@{order.size}: expected a multiple of 32")
@@ -159,13 +150,7 @@ def export_seeds(order: SeedsExport, folder: Path) -> dict[str, float]:
 
 
 def example_inputs(modules: Mapping[str, nn.Module], size: int, seed: int = 0) -> Inputs:
-    """Return noise for every network, by network and input name; free axes are longer than 1.
-
-    Args:
-        modules: Of `export.seeds_modules.seeds_modules`; they make each other's inputs.
-        size: S.
-        seed: Of the noise.
-    """
+    """Return noise for every network, by network and input name; free axes are longer than 1."""
     rng = torch.Generator().manual_seed(seed)
     image = torch.randn(1, 3, size, size, generator=rng)
     with torch.no_grad():
@@ -200,11 +185,7 @@ def example_inputs(modules: Mapping[str, nn.Module], size: int, seed: int = 0) -
 
 
 def name_constant_outputs(path: Path) -> None:
-    """Give every constant that is an output a node of its own: not every parser takes a bare one.
-
-    Args:
-        path: Of the graph; it is written again where it has such an output.
-    """
+    """Give every constant that is an output a node of its own: not every parser takes others."""
     model = onnx.load(str(path))
     graph = model.graph
     outputs = {output.name for output in graph.output}
@@ -231,7 +212,6 @@ def _free_axes(spec: NetworkSpec) -> dict[str, dict[int, Dim]]:
 def _description(
     order: SeedsExport, folder: Path, errors: Mapping[str, float]
 ) -> dict[str, object]:
-    """Return what `contract.json` holds."""
 
     def shapes(tensors: tuple[TensorSpec, ...]) -> dict[str, list[int]]:
         return {

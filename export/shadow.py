@@ -18,7 +18,6 @@ class OutputError:
     """Largest differences of one output from the reference's.
 
     Attributes:
-        network, output: Names.
         calls: How often they were compared.
         max_abs: Largest difference of any value; infinite where one is not finite.
         scale: Largest value of the reference's.
@@ -36,7 +35,6 @@ class OutputError:
         return self.max_abs / self.scale if self.max_abs else 0.0
 
     def add(self, wanted: Array, given: Array) -> None:
-        """Compare one call's values."""
         self.calls += 1
         wanted = wanted.astype(np.float32)
         self.scale = max(self.scale, _TINY, float(np.abs(wanted).max()))
@@ -48,10 +46,7 @@ class OutputError:
 
 
 class Shadow:
-    """A backend that answers as the reference, and asks a candidate the same.
-
-    Closes neither.
-    """
+    """A backend that answers as the reference, and asks a candidate the same. Closes neither."""
 
     def __init__(self, network: str, reference: Backend, candidate: Backend) -> None:
         self._reference = reference

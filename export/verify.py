@@ -78,7 +78,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one backend's networks are worth beside the reference's."""
+    """How one backend's networks compare with the reference's."""
 
     kind: str
     precisions: dict[str, str]
@@ -117,7 +117,6 @@ class Comparison:
 
 
 def tolerance(network: str, precision: str) -> float:
-    """Return the largest error of an output as a share of its largest value."""
     least = _MEMORY_TOLERANCE if network == MEMORY_ENCODER else 0.0
     return max(TOLERANCES[precision], least)
 
@@ -138,13 +137,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report) -> list[str]:
-    """Compare the backends of a model.
+    """Compare the backends of a model, named as for `find_model`.
 
     Args:
-        model: As for `engines.model_folder.find_model`.
         backends: Those to compare, each of which must be there; empty: all that are.
         frames: Folder of pictures; None for the program's own.
-        say: Takes the report, some lines at a time.
 
     Returns:
         One line for each problem.
@@ -196,9 +193,7 @@ def compare(
     """Compare the networks of a backend with the reference's.
 
     Args:
-        kind: The backend.
         pair: The reference, and the backend's networks.
-        folder: Of the model.
         pictures: (H, W, 3) uint8 BGR.
 
     Raises:
@@ -259,11 +254,7 @@ def check_ranges(
 ) -> list[str]:
     """Report how near the values in a model's graphs come to fp16's limit.
 
-    Args:
-        folder: Of the model; a network's fp16 graph for TensorRT goes before its own.
-        manifest: Of the model.
-        pictures: (H, W, 3) uint8 BGR.
-        say: Takes the report.
+    A network's fp16 graph for TensorRT is measured, if there is one, else its own.
 
     Returns:
         A line where an fp16 node is too near.
@@ -322,7 +313,6 @@ def _absent(error: EngineError, kind: str, folder: Path) -> bool:
 
 
 def _precisions(kind: str, folder: Path, manifest: Manifest) -> dict[str, str]:
-    """Return the precision of each network."""
     if kind == TENSORRT:
         return {network: read_record(folder, network).fingerprint.precision for network in NETWORKS}
     if kind == TORCH:

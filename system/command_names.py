@@ -46,11 +46,8 @@ def program() -> str:
 
 
 def exporter(part: str = "") -> str:
-    """Return the command that starts the exporter: the short one in the checkout's folder only.
-
-    Args:
-        part: A program of its own in there, such as `build_tensorrt`.
-    """
+    """Return the command that starts the exporter, or `part` of it such as `build_tensorrt`; the
+    short one in the checkout's folder only."""
     here = checkout() is not None and _elsewhere() is None
     module = _EXPORTER if here else f"{_NAME}.{_EXPORTER}"
     return f"{_python()} -m {module}" + (f".{part}" if part else "")
@@ -112,7 +109,6 @@ def _quoted(path: Path) -> str:
 
 
 def _python() -> str:
-    """Return the command of this installation's interpreter."""
     if _is_uvx():
         return f"uvx --from {_NAME} python"
     return f'"{sys.executable}"' if _is_uv_tool() else "python"

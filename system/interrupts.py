@@ -40,12 +40,8 @@ class Interrupts:
     """
 
     def __init__(self, to_the_end: bool = False) -> None:
-        """Prepare.
-
-        Args:
-            to_the_end: The process ends after the block: signals that come then are ignored,
-                where the handlers of before would break its exit code.
-        """
+        """`to_the_end`: the process ends after the block, so signals that come then are ignored;
+        the handlers of before would break its exit code."""
         self._to_the_end = to_the_end
         self.received: int | None = None
         self._raised: int | None = None
@@ -97,10 +93,10 @@ class Interrupts:
         return self._raised is not None
 
     def raise_lost(self) -> None:
-        """Raise again what a native module made an ImportError of while it was loaded.
+        """Raise again what a native module turned into an ImportError while it was loaded.
 
-        pybind11 does ("initialization failed"), and NumPy; whoever asks for an optional package
-        then takes it for one that is missing.
+        pybind11 does ("initialization failed"), and NumPy; an optional package would then count as
+        missing.
 
         Raises:
             Interrupted: One was raised.

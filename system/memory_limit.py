@@ -34,10 +34,9 @@ _LONGEST_CHAIN: Final = 16
 
 
 def limit_problem(least_mib: int) -> str | None:
-    """Return what is wrong with the limit of this process, None where it is fine or unknown.
+    """Return what is wrong with this process's memory limit, None where it is fine or unknown.
 
-    Args:
-        least_mib: What is needed on two processors, in MiB.
+    `least_mib` is what is needed on two processors.
     """
     limit_mib = _limit_mib()
     needed_mib = least_mib + _PER_PROCESSOR_MIB * max(0, (os.cpu_count() or 1) - 2)

@@ -19,13 +19,10 @@ from samcam.system.streams import finish_streams
 
 
 def run_to_the_end(run: Callable[[], int]) -> int:
-    """Run what a process is there for and return its exit code, or end the process with it.
+    """Return the exit code of `run`, or end the process with it where threads are left.
 
-    Args:
-        run: Has finished its outputs when it returns or raises.
-
-    Raises:
-        BaseException: What `run` raised; where threads are left it is shown, and the code is 1.
+    `run` has finished its outputs when it returns or raises; what it raises passes, or where
+    threads are left is shown, with code 1.
     """
     try:
         code = run()

@@ -128,9 +128,8 @@ def _match(pattern: re.Pattern[str], text: str, at: int) -> int:
 def _userinfo_length(word: str, line: str) -> int:
     """Return how many characters of an address after its // are user, password and @.
 
-    Args:
-        word: The address up to a blank or quote.
-        line: The same and what follows, also on further lines.
+    `word` is the address up to a blank or quote, `line` the same and what follows, also on further
+    lines.
     """
     one_line = _ANOTHER_LINE.split(line, maxsplit=1)[0]
     authority = re.split(r"[/?#\\]", word, maxsplit=1)[0]

@@ -32,11 +32,9 @@ def prepare_streams() -> None:
 
 
 def write_line(stream: TextIO | None, text: str) -> OSError | None:
-    """Write a line at once; what cannot be written is the answer, and nothing is tried any more.
+    """Write a line at once; return the error where it cannot be written.
 
-    Args:
-        stream: None where there is none: then nobody wants it.
-        text: Without the line's end.
+    Nothing is written after an error, nor where there is no stream (None).
     """
     if stream is None:
         return None
@@ -63,7 +61,7 @@ def finish_streams() -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead a stream whose reader is gone to nowhere: what waits in it must go somewhere."""
+    """Lead a stream whose reader is gone to the null device: what waits in it must go somewhere."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -10,11 +10,10 @@ from samcam.system.streams import write_line
 
 
 def say(text: str, hung_up: Callable[[], None] = lambda: None) -> bool:
-    """Write lines to stdout; False where they cannot be, and nobody hung up: a full disk, say.
+    """Write lines to stdout; False where they cannot be written (a full disk) and the reader is
+    there.
 
-    Args:
-        text: The lines.
-        hung_up: Called where the reader is gone, as `head` is when it has enough.
+    `hung_up` is called where the reader is gone, as `head` is when it has enough.
     """
     error = write_line(sys.stdout, hide_secrets(text))
     if isinstance(error, BrokenPipeError):
@@ -26,5 +25,4 @@ def say(text: str, hung_up: Callable[[], None] = lambda: None) -> bool:
 
 
 def complain(text: str) -> None:
-    """Write lines to stderr."""
     write_line(sys.stderr, hide_secrets(text))

@@ -25,11 +25,8 @@ def make_backgrounds(
     ingredients: Ingredients,
     real: RealPictures | None = None,
 ) -> list[Image]:
-    """Draws the backgrounds of a scene of `shape` (frames, size).
-
-    Returns:
-        One (C, C, 3) canvas, or one per frame where the footage itself moves.
-    """
+    """Draws the backgrounds of a scene of `shape` (frames, size): one (C, C, 3) canvas, or one per
+    frame where the footage itself moves."""
     frames, size = shape
     side = int(size * MARGIN)
     share = ingredients.real_backgrounds

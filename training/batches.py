@@ -69,7 +69,6 @@ class Batch:
     mask_prompt: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same on a device; this one where it is there already."""
         return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 

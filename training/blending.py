@@ -38,7 +38,6 @@ class Blending:
     """One clip's blending; what it takes from the surroundings stays as it was at first sight."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
-        """Draws how the objects of a clip of `size` x `size` pixels are blended in."""
         self._size = size
         self._spill = float(rng.uniform(0.1, 0.6)) if rng.random() < 0.6 else 0.0
         self._tone = float(rng.uniform(0.1, 0.5)) if rng.random() < 0.7 else 0.0

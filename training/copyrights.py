@@ -17,13 +17,7 @@ class CopyrightError(ValueError):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a copyright file says about some files.
-
-    Attributes:
-        patterns: of the paths that it speaks of, as in the source package.
-        copyright: the lines of the holders, in one.
-        licence: its short name.
-    """
+    """What a copyright file says about some files; `patterns` are of the source package."""
 
     patterns: tuple[str, ...]
     copyright: str
@@ -60,8 +54,8 @@ def _fields(paragraph: str) -> dict[str, str]:
 def terms_of(path: str, terms: Sequence[Terms]) -> Terms:
     """The last paragraph that speaks of a file of the package.
 
-    A package puts files elsewhere than its source has them, so a pattern fits where it fits the
-    end of the path, or the file's name alone.
+    A package puts files elsewhere than its source has them, so a pattern fits where it fits the end
+    of the path, or the file's name alone.
 
     Raises:
         CopyrightError: None does.

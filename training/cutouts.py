@@ -56,15 +56,8 @@ class CutoutSprite:
 def prepare_cutout(
     rng: np.random.Generator, picture: Image, family: str, side: float, size: int
 ) -> CutoutSprite:
-    """A cut-out as one clip shows it.
-
-    Args:
-        rng: source of randomness.
-        picture: (H, W, 4).
-        family: of the cut-out.
-        side: its longer side on the screen, pixels.
-        size: the clip's side, pixels.
-    """
+    """A cut-out, from (H, W, 4), as one clip shows it; `side` (its longer one) and `size` (the
+    clip's) in pixels on the screen."""
     factor = min(1.0, 1.5 * side / max(picture.shape[:2]))
     shape = (max(4, round(picture.shape[1] * factor)), max(4, round(picture.shape[0] * factor)))
     small = cv2.resize(picture, shape, interpolation=cv2.INTER_AREA).astype(np.uint8)
@@ -171,5 +164,4 @@ def soften_seam(layer: Layer, frame: Image, sigma: float) -> None:
 
 
 def relabelled(sprite: CutoutSprite, label: int) -> CutoutSprite:
-    """The same sprite as object `label`."""
     return replace(sprite, labels=np.array([0, label], np.uint8))

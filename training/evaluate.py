@@ -50,7 +50,6 @@ def load_model(path: Path) -> Nano:
 
 
 def kind_of(labels: torch.Tensor, mask_prompt: torch.Tensor) -> list[str]:
-    """Name each object's prompt: (B, P) labels to B names."""
     names = []
     for row, masked in zip(labels.tolist(), mask_prompt.tolist(), strict=True):
         given = [label for label in row if label >= 0]
@@ -100,7 +99,6 @@ def evaluate(
 
 
 def main() -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     here = Path(__file__).parent
     parser.add_argument("checkpoint", type=Path)

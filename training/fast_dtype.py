@@ -23,20 +23,13 @@ Measure = Callable[[torch.dtype], float]
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a run computes in, and why.
-
-    Attributes:
-        dtype: torch.float32 or torch.bfloat16, for autocast.
-        float32_ms: Fastest step in float32.
-        bfloat16_ms: Fastest step in bfloat16.
-    """
+    """What a run computes in (for autocast), and why: the fastest step in each format."""
 
     dtype: torch.dtype
     float32_ms: float
     bfloat16_ms: float
 
     def row(self) -> dict[str, str | float]:
-        """Return it for the log, in milliseconds to the microsecond."""
         return {
             "dtype": str(self.dtype).removeprefix("torch."),
             "float32_step_ms": round(self.float32_ms, 3),
@@ -52,12 +45,8 @@ def choose_dtype(
     """Take turns with both formats for about half a second; at least twice each.
 
     The fastest step of each counts: what else the machine does makes steps slower, never faster.
-    The first turn only warms up.
-
-    Args:
-        device: Where the run computes.
-        measure: Seconds of one step in a format; None: of a small network, forth and back.
-        clock: Seconds, for the budget.
+    The first turn only warms up. `measure` gives the seconds of one step in a format; None: of a
+    small network, forth and back.
     """
     timed = measure or _small_step(device)
     kinds = (torch.float32, torch.bfloat16)

@@ -42,8 +42,8 @@ class _Limb:
     """Form and motion of a two-piece limb with a foot or hand.
 
     Attributes:
-        lengths: lengths of the upper and the lower piece.
-        radii: radii at the joint, the knee and the end.
+        lengths: of the upper and the lower piece.
+        radii: at the joint, the knee and the end.
         groups: texture groups of the upper piece, the lower piece and the foot.
         angles: rotations at rest of both pieces, radians.
         gait: swing amplitude in radians and phase in cycles.
@@ -57,14 +57,8 @@ class _Limb:
 
 
 def _limb(base: int, joint: tuple[float, float], limb: _Limb, depth: float) -> list[Part]:
-    """Builds a limb that hangs down from a joint of the first part, the torso.
-
-    Args:
-        base: index that its first part will have.
-        joint: position of the joint.
-        limb: form and motion.
-        depth: drawing depth.
-    """
+    """Builds a limb that hangs down from a joint of the first part, the torso; `base` is the index
+    that its first part will have."""
     x, y = joint
     lengths, radii, groups, angles = limb.lengths, limb.radii, limb.groups, limb.angles
     knee, end = (x, y + lengths[0]), (x, y + lengths[0] + lengths[1])
@@ -142,7 +136,6 @@ def _bicycle(rng: np.random.Generator, group: int) -> list[Part]:
 
 
 def _board(rng: np.random.Generator, group: int) -> list[Part]:
-    """Builds a board or a boat below the feet."""
     thick, half = rng.uniform(0.02, 0.12), rng.uniform(0.4, 0.9)
     x = np.linspace(-half, half, 12, dtype=np.float32)
     spine = np.stack([x, 0.93 - 0.15 * np.abs(x / half) ** 3], 1).astype(np.float32)
@@ -249,7 +242,6 @@ def bird(rng: np.random.Generator) -> list[Part]:
 
 
 def fish(rng: np.random.Generator) -> list[Part]:
-    """Builds a fish: body, tail fin and back fin."""
     girth = rng.uniform(0.2, 0.55)
     x = np.linspace(-0.7, 1, 20, dtype=np.float32)
     width = girth * np.sqrt(np.clip(1 - ((x - 0.25) / 0.98) ** 2, 0.01, 1))

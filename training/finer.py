@@ -23,10 +23,8 @@ ASSUMED = 1e-3  # share of every set that no mask takes away; an empty mask stil
 class MaskRefiner(nn.Module):
     """Candidates (B, K, L/2, L/2) to (B, K, L, L) logits; begins as bilinear upsampling.
 
-    Args:
-        fine: Channels of the decoder's map at S/4.
-        high1: Channels of the encoder's features at S/4.
-        high0: Channels of the encoder's features at S/2.
+    `fine` are the channels of the decoder's map at S/4, `high1` and `high0` those of the encoder's
+    features at S/4 and S/2.
     """
 
     def __init__(self, fine: int, high1: int, high0: int) -> None:
@@ -46,14 +44,11 @@ class MaskRefiner(nn.Module):
             nn.init.zeros_(self.last.bias)
 
     def likelihoods(self, prob: Tensor, looks: Tensor) -> Tensor:
-        """How much more a cell looks like the inside than like the ring and than like the rest.
+        """How much more a cell looks like the inside than like the ring and than like the rest: (B,
+        K, 2, H, W) log-likelihood ratios.
 
-        Args:
-            prob: (B, K, H, W) in 0..1.
-            looks: (B or 1, C, H, W); 1 where all objects share a picture.
-
-        Returns:
-            (B, K, 2, H, W) log-likelihood ratios.
+        `prob` is (B, K, H, W) in 0..1, `looks` (B or 1, C, H, W); 1 where all objects share a
+        picture.
         """
         b, k, h, w = prob.shape
         ring = F.max_pool2d(prob, RING, stride=1, padding=RING // 2) - prob

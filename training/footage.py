@@ -64,15 +64,8 @@ class Footage:
 
 
 def open_footage(clips: Path, cache: Path) -> Footage | None:
-    """Opens the cache of the *.mp4 files under `clips`, writing it when missing.
-
-    Args:
-        clips: folder of the videos.
-        cache: folder of the cache file; it is created.
-
-    Returns:
-        The footage, or None where neither a cache nor a video exists.
-    """
+    """Opens the cache of the *.mp4 files under `clips`, writing it when missing; None where neither
+    a cache nor a video exists."""
     path = cache / f"footage_{WIDTH}x{HEIGHT}.npy"
     if not path.exists():
         videos = sorted(clips.glob("*.mp4"))

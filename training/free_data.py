@@ -49,7 +49,7 @@ class FetchError(RuntimeError):
 
 @dataclass(frozen=True)
 class Fetched:
-    """A package on this machine: its file and what apt's signed lists say about it."""
+    """A downloaded package: its file and what apt's signed lists say about it."""
 
     package: Package
     file: Path
@@ -58,12 +58,10 @@ class Fetched:
 
     @property
     def version(self) -> str:
-        """The version, from the file's name."""
         return self.file.name.split("_")[1].replace("%3a", ":")
 
 
 def sha256_of(path: Path) -> str:
-    """The checksum of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -250,7 +248,6 @@ def prepare(cache: Path, photographs: Path, packages: Sequence[Package]) -> Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m training.free_data", description=(__doc__ or "").splitlines()[0]
     )

@@ -75,7 +75,6 @@ class _Scene:
         actors: from back to front.
         squeeze: horizontal squeeze of the picture.
         shutter: share of a frame's time in which the shutter is open.
-        blending: how objects are blended in, or not at all.
         tables: colour tables of actors of low contrast, by number.
         background_ids: object ids of the backgrounds, one each; () where nothing is labelled.
         margin: side of the backgrounds relative to the picture.
@@ -100,10 +99,9 @@ def generate_clip(
     ingredients: Ingredients = EVERYTHING,
     real: RealPictures | None = None,
 ) -> Clip:
-    """Draws a random clip.
+    """Draws a random clip; the same state of `rng` gives the same clip.
 
     Args:
-        rng: source of randomness; the same state gives the same clip.
         frames: number of frames T; 1 for a still.
         size: side S of the square pictures in pixels.
         footage: real pictures for backgrounds and textures, or None.

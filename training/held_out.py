@@ -55,7 +55,6 @@ def copy_photographs(folder: Path, real: RealPictures) -> int:
 
 
 def main() -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=int, default=16)

@@ -21,7 +21,6 @@ class ConvNorm(nn.Sequential):
 
     @property
     def norm(self) -> nn.BatchNorm2d:
-        """The batch norm behind the convolution."""
         norm = self[1]
         assert isinstance(norm, nn.BatchNorm2d)
         return norm
@@ -41,8 +40,6 @@ class Residual(nn.Module):
 
 
 class Mlp(nn.Sequential):
-    """Linear layers with ReLU between them."""
-
     def __init__(self, *widths: int) -> None:
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(widths)):
@@ -160,9 +157,6 @@ class PromptGeometry:
 
 def similarity_maps(features: Tensor, prompts: PromptGeometry) -> Tensor:
     """Cosine similarity of every cell to the clicked cells and to the middle of the box.
-
-    Args:
-        features: (B, C, cells, cells), not normalised.
 
     Returns:
         (B, 3, cells, cells): best positive, best negative, box middle; zero where not prompted.

@@ -58,7 +58,6 @@ class Rough:
 
     Attributes:
         masks: (B, K, L/2, L/2) logits.
-        ious, pointers, score: As the decoder returns them.
         fine: (B, 32, L/2, L/2), the map that the masks were made of.
         high4: (B or 1, 32, L/2, L/2), the encoder's features.
     """

@@ -196,8 +196,6 @@ class MaskPrompt(nn.Module):
 
 
 class Nano(nn.Module):
-    """The five networks together; each attribute is one network of the contract."""
-
     def __init__(self, cfg: NanoConfig | None = None) -> None:
         super().__init__()
         self.cfg = cfg or NanoConfig()

@@ -76,8 +76,6 @@ def object_path(
     """Draws one object's motion.
 
     Args:
-        rng: source of randomness.
-        frames: number of frames T.
         squeeze: horizontal squeeze of the picture.
         upright: it rotates little (figures and vehicles).
         meet: (2,) world position that it crosses in mid-clip, or None.

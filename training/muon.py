@@ -34,11 +34,8 @@ def orthogonalised(matrix: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tenso
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonalised updates; a convolution (O, I, H, W) is a matrix (O, I H W).
-
-    Attributes:
-        dtype: What updates are computed in.
-    """
+    """Momentum with orthogonalised updates, computed in `dtype`; a convolution (O, I, H, W) is a
+    matrix (O, I H W)."""
 
     dtype: torch.dtype = torch.bfloat16
 
@@ -49,7 +46,6 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:

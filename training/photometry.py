@@ -15,7 +15,6 @@ class Photometry:
     """One clip's random camera; `apply` is called once for every frame in order."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
-        """Draws the camera of a clip of `size` x `size` pixels."""
         self._rng = rng
         self._grey = rng.random() < 0.05
         contrast = rng.uniform(0.3, 0.6) if rng.random() < 0.1 else rng.uniform(0.8, 1.2)
@@ -57,13 +56,8 @@ class Photometry:
         return table
 
     def apply(self, frame: Image, index: int, shake: tuple[float, float]) -> Image:
-        """Returns the frame as the camera sees it.
-
-        Args:
-            frame: (S, S, 3) uint8.
-            index: number of the frame in its clip.
-            shake: blur vector of the whole picture in pixels.
-        """
+        """Returns the (S, S, 3) frame as the camera sees it; `shake` is the whole picture's blur
+        vector in pixels."""
         out = frame
         if np.hypot(*shake) > 1.5:
             out = cv2.filter2D(out, -1, line_kernel(shake)).astype(np.uint8, copy=False)

@@ -45,7 +45,6 @@ def measure(footage: Footage | None, frames: int, size: int, clips: int) -> floa
 
 
 def main() -> None:
-    """Writes the sheet and prints the speed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--clips", type=int, default=16)

@@ -60,7 +60,6 @@ class RealPictures:
 
     @cached_property
     def _families(self) -> dict[str, list[str]]:
-        """Files of the cut-outs by family."""
         families: dict[str, list[str]] = defaultdict(list)
         for row in self._index["sprites"]:
             families[row["family"]].append(row["file"])
@@ -68,7 +67,6 @@ class RealPictures:
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of the photographs that may be drawn."""
         return [
             str(row["name"])
             for row in self._index["photographs"]
@@ -85,21 +83,17 @@ class RealPictures:
 
     @property
     def has_cutouts(self) -> bool:
-        """Whether there is anything to paste."""
         return bool(self._families) or bool(self.names)
 
     @property
     def has_backgrounds(self) -> bool:
-        """Whether there is a picture to stand behind."""
         return bool(self._index["backgrounds"]) or bool(self.names)
 
     @property
     def has_photographs(self) -> bool:
-        """Whether there are labelled photographs."""
         return bool(self.names)
 
     def read_photograph(self, name: str) -> Photograph:
-        """A photograph by name."""
         path = self.folder / "photographs" / name
         picture = cv2.imread(f"{path}.jpg", cv2.IMREAD_COLOR)
         ids = cv2.imread(f"{path}.png", cv2.IMREAD_UNCHANGED)
@@ -109,7 +103,6 @@ class RealPictures:
         return Photograph(np.asarray(picture, np.uint8), known.astype(np.uint8))
 
     def photograph(self, rng: np.random.Generator) -> Photograph:
-        """A random labelled photograph."""
         return self.read_photograph(self.names[int(rng.choice(len(self.names), p=self._chances))])
 
     def background(self, rng: np.random.Generator) -> Image:

@@ -44,16 +44,14 @@ class Sprite:
 
 @dataclass(frozen=True)
 class Layer:
-    """A drawn sprite: a window of the picture at (x, y).
+    """A drawn sprite: a window of the picture with its upper left corner at (x, y).
 
     Attributes:
-        x: left edge of the window in the picture, pixels.
-        y: upper edge.
         colour: (H, W, 3) uint8.
         alpha: (H, W) float32 coverage, 0..1.
         group: (H, W) uint8, texture group + 1 of every covered pixel.
-        solid: (H, W) float32, the alpha that it would have if one could not see through it;
-            None where that is alpha itself.
+        solid: (H, W) float32, the alpha that it would have if one could not see through it; None
+            where that is alpha itself.
     """
 
     x: int
@@ -136,17 +134,13 @@ def window_of(
 def draw_sprite(
     sprite: Sprite, matrix: Matrix, cycle: float, size: int, velocity: tuple[float, float]
 ) -> Layer | None:
-    """Draws a sprite at one moment.
+    """Draws a sprite at one moment; None when nothing of it lies in the picture.
 
     Args:
-        sprite: what to draw.
         matrix: (3, 3) affine from unit coordinates to pixels.
         cycle: moment of its motion cycle.
         size: side of the picture in pixels.
         velocity: blur vector (x, y) in pixels; (0, 0) for none.
-
-    Returns:
-        The layer, or None when nothing of it lies in the picture.
     """
     poses = [matrix @ pose for pose in sprite.shape.poses(cycle)]
     reach = int(np.hypot(*velocity)) // 2 + 4
@@ -223,14 +217,12 @@ def composite(
     """Blends a layer into a frame and writes its labels, all (S, S) and in place.
 
     Args:
-        layer: what to draw.
-        frame: the picture.
         planes: object ids and part ids.
         labels: object id of group g at index g + 1.
         first_part: the part id of group g is first_part + g + 1.
 
-    A pixel belongs to the layer where the layer covers half of it, or half of its
-    own largest coverage when it is thin or blurred.
+    A pixel belongs to the layer where the layer covers half of it, or half of its own largest
+    coverage when it is thin or blurred.
     """
     size = len(frame)
     x0, y0 = max(layer.x, 0), max(layer.y, 0)
@@ -253,14 +245,7 @@ def composite(
 
 
 def cast_shadow(layer: Layer, frame: Image, offset: tuple[float, float], strength: float) -> None:
-    """Darkens a frame in place under a layer: its flattened outline, moved and blurred.
-
-    Args:
-        layer: what casts the shadow.
-        frame: (S, S, 3) uint8.
-        offset: (x, y) shift in pixels.
-        strength: 0..1.
-    """
+    """Darkens a frame under a layer, in place: its flattened outline, moved and blurred."""
     size = len(frame)
     scale = 4
     flat = 0.5 if abs(offset[0]) > abs(offset[1]) else 1.0

@@ -122,11 +122,8 @@ class Rollout:
     def answer(self, rough: Rough, high0: Tensor, target: Tensor, single: Tensor) -> _Answer:
         """Choose by predicted IoU, refine what was chosen, and score both.
 
-        Args:
-            rough: Of the decoder, B objects.
-            high0: (B, ., L, L).
-            target: (B, L, L) in 0..1.
-            single: (B,) bool, where the single-mask token answers.
+        `high0` and `target` are (B, ., L, L) and (B, L, L) in 0..1; `single`, (B,) bool: where the
+        single-mask token answers.
         """
         token = choose(rough.ious, single)
         rows = torch.arange(len(token), device=token.device)

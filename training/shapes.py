@@ -72,7 +72,6 @@ class Shape:
 
     @property
     def groups(self) -> int:
-        """The number of texture groups; groups are numbered from 0."""
         return 1 + max(part.group for part in self.parts)
 
     def poses(self, cycle: float) -> list[Matrix]:
@@ -98,18 +97,11 @@ class Shape:
 
 
 def random_kind(rng: np.random.Generator) -> str:
-    """Draws a shape kind."""
     return str(rng.choice(SHAPE_KINDS, p=_WEIGHTS / _WEIGHTS.sum()))
 
 
 def build_shape(rng: np.random.Generator, kind: str, footage: Footage | None) -> Shape:
-    """Builds a random shape.
-
-    Args:
-        rng: source of randomness.
-        kind: one of SHAPE_KINDS; "segment" becomes "noise_blob" without footage.
-        footage: real pictures, or None.
-    """
+    """Builds a random shape of a kind; "segment" becomes "noise_blob" without footage."""
     if kind == "segment":
         cut = _segment(rng, footage) if footage is not None else None
         if cut is not None:

@@ -20,11 +20,8 @@ MAX_BYTES = 25_000_000
 
 
 def ship(run_checkpoint: Path, out: Path) -> int:
-    """Write `out` and return its size in bytes.
-
-    Raises:
-        ValueError: It would be larger than a shipped checkpoint may be.
-    """
+    """Write `out` and return its size in bytes; ValueError where a shipped checkpoint may not be so
+    large."""
     state = torch.load(run_checkpoint, weights_only=True, map_location="cpu")
     half = {
         name: value.half() if value.is_floating_point() else value
@@ -49,7 +46,6 @@ def write_progress(run_checkpoint: Path, out: Path) -> bool:
 
 
 def main() -> None:
-    """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="last.pt of a run")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoint/nano.pt")

@@ -16,13 +16,12 @@ from training.solids import Solid, posed
 
 @dataclass(frozen=True)
 class Material:
-    """How a solid answers to light.
+    """How a solid reflects light.
 
     Attributes:
         light: (3,) unit vector towards the light.
         ambient: brightness of what the light does not reach, 0..1.
-        gloss: strength of the highlight, 0..1.
-        shine: its exponent.
+        gloss, shine: strength of the highlight, 0..1, and its exponent.
     """
 
     light: Array

@@ -70,12 +70,10 @@ class Solid:
 
     @property
     def groups(self) -> int:
-        """The number of texture groups."""
         return 1 + max(piece.group for piece in self.pieces)
 
 
 def random_kind(rng: np.random.Generator) -> str:
-    """Draws a kind of solid."""
     return str(rng.choice(SOLID_KINDS, p=_WEIGHTS / _WEIGHTS.sum()))
 
 

@@ -56,8 +56,6 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: float, stretch: flo
     """Returns one octave of smooth noise, (size, size) float32, about 0..1.
 
     Args:
-        rng: source of randomness.
-        size: side of the result in pixels.
         cells: number of independent values along the picture's width.
         stretch: above 1, the noise has that many times more values along its height.
     """
@@ -240,13 +238,9 @@ def random_kind(rng: np.random.Generator) -> str:
 
 
 def recolour(rng: np.random.Generator, picture: Image, base: Colour, strength: float) -> Image:
-    """Moves a picture's mean colour towards `base`, and its contrast, at random.
+    """Moves an (H, W, 3) picture's mean colour towards `base`, (3,), and its contrast, at random.
 
-    Args:
-        rng: source of randomness.
-        picture: (H, W, 3) uint8.
-        base: (3,) the colour to move to.
-        strength: 0 (keep) .. 1 (the mean becomes `base`).
+    `strength` is 0 (keep) .. 1 (the mean becomes `base`).
     """
     mean = np.array(cv2.mean(picture)[:3], np.float32)
     gain = np.float32(rng.uniform(0.6, 1.3))
@@ -259,17 +253,10 @@ def recolour(rng: np.random.Generator, picture: Image, base: Colour, strength: f
 def make_texture(
     rng: np.random.Generator, kind: str, size: int, base: Colour, footage: Footage | None
 ) -> Image:
-    """Paints one texture.
+    """Paints one texture, (size, size, 3) uint8 BGR, of one of TEXTURE_KINDS around the colour
+    `base`, (3,) 0..255.
 
-    Args:
-        rng: source of randomness.
-        kind: one of TEXTURE_KINDS; footage kinds become "noise" without footage.
-        size: side in pixels.
-        base: (3,) BGR main colour, 0..255.
-        footage: real pictures, or None.
-
-    Returns:
-        (size, size, 3) uint8, BGR.
+    Footage kinds become "noise" without footage.
     """
     if kind.startswith("footage") and footage is not None:
         crop = footage.crop(rng, size)

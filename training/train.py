@@ -91,7 +91,6 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        """The resumable state, with optimiser."""
         return self.folder / "last.pt"
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -113,11 +112,8 @@ class Run:
         self.ema.load_state_dict(weights)
 
     def begin_at(self, name: str) -> None:
-        """Begin a new run with a later stage of its plan: those before it count as done.
-
-        Raises:
-            ValueError: The plan has no such stage.
-        """
+        """Begin a new run with a later stage of its plan: those before it count as done; ValueError
+        where the plan has no such stage."""
         names = [stage.name for stage in self.plan]
         if name not in names:
             raise ValueError(f"no stage {name!r}; the plan has {', '.join(names)}")
@@ -241,7 +237,6 @@ class Run:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     here = Path(__file__).parent
     parser.add_argument("--run", type=Path, default=here / "runs" / "nano")
@@ -271,7 +266,6 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run the program."""
     options = parse_arguments()
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -81,14 +81,8 @@ def _paint(rng: np.random.Generator, index: int) -> CheckPicture:
 def _texture(
     rng: np.random.Generator, size_wh: tuple[int, int], spread: float, level: float
 ) -> F32:
-    """Return (H, W, 3) float32: blotches of two colours with stripes and a fall of light.
-
-    Args:
-        rng: Of colours, blotches and direction.
-        size_wh: Of the picture in pixels.
-        spread: Size of the blotches in pixels.
-        level: Mean grey level of the colours.
-    """
+    """Return (H, W, 3) float32: blotches of two colours, `spread` pixels wide, with stripes and a
+    gradient of light around a mean grey `level`."""
     width, height = size_wh
     blotches = cv2.GaussianBlur(rng.random((height, width), np.float32), (0, 0), spread)
     blotches = (blotches - blotches.mean()) / (4.0 * blotches.std())

@@ -42,7 +42,6 @@ _log = logging.getLogger(__name__)
 
 
 def checks_path(folder: Path) -> Path:
-    """Return where the result of the comparison is kept."""
     return folder / ENGINE_FOLDER / CHECKS_NAME
 
 
@@ -64,19 +63,13 @@ def checks_key(folder: Path) -> dict[str, str]:
 def check_first_run(
     folder: Path, candidate: Sam2Networks, open_reference: Callable[[], Sam2Networks]
 ) -> list[NetworkCheck]:
-    """Make sure that the engines were compared with ONNX Runtime here, and were good enough.
+    """Compare the engines in `candidate` with ONNX Runtime, unless that was done here before.
 
-    Args:
-        folder: Of the model.
-        candidate: The engines, open.
-        open_reference: Opens the same model on ONNX Runtime; called only if need be.
-
-    Returns:
-        The result, kept or new.
+    `open_reference` opens the same model on ONNX Runtime; it is called only if needed. The result
+    is kept in the model folder, so that the next start refuses bad engines at once.
 
     Raises:
-        EngineError: Names the networks whose worst mask is too far off, and what to do. The
-            result is kept: the next start refuses them at once.
+        EngineError: Names the networks whose worst mask is too far off, and what to do.
     """
     path, key = checks_path(folder), checks_key(folder)
     checks = read_checks(path, key)
@@ -105,8 +98,8 @@ def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
     """Raise where a network is not good enough.
 
     Raises:
-        EngineError: Names them with their worst IoU and what to do: the command that builds them
-            in a higher precision, or where there is none, what else helps.
+        EngineError: Names them with their worst IoU, and the command that builds them in a higher
+            precision, or else what helps.
     """
     bad = [check for check in checks if not check.passed]
     if bad:

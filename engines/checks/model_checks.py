@@ -29,19 +29,15 @@ def check_network(
     outputs: Mapping[str, TensorSpec],
     where: str,
 ) -> None:
-    """Compare what a graph declares with the table.
+    """Compare what a graph declares with the table (`expected`, with the model's sizes filled in).
 
     A number in the table fits the same number or a free axis of the graph (the warm-up run then
-    shows its value). A free axis of the table must be free in the graph, but B may be 1 and
-    channel counts any number.
-
-    Args:
-        expected: The network with its model's sizes filled in.
-        inputs, outputs: What the graph declares.
-        where: File of the graph, for the message.
+    shows its value). A free axis of the table must be free in the graph, but B may be 1 and channel
+    counts any number.
 
     Raises:
-        ModelFileError: Names the file, the network, the tensor, the expected and the found.
+        ModelFileError: Names the file (`where`), the network, the tensor, the expected and the
+            found.
     """
     for side, wanted, found in (
         ("input", expected.inputs, inputs),
@@ -65,14 +61,9 @@ def check_network(
 def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -> None:
     """Run every network on zeros, the decoder on the encoder's features.
 
-    Args:
-        manifest: Of the model.
-        backends: Network name to backend.
-        folder: Of the model, for messages.
-
     Raises:
-        ModelFileError: A network does not run, or answers with other shapes or element types
-            than the table says, or with values that are not finite.
+        ModelFileError: A network does not run, or answers with other shapes or element types than
+            the table says, or with values that are not finite. Names `folder`.
     """
     features: dict[str, DeviceTensor] = {}
     for name, network in manifest.specs().items():
@@ -98,7 +89,6 @@ def _zeros(spec: TensorSpec, lengths: Mapping[str, int]) -> Array:
 
 
 def _describe(spec: TensorSpec) -> str:
-    """Return "float32 [1, N, 64]" for an error message."""
     return f"{spec.dtype} [{', '.join(map(str, spec.shape))}]"
 
 

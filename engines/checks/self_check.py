@@ -48,14 +48,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class NetworkCheck:
-    """How one network compares with the reference.
+    """How one network compares with the reference: IoU of the masks of `cases` prompts.
 
     Attributes:
-        network: Its name.
-        cases: Number of masks compared.
-        min_iou: Of the worst of them.
-        mean_iou: Of all.
-        worst: Prompt of the worst one.
+        worst: Prompt of the worst mask.
         limit: Least `min_iou` that is good enough.
     """
 
@@ -81,14 +77,11 @@ class _Prompt:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The mask that a user would see, (L, L) bool, and what made it.
+    """The mask that a user would see, (L, L) bool, with the chosen token's logits and pointer.
 
     Attributes:
-        mask: Of the chosen token.
-        logits: The same before the cut.
-        pointer: Of the chosen token.
         score: Object score logit.
-        finite: Whether every number of the decoder's answer is one.
+        finite: Whether every number of the decoder's answer is finite.
     """
 
     mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]]
@@ -99,7 +92,7 @@ class _Answer:
 
     @property
     def tells(self) -> bool:
-        """Whether something is found: that two masks are both empty says nothing."""
+        """Whether something is found: two masks that are both empty say nothing."""
         return bool(np.count_nonzero(self.mask) > self.mask.size * _SLACK)
 
 
@@ -112,7 +105,7 @@ class _Views:
 
 
 def read_pictures(folder: Path | None = None) -> list[U8]:
-    """Read the pictures of a folder, at most `MAX_PICTURES`; without one, paint the program's own.
+    """Read a folder's pictures, at most `MAX_PICTURES`; without a folder, paint the program's own.
 
     Returns:
         Each (H, W, 3) uint8 BGR.
@@ -146,15 +139,14 @@ def compare_networks(
     """Compare networks on pictures, each with points and boxes and one step of tracking.
 
     Args:
-        reference: The networks that are right.
-        candidate: The networks to check; of the same model.
+        reference, candidate: The networks that are right, and those to check; of the same model.
         pictures: (H, W, 3) uint8 BGR.
         networks: Names of those to check.
         limit: Least IoU of the worst mask.
 
     Returns:
-        One check for each network. Where the reference finds nothing, agreement is not counted;
-        a network without a counted mask has 0 cases and has not passed.
+        One check for each network. Where the reference finds nothing, agreement is not counted; a
+        network without a counted mask has 0 cases and has not passed.
 
     Raises:
         EngineError: A network does not run, or there is no picture.
@@ -232,11 +224,8 @@ def _compare_tracking(
 ) -> Iterator[tuple[str, _Answer, _Answer]]:
     """Give network and two answers: the object is remembered twice and looked for later.
 
-    Args:
-        reference, candidate: As for `compare_networks`.
-        views: Of both pictures.
-        answers: To the prompt on the first one: the right one, and the candidate's if wanted.
-        networks: Names of those to check.
+    `answers` are those to the prompt on the first picture: the right one, and the candidate's if
+    wanted.
     """
     right, answer = answers
     now, later = views.right
@@ -337,13 +326,7 @@ def _iou(right: _Answer, answer: _Answer) -> float:
 
 
 def write_checks(path: Path, key: Mapping[str, str], checks: Sequence[NetworkCheck]) -> None:
-    """Keep a result.
-
-    Args:
-        path: The file; it is replaced in one step.
-        key: What the result holds for: files, GPU, driver.
-        checks: The result.
-    """
+    """Replace the kept result in one step; `key` says what it holds for: files, GPU, driver."""
     from samcam.engines.tensorrt.files import write_whole
 
     data = {"key": dict(key), "checks": [asdict(check) for check in checks]}

@@ -66,17 +66,12 @@ class TensorRtBackend:
     """One engine with its contexts, buffers and graph."""
 
     def __init__(self, network: str, path: Path, options: EngineOptions) -> None:
-        """Load the engine that belongs to a model's graph.
-
-        Args:
-            network: Name of the network.
-            path: Its graph, FOLDER/NETWORK.onnx; the engine is in FOLDER/tensorrt/.
-            options: Not used: they are about other runtimes.
+        """Load the engine that belongs to a model's graph, FOLDER/NETWORK.onnx.
 
         Raises:
             NoGpuError, NoTensorRtError: This machine cannot run TensorRT.
-            EngineFileError: The engine is missing, damaged, stale or foreign.
-            ModelFileError: The model's manifest is.
+            EngineFileError: The engine is missing, damaged, stale or built elsewhere.
+            ModelFileError: The model's manifest is damaged.
         """
         self._name = f"{network} ({engine_path(path.parent, network)})"
         self._closed = False
@@ -108,11 +103,10 @@ class TensorRtBackend:
 
     @property
     def graph(self) -> bool:
-        """Whether tracking runs as a captured graph."""
         return self._graph is not None
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
-        """Run once; see `engines.base.Backend.run`. Returns before the GPU is done."""
+        """Run once; see `Backend.run`. Returns before the GPU is done."""
         if self._closed:
             raise EngineError(f"{self._name}: closed")
         lengths = check_shapes(self._name, self._inputs, feeds)
@@ -133,7 +127,6 @@ class TensorRtBackend:
         return self._results
 
     def close(self) -> None:
-        """Free everything. Idempotent."""
         if self._closed:
             return
         self._closed = True
@@ -144,7 +137,6 @@ class TensorRtBackend:
             self._let_go()
 
     def _let_go(self) -> None:
-        """Give back what there is, whatever fails on the way."""
         with ExitStack() as leaving:  # from the last line to the first
             leaving.callback(self._device.release)
             leaving.callback(self._forget)
@@ -153,7 +145,6 @@ class TensorRtBackend:
                 leaving.callback(self._device.drop, self._graph)
 
     def _forget(self) -> None:
-        """Drop TensorRT's objects and the memory."""
         self._graph = None
         # Contexts before their engine, the engine before its runtime, all before the device.
         self._contexts.clear()
@@ -194,7 +185,6 @@ class TensorRtBackend:
                 _accept(context.set_tensor_address(name, address), self._name, f"address of {name}")
 
     def _largest(self, name: str) -> int:
-        """Return the bytes of an input's largest shape."""
         profiles = range(len(self._contexts))
         shapes = [tuple(self._engine.get_tensor_profile_shape(name, p)[2]) for p in profiles]
         itemsize = np.dtype(self._inputs[name].dtype).itemsize
@@ -222,7 +212,7 @@ class TensorRtBackend:
         self._start(PROMPTS)
 
     def _start(self, profile: int) -> None:
-        """Ask for the network and for the copies that every run makes."""
+        """Queue the network and the copies that every run makes."""
         context = self._contexts[profile]
         _accept(context.execute_async_v3(self._device.stream), self._name, "start")
         for mirror in self._mirrors:

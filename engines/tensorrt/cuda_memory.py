@@ -37,12 +37,7 @@ _ALIGNMENT: Final = 256  # bytes; what cudaMalloc itself aligns to
 
 
 class DeviceBlock:
-    """A piece of device memory; it goes back to its device when nobody refers to it any more.
-
-    Attributes:
-        address: On the device.
-        size: Usable bytes.
-    """
+    """A piece of device memory; it returns to its device when nobody refers to it any more."""
 
     __slots__ = ("_idle", "address", "size")
 
@@ -57,12 +52,7 @@ class DeviceBlock:
 
 
 class PinnedBlock:
-    """A piece of page-locked host memory; it lives as long as its device is open.
-
-    Attributes:
-        address: On the host.
-        bytes: (size,) uint8 view.
-    """
+    """A piece of page-locked host memory, (size,) uint8; it lives as long as its device is open."""
 
     __slots__ = ("address", "bytes")
 
@@ -112,7 +102,6 @@ class CudaDevice:
 
     @property
     def stream(self) -> int:
-        """Handle of the stream, for libraries that run on it."""
         return int(self._stream)
 
     @property
@@ -159,7 +148,6 @@ class CudaDevice:
         return block
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Copy from device to device."""
         kind = self._cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self._call(
             "cudaMemcpyAsync",
@@ -196,7 +184,6 @@ class CudaDevice:
         return self._reader.bytes[:size].copy()
 
     def clear(self, target: int, size: int) -> None:
-        """Fill device memory with zeros."""
         self._call("cudaMemsetAsync", self._cudart.cudaMemsetAsync(target, 0, size, self._stream))
 
     def make_event(self) -> CudaEvent:
@@ -209,15 +196,14 @@ class CudaDevice:
         return CudaEvent(self._cudart, handle, self._stream, self.timeline)
 
     def wait(self) -> None:
-        """Wait until everything asked for so far is done."""
+        """Wait until everything queued so far is done."""
         self._everything.record()
         self._everything.wait()
 
     def capture(self, work: Callable[[], None]) -> CudaGraph:
-        """Record what `work` asks for, without doing it.
+        """Record what `work` queues on the stream, without doing it.
 
-        Args:
-            work: Runs on the stream with fixed addresses; allocates nothing and waits for nothing.
+        `work` uses fixed addresses, allocates nothing and waits for nothing.
 
         Raises:
             CudaError: Something in it cannot be recorded; the stream is usable afterwards.
@@ -227,7 +213,6 @@ class CudaDevice:
         return graph
 
     def drop(self, graph: CudaGraph) -> None:
-        """Free a graph."""
         self._graphs.remove(graph)
         graph.close()
 
@@ -242,7 +227,7 @@ class CudaDevice:
             self._close()
 
     def _close(self) -> None:
-        """Free everything, in the order that CUDA wants; the first error is raised at the end."""
+        """Free everything, in the order that CUDA needs; the first error is raised at the end."""
         cudart = self._cudart
         errors: list[CudaError] = []
         steps: list[Callable[[], Any]] = [self.wait]

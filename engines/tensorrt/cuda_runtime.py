@@ -31,11 +31,8 @@ class GpuInfo:
     """One GPU.
 
     Attributes:
-        index: CUDA's number of it.
-        name: For example "NVIDIA GeForce RTX 4090".
         compute_capability: For example "8.9".
         driver: Newest CUDA version that the installed driver supports, for example "13.0".
-        memory_bytes: Of the whole device.
     """
 
     index: int
@@ -60,8 +57,7 @@ def import_cudart() -> Any:
     """Import cuda-python's binding of the CUDA runtime.
 
     Raises:
-        NoGpuError: There is no driver that it could speak to, it is not installed, or does not
-            load.
+        NoGpuError: There is no driver, or it is not installed, or does not load.
     """
     try:
         from cuda.bindings import runtime
@@ -125,7 +121,7 @@ def value_of(cudart: Any, what: str, answer: tuple[Any, ...]) -> Any:
 
 
 class Timeline:
-    """How far the host knows that the one stream has come: its waits tell, nothing is asked.
+    """How far the host knows that the one stream has come, from its own waits.
 
     Attributes:
         asked: Number of the newest mark.
@@ -139,7 +135,7 @@ class Timeline:
         self.done = 0
 
     def mark(self) -> int:
-        """Return the number of a new mark, behind everything asked for so far."""
+        """Return the number of a new mark, behind everything queued so far."""
         self.asked += 1
         return self.asked
 
@@ -157,7 +153,6 @@ class CudaEvent:
         self._mark = 0
 
     def record(self) -> None:
-        """Put the mark behind everything asked for so far."""
         cudart = self._cudart
         value_of(cudart, "cudaEventRecord", cudart.cudaEventRecord(self._handle, self._stream))
         self._mark = self._timeline.mark()
@@ -198,12 +193,10 @@ class CudaGraph:
             raise
 
     def launch(self) -> None:
-        """Ask for the recorded work."""
         cudart = self._cudart
         value_of(cudart, "cudaGraphLaunch", cudart.cudaGraphLaunch(self._executable, self._stream))
 
     def close(self) -> None:
-        """Free it; nothing may be running from it."""
         cudart = self._cudart
         value_of(cudart, "cudaGraphExecDestroy", cudart.cudaGraphExecDestroy(self._executable))
         value_of(cudart, "cudaGraphDestroy", cudart.cudaGraphDestroy(self._graph))

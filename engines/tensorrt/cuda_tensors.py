@@ -25,15 +25,8 @@ class CudaTensor:
         dtype: np.dtype[Any],
         mirror: HostMirror | None = None,
     ) -> None:
-        """Wrap a block.
-
-        Args:
-            device: Where `block` is.
-            block: Holds the values, without gaps.
-            shape: Of the tensor.
-            dtype: Of the tensor.
-            mirror: Where every run puts the values on the host, if it does.
-        """
+        """Wrap a block, which holds the values without gaps; `mirror`: where every run puts them on
+        the host."""
         self._device = device
         self._block = block
         self._shape = shape
@@ -50,7 +43,6 @@ class CudaTensor:
 
     @property
     def nbytes(self) -> int:
-        """Size of the values."""
         return int(np.prod(self._shape)) * self._dtype.itemsize
 
     def address_on(self, device: CudaDevice) -> int | None:
@@ -58,7 +50,7 @@ class CudaTensor:
         return self._block.address if device is self._device else None
 
     def numpy(self) -> Array:
-        """Wait for the values and return them on the host; see `DeviceTensor.numpy`."""
+        """Wait for the values and return them on the host."""
         with self._device.use():
             if self._mirror is not None:
                 return self._mirror.values()
@@ -86,14 +78,8 @@ class HostMirror:
         dtype: np.dtype[Any],
         arrived: CudaEvent,
     ) -> None:
-        """Reserve the place; the device must be in use.
-
-        Args:
-            device: Where `block` is.
-            block: Holds the values.
-            shape, dtype: Of the values.
-            arrived: Recorded after each `fetch`; mirrors of one run share it.
-        """
+        """Reserve the place; the device must be in use. `arrived` is recorded after each `fetch`;
+        mirrors of one run share it."""
         self._device = device
         self._source = block
         self._size = int(np.prod(shape)) * dtype.itemsize
@@ -102,7 +88,7 @@ class HostMirror:
         self._arrived = arrived
 
     def fetch(self) -> None:
-        """Ask for the values; can be captured."""
+        """Queue the copy of the values; can be captured."""
         self._device.fetch(self._place.address, self._source.address, self._size)
 
     def values(self) -> Array:
@@ -119,13 +105,7 @@ class FixedInput:
     """
 
     def __init__(self, device: CudaDevice, size: int, dtype: np.dtype[Any]) -> None:
-        """Reserve the place; the device must be in use.
-
-        Args:
-            device: Where it is.
-            size: Bytes of the largest feed.
-            dtype: Of the feeds.
-        """
+        """Reserve `size` bytes, those of the largest feed; the device must be in use."""
         self._device = device
         self._dtype = dtype
         self._size = size
@@ -136,15 +116,13 @@ class FixedInput:
 
     @property
     def address(self) -> int:
-        """Of the place; it never changes."""
         return self._place.address
 
     def fill(self, feed: Feed) -> None:
-        """Ask for the feed's values to be put in place.
+        """Queue the feed's copy into place.
 
-        Args:
-            feed: Of this input's element type, already checked; it may be changed afterwards. A
-                read-only array that is in place already is not sent again.
+        It is of this input's element type, already checked, and may be changed afterwards. A
+        read-only array that is in place already is not sent again.
         """
         if feed is self._constant:
             return
@@ -175,13 +153,8 @@ class FixedInput:
             self._device.clear(self.address + used * size, (stack.total - used) * size)
 
     def _stage(self, feeds: list[DeviceTensor | Array], size: int, places: list[int]) -> None:
-        """Send host values; those of neighbouring places in one go.
-
-        Args:
-            feeds: All of `size` bytes.
-            size: In bytes.
-            places: Ascending; feed i goes to byte `places[i] * size`.
-        """
+        """Send host values, all of `size` bytes; feed i goes to byte `places[i] * size`
+        (ascending), neighbours in one go."""
         if self._staging is None:
             self._staging = self._device.allocate_pinned(self._size)
         timeline = self._device.timeline

@@ -41,8 +41,7 @@ class Fingerprint:
     Attributes:
         onnx_sha256: Of the graph it was built from.
         tensorrt: Version, for example "11.4.0.106".
-        gpu: Name of the GPU.
-        compute_capability: Of the GPU, for example "8.9".
+        gpu, compute_capability: For example "8.9".
         driver: Newest CUDA version of the driver. Another one does not make the engine stale, but
             its answers are compared again.
         precision: Element type that the network computes in.
@@ -60,16 +59,13 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class EngineRecord:
-    """What stands beside an engine.
+    """What is written beside an engine.
 
     Attributes:
-        network: Its network.
         model_sha256: Of this network's file in the model's manifest.
-        engine_sha256: Of the engine.
-        engine_bytes: Its size.
+        engine_sha256, engine_bytes: Of the engine.
         asked: Precision that was asked for; the fingerprint has the one that was good enough.
         reason: Why the two differ; empty where they do not.
-        fingerprint: See there.
     """
 
     network: str
@@ -82,7 +78,6 @@ class EngineRecord:
 
 
 def engine_path(folder: Path, network: str) -> Path:
-    """Return where a network's engine is in a model folder."""
     return folder / ENGINE_FOLDER / f"{network}.engine"
 
 
@@ -92,7 +87,7 @@ def graph_path(folder: Path, network: str, precision: str) -> Path:
 
 
 def build_hint(folder: Path) -> str:
-    """Return what builds the engines of a model again, in the imperative."""
+    """Return the command that builds a model's engines again."""
     return f'run: {exporter("build_tensorrt")} "{folder}"'
 
 
@@ -111,12 +106,8 @@ def profile_of(manifest: Manifest) -> dict[str, list[int]]:
 
 
 def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRecord:
-    """Write an engine and its record; a cut in between leaves an engine without a record.
-
-    Args:
-        folder: Of the model.
-        engine: The serialised engine.
-        record: Its hash and size are filled in here.
+    """Write an engine and its record, with hash and size filled in; a crash in between leaves an
+    engine without a record.
 
     Raises:
         EngineError: They cannot be written.
@@ -155,7 +146,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file if it is there.
+    """Remove a file if it exists.
 
     Raises:
         EngineError: It cannot be removed.
@@ -167,7 +158,6 @@ def remove(path: Path) -> None:
 
 
 def record_path(engine: Path) -> Path:
-    """Return where the record of an engine is."""
     return engine.with_name(engine.name + ".json")
 
 
@@ -250,11 +240,7 @@ _FINGERPRINT: Final[Mapping[str, Form]] = {
 def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: Fingerprint) -> None:
     """Compare an engine's record with the model and with this machine.
 
-    Args:
-        folder: Of the model.
-        record: Of the engine.
-        manifest: Of the model.
-        here: TensorRT, GPU and profile as they are now; its hash and precision are not looked at.
+    `here` has TensorRT, GPU and profile as they are now; its hash and precision are not looked at.
 
     Raises:
         EngineFileError: Names the first difference and the command that builds the engine again.
@@ -285,7 +271,7 @@ def read_engine(folder: Path, record: EngineRecord) -> bytes:
     """Read an engine and compare it with its record.
 
     Raises:
-        EngineFileError: It is missing, cut short or another one.
+        EngineFileError: It is missing, truncated or another one.
     """
     path = engine_path(folder, record.network)
     try:

@@ -39,10 +39,7 @@ _BRACKET: Final = re.compile(r"[\[\]{}]")
 
 
 def open_regular(path: Path, follow: bool = True) -> BinaryIO:
-    """Open a file for reading, if it is a regular one.
-
-    Args:
-        follow: Whether it may be a symbolic link.
+    """Open a regular file for reading; `follow`: it may be a symbolic link.
 
     Raises:
         OSError: There is none, or it is a folder, a pipe, a device, or a link that may not be one.
@@ -76,11 +73,7 @@ def read_regular(path: Path, max_bytes: int, follow: bool = True) -> bytes:
 
 
 def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES, follow: bool = True) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        OSError, ValueError: As `read_regular` and `parse_json`.
-    """
+    """Read a JSON file; raises as `read_regular` and `parse_json`."""
     return parse_json(read_regular(path, max_bytes, follow))
 
 
@@ -133,7 +126,7 @@ def shown_value(value: object, limit: int = 80) -> str:
 
 
 def shown_path(value: object) -> str:
-    """Return a path that came from JSON for a message, on one line: whole, or nobody finds it."""
+    """Return a path that came from JSON for a message: whole, on one line."""
     return one_line(shown_value(value, _LONGEST_PATH))
 
 

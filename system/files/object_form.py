@@ -18,11 +18,9 @@ _MISSING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What one value must be.
+    """What one value must be: in words (`expected`), and as a check.
 
     Attributes:
-        expected: In words.
-        fits: Whether a value is that.
         optional: Whether the key may be missing, as in files of earlier versions.
     """
 
@@ -32,17 +30,11 @@ class Form:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, which true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_form(row: Mapping[str, Any], forms: Mapping[str, Form], prefix: str = "") -> None:
-    """Refuse an object with other keys or values.
-
-    Args:
-        row: The object.
-        forms: By key.
-        prefix: The object's own path and a dot.
+    """Refuse an object with other keys or values; `prefix` is its own path and a dot.
 
     Raises:
         ValueError: Names the first key that is wrong, its value and what was expected.

@@ -17,7 +17,6 @@ _log = logging.getLogger(__name__)
 
 
 def is_pipe(path: Path) -> bool:
-    """Whether a path leads to a named pipe."""
     try:
         return stat.S_ISFIFO(path.stat().st_mode)
     except (OSError, ValueError):
@@ -35,9 +34,6 @@ def waiting_for_writer(path: Path, name: str) -> Iterator[None]:
     """Run a block that opens a file; at a named pipe only once a program writes to it.
 
     FFmpeg would wait for that inside `open`, where neither a message nor Ctrl-C comes through.
-
-    Args:
-        name: What the user wrote, for the message.
 
     Raises:
         OSError: The pipe cannot be opened.

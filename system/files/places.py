@@ -29,7 +29,7 @@ class ImpossibleNameError(NoHomeError):
 
 
 def check_name(path: Path) -> None:
-    """Refuse a name that no file can have: a file of prompts, a setting or `ctl` may say any.
+    """Refuse a name that no file can have; it may come from prompts, settings or `ctl`.
 
     Raises:
         OSError: It has a zero byte, or what the system's encoding cannot write.
@@ -79,12 +79,10 @@ def is_there(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path leads to a regular file."""
     return os.path.isfile(path)
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path leads to a folder."""
     return os.path.isdir(path)
 
 

@@ -23,18 +23,14 @@ _log = logging.getLogger(__name__)
 
 
 class RowFile:
-    """The one writer of rows: each is with the system, whole, as soon as it is written.
+    """The one writer of rows: each is handed to the system, whole, as soon as it is written.
 
     What does not fit on the disk is taken back, so that a file ends with a whole row; so is half a
-    row that an earlier run left there, which this one's first row would stick to. Used by one
-    thread.
+    row that an earlier run left. Used by one thread.
     """
 
     def __init__(self, path: Path, anew: bool = False) -> None:
-        """Open a file to append to, or make it.
-
-        Args:
-            anew: Start an older file again.
+        """Open a file to append to, or make it; `anew` removes older rows.
 
         Raises:
             OSError: It cannot be written.
@@ -47,11 +43,7 @@ class RowFile:
             self.start_anew()
 
     def write(self, *rows: Mapping[str, Any]) -> None:
-        """Write JSON rows that belong together: all of them, or nothing.
-
-        Raises:
-            OSError: They cannot be written, such as on a full disk.
-        """
+        """Write JSON rows that belong together, as `write_lines` does."""
         self.write_lines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
 
     def write_lines(self, lines: Iterable[str]) -> None:
@@ -79,7 +71,6 @@ class RowFile:
             self._file.truncate(0)
 
     def close(self) -> None:
-        """Close the file. Idempotent."""
         self._file.close()
 
     def _cut(self, end: int) -> None:
