@@ -31,7 +31,7 @@ _MEASURE: Final = np.eye(4, 8)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxState:
-    """Where a box is believed to be.
+    """A box and its velocity, with their uncertainty.
 
     Attributes:
         mean: (8,) float64: cx, cy, w, h and their velocities per second; read-only.
@@ -54,10 +54,7 @@ class BoxState:
 
 
 def initiate(box_xyxy: F32) -> BoxState:
-    """Start at rest on a measured box.
-
-    Args:
-        box_xyxy: (4,) with x1 < x2 and y1 < y2.
+    """Start at rest on a measured box, (4,) with x1 < x2 and y1 < y2.
 
     Raises:
         ValueError: The box is degenerate or not finite.
@@ -94,11 +91,8 @@ def predict(state: BoxState, dt_s: float) -> BoxState:
 
 
 def update(state: BoxState, box_xyxy: F32) -> BoxState:
-    """Correct the state with a measured box.
-
-    Args:
-        state: The prediction for the time of the measurement.
-        box_xyxy: (4,) with x1 < x2 and y1 < y2.
+    """Correct the prediction for a measurement's time with the measured box, (4,) with x1 < x2
+    and y1 < y2.
 
     Raises:
         ValueError: The box is degenerate or not finite.

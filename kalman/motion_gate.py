@@ -55,7 +55,8 @@ class GateSettings:
 
 
 class MotionGate:
-    """Predicts once per step, helps to choose, and is moved by the mask that was chosen."""
+    """Predicts once per step, helps to choose a candidate, and is moved by the mask that was
+    chosen."""
 
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
@@ -65,7 +66,6 @@ class MotionGate:
         self._idle_s = 0.0
 
     def fork(self) -> MotionGate:
-        """Return a gate of its own in the same state."""
         return copy.copy(self)  # the filter's state is never written into
 
     @property

@@ -60,7 +60,6 @@ class Frame:
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height in pixels."""
         return self.image_bgr.shape[1], self.image_bgr.shape[0]
 
 
@@ -169,19 +168,18 @@ class ObjectResult:
 
     @property
     def visible(self) -> bool:
-        """Whether the object has a mask on this frame."""
         return self.mask_logits is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinnedAnswers:
-    """What the pinned step's prompts came to, for the user who looks at that picture.
+    """The masks on the pinned step, for the user who looks at its picture.
 
     Attributes:
         step: Tracker step of the picture.
         masks: By object id, (L, L) float32 logits of the whole picture, > 0 the object; None for
-            an object without a mask there, or gone. Only objects that were answered anew since
-            the step was pinned.
+            an object without a mask there, or removed. Only objects that were answered again
+            since the step was pinned.
     """
 
     step: int

@@ -26,7 +26,6 @@ class PixelBox:
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Index of this rectangle in an (H, W, ...) array."""
         return slice(self.y1, self.y2), slice(self.x1, self.x2)
 
     def slices_in(self, outer: PixelBox) -> tuple[slice, slice]:
@@ -85,14 +84,10 @@ def mask_layer(
     margin_px: int = 0,
     logits_per_px: float | None = None,
 ) -> MaskLayer | None:
-    """Stretch one object's logits and cut out the part that matters.
+    """Stretch one object's (L, L) logits and cut out the part that matters, with `margin_px`
+    around it.
 
-    Args:
-        object_id: 1..254.
-        logits: (L, L) float32.
-        size_wh: Source picture size in pixels.
-        margin_px: Pixels to keep around the mask, for soft borders.
-        logits_per_px: Slope across the border where it is known; None: worked out.
+    The slope across the border is measured where `logits_per_px` is None.
 
     Returns:
         None when no low-resolution logit is above 0: the mask is empty, for interpolation never
@@ -124,12 +119,8 @@ def object_layers(
 
 
 def grown_to(layer: MaskLayer, other: MaskLayer) -> MaskLayer:
-    """Return the first layer grown to contain the second one's mask.
-
-    Args:
-        layer: Of any object.
-        other: Another mask of the same object on the same picture.
-    """
+    """Return the first layer grown to contain the mask of the second, of the same object and
+    picture."""
     a, b = layer.box, other.box
     box = PixelBox(min(a.x1, b.x1), min(a.y1, b.y1), max(a.x2, b.x2), max(a.y2, b.y2))
     rival = other.logits * np.float32(layer.logits_per_px / other.logits_per_px)
@@ -187,7 +178,6 @@ def merge_object_ids(layers: Sequence[MaskLayer], size_wh: tuple[int, int]) -> U
 
 
 def mask_area(layer: MaskLayer) -> int:
-    """Return how many source pixels the layer covers."""
     return int(np.count_nonzero(layer.logits > 0))
 
 

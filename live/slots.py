@@ -23,19 +23,14 @@ class Closed(Exception):
 class Slot(Generic[T]):
     """A place for one item, under one condition; any number of threads may put, get and close.
 
-    Newest-wins where the loop runs live: a put replaces an unread item and never blocks, so a
-    reader slower than its writer always gets the newest item and the age of what it reads stays
-    below one write interval. Blocking where every item counts. Closing it wakes both sides and
-    carries the writer's error to the reader, traceback included: at once where the newest wins,
-    after the last item where every item counts.
+    "newest", where the loop runs live: a put replaces an unread item and never blocks, so a slow
+    reader always gets the newest item. "blocking", where every item counts: `put` waits for
+    room. Closing it wakes both sides and carries the writer's error to the reader, traceback
+    included: at once where the newest wins, after the last item where every item counts.
     """
 
     def __init__(self, mode: SlotMode) -> None:
-        """Make an empty, open slot.
-
-        Args:
-            mode: "newest": `put` replaces an unread item. "blocking": `put` waits for room.
-        """
+        """Make an empty, open slot; see the class for `mode`."""
         if mode not in ("newest", "blocking"):
             raise ValueError(f"mode: expected newest or blocking, got {mode!r}")
         self._mode = mode
@@ -49,7 +44,6 @@ class Slot(Generic[T]):
 
     @property
     def mode(self) -> SlotMode:
-        """How `put` treats an unread item."""
         return self._mode
 
     @property
@@ -60,7 +54,6 @@ class Slot(Generic[T]):
 
     @property
     def unread(self) -> bool:
-        """Whether an item waits for the reader."""
         with self._changed:
             return self._full
 
@@ -71,14 +64,9 @@ class Slot(Generic[T]):
             return self._closed
 
     def put(self, item: T, timeout: float | None = None) -> bool:
-        """Leave an item for the reader.
+        """Leave an item for the reader; return False only when no room came in time.
 
-        Args:
-            timeout: Blocking slots only: seconds to wait for room; None: until there is room or
-                the slot is closed. A newest-wins slot never waits.
-
-        Returns:
-            Whether the item is in the slot; False only when no room came in time.
+        `timeout` counts for blocking slots: seconds to wait for room, None without limit.
 
         Raises:
             Closed: The slot was closed, before or while waiting.
@@ -98,13 +86,7 @@ class Slot(Generic[T]):
             return True
 
     def get(self, timeout: float | None = None) -> T | None:
-        """Take the item.
-
-        Args:
-            timeout: Seconds to wait; None: until there is an item or the slot is closed.
-
-        Returns:
-            The item, or None when none came in time.
+        """Take the item; None when none came in `timeout` seconds (None: no limit).
 
         Raises:
             BaseException: The error the slot was closed with; a blocking slot gives its last
@@ -127,12 +109,9 @@ class Slot(Generic[T]):
             return None
 
     def close(self, error: BaseException | None = None) -> None:
-        """Close for good and wake everyone.
+        """Close for good and wake everyone; every `get` raises `error`, what stopped the writer.
 
         Closing again is harmless; the first error wins, also over an earlier clean close.
-
-        Args:
-            error: What stopped the writer; every `get` raises it.
         """
         with self._changed:
             self._closed = True
@@ -148,7 +127,6 @@ class FrameQueue:
     """A few frames in order between two threads; a full one drops its oldest and counts it."""
 
     def __init__(self, places: int = _PLACES) -> None:
-        """Make an empty, open queue."""
         self._changed = threading.Condition()
         self._frames: deque[Frame] = deque()
         self._places = places
@@ -201,7 +179,6 @@ class Cell(Generic[T]):
         self._value: T | None = None
 
     def put(self, value: T | None) -> None:
-        """Replace the value."""
         with self._lock:
             self._value = value
 

@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryEntry(Generic[T]):
-    """What one step left behind.
+    """The memory of one step.
 
     Attributes:
         step: Tracker step, +1 per processed frame (not the source's frame index).
         conditioning: True where a prompt made the mask and the preset keeps it as such.
-        maskmem_features: The backend's tensor, never opened here. Its owner hands over a copy
-            that outlives the network's next run.
+        maskmem_features: The backend's tensor, never opened here; a copy that outlives the
+            network's next run.
         obj_ptr: (D,) float32 on the host.
         object_score_logit: Score of the mask that was encoded.
         predicted_iou: The network's own estimate, 0..1.
@@ -103,12 +103,10 @@ class MemoryBank(Generic[T]):
 
     @property
     def conditioning(self) -> tuple[MemoryEntry[T], ...]:
-        """Conditioning memories by ascending step."""
         return tuple(self._conditioning)
 
     @property
     def recent(self) -> tuple[MemoryEntry[T], ...]:
-        """Recent memories by ascending step."""
         return tuple(self._recent)
 
     @property
@@ -117,7 +115,6 @@ class MemoryBank(Generic[T]):
         return tuple(pointer.step for pointer in self._pointers)
 
     def fork(self) -> MemoryBank[T]:
-        """Return a bank of its own with the same memories; the tensors are shared."""
         twin: MemoryBank[T] = MemoryBank(self._policy)
         twin._conditioning = self._conditioning.copy()
         twin._recent = self._recent.copy()

@@ -85,15 +85,12 @@ def admits(
 
 
 def conditioning_to_drop(steps: Sequence[int], max_cond: int) -> int | None:
-    """Return the index of the conditioning memory to give up, None while all fit.
+    """Return the index of the conditioning memory to drop, None while at most `max_cond` exist.
 
-    Args:
-        steps: Steps of the conditioning memories, ascending.
-        max_cond: How many may stay.
-
-    SAM 2 attends to those closest in time (`select_closest_cond_frames`, sam2_utils.py:18-67);
-    on a stream all lie in the past, so closest means newest and what is dropped never comes back.
-    Differs: the first one always stays, as in DAM4SAM, because it is the surest.
+    `steps` are ascending. SAM 2 attends to those closest in time (`select_closest_cond_frames`,
+    sam2_utils.py:18-67); on a stream all lie in the past, so closest means newest and what is
+    dropped never comes back. Differs: the first one always stays, as in DAM4SAM, because it is
+    the surest.
     """
     return 1 if len(steps) > max_cond else None
 
@@ -101,10 +98,7 @@ def conditioning_to_drop(steps: Sequence[int], max_cond: int) -> int | None:
 def recent_positions(steps: Sequence[int], now: int, order: RecentOrder) -> list[tuple[int, int]]:
     """Choose the recent memories to attend to, newest first.
 
-    Args:
-        steps: Steps of the recent memories, ascending.
-        now: The step that attends; memories of `now` or later are not used.
-        order: How positions are counted.
+    `steps` are theirs, ascending; those of `now` or later are not used.
 
     Returns:
         (index into `steps`, temporal position 1..6), at most 6.

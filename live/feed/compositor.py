@@ -35,7 +35,7 @@ _MIN_MARGIN_PX = 8
 
 
 class Fallback(StrEnum):
-    """What leaves while there is no mask to show.
+    """What is sent while there is no mask to show.
 
     `hold` keeps an object's last mask for a short time; where there is none, as before the first
     prompt, it hides everything.
@@ -51,11 +51,11 @@ class FeedPolicy:
     """Privacy rules of the feed.
 
     Attributes:
-        on_lost: While objects are known and none is visible, or one is not that an effect is there
-            to cover. None: `hide_all` where any effect in force has privacy as its default, else
-            `passthrough`.
-        on_idle: While there is no object, as before the first prompt. None: as for `on_lost`, with
-            every object's own effect in force.
+        on_lost: While objects are known and none is visible, or an object is not visible that an
+            effect has to cover. None: `hide_all` where any effect in force has privacy as its
+            default, else `passthrough`.
+        on_idle: While there is no object, as before the first prompt. None: as for `on_lost`,
+            with every object's own effect in force.
         max_mask_age_ms: `hold` shows an object's last mask this long in media time, then it
             becomes `hide_all`.
     """
@@ -70,7 +70,7 @@ DEFAULT_POLICY = FeedPolicy()
 
 @dataclass(frozen=True, slots=True)
 class BorderOptions:
-    """What is made of the masks' borders before effects see them.
+    """How masks are changed before effects see them.
 
     Attributes:
         smoothing: Share of the last mask that is kept over a thirtieth of a second; 0: off.
@@ -110,14 +110,8 @@ class Compositor:
         own: Mapping[int, Effect | None] | None = None,
         borders: BorderOptions = DEFAULT_BORDERS,
     ) -> None:
-        """Start without a past.
-
-        Args:
-            effect: Of all objects that have none of their own.
-            policy: What leaves while there is no mask.
-            own: Objects' own effects; None for an object: it is left as it is.
-            borders: What is made of the masks' borders.
-        """
+        """`effect` is that of all objects without one in `own`; None there: the object is left
+        as it is."""
         self.panic = False
         self._policy = policy
         self._effects = EffectSet(effect, dict(own or {}))
@@ -128,7 +122,6 @@ class Compositor:
 
     @property
     def effect(self) -> Effect:
-        """The effect of all objects that have none of their own."""
         return self._effects.common
 
     @property
@@ -140,7 +133,6 @@ class Compositor:
         }
 
     def use(self, effect: Effect) -> None:
-        """Change the effect of all objects that have none of their own."""
         self._effects.common.close()
         self._effects = EffectSet(effect, self._effects.own)
 
@@ -197,12 +189,10 @@ class Compositor:
         )
 
     def stand_in(self, last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
-        """Return the picture that stands in while no frames come.
+        """Return the picture that is sent while no frames come, with `text` on it.
 
-        Args:
-            last: What was composed last; gives the size.
-            time_ns: Media time at which the stand-in begins.
-            text: What it says.
+        `last`, the picture composed last, gives the size; `time_ns` is the media time at which
+        it begins.
         """
         height, width = last.feed_bgr.shape[:2]
         known = [item.object_id for item in last.result.objects]
@@ -222,7 +212,7 @@ class Compositor:
         )
 
     def _must_hide(self, known: Sequence[int], shown: Sequence[int]) -> bool:
-        """Whether something would be seen that an effect in force is there to hide."""
+        """Whether something would be seen that an effect in force has to hide."""
         uncovered = (self._effects.upon(object_id) for object_id in set(known) - set(shown))
         if shown and not any(effect is not None and effect.covers for effect in uncovered):
             return False

@@ -25,9 +25,9 @@ PANIC_GUARD_S: Final = 1.0  # a panic key that is hammered must not show the fee
 
 
 class PanicGuard:
-    """Keeps hidden what was hidden a moment ago, whoever it was, where the other state is asked.
+    """Keeps the feed hidden for a moment after it was hidden, when the other state is asked for.
 
-    Window, hotkeys and `ctl` all mean the same feed, so there is one guard, where it is hidden.
+    Window, hotkeys and `ctl` all mean the same feed, so there is one guard for all.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,6 @@ class PanicGuard:
         Args:
             on: What is asked for; None: the other state.
             hidden: Whether it is hidden now.
-            now_s: When that is carried out; it is noted where the feed is hidden after it.
 
         Raises:
             ValueError: The other state was asked for too soon; it counts as hiding once more.
@@ -66,15 +65,8 @@ class FeedControl:
         save_profile: Callable[[str], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect the parts.
-
-        Args:
-            controls: Commands come from it; what was done or refused goes to it.
-            compositor: Changed by this object only.
-            build: Makes an effect of a name; ConfigError where its settings do not allow that.
-            save_profile: Saves a profile of this name and says so; ValueError where it cannot.
-            clock: Seconds.
-        """
+        """Connect the parts; `build` makes an effect of a name, `save_profile` saves one and
+        says so."""
         self._controls = controls
         self._compositor = compositor
         self._build = build
@@ -100,7 +92,8 @@ class FeedControl:
                 self._carry_out(self._as_recorded(command), result.step)
 
     def _as_recorded(self, command: FeedCommand) -> FeedCommand:
-        """Say outright what a recorded command did: a replay may run faster than the guard lets."""
+        """Make explicit what a recorded command did: a replay may run faster than the guard
+        allows."""
         if command == HideFeed(None):
             return HideFeed(not self._compositor.panic)
         return command
@@ -135,7 +128,6 @@ class FeedControl:
                 return self._save_profile(name)
 
     def _set_common(self, name: str | None) -> str:
-        """Change the effect of all objects that have none of their own."""
         if name is None:
             return _use_next(EFFECT_NAMES, self._compositor.effect.name, self._use)
         if name not in EFFECT_NAMES:

@@ -1,4 +1,4 @@
-"""What leaves in place of the camera's picture: while it is hidden, and while there is none."""
+"""What is sent in place of the camera's picture: while it is hidden, and while there is none."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ _TEXT_HEIGHT_PX: Final = 360  # of a picture in which the text has its font's ow
 
 
 def cover(size_wh: tuple[int, int], effect: Effect | None, time_ns: int) -> Picture:
-    """Return a picture with nothing of the camera's in it, whose pixels are not even given.
+    """Return a picture that was made without the camera's pixels.
 
-    Args:
-        size_wh: Width and height in pixels.
-        effect: `chroma` leaves its key colour alone, `replace` its background, `transparent`
-            nothing; None: a flat card.
-        time_ns: Media time, for a background that moves.
+    `chroma` gives its key colour, `replace` its background at this media time, `transparent`
+    nothing; None: a flat grey card.
     """
     blank = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
     if effect is None:
@@ -37,12 +34,8 @@ def cover(size_wh: tuple[int, int], effect: Effect | None, time_ns: int) -> Pict
 
 
 def captioned(picture: Picture, text: str) -> Picture:
-    """Write a few words in the middle, readable on any colour and where all is transparent.
-
-    Args:
-        picture: Changed in place.
-        text: The words.
-    """
+    """Write a few words in the middle, in place; readable on any colour and where all is
+    transparent."""
     if not text:
         return picture
     height, width = picture.feed_bgr.shape[:2]

@@ -1,7 +1,7 @@
-"""`output.delay_ms`: every picture leaves the same time after its grab.
+"""`output.delay_ms`: every picture is sent the same time after its grab.
 
-Sound reaches OBS at once and the picture later, by a time that changes from picture to picture. A
-constant one can be typed in once, as the sound's offset.
+Sound reaches OBS at once and the picture later, by a time that changes from picture to picture.
+A constant one can be typed in once, as the sound's offset.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class DelayOptions:
 
 
 def plan_delay(setting: float | str, info: SourceInfo) -> DelayOptions | None:
-    """Return the options for a source; None where pictures leave at once.
+    """Return the options for a source; None where pictures are not delayed.
 
     Raises:
         ConfigError: The pictures that would wait need too much memory.
@@ -88,13 +88,8 @@ class DelayLine:
         say: Callable[[str], None],
         clock_ns: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
-        """Make an empty line.
-
-        Args:
-            options: How long.
-            say: Tells the user what a measured delay came to.
-            clock_ns: The clock of `Frame.captured_ns`.
-        """
+        """Make an empty line; `say` tells the user the measured delay, `clock_ns` is that of
+        `Frame.captured_ns`."""
         self._options = options
         self._say = say
         self._clock_ns = clock_ns
@@ -106,7 +101,6 @@ class DelayLine:
 
     @property
     def delay_ms(self) -> float | None:
-        """The delay in force; None while it is being measured."""
         return self._delay_ms
 
     @property
@@ -115,10 +109,9 @@ class DelayLine:
         return self._dropped
 
     def put(self, composite: Composite) -> bool:
-        """Add the newest picture; a "no signal" picture and a repeated one are due at once.
+        """Add the newest picture; return whether it is too late and is sent as soon as possible.
 
-        Returns:
-            Whether it came too late, and leaves as soon as it can.
+        A "no signal" picture and a repeated one are due at once.
         """
         now_ns = self._clock_ns()
         due_ns, late = now_ns, False
@@ -146,7 +139,7 @@ class DelayLine:
         return min(inner, key=lambda i: due_ns[i + 1] - due_ns[i - 1], default=0)
 
     def take_due(self) -> list[Composite]:
-        """Return the pictures that leave now, in order; none overtakes another."""
+        """Return the pictures that are due, in order; none overtakes another."""
         now_ns = self._clock_ns()
         due = []
         while self._waiting and self._waiting[0][0] <= now_ns:

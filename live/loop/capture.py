@@ -25,17 +25,16 @@ _WAIT_S = 0.25  # longest wait without looking at the stop event
 
 @dataclass(frozen=True, slots=True)
 class CaptureStats:
-    """Where capture stands; one consistent picture of it.
+    """Where capture stands, at one moment.
 
     Attributes:
         frames_read: Frames that came out of the source.
         broken_frames: Frames that the source skipped because they could not be decoded.
         no_signal: Why a live source has no picture just now; None while it has.
         last_captured_ns: `time.perf_counter_ns()` at the newest frame's grab; None before it. A
-            camera that is stuck without saying so shows here only.
-        waiting: Whether the newest frame waits for a reader that is busy: the source is fine.
-        usual_ms: Time between two frames lately, the median; None before there are some.
-        ended: Whether capture is over.
+            camera that is stuck without an error shows only here.
+        waiting: Whether the newest frame waits for a busy reader: the source is fine.
+        usual_ms: Median time between the last frames; None before there are some.
     """
 
     frames_read: int = 0
@@ -58,11 +57,9 @@ class CaptureMonitor:
 
     @property
     def stats(self) -> CaptureStats:
-        """The newest statistics."""
         return self._stats
 
     def publish(self, stats: CaptureStats) -> None:
-        """Replace the statistics."""
         self._stats = stats
 
 
@@ -91,14 +88,12 @@ def run_capture(
     """Read until the end, `stop` or an error; then close the slot, and the source last.
 
     Never raises: an error goes to the reader through `frames`. Run it in a daemon thread: a
-    camera may hang in `read`, and nobody should wait for it.
+    camera may hang in `read`, and nobody should wait for it. `stop` ends the loop within a
+    quarter of a second, unless the source itself is stuck.
 
     Args:
         source: Used and closed by this thread alone.
         frames: Newest-wins for `live`, blocking for `all` and `recorded`.
-        stop: Ends the loop within a quarter of a second, unless the source itself is stuck.
-        options: Pace and what else there is to do with a frame.
-        monitor: Told where capture stands.
     """
     error: BaseException | None = None
     loop = _CaptureLoop(source, frames, stop, options, monitor or CaptureMonitor())
@@ -179,7 +174,6 @@ class _CaptureLoop:
         self.publish()
 
     def publish(self, ended: bool = False) -> None:
-        """Let the monitor know."""
         self._monitor.publish(
             CaptureStats(
                 self._frames_read,

@@ -1,4 +1,4 @@
-"""`source.independent`: pictures that have nothing to do with each other, each with own prompts."""
+"""`source.independent`: pictures that are independent of each other, each with its own prompts."""
 
 from __future__ import annotations
 
@@ -42,12 +42,10 @@ class IndependentPictures:
 
     @property
     def next_step(self) -> int:
-        """The step that the next picture will be."""
         return self._tracker.next_step
 
     @property
     def pending_prompts(self) -> int:
-        """Prompts whose picture has not come yet."""
         return sum(map(len, self._waiting.values()))
 
     def prompt(self, prompt: Prompt) -> str | None:
@@ -84,7 +82,6 @@ class IndependentPictures:
         return None
 
     def remove(self, object_id: int | None = None) -> None:
-        """Forget one object and its waiting prompts, or all."""
         for index, prompts in list(self._waiting.items()):
             rest = [p for p in prompts if object_id is not None and p.object_id != object_id]
             if rest:
@@ -97,8 +94,8 @@ class IndependentPictures:
         """Do what a command says before the next picture.
 
         Raises:
-            ValueError: It cannot be right; or it is about a picture that was answered already,
-                which is forgotten.
+            ValueError: It is refused, or it is about a picture that was answered already and
+                forgotten.
         """
         if isinstance(command, Prompt) and command.step is not None:
             raise ValueError(
@@ -122,11 +119,6 @@ class IndependentPictures:
         return None
 
     def suggest(self, step: int) -> Proposer:
-        """Refuse: the pictures before are forgotten.
-
-        Raises:
-            ValueError: Always.
-        """
         raise ValueError("with source.independent a picture is forgotten once it is answered")
 
     def step(self, frame: Frame) -> FrameResult:
@@ -134,7 +126,6 @@ class IndependentPictures:
 
         Raises:
             ValueError: A prompt does not fit the picture.
-            EngineError: A network failed.
         """
         self._answered = frame.index
         for prompt in self._waiting.pop(frame.index, ()):
@@ -150,11 +141,7 @@ class IndependentPictures:
 
 
 def check_independent(info: SourceInfo) -> None:
-    """Check that a source has pictures that can be independent.
-
-    Raises:
-        ConfigError: It is a stream or a video.
-    """
+    """Check that a source is a folder or a picture; ConfigError where it is a stream or a video."""
     if info.kind not in _KINDS:
         raise ConfigError(
             f"source.independent: true: source {info.name!r} is not a folder of pictures; "

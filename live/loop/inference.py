@@ -63,14 +63,13 @@ def run_inference(
 ) -> None:
     """Track until the frames end, `stop`, or an error; then close tracker and slots.
 
-    Never raises: an error, the source's too, goes to the reader through `results`.
+    Never raises: an error, the source's too, goes to the reader through `results`. Before each
+    frame all waiting commands of `controls` are taken.
 
     Args:
         frames: Where capture puts frames.
         results: Where answers go; blocking or newest-wins as the pace wants.
-        controls: Commands come from it; all that wait are taken before the next frame.
         tracker: Used and closed by this thread alone.
-        stop: Ends the loop before the next frame.
         observe: For figures; its errors end the run as any other.
     """
     error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""Takes the figures of a run where frames pass, so that no stage has to."""
+"""Takes the figures of a run from outside, so that no stage has to."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class ObservedSource(WrappedSource):
         self._call = f"source {hide_secrets(source.info.name)}: read"
 
     def read(self) -> Frame | None:
-        """Read from the source; raises what it raises."""
         start_ns = time.perf_counter_ns()
         with self._watchdog.watching(self._call, "the source has not answered for"):
             frame = self._source.read()
@@ -46,11 +45,9 @@ class ObservedSink:
 
     @property
     def name(self) -> str:
-        """The sink's own."""
         return self._sink.name
 
     def put(self, composite: Composite) -> None:
-        """Put into the sink; raises what it raises."""
         output = f"output {self._sink.name}"
         watching = self._watchdog.watching(f"{output}: write", f"{output} has taken no picture for")
         with Stopwatch(self._metrics, self._sink.name), watching:
@@ -59,7 +56,6 @@ class ObservedSink:
             self._metrics.left(self._sink.name, composite.result)
 
     def close(self) -> None:
-        """Close the sink."""
         with self._watchdog.watching(f"output {self._sink.name}: finish"):
             self._sink.close()
 
@@ -72,36 +68,29 @@ class ObservedStepper:
         self._watchdog = watchdog
 
     def apply(self, command: TrackerCommand) -> str | None:
-        """As the tracker's."""
         with self._watchdog.watching("tracker: command", "a command has taken"):
             return self._tracker.apply(command)
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
-        """As the tracker's."""
         with self._watchdog.watching("tracker: preview", "a preview has taken"):
             return self._tracker.hover(request)
 
     def suggest(self, step: int) -> Proposer:
-        """As the tracker's."""
         return self._tracker.suggest(step)
 
     def step(self, frame: Frame) -> FrameResult:
-        """As the tracker's."""
         with self._watchdog.watching("tracker: step", "a step has taken"):
             return self._tracker.step(frame)
 
     @property
     def next_step(self) -> int:
-        """As the tracker's."""
         return self._tracker.next_step
 
     @property
     def pending_prompts(self) -> int:
-        """As the tracker's."""
         return self._tracker.pending_prompts
 
     def close(self) -> None:
-        """As the tracker's."""
         with self._watchdog.watching("tracker: end"):
             self._tracker.close()
 
@@ -122,11 +111,7 @@ class StepFigures:
         self._progress = progress
 
     def __call__(self, result: FrameResult, source_age_ms: float) -> None:
-        """Take one step's figures.
-
-        Raises:
-            SinkError: The metrics file cannot be written.
-        """
+        """Take one step's figures; SinkError where the metrics file cannot be written."""
         self._metrics.processed(result, source_age_ms)
         if self._writer is not None:
             self._writer.write(result, source_age_ms, self._frames.dropped)

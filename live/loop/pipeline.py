@@ -65,13 +65,8 @@ class Wiring:
     def build(
         cls, pace: PipelinePace, command_queue: int, carrier: Carrier | None = None
     ) -> Wiring:
-        """Make fresh slots and queues.
-
-        Args:
-            pace: See `Wiring`.
-            command_queue: How many commands may wait.
-            carrier: Given where every frame is to be shown, inferred or not; live pace only.
-        """
+        """Make fresh slots and queues; `carrier` (live pace only) shows every frame, inferred or
+        not."""
         controls = Controls(command_queue)
         mode: SlotMode = "newest" if pace == "live" else "blocking"
         results: Slot[FrameResult] = Slot(mode)
@@ -123,8 +118,7 @@ def run_pipeline(
 
     Args:
         wiring: From `Wiring.build`, not used before.
-        source: Closed by the capture thread.
-        tracker: Closed by the inference thread.
+        source, tracker: Closed by their threads.
         renderer: Its `run` is called on this thread; always closed.
         observe: Called after every tracker step.
         shutdown_s: Time for the threads to end, all together.

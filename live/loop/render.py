@@ -75,10 +75,7 @@ class RenderLoop:
         """Connect the parts; threads start in `run`.
 
         Args:
-            wiring: Results come from it; the window's commands go to it.
-            compositor: Used by this loop only.
             outputs: Owned by this loop from now on: `close` closes them.
-            options: How time is treated.
             metrics: Gets the stage `compose`, the drops of every sink, and `total` where the
                 window is the only output; else the sinks' observers record that.
             build_effect: Makes an effect of a name, for changes while running.
@@ -147,7 +144,7 @@ class RenderLoop:
             self._refresh_window()
 
     def _served(self) -> tuple[str, ...]:
-        """Return who would lose something if the user quit by accident."""
+        """Return what the user would interrupt by quitting by accident."""
         cameras = any(worker.kind in DELAYED_SINKS for worker in self._workers)
         served = {
             "the virtual camera is on": cameras,
@@ -272,7 +269,6 @@ class RenderLoop:
                 self._refresh_window()
 
     def _age_ms(self) -> float:
-        """Return how long ago the last result came, or the loop began."""
         return (time.perf_counter_ns() - self._last_ns) / NS_PER_MS
 
     def _signal_is_lost(self) -> bool:

@@ -43,7 +43,6 @@ class HoverJob:
         self._tracker = tracker
 
     def __call__(self) -> bool:
-        """Answer it, if there is one."""
         request = self._controls.hover.take()
         if request is None:
             return False
@@ -91,7 +90,6 @@ class SuggestJob:
         self._proposer: Proposer | None = None
 
     def __call__(self) -> bool:
-        """Do a slice, if there is one to do."""
         request = self._controls.suggest.peek()
         if request is not self._request:
             self._request, self._proposer = request, None
@@ -128,12 +126,7 @@ class SpareWork:
     def __init__(
         self, jobs: Sequence[SpareJob], now_s: Callable[[], float] = time.perf_counter
     ) -> None:
-        """Start with an empty budget.
-
-        Args:
-            jobs: The first one that has work gets the slice.
-            now_s: Clock in seconds.
-        """
+        """Start with an empty budget; the first of `jobs` that has work gets the slice."""
         self._jobs = tuple(jobs)
         self._now_s = now_s
         self._saved_s = 0.0
@@ -142,10 +135,11 @@ class SpareWork:
         self._dropped = 0
 
     def run_slice(self, held_up: Callable[[], bool]) -> bool:
-        """Do one slice if there is work and the budget is not in debt; say whether one was done.
+        """Do one slice if there is work and the budget is not in debt; return whether one was
+        done.
 
-        Args:
-            held_up: Whether a frame waits; asked after the slice, which is paid for only then.
+        `held_up` says whether a frame waits; it is asked after the slice, which is paid for only
+        then.
         """
         start_s = self._now_s()
         gained_s = (start_s - self._looked_s) * SHARE
@@ -160,11 +154,7 @@ class SpareWork:
         return True
 
     def caught_up(self, dropped: int) -> None:
-        """Say that no frame waits: what was paid comes back, unless frames were dropped since.
-
-        Args:
-            dropped: Frames dropped so far.
-        """
+        """Note that no frame waits: what was paid comes back, unless frames were dropped since."""
         if dropped == self._dropped:
             self._saved_s += self._paid_s
         self._paid_s, self._dropped = 0.0, dropped

@@ -29,7 +29,7 @@ class RateMeter:
         self._samples: deque[tuple[float, float]] = deque(maxlen=_MAX_SAMPLES)
 
     def add(self, now_s: float, count: float) -> None:
-        """Note where the counter stands; the same as before is no news."""
+        """Note where the counter is; the same value as before is ignored."""
         if self._samples and count <= self._samples[-1][1]:
             return
         self._samples.append((now_s, count))
@@ -82,14 +82,7 @@ class StatusMeter:
         dropped: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Connect the parts.
-
-        Args:
-            monitor: Where capture stands.
-            metrics: Has the frames' ages.
-            dropped: Frames and results that were dropped so far.
-            clock: Seconds.
-        """
+        """Connect the parts; `dropped` counts frames and results that were dropped so far."""
         self._monitor = monitor
         self._metrics = metrics
         self._dropped = dropped
@@ -104,12 +97,7 @@ class StatusMeter:
         return self._clock() - self._taken_s >= STILL_EVERY_S
 
     def take(self, result: FrameResult, feed: FeedStatus) -> LiveStatus:
-        """Return the state as of now.
-
-        Args:
-            result: The newest one; its step may be one seen before.
-            feed: What is done with it.
-        """
+        """Return the state as of now; the step of `result` may be one seen before."""
         now_s = self._taken_s = self._clock()
         stats = self._monitor.stats
         if stats.last_captured_ns is not None:

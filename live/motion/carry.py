@@ -49,10 +49,9 @@ class _Link:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Motion:
-    """What moved between two frames, in small pixels.
+    """What moved between two frames, in small pixels; `since` is the index of the earlier one.
 
     Attributes:
-        since: Index of the earlier frame.
         backward: (h, w, 2) displacement from the later frame to the earlier one.
         forward: The other way round.
     """
@@ -63,8 +62,6 @@ class _Motion:
 
 
 class _Trail:
-    """How the objects of one answer moved since its frame."""
-
     def __init__(self, answer: FrameResult, shape: tuple[int, int]) -> None:
         """Begin at the answer's own frame; (h, w) is the shape of the small pictures."""
         self._scene: F32 = np.zeros((*shape, 2), np.float32)
@@ -106,11 +103,7 @@ class Carrier:
     """Makes the result of every frame; one thread only."""
 
     def __init__(self, max_age_ms: float) -> None:
-        """Start without any answer.
-
-        Args:
-            max_age_ms: A mask is carried this long in media time, then the object has none.
-        """
+        """A mask is carried `max_age_ms` in media time, then the object has none."""
         self._max_age_ns = int(max_age_ms * NS_PER_MS)
         self._flow = FlowEngine()
         self._links: deque[_Link] = deque(maxlen=_MAX_LINKS)
@@ -156,7 +149,6 @@ class Carrier:
         return FrameResult(frame, self._from.step, objects, {CARRY: passed_ms}, scene)
 
     def _append(self, frame: Frame) -> None:
-        """Measure the motion since the last shown frame and keep it."""
         grey = shrink(frame.image_bgr)
         last = self._links[-1] if self._links else None
         if last is not None and last.grey.shape == grey.shape:

@@ -28,8 +28,7 @@ _FAR_WEIGHT: Final = 1e-3  # far from the object its mean motion counts
 def shrink(image_bgr: U8) -> Grey:
     """Return the (h, w) uint8 grey picture in which motion is measured.
 
-    Args:
-        image_bgr: (H, W, 3) uint8; `h, w` have its shape, no side longer than `LONGEST_SIDE_PX`.
+    It has the shape of (H, W, 3) `image_bgr`, no side longer than `LONGEST_SIDE_PX`.
     """
     height, width = image_bgr.shape[:2]
     scale = min(1.0, LONGEST_SIDE_PX / max(height, width))
@@ -57,8 +56,7 @@ class FlowEngine:
     def measure(self, at: Grey, other: Grey) -> F32:
         """Return the (h, w, 2) displacement dx, dy: what is at p in `at` is at p + d in `other`.
 
-        Args:
-            at, other: (h, w) of one shape. Pictures too small for flow count as standing still.
+        Pictures too small for flow count as standing still.
         """
         still = np.zeros((*at.shape, 2), np.float32)  # also what flow starts from
         if min(at.shape) < self._SMALLEST_PX:
@@ -102,21 +100,13 @@ def _spread(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def chain(newer: F32, older: F32) -> F32:
-    """Join two displacements, from now to between and from between to before, to one.
-
-    Args:
-        newer, older: (h, w, 2) of one shape.
-    """
+    """Join two (h, w, 2) displacements, from now to between and from between to before, to one."""
     return newer + sample(older, newer)
 
 
 def sample(values: F32, displacement: F32) -> F32:
-    """Return at each p what `values` has at p + displacement; beyond its border, the border's.
-
-    Args:
-        values: (h, w) or (h, w, 2).
-        displacement: (h, w, 2).
-    """
+    """Return at each p what `values`, (h, w) or (h, w, 2), has at p + displacement; beyond its
+    border, the border's."""
     height, width = displacement.shape[:2]
     grid_x, grid_y = _grid(width, height)
     there = cv2.remap(
@@ -130,11 +120,9 @@ def sample(values: F32, displacement: F32) -> F32:
 
 
 def warp_logits(logits: F32, displacement: F32) -> F32:
-    """Carry (L, L) mask logits of an earlier picture to the present one.
+    """Carry (L, L) mask logits of an earlier picture, stretched to a square, to the present one.
 
-    Args:
-        logits: The whole picture stretched to a square.
-        displacement: (h, w, 2), from the present picture to the logits' own.
+    `displacement`, (h, w, 2), goes from the present picture to the logits' own.
     """
     rows, columns = logits.shape
     height, width = displacement.shape[:2]
@@ -143,18 +131,12 @@ def warp_logits(logits: F32, displacement: F32) -> F32:
 
 
 def where_it_was(motion: F32 | None, x: float, y: float, size_wh: tuple[int, int]) -> Point:
-    """Return where that which is at (x, y) was on the picture that a result's step answered.
+    """Return what is at (x, y) on the shown picture as a place on the picture that the result's
+    step answered.
 
     A click on a predicted picture is meant for what the user saw there; the step that it belongs
-    to saw the same thing elsewhere.
-
-    Args:
-        motion: `FrameResult.motion`.
-        x, y: Position on the shown picture, in source pixels.
-        size_wh: Width and height of that picture.
-
-    Returns:
-        x and y in source pixels, inside the picture.
+    to saw the same thing elsewhere. `motion` is `FrameResult.motion`; positions are source
+    pixels, the answer is inside the picture.
     """
     if motion is None:
         return x, y
