@@ -187,7 +187,7 @@ def open_outputs(
             fps=settings.output.virtual_camera_fps,
             required=settings.output.require_virtual_camera,
             alpha=any(
-                effect is not None and effect.name == "transparent"
+                effect is not None and effect.backdrop_rgb is not None
                 for effect in (plan.effect, *plan.own_effects.values())
             ),
         ),

@@ -18,8 +18,8 @@ from samcam.live.config import (
 )
 from samcam.live.effects import (
     EFFECT_NAMES,
+    EFFECTS,
     NO_EFFECT,
-    OPTIONS,
     BackgroundVideo,
     EdgeOptions,
     Effect,
@@ -112,7 +112,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
 
 def _alpha_problems(request: Request, effects: Sequence[Effect | None]) -> Iterator[str]:
     """Give the outputs that cannot hold what the effects leave transparent."""
-    if any(effect is not None and effect.name == "transparent" for effect in effects):
+    if any(effect is not None and effect.backdrop_rgb is not None for effect in effects):
         for text in request.outputs:
             if text.startswith("video:"):
                 yield (
@@ -216,7 +216,7 @@ def build_effect(
         video = None if chosen.video is None else _open_background(chosen, max_megapixels)
         return Effect(name, ReplaceOptions(chosen.color, picture, video), edge)
     section = getattr(settings, name)
-    return Effect(name, OPTIONS[name](**asdict(section)), edge)
+    return Effect(name, EFFECTS[name].options(**asdict(section)), edge)
 
 
 def build_own_effects(

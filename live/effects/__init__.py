@@ -3,27 +3,25 @@
 from samcam.live.effects.alpha import over_checkerboard, to_rgba
 from samcam.live.effects.background_video import BackgroundVideo
 from samcam.live.effects.edges import EdgeOptions
-from samcam.live.effects.effect_set import NO_EFFECT, OBJECT_EFFECTS, EffectSet, Layers, Picture
+from samcam.live.effects.effect_set import EffectSet, Layers, Picture
 from samcam.live.effects.effects import (
     EFFECT_NAMES,
-    OPTIONS,
+    EFFECTS,
+    NO_EFFECT,
+    OBJECT_EFFECTS,
     Effect,
     default_edge,
 )
 from samcam.live.effects.palette import Bgr, object_colour, text_colour
-from samcam.live.effects.pictures import (
-    ChromaOptions,
-    ReplaceOptions,
-    TransparentOptions,
-)
+from samcam.live.effects.pictures import ChromaOptions, ReplaceOptions
 from samcam.live.effects.refine import refine_layer
 from samcam.live.effects.smoothing import MaskSmoother
 
 __all__ = [
+    "EFFECTS",
     "EFFECT_NAMES",
     "NO_EFFECT",
     "OBJECT_EFFECTS",
-    "OPTIONS",
     "BackgroundVideo",
     "Bgr",
     "ChromaOptions",
@@ -34,7 +32,6 @@ __all__ = [
     "MaskSmoother",
     "Picture",
     "ReplaceOptions",
-    "TransparentOptions",
     "default_edge",
     "object_colour",
     "over_checkerboard",

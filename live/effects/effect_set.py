@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, cast
 
 import numpy as np
 
@@ -17,21 +16,11 @@ from samcam.live.effects.alpha import object_alpha
 from samcam.live.effects.blend import mix_object
 from samcam.live.effects.cutout import joined, own_colours
 from samcam.live.effects.edges import object_edge
-from samcam.live.effects.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
-from samcam.live.effects.highlight import HighlightOptions, highlight
-from samcam.live.effects.pictures import (
-    CensorOptions,
-    PixelateOptions,
-    TransparentOptions,
-    pixelated_part,
-)
+from samcam.live.effects.effects import Effect
+from samcam.live.effects.highlight import highlight
+from samcam.live.effects.pictures import CensorOptions, PixelateOptions, pixelated_part
 from samcam.live.frames import U8
 from samcam.live.masks import MaskLayer
-
-NO_EFFECT: Final = "none"  # of an object of its own: it is left as it is
-OBJECT_EFFECTS: Final = (*EFFECT_NAMES, NO_EFFECT)
-# One after the other on the surroundings; the last ones leave nothing of what was there before.
-_ORDER: Final = ("grayscale", "dim", "spotlight", "blur", "pixelate", "censor")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +70,8 @@ class EffectSet:
         """Return what changes the surroundings while the objects `known` are there, in order."""
         own = [effect for object_id, effect in self.own.items() if object_id in known]
         found = {e.name: e for e in (*own, self.common) if e is not None and not e.on_object}
-        flat = [found[name] for name in CUT_OUT_EFFECTS if name in found]
-        return (flat[-1],) if flat else tuple(found[name] for name in _ORDER if name in found)
+        ordered = sorted(found.values(), key=lambda effect: effect.kind.place)
+        return tuple(ordered[-1:] if ordered and ordered[-1].kind.cuts_out else ordered)
 
     def upon(self, object_id: int) -> Effect | None:
         """Return what changes this object itself, or None."""
@@ -109,10 +98,9 @@ class EffectSet:
         Args:
             known: Ids of the objects, seen or not.
         """
-        flat = [effect for effect in self.in_force(known) if effect.name in CUT_OUT_EFFECTS]
+        flat = [effect for effect in self.in_force(known) if effect.kind.cuts_out]
         around = [effect for effect in flat if not effect.on_object]
-        order = CUT_OUT_EFFECTS.index
-        return max(around or flat, key=lambda effect: order(effect.name), default=None)
+        return max(around or flat, key=lambda effect: effect.kind.place, default=None)
 
     def reach_px(self, height: int) -> float:
         """Return how far outside the masks any of them looks."""
@@ -134,14 +122,13 @@ class EffectSet:
         for effect in self._upon_any(layers.soft):
             source = layers.cover if effect.covers else layers.soft
             mine = [layer for layer in source if self.upon(layer.object_id) is effect]
-            if effect.name != "highlight":
+            if not effect.marks:
                 made = _changed_objects(made, image_bgr, effect, mine, time_ns)
-        marking = [e for e in self._upon_any(layers.separated) if e.name == "highlight"]
+        marking = [e for e in self._upon_any(layers.separated) if e.marks]
         if not marking:
             return made
         marked = [layer for layer in layers.separated if self.upon(layer.object_id) in marking]
-        options = cast(HighlightOptions, marking[0].options)
-        return replace(made, feed_bgr=highlight(made.feed_bgr, marked, options))
+        return replace(made, feed_bgr=highlight(made.feed_bgr, marked, marking[0].options))
 
     def _upon_any(self, layers: Sequence[MaskLayer]) -> list[Effect]:
         """Return each effect upon one of the objects once; those that hide come last, on top."""
@@ -155,14 +142,14 @@ class EffectSet:
     def _surroundings(
         self, image_bgr: U8, layers: tuple[MaskLayer, ...], known: Collection[int], time_ns: int
     ) -> Picture:
-        out, alpha, backdrop = image_bgr, None, (0, 0, 0)
+        out = image_bgr
         height, width = image_bgr.shape[:2]
         effects = self.around(known)
         for effect in effects:
             out = effect.changed(out, layers, time_ns)
         if not effects:
             return Picture(out)
-        options, cuts_out = effects[-1].edge, effects[-1].name in CUT_OUT_EFFECTS
+        options, cuts_out = effects[-1].edge, effects[-1].kind.cuts_out
         if cuts_out:
             layers = joined(layers, height)
         edges = [object_edge(layer, options, height) for layer in layers]
@@ -172,10 +159,10 @@ class EffectSet:
             if cuts_out and options.decontaminate:
                 own = own_colours(own, layer, (distance, edge), height)
             mix_object(out[part], own, distance, edge)
-        if isinstance(effects[-1].options, TransparentOptions):
-            backdrop = effects[-1].options.color
-            alpha = object_alpha(layers, edges, (height, width))
-        return Picture(out, alpha, backdrop)
+        backdrop = effects[-1].backdrop_rgb
+        if backdrop is None:
+            return Picture(out)
+        return Picture(out, object_alpha(layers, edges, (height, width)), backdrop)
 
 
 def _squares(effect: Effect) -> PixelateOptions | None:
@@ -202,8 +189,8 @@ def _changed_objects(
             mix_object(out[part], some[layer.box.slices_in(box)], distance, edge)
         elif changed is not None:
             mix_object(out[part], changed[part], distance, edge)
-    if isinstance(effect.options, TransparentOptions):
-        backdrop = effect.options.color
+    if effect.backdrop_rgb is not None:
+        backdrop = effect.backdrop_rgb
         holes = 255 - object_alpha(layers, edges, (height, width))
         alpha = holes if alpha is None else np.minimum(alpha, holes)
     return Picture(out, alpha, backdrop)

@@ -248,7 +248,7 @@ class Compositor:
         """Return the masks as the effects in force want them."""
         upon = [self._effects.upon(layer.object_id) for layer in shown]
         only_marked = not self._effects.around(known) and all(
-            effect is None or effect.name == "highlight" for effect in upon
+            effect is None or effect.marks for effect in upon
         )
         soft = shown
         if self._refine and not only_marked:

@@ -7,7 +7,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from samcam.live.effects import Effect, Picture, TransparentOptions
+from samcam.live.effects import Effect, Picture
 from samcam.live.frames import U8
 
 NO_SIGNAL: Final = "no signal"
@@ -28,9 +28,9 @@ def cover(size_wh: tuple[int, int], effect: Effect | None, time_ns: int) -> Pict
         blank[:] = _CARD_GREY
         return Picture(blank)
     feed = effect.changed(blank, (), time_ns)
-    if isinstance(effect.options, TransparentOptions):
-        return Picture(feed, np.zeros(blank.shape[:2], np.uint8), effect.options.color)
-    return Picture(feed)
+    if effect.backdrop_rgb is None:
+        return Picture(feed)
+    return Picture(feed, np.zeros(blank.shape[:2], np.uint8), effect.backdrop_rgb)
 
 
 def captioned(picture: Picture, text: str) -> Picture:

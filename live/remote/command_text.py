@@ -23,7 +23,7 @@ from samcam.live.commands import (
     SetEffect,
     UndoPrompt,
 )
-from samcam.live.effects import EFFECT_NAMES
+from samcam.live.effects import EFFECT_NAMES, NO_EFFECT
 from samcam.live.errors import ConfigError
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
 from samcam.live.profiles import absolute_name, name_problems
@@ -300,15 +300,14 @@ def _read_commit(words: _Words) -> Spoken:
     return CommitMask(object_id)
 
 
-_NO_EFFECT: Final = "none"
-_EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", _NO_EFFECT)
+_EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", NO_EFFECT)
 
 
 def _read_effect(words: _Words) -> Spoken:
     name = words.take()
     if name not in _EFFECT_WORDS:
         raise words.error(name or "", " | ".join(_EFFECT_WORDS))
-    object_id = words.need_object() if name == _NO_EFFECT else words.take_object()
+    object_id = words.need_object() if name == NO_EFFECT else words.take_object()
     words.end()
     return SetEffect(None if name == "next" else name, object_id)
 

@@ -15,7 +15,7 @@ from samcam.live.cli.plan import build_effect
 from samcam.live.config.effects import EffectSettings, ReplaceSettings
 from samcam.live.effects.blur import BlurOptions
 from samcam.live.effects.edges import EdgeOptions
-from samcam.live.effects.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
+from samcam.live.effects.effects import EFFECT_NAMES, EFFECTS, Effect
 from samcam.live.effects.pictures import (
     CensorOptions,
     DimOptions,
@@ -203,7 +203,7 @@ def test_inverting_swaps_object_and_surroundings(depth_px: F32, name: str) -> No
     image = textured(SIZE)
     usual = shown(image, Effect(name))
     swapped = shown(image, Effect(name, edge=EdgeOptions(invert=True)))
-    away, inside = depth_px < -4, depth_px > (4 if name in CUT_OUT_EFFECTS else 1)
+    away, inside = depth_px < -4, depth_px > (4 if EFFECTS[name].cuts_out else 1)
     kept, changed = (away, inside) if name == "censor" else (inside, away)
     np.testing.assert_array_equal(usual[kept], image[kept])
     np.testing.assert_array_equal(swapped[changed], image[changed])

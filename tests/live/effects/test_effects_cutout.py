@@ -13,7 +13,7 @@ from samcam.live.config.effects import EffectSettings
 from samcam.live.effects.alpha import to_rgba
 from samcam.live.effects.cutout import joined, own_colours
 from samcam.live.effects.edges import EdgeOptions, object_edge
-from samcam.live.effects.effects import CUT_OUT_EFFECTS, EFFECT_NAMES, Effect
+from samcam.live.effects.effects import EFFECT_NAMES, EFFECTS, Effect
 from samcam.live.feed.compositor import Compositor, compose
 from samcam.live.frames import F32, ObjectResult
 from samcam.live.masks import object_layers
@@ -47,7 +47,7 @@ def test_decontamination_helps_with_every_border() -> None:
 
 def test_settings_choose_the_border_that_fits_the_effect() -> None:
     for name in EFFECT_NAMES:
-        inwards = name in CUT_OUT_EFFECTS
+        inwards = EFFECTS[name].cuts_out
         edge = build_effect(name, EffectSettings()).edge
         assert edge == Effect(name).edge
         assert edge.feather_px == (-1.0 if inwards else 1.5)

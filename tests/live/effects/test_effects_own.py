@@ -12,8 +12,8 @@ from samcam.live.config.effects import EffectSettings
 from samcam.live.config.load import load_settings
 from samcam.live.control.controls import Controls
 from samcam.live.effects.edges import EdgeOptions
-from samcam.live.effects.effect_set import OBJECT_EFFECTS, EffectSet
-from samcam.live.effects.effects import EFFECT_NAMES, Effect
+from samcam.live.effects.effect_set import EffectSet
+from samcam.live.effects.effects import EFFECT_NAMES, OBJECT_EFFECTS, Effect
 from samcam.live.effects.highlight import HighlightOptions
 from samcam.live.effects.pictures import ChromaOptions, DimOptions
 from samcam.live.errors import ConfigError
