@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from samcam.engines import EngineOptions, Sam2Networks, TorchOptions, load_model
 from samcam.live.cli.plan import Plan, build_effect
@@ -28,12 +27,11 @@ from samcam.live.loop import (
     RenderLoop,
     RenderOptions,
     Stepper,
-    Suggester,
 )
 from samcam.live.profile_saver import ProfileSaver
 from samcam.live.sinks import (
+    Outputs,
     SinkOptions,
-    SuggestionsFile,
     VideoOptions,
     VirtualCameraOptions,
     open_sinks,
@@ -41,7 +39,6 @@ from samcam.live.sinks import (
 from samcam.live.sources import SourceInfo, SourceOptions
 from samcam.live.tracker import Tracker, merge_prompts
 from samcam.live.window import WindowOptions
-from samcam.system import hide_in_url
 
 log = logging.getLogger(__name__)
 
@@ -103,37 +100,13 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         raise ConfigError(f"tracker.bank.{error}") from error
 
 
-def open_suggester(
-    request: Request, plan: Plan, path: Path, stopped: Callable[[], bool]
-) -> Suggester:
-    """Load the model and open the file for proposals.
-
-    Raises:
-        EngineError: The model is missing or damaged, or cannot run.
-        SinkError: The file cannot be written.
-    """
-    networks = load_networks(request, plan)
-    try:
-        report = SuggestionsFile(path, hide_in_url(request.source), networks.manifest.name)
-    except BaseException:
-        networks.close()
-        raise
-    rules = suggest_rules(plan.settings.suggest, networks.manifest.name)
-    return Suggester(networks, rules, report, stopped)
-
-
-def open_stepper(
-    request: Request, plan: Plan, prompts: Sequence[Prompt], stopped: Callable[[], bool]
-) -> Stepper:
-    """Return the tracker with its prompts, or what stands in its place.
+def open_stepper(request: Request, plan: Plan, prompts: Sequence[Prompt]) -> Stepper:
+    """Return the tracker with its prompts.
 
     Raises:
         ConfigError: The settings do not fit the model, or a prompt cannot be right.
         EngineError: The model is missing or damaged, or cannot run.
-        SinkError: The file for proposals cannot be written.
     """
-    if request.suggest is not None:
-        return open_suggester(request, plan, request.suggest, stopped)
     tracker: Promptable = open_tracker(request, plan)
     if plan.settings.source.independent:
         tracker = IndependentPictures(tracker)
@@ -165,12 +138,12 @@ def add_prompts(tracker: Promptable, prompts: Sequence[Prompt]) -> None:
 
 
 def open_outputs(
-    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: Run, profiles: ProfileSaver
-) -> RenderLoop:
-    """Open the outputs and return the render loop that owns them.
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: Run, delayed: int = 0
+) -> Outputs:
+    """Open the outputs, observed; `delayed` pictures may wait on purpose before they get them.
 
     Raises:
-        ConfigError: An output is the source itself, or too many pictures would be delayed.
+        ConfigError: An output is the source itself.
         SinkError: One cannot be opened.
     """
     settings = plan.settings
@@ -193,24 +166,36 @@ def open_outputs(
         ),
         watchdog=run.wiring.watchdog,
     )
-    delay = _delay(plan, run.wiring.pace, info)
     opened = open_sinks(
         outputs, options, info, lambda sink: ObservedSink(sink, run.metrics, run.wiring.watchdog)
     )
-    names = [worker.name for worker in opened.workers] or ["window"]
-    run.expect(names, 0 if delay is None else delay.places)
-    compositor = make_compositor(plan)
+    run.expect([worker.name for worker in opened.workers] or ["window"], delayed)
+    return opened
+
+
+def open_renderer(
+    plan: Plan, outputs: Sequence[str], info: SourceInfo, run: Run, profiles: ProfileSaver
+) -> RenderLoop:
+    """Open the outputs and return the render loop that owns them.
+
+    Raises:
+        ConfigError: As `open_outputs`; or too many pictures would be delayed.
+        SinkError: As `open_outputs`.
+    """
+    settings = plan.settings
+    delay = _delay(plan, run.wiring.pace, info)
+    opened = open_outputs(plan, outputs, info, run, 0 if delay is None else delay.places)
     age_ms = settings.pipeline.max_mask_age_ms
     render = RenderOptions(info.live, age_ms, delay, profiles, run.records, info.size_wh, info.kind)
     limit = settings.source.max_megapixels
     build = partial(build_effect, settings=settings.effect, max_megapixels=limit)
+    compositor = make_compositor(plan, not settings.source.independent)
     return RenderLoop(run.wiring, compositor, opened, render, run.metrics, build)
 
 
-def make_compositor(plan: Plan) -> Compositor:
+def make_compositor(plan: Plan, follows: bool) -> Compositor:
     """Return the compositor; pictures that do not follow from another lend each other no mask."""
     settings = plan.settings
-    follows = not settings.source.independent
     policy = FeedPolicy(
         _fallback(settings.output.on_lost),
         _fallback(settings.output.on_idle),

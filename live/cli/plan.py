@@ -50,7 +50,6 @@ _ROW_START: Final = b'{"frame": '
 SMOOTH_NEEDS_LIVE: Final = (
     "with --pace all every frame is inferred, so there is nothing to predict; expected --pace live"
 )
-_LATER_PRESETS: Final = ("samurai", "dam", "long")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         problems.append("--smooth: with source.independent no picture follows from another")
     may_open = not request.foreign_hotkeys
     problems += parse_bindings(settings.hotkeys.keys, opens=may_open)[1]
-    if request.loop and request.suggest is not None:
-        problems.append("--loop: with --suggest the run would never end")
-    if request.suggest is not None:
-        problems += suggest_problems(request)
+    problems += _suggest_problems(request)
     if request.save_profile is not None:
         problems += name_problems(request.save_profile)
     effect, own = Effect(), {}
@@ -131,15 +127,13 @@ def _background_problems(request: Request, chosen: ReplaceSettings) -> Iterator[
 
 def _word_problems(request: Request) -> list[str]:
     problems: list[str] = []
-    problems += _check_word(request.origin("effect"), request.effect, EFFECT_NAMES, ())
+    problems += _check_word(request.origin("effect"), request.effect, EFFECT_NAMES)
     if request.pace is not None:
-        problems += _check_word("--pace", request.pace, ("live", "all", "recorded"), ())
+        problems += _check_word("--pace", request.pace, ("live", "all", "recorded"))
     if request.smooth and request.pace in ("all", "recorded"):
         problems.append(f"--smooth: {SMOOTH_NEEDS_LIVE}")
-    problems += _check_word("--backend", request.backend, BACKENDS, ())
-    problems += _check_word(
-        request.origin("preset"), request.preset, tuple(PRESETS), _LATER_PRESETS
-    )
+    problems += _check_word("--backend", request.backend, BACKENDS)
+    problems += _check_word(request.origin("preset"), request.preset, tuple(PRESETS))
     try:
         parse_sinks(request.outputs)
     except ConfigError as error:
@@ -181,14 +175,22 @@ def _is_metrics_file(path: Path) -> bool:
     return row is None or (isinstance(row, dict) and {"frame", "step", "stage_ms"} <= row.keys())
 
 
-def suggest_problems(request: Request) -> Iterator[str]:
+def _suggest_problems(request: Request) -> Iterator[str]:
     """Give what does not go together with `--suggest`, one line each."""
+    if request.suggest is None:
+        return
+    if request.loop:
+        yield "--loop: with --suggest the run would never end"
     for text in request.outputs:
         if text.partition(":")[0] not in ("masks", "video", "none"):
             yield f"--output {text}: not with --suggest; expected masks:DIR, video:FILE.mp4 or none"
     for option, given in (("--profile", (request.profile,)), ("--prompt", request.prompts[:1])):
         for word in filter(None, given):
             yield f"{option} {word}: not with --suggest; expected one of the two"
+    nothing_tracked = {"--smooth": request.smooth, "--save-profile": request.save_profile}
+    for option, wanted in nothing_tracked.items():
+        if wanted:
+            yield f"{option}: not with --suggest: nothing is tracked there"
 
 
 def build_effect(
@@ -263,15 +265,10 @@ def _read_background(name: str, max_megapixels: float) -> U8:
         ) from error
 
 
-def _check_word(
-    option: str, word: str, known: Sequence[str], later: Sequence[str]
-) -> Iterator[str]:
+def _check_word(option: str, word: str, known: Sequence[str]) -> Iterator[str]:
     """Give the problem with one word of the command line, if there is one."""
-    expected = f"expected {' | '.join(known)}"
-    if word in later:
-        yield f"{option} {word}: not in this release; {expected}"
-    elif word not in known:
-        yield f"{option} {word}: {expected}"
+    if word not in known:
+        yield f"{option} {word}: expected {' | '.join(known)}"
 
 
 def choose_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -311,7 +308,6 @@ def waits_for_click(request: Request, info: SourceInfo, outputs: Sequence[str]) 
         and "window" in outputs
         and not request.prompts
         and request.saved is None
-        and request.suggest is None
         and request.pace != "all"
     )
 

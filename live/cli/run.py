@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from samcam.live.loop import (
-    ObservedSource,
-    ObservedStepper,
-    RenderLoop,
-    StepFigures,
-    StepObserver,
-    Stepper,
-    Wiring,
-    run_pipeline,
-)
+from samcam.live.loop import StepFigures, StepObserver, Wiring
 from samcam.live.metrics import Metrics, MetricsWriter, Progress, format_summary
 from samcam.live.recording import RecordedSource, Recorder
 from samcam.live.sources import VideoSource
@@ -74,15 +65,13 @@ class Run:
         self.metrics.watch_drops("recording", lambda: recorder.dropped)
         return RecordedSource(source, recorder, self.wiring.pace == "all", self.wiring.stop)
 
-    def execute(
-        self,
-        source: VideoSource,
-        tracker: Stepper,
-        renderer: RenderLoop,
-        interrupts: Interrupts,
-        shutdown_s: float,
-    ) -> int:
+    def execute(self, stages: Callable[[StepObserver], bool], interrupts: Interrupts) -> int:
         """Run to the end, whatever it is, print the summary, and return the exit code.
+
+        Args:
+            stages: What is run; gets who is told of every step, and returns whether the source
+                ended by itself.
+            interrupts: The first signal sets `stop`.
 
         Raises:
             BaseException: What stopped the run, unless it was the first signal.
@@ -102,15 +91,7 @@ class Run:
                 self._writer or nullcontext(),
                 self._recorder or nullcontext(),
             ):
-                ended = run_pipeline(
-                    self.wiring,
-                    ObservedSource(source, self.metrics, self.wiring.watchdog),
-                    ObservedStepper(tracker, self.wiring.watchdog),
-                    renderer,
-                    observe,
-                    shutdown_s,
-                )
-            ending = "end of the source" if ended else "quit"
+                ending = "end of the source" if stages(observe) else "quit"
         except Interrupted:
             ending = "forced to end"
             raise

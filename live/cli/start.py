@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from samcam.engines import EngineError, find_model
 from samcam.live.cli.doctor import examine
-from samcam.live.cli.opening import open_outputs, open_stepper, source_options
+from samcam.live.cli.opening import (
+    load_networks,
+    make_compositor,
+    open_outputs,
+    open_renderer,
+    open_stepper,
+    source_options,
+)
 from samcam.live.cli.plan import (
     Plan,
     check_loop,
@@ -23,30 +30,41 @@ from samcam.live.cli.plan import (
 )
 from samcam.live.cli.recording_options import check_recording_options
 from samcam.live.cli.run import Run
-from samcam.live.config import Request, find_config
+from samcam.live.config import Request, find_config, suggest_rules
 from samcam.live.errors import CaptureError, ConfigError, SinkError
-from samcam.live.frames import Prompt
-from samcam.live.loop import Wiring, check_independent
-from samcam.live.metrics import Metrics, MetricsWriter, Progress
+from samcam.live.frames import Frame, FrameResult, Prompt
+from samcam.live.loop import (
+    ObservedSource,
+    ObservedStepper,
+    StepObserver,
+    Wiring,
+    check_independent,
+    pictures_to_suggest_for,
+    run_pipeline,
+    suggest_objects,
+)
+from samcam.live.metrics import COMPOSE, Metrics, MetricsWriter, Progress, Stopwatch
 from samcam.live.motion import Carrier
 from samcam.live.profile_saver import ProfileSaver
 from samcam.live.profiles import ProfileError, describe_profiles, looked_for
 from samcam.live.prompts import PromptFiles, parse_prompts
 from samcam.live.recording import Recording, Session, make_recorder, prepare_folder
 from samcam.live.remote import RemoteControls, read_bindings
+from samcam.live.sinks import SuggestionsFile, running
 from samcam.live.sources import (
     SourceInfo,
     SourceOptions,
     VideoSource,
     list_cameras,
     open_source,
-    to_suggest_for,
 )
+from samcam.live.tracker import MaskGenerator
 from samcam.system import (
     TO_RUN_MIB,
     VERSION,
     Interrupts,
     complain,
+    hide_in_url,
     hide_secrets,
     limit_problem,
     say,
@@ -86,7 +104,9 @@ def run(request: Request, interrupts: Interrupts) -> int:
     if problem is not None:
         raise EngineError(problem)
     with logging_to_stderr():
-        return _open_and_run(request, plan, outputs, interrupts, recording)
+        if request.suggest is not None:
+            return _open_and_suggest(request, request.suggest, plan, outputs, interrupts)
+        return _open_and_track(request, plan, outputs, interrupts, recording)
 
 
 def _config_path(request: Request, recording: Recording | None) -> Path | None:
@@ -171,7 +191,7 @@ def _read_prompts(request: Request, info: SourceInfo, max_megapixels: float) -> 
     return prompts
 
 
-def _open_and_run(
+def _open_and_track(
     request: Request,
     plan: Plan,
     outputs: Sequence[str],
@@ -186,14 +206,12 @@ def _open_and_run(
         options = source_options(settings.source, is_watched(outputs), request.loop)
         source = _open_frames(request, options, recording)
         opened.callback(source.close)
-        if request.suggest is not None:
-            source = to_suggest_for(source)
         info = source.info
         if settings.source.independent:
             check_independent(info)
         if request.loop:
             check_loop(info)
-        log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
+        _log_source(info)
         pace, carrier = choose_pace(request.pace, info, outputs), None
         if request.smooth:
             check_smooth(pace, request.source)
@@ -204,7 +222,7 @@ def _open_and_run(
         )
         bindings = read_bindings(settings, info)
         wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)
-        stepper = open_stepper(request, plan, prompts, wiring.stop.is_set)
+        stepper = open_stepper(request, plan, prompts)
         opened.callback(stepper.close)
         run = _figures_of(wiring, request, info.frame_count, settings.metrics.period_s)
         opened.callback(run.close)
@@ -218,7 +236,7 @@ def _open_and_run(
             recorder = make_recorder(session, request.record, wiring.watchdog)
             source = run.record(recorder, source)
         profiles = ProfileSaver(request.source, request.model, request.preset, request.save_profile)
-        renderer = open_outputs(plan, outputs, info, run, profiles)
+        renderer = open_renderer(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
         opened.pop_all()
     if request.profile is not None and request.saved is not None:
@@ -226,9 +244,68 @@ def _open_and_run(
         said = looked_for(request.profile, sought, settings.window.object_names or ())
         log.info("%s", said)
         wiring.controls.say(said)
-    code = run.execute(source, stepper, renderer, interrupts, settings.pipeline.shutdown_s)
+
+    def stages(observe: StepObserver) -> bool:
+        return run_pipeline(
+            wiring,
+            ObservedSource(source, run.metrics, wiring.watchdog),
+            ObservedStepper(stepper, wiring.watchdog),
+            renderer,
+            observe,
+            settings.pipeline.shutdown_s,
+        )
+
+    code = run.execute(stages, interrupts)
     _finish_profile(profiles)
     return code
+
+
+def _open_and_suggest(
+    request: Request, target: Path, plan: Plan, outputs: Sequence[str], interrupts: Interrupts
+) -> int:
+    """Propose objects for the pictures of a source, write them to `target`, and report."""
+    settings = plan.settings
+    with ExitStack() as opened:
+        source = _open_frames(request, source_options(settings.source, watched=False), None)
+        opened.callback(source.close)
+        info = pictures_to_suggest_for(source.info)
+        _log_source(info)
+        wiring = Wiring.build("all", settings.pipeline.command_queue)
+        networks = load_networks(request, plan)
+        opened.callback(networks.close)
+        name = networks.manifest.name
+        rules = suggest_rules(settings.suggest, name)
+        report = opened.enter_context(
+            closing(SuggestionsFile(target, hide_in_url(request.source), name))
+        )
+        run = _figures_of(wiring, request, info.frame_count, settings.metrics.period_s)
+        opened.callback(run.close)
+        compositor = make_compositor(plan, follows=False)
+        opened.callback(compositor.close)
+        workers = open_outputs(plan, outputs, info, run).workers
+
+        def generate(frame: Frame) -> MaskGenerator:
+            features = networks.encode_image(frame.image_bgr)
+            return MaskGenerator(networks, features, frame.size_wh, rules)
+
+        def stages(observe: StepObserver) -> bool:
+            def take(result: FrameResult, age_ms: float) -> None:
+                observe(result, age_ms)
+                with Stopwatch(run.metrics, COMPOSE):
+                    composite = compositor.compose(result)
+                for worker in workers:
+                    worker.put(composite)
+
+            searching = wiring.watchdog.watching("suggestions: search", "the search has taken")
+            with running(workers, wiring.stop, settings.pipeline.shutdown_s), searching:
+                read = ObservedSource(source, run.metrics, wiring.watchdog)
+                return suggest_objects(read, generate, report, wiring.stop.is_set, take)
+
+        return run.execute(stages, interrupts)
+
+
+def _log_source(info: SourceInfo) -> None:
+    log.info("source %s: %s, %dx%d at %.4g fps", info.name, info.kind, *info.size_wh, info.fps)
 
 
 def _figures_of(wiring: Wiring, request: Request, frame_count: int | None, period_s: float) -> Run:

@@ -20,7 +20,7 @@ from samcam.live.errors import ConfigError
 from samcam.live.frames import NS_PER_MS, Composite
 from samcam.live.sources import SourceInfo
 
-DELAYED_SINKS: Final = ("virtualcam", "web")  # and the window; files have times of their own
+DELAYED_SINKS: Final = ("virtualcam",)  # and the window; files have times of their own
 LONGEST_MS: Final = 2000.0
 AUTO: Final = "auto"
 

@@ -5,7 +5,7 @@ from samcam.live.loop.inference import StepObserver, Stepper, run_inference
 from samcam.live.loop.observer import ObservedSink, ObservedSource, ObservedStepper, StepFigures
 from samcam.live.loop.pipeline import PipelinePace, Wiring, run_pipeline
 from samcam.live.loop.render import RenderLoop, RenderOptions
-from samcam.live.loop.suggester import Suggester
+from samcam.live.loop.suggest import pictures_to_suggest_for, suggest_objects
 
 __all__ = [
     "IndependentPictures",
@@ -19,9 +19,10 @@ __all__ = [
     "StepFigures",
     "StepObserver",
     "Stepper",
-    "Suggester",
     "Wiring",
     "check_independent",
+    "pictures_to_suggest_for",
     "run_inference",
     "run_pipeline",
+    "suggest_objects",
 ]

@@ -20,7 +20,7 @@ from samcam.live.sinks.virtualcam import (
     even_size,
     open_virtual_camera,
 )
-from samcam.live.sinks.worker import SinkWorker
+from samcam.live.sinks.worker import SinkWorker, running
 
 __all__ = [
     "H264",
@@ -41,6 +41,7 @@ __all__ = [
     "output_files",
     "output_path",
     "parse_sinks",
+    "running",
     "same_place",
     "to_i420",
 ]

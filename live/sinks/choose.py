@@ -29,7 +29,6 @@ from samcam.system.files import NoHomeError, expand_user, lenient_path, resolved
 EXPECTED = (
     "expected window, virtualcam[:DEVICE], video:FILE.mp4, masks:DIR[?format=png|coco|mot] or none"
 )
-_LATER = ("web",)
 _OPTIONS = re.compile(r"([^?].*)\?(\w+)=(.*)")
 
 _log = logging.getLogger(__name__)
@@ -141,9 +140,7 @@ def open_sinks(
 
 def _parse(text: str, problems: list[str]) -> SinkSpec | None:
     kind, colon, rest = text.partition(":")
-    if kind in _LATER:
-        problems.append(f"--output {text}: not in this release; {EXPECTED}")
-    elif kind in ("window", "none"):
+    if kind in ("window", "none"):
         if not colon:
             return SinkSpec(kind)
         problems.append(f"--output {text}: {kind} takes nothing after it; {EXPECTED}")

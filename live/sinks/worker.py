@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from samcam.live.errors import SinkError
 from samcam.live.frames import Composite
@@ -143,3 +145,30 @@ class SinkWorker:
         except BaseException as error:
             if self._error is None:  # else it is a consequence of the first one
                 self._error = error
+
+
+@contextmanager
+def running(
+    workers: Sequence[SinkWorker], stop: threading.Event, shutdown_s: float
+) -> Iterator[None]:
+    """Run sinks beside a block; they write what they were given, or what they can after `stop`.
+
+    Args:
+        workers: Not started yet.
+        stop: Whether somebody wants the end.
+        shutdown_s: How long it may then take.
+
+    Raises:
+        BaseException: What broke a sink, where the block itself ended well.
+    """
+    for worker in workers:
+        worker.start()
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.end_input()
+        deadline_s = time.monotonic() + shutdown_s if stop.is_set() else None
+        errors = [worker.finish(deadline_s) for worker in workers]
+    for error in filter(None, errors):
+        raise error

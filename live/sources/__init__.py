@@ -10,7 +10,6 @@ from samcam.live.sources.base import (
 )
 from samcam.live.sources.camera import list_cameras, open_camera
 from samcam.live.sources.choose import open_source
-from samcam.live.sources.first_frame import to_suggest_for
 from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
 
 __all__ = [
@@ -25,5 +24,4 @@ __all__ = [
     "list_cameras",
     "open_camera",
     "open_source",
-    "to_suggest_for",
 ]

@@ -128,7 +128,7 @@ def test_check_config(
         (["--pace", "fast"], ["--pace fast", "live | all"]),
         (["--backend", "openvino"], ["openvino", "auto | tensorrt | onnxruntime | torch"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
-        (["--preset", "dam"], ["dam", "not in this release"]),
+        (["--preset", "dam"], ["--preset dam", "expected default | "]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
         (
             ["--preset", "sam2", "--set", "tracker.window.enabled=true"],
@@ -140,7 +140,7 @@ def test_check_config(
         ),
         (["--set", "tracker.window.zoom=1"], ["tracker.window.zoom", "1.2..20"]),
         (["--output", "virtualcam:"], ["virtualcam:", "no name", "virtualcam[:DEVICE]"]),
-        (["--output", "web:8080"], ["web:8080", "not in this release"]),
+        (["--output", "web:8080"], ["web:8080", "unknown", "virtualcam[:DEVICE]"]),
         (["--output", "vidoe:x.mp4"], ["vidoe:x.mp4", "video:FILE.mp4"]),
         (["--output", "masks:"], ["masks:", "masks:DIR"]),
         (["--output", "none"], ["none", "twice"]),

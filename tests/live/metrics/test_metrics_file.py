@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from samcam.live import writer_thread
-from samcam.live.cli.opening import open_outputs
+from samcam.live.cli.opening import open_renderer
 from samcam.live.cli.plan import plan_request
 from samcam.live.cli.run import Run
 from samcam.live.config.request import Request
@@ -123,7 +123,7 @@ def test_a_row_waits_for_an_output_that_shows_it_later_on_purpose(tmp_path: Path
     with MetricsWriter(path) as writer:
         run = Run(wiring, Metrics(), Progress(None, 1.0, lambda: 0.0), writer)
         profiles = ProfileSaver("demo", "nano", "sam2", None)
-        loop = open_outputs(plan, ["none"], info, run, profiles)
+        loop = open_renderer(plan, ["none"], info, run, profiles)
         steps = delay.places + _LATE + 1
         for step in range(steps):
             writer.write(result(step, step), 0.0, 0)

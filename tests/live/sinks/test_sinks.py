@@ -78,7 +78,7 @@ def test_all_problems_come_at_once() -> None:
     starts = [problem.split("expected")[0] for problem in caught.value.problems]
     assert starts == [
         "--output virtualcam:: no name; ",
-        "--output web:8080: not in this release; ",
+        "--output web:8080: unknown; ",
         "--output screen: unknown; ",
         "--output video:: no name; ",
         "--output masks: no name; ",

@@ -19,18 +19,20 @@ from run_live import main
 from samcam.engines.base import Array
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.sam2_graphs import DecoderOutput
-from samcam.live.commands import Proposal, RemoveObject
+from samcam.live.commands import Proposal
 from samcam.live.config.schema import SuggestSettings, suggest_rules
-from samcam.live.frames import F32, Frame, Mask
-from samcam.live.loop.suggester import Suggester
+from samcam.live.frames import F32, Frame, FrameResult, Mask
+from samcam.live.loop.observer import ObservedSource
+from samcam.live.loop.suggest import pictures_to_suggest_for, suggest_objects
+from samcam.live.metrics.metrics import Metrics
 from samcam.live.rle import encode_rle
 from samcam.live.sinks.suggestions_file import SuggestionsFile
 from samcam.live.sources.base import SourceInfo, broken_frames
 from samcam.live.sources.demo.scene import DemoScene
-from samcam.live.sources.first_frame import to_suggest_for
 from samcam.live.tracker.presets import PRESETS
 from samcam.live.tracker.suggest import NANO_RULES, SAM2_RULES, MaskGenerator, SuggestRules
 from samcam.live.tracker.tracker import Tracker
+from samcam.live.watchdog import Watchdog
 from tests.conftest import REPO_ROOT, RunCli
 from tests.helpers.tracker_networks import Script, click, frame, square_logits
 
@@ -177,6 +179,19 @@ def read(path: Path) -> dict[str, Any]:
     return document
 
 
+class Pictures:
+    """A folder of pictures."""
+
+    def __init__(self, count: int) -> None:
+        self.info = SourceInfo("pictures", "folder", (640, 480), 25.0, count, live=False)
+        self._frames = iter([frame(index) for index in range(count)])
+
+    def read(self) -> Frame | None:
+        return next(self._frames, None)
+
+    def close(self) -> None: ...
+
+
 def test_a_run_that_is_stopped_keeps_the_pictures_that_were_finished(tmp_path: Path) -> None:
     """The one under way is left at the next point, and is not written."""
     points = 0
@@ -192,15 +207,24 @@ def test_a_run_that_is_stopped_keeps_the_pictures_that_were_finished(tmp_path: P
 
     target = tmp_path / "out.json"
     report = SuggestionsFile(target, "pictures", "fake")
-    suggester = Suggester(fake_networks(decoder=decode), RULES, report, stopped)
-    (shown,) = suggester.step(frame(0)).objects
+    taken: list[FrameResult] = []
+    with fake_networks(decoder=decode) as networks:
+
+        def generate(picture: Frame) -> MaskGenerator:
+            features = networks.encode_image(picture.image_bgr)
+            return MaskGenerator(networks, features, picture.size_wh, RULES)
+
+        pictures = Pictures(2)
+        done = suggest_objects(
+            pictures, generate, report, stopped, lambda result, _: taken.append(result)
+        )
+    assert not done
+    (shown,) = taken[0].objects
     assert (shown.object_id, shown.box_xyxy_px) == (1, (100, 150, 300, 300))
-    assert suggester.step(frame(1)).objects == ()
+    assert len(taken) == 1
     assert points == RULES.points_per_side**2 + 4
-    with pytest.raises(ValueError, match="RemoveObject: not possible with --suggest"):
-        suggester.apply(RemoveObject())
     assert not target.exists()
-    suggester.close()
+    report.close()
     (picture,) = read(target)["pictures"]
     assert (picture["frame"], len(picture["proposals"])) == (0, 1)
     assert [p.name for p in tmp_path.iterdir()] == ["out.json"]
@@ -259,6 +283,7 @@ def test_of_a_video_the_first_frame(run_cli: RunCli, nano_dir: Path) -> None:
     [
         (("--output", "window"), 2, "--output window: not with --suggest; expected masks:DIR"),
         (("--prompt", "point=1,1"), 2, "--prompt point=1,1: not with --suggest"),
+        (("--save-profile", "dog"), 2, "--save-profile: not with --suggest: nothing is tracked"),
         (("--suggest", "absent/out.json"), 5, "--suggest absent/out.json: cannot be written"),
         (("--suggest", "notes.txt"), 5, "--suggest notes.txt: holds something else"),
         (
@@ -316,6 +341,6 @@ def test_what_wraps_a_video_tells_of_its_broken_frames() -> None:
 
         def close(self) -> None: ...
 
-    first = to_suggest_for(Broken())
-    assert first.info.frame_count == 1
-    assert broken_frames(first) == 3
+    watched = ObservedSource(Broken(), Metrics(), Watchdog())
+    assert broken_frames(watched) == 3
+    assert pictures_to_suggest_for(watched.info).frame_count == 1
