@@ -31,6 +31,7 @@ from samcam.live.cli.plan import (
 from samcam.live.cli.recording_options import check_recording_options
 from samcam.live.cli.run import Run
 from samcam.live.config import Request, find_config, suggest_rules
+from samcam.live.control import Controls
 from samcam.live.errors import CaptureError, ConfigError, SinkError
 from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.loop import (
@@ -239,25 +240,22 @@ def _open_and_track(
         renderer = open_renderer(plan, outputs, info, run, profiles)
         run.remotes = RemoteControls(wiring.controls, settings, info, bindings)
         opened.pop_all()
-    if request.profile is not None and request.saved is not None:
-        sought = sorted(request.saved.masks)
-        said = looked_for(request.profile, sought, settings.window.object_names or ())
-        log.info("%s", said)
-        wiring.controls.say(said)
-
-    def stages(observe: StepObserver) -> bool:
-        return run_pipeline(
-            wiring,
-            ObservedSource(source, run.metrics, wiring.watchdog),
-            ObservedStepper(stepper, wiring.watchdog),
-            renderer,
-            observe,
-            settings.pipeline.shutdown_s,
-        )
-
-    code = run.execute(stages, interrupts)
+    _say_what_is_looked_for(request, settings.window.object_names or (), wiring.controls)
+    observed = ObservedSource(source, run.metrics, wiring.watchdog)
+    tracker, shutdown_s = ObservedStepper(stepper, wiring.watchdog), settings.pipeline.shutdown_s
+    code = run.execute(
+        lambda observe: run_pipeline(wiring, observed, tracker, renderer, observe, shutdown_s),
+        interrupts,
+    )
     _finish_profile(profiles)
     return code
+
+
+def _say_what_is_looked_for(request: Request, names: Sequence[str], controls: Controls) -> None:
+    if request.profile is not None and request.saved is not None:
+        said = looked_for(request.profile, sorted(request.saved.masks), names)
+        log.info("%s", said)
+        controls.say(said)
 
 
 def _open_and_suggest(
