@@ -75,7 +75,7 @@ def network_logits(share: F32, size: int) -> F32:
 
 
 def composed(image: U8, logits: F32, edge: EdgeOptions) -> U8:
-    """Return what leaves with `chroma`."""
+    """Return the feed with `chroma`."""
     box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
     item = ObjectResult(1, ObjectState.TRACKING, "truth", logits, 1.0, 9.0, None, box, True, (0,))
     compositor = Compositor(

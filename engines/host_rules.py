@@ -1,8 +1,8 @@
 """SAM 2's decisions between the networks, as pure functions on host arrays in fp32.
 
-The networks answer raw, for every token. Which token wins, whether the object is there and what
-enters the next network is decided here, so that every backend decides alike and a preset can
-change a rule without another export. Sources: facebookresearch/sam2 @2b90b9f.
+The networks answer for every token. Which token wins, whether the object is present and what enters
+the next network is decided here, so that all backends decide alike and a preset can change a rule
+without another export. Sources: facebookresearch/sam2 @2b90b9f.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 ONNX Runtime multiplies an unsigned activation with a signed weight. With VNNI sums are exact; with
 AVX2 alone two products are added in 16 bits, which saturate where weights have eight bits: every
-mask is then empty, without an error. The exporter writes seven bits since, and says so in the
-manifest. The processor is asked itself, by one product: its name and flags say too little, on a
-virtual machine for one, and another version of ONNX Runtime may have other kernels.
+mask is then empty, without an error. The exporter now writes seven bits, and notes it in the
+manifest. One product is computed to test the processor: its name and flags say too little, for
+example on a virtual machine, and another ONNX Runtime may have other kernels.
 """
 
 from __future__ import annotations

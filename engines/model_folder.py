@@ -1,4 +1,4 @@
-"""Model folders: where they are, whether they are whole, and how one becomes running networks."""
+"""Model folders: where they are, whether they are complete, and how to load one."""
 
 from __future__ import annotations
 

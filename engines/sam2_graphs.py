@@ -54,7 +54,7 @@ class ImageFeatures:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderOutput:
-    """The decoder's raw answer for every token, on the host; nobody writes into it again.
+    """The decoder's raw answer for every token, on the host; never written again.
 
     Attributes:
         low_res_masks: (K, L, L) float32 logits.

@@ -1,4 +1,4 @@
-"""Pictures that set the scales of an INT8 graph; drawn, so that nothing need be at hand."""
+"""Pictures that set the scales of an INT8 graph; drawn, so that no photographs are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Motion: a stateless box filter, scores derived from it, and the gate that says when they act."""
+"""Motion: a stateless box filter, its scores, and the gate that says when to use them."""
 
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, GateSettings, MotionGate
 

@@ -215,7 +215,7 @@ class Composite:
 
     Attributes:
         result: The tracker's answer, with its frame.
-        feed_bgr: (H, W, 3) uint8, the clean picture that leaves the app: no help, no cursor.
+        feed_bgr: (H, W, 3) uint8, the clean picture for the outputs: no help, no cursor.
         object_ids: (H, W) uint8, object id per source pixel, 0 elsewhere; where objects overlap
             the higher logit wins.
         areas_px: Visible area of each object of `result.objects`, in source pixels.

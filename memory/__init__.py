@@ -1,4 +1,4 @@
-"""What an object's past looks like: a bounded bank of memories and the policies that fill it."""
+"""An object's memory: a bounded memory bank and the policies that fill it."""
 
 from samcam.memory.bank import MemoryBank, MemoryEntry
 from samcam.memory.selection import (

@@ -1,4 +1,4 @@
-"""One object's memories: bounded bookkeeping that gives the list to attend to."""
+"""One object's memory bank: bounded, and asked at each step what to attend to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pure policies of the memory bank: what enters, what stays, and how far away it counts as.
+"""Policies of the memory bank, as pure functions: what enters, what stays, temporal positions.
 
 Sources: SAM 2 is facebookresearch/sam2 @2b90b9f; SAMURAI is arXiv 2411.11922 and
 yangchris11/samurai @76ba195.

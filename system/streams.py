@@ -1,4 +1,4 @@
-"""stdout and stderr that take whatever is said, whoever listens.
+"""stdout and stderr that can print any text, and survive a reader that has gone.
 
 A terminal may not know a letter of a file's name, the reader of a pipe may be gone, a service may
 have closed them: none of that is the end of a run.

@@ -1,7 +1,7 @@
-"""Painted pictures to compare networks on: two objects of known outline, there for the prompts.
+"""Painted pictures to compare networks on: two objects of known outline, for the prompts.
 
 The program carries no photographs. These have what a network's answer depends on (texture, edges,
-shading, noise) and are the same on every machine; what real frames show, they do not tell.
+shading, noise) and are the same on every machine; they say little about real frames.
 """
 
 from __future__ import annotations

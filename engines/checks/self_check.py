@@ -1,9 +1,9 @@
 """Compares the networks of two backends on pictures, one network at a time.
 
 Fused attention in half precision has given wrong answers without any error on some GPUs, and half
-precision has flipped the choice among candidate masks. So every network of a GPU backend answers
-the questions that the reference answers, with inputs from the reference, and what follows is the
-reference's again. What counts is the mask that a user would see: the worst one, not the mean.
+precision has flipped the choice among candidate masks. So every network of a GPU backend is run
+on inputs that the reference made, and the networks after it are the reference's again. What counts
+is the mask that a user would see: the worst one, not the mean.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Memory and the one stream of an NVIDIA GPU; no TensorRT here.
 
-Everything that is asked of a `CudaDevice` runs on its one stream, in the order in which it was
-asked for. Two rules follow: a block of device memory may be given to the next user as soon as the
-last one has asked for everything it wants, and only the host ever has to wait. Blocks are used
-again, so that a steady state allocates nothing.
+Everything runs on the one stream of a `CudaDevice`, in the order in which it was queued. So a block
+of device memory may be given to the next user as soon as the last one has queued its work, and only
+the host ever waits. Blocks are reused: a steady state allocates nothing.
 
 The host memory that travels is pinned (page-locked): copies to and from other memory would make
 the host wait.

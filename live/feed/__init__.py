@@ -1,4 +1,4 @@
-"""The picture that leaves the app: composed once, delayed, hidden where it must be."""
+"""The picture for the outputs: composed once, delayed, hidden where it must be."""
 
 from samcam.live.feed.compositor import (
     BorderOptions,

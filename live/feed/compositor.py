@@ -1,4 +1,4 @@
-"""Makes the picture that leaves the app, once per frame, and decides what must not leave it."""
+"""Makes the picture for the outputs, once per frame, and decides when to hide it."""
 
 from __future__ import annotations
 

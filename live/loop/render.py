@@ -123,7 +123,7 @@ class RenderLoop:
             try:
                 result = self._wiring.shown.get(self._longest_wait_s())
             except Closed:
-                self._let_leave()
+                self._drain_delay()
                 return
             for worker in self._workers:
                 worker.check()
@@ -134,13 +134,13 @@ class RenderLoop:
                 self._control.follow_script(result)
                 self._take(result)
             elif changed:
-                self._again()
+                self._compose_again()
             else:
                 self._stand_in()
             if result is not None or changed:
                 self._publish()
             self._publish_if_due()
-            self._leave_due()
+            self._send_due()
             self._refresh_window()
 
     def _served(self) -> tuple[str, ...]:
@@ -191,11 +191,11 @@ class RenderLoop:
     def _step_shown(self) -> int:
         return -1 if self._last is None else self._last.result.step
 
-    def _again(self) -> None:
-        """Compose the last result anew: a change must not wait for a stream that stands still."""
+    def _compose_again(self) -> None:
+        """Compose the last result again: a change must not wait for a stream that stands still."""
         last = self._last
         if last is None:
-            self._say_before_the_first(self._opening)
+            self._caption_before_first(self._opening)
             return
         if last.stand_in_time_ns is None:
             last = self._compositor.compose(last.result)
@@ -205,7 +205,7 @@ class RenderLoop:
         self._present(self._last)
 
     def _present(self, composite: Composite) -> None:
-        """Hand over a picture, to those that show it with a delay when it is due."""
+        """Hand over a picture; window and cameras get it when it is due, if there is a delay."""
         if self._delay is None:
             self._show(composite)
             self._send(composite, self._workers)
@@ -221,23 +221,23 @@ class RenderLoop:
         elif self._delay.put(composite):
             self._metrics.count("late pictures")
 
-    def _leave_due(self) -> None:
-        """Hand over the pictures whose time has come."""
+    def _send_due(self) -> None:
+        """Hand over the delayed pictures that are due."""
         if self._delay is not None:
             for composite in self._delay.take_due():
                 self._show(composite)
                 self._send(composite, self._delayed)
 
-    def _let_leave(self) -> None:
-        """Wait for the pictures that are still to leave, at the end of a source."""
+    def _drain_delay(self) -> None:
+        """Wait for the delayed pictures, at the end of a source."""
         while self._delay is not None and self._delay.next_due_s() is not None:
             if self._wiring.stop.wait(self._longest_wait_s()):
                 return
             if self._apply_commands(self._step_shown() + 1):  # the panic key, above all
-                self._again()
+                self._compose_again()
                 self._publish()
             self._publish_if_due()
-            self._leave_due()
+            self._send_due()
             self._refresh_window()
 
     def _longest_wait_s(self) -> float:
@@ -252,10 +252,10 @@ class RenderLoop:
             self._metrics.left("window", composite.result)
 
     def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
-        """Hand a picture to sinks; window and commands stay awake while a file has no room.
+        """Hand a picture to sinks; window and commands are served while a file has no room.
 
-        Files come last: whatever is hidden while one of them is waited for is hidden for those who
-        look at once, and is not shown to them again by a picture from before.
+        Files come last: what is hidden meanwhile is hidden at once for those who look, and no
+        older picture shows it to them again.
         """
         for worker in sorted(workers, key=lambda one: one.kind in _FILE_SINKS):
             is_file = worker.kind in _FILE_SINKS
@@ -263,7 +263,7 @@ class RenderLoop:
                 continue  # it would only push a picture out that still waits to be written
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
                 if is_file and self._apply_commands(self._step_shown() + 1):
-                    self._again()  # to no file, as it repeats
+                    self._compose_again()  # to no file, as it repeats
                     self._publish()
                 self._publish_if_due()  # which output is waited for, above all
                 self._refresh_window()
@@ -289,14 +289,15 @@ class RenderLoop:
     def _stand_in(self) -> None:
         """Replace a picture that is stale for want of a signal, once per outage.
 
-        When pictures come again before inference has answered for one, that is said instead.
+        When pictures come again before inference has answered for one, the text changes to
+        "starting".
         """
         last = self._last
         lost = self._signal_is_lost()
         if last is None:
             text = NO_SIGNAL if lost else STARTING
             if text != self._opening:
-                self._say_before_the_first(text)
+                self._caption_before_first(text)
             return
         if not lost and not last.caption:
             return
@@ -308,8 +309,8 @@ class RenderLoop:
         self._last = self._compositor.stand_in(last, time_ns, text)
         self._present(self._last)
 
-    def _say_before_the_first(self, text: str) -> None:
-        """Tell whoever looks through a camera what it waits for; files begin with a picture."""
+    def _caption_before_first(self, text: str) -> None:
+        """Show cameras why there is no picture yet; files begin with the first one."""
         cameras = [worker for worker in self._workers if worker.kind in DELAYED_SINKS]
         if self._options.size_wh is None or not cameras or not text:
             return
@@ -326,17 +327,17 @@ class RenderLoop:
             self._wiring.stop.set()
 
     def _apply_commands(self, step: int) -> bool:
-        """Apply what waits, which may open a background or save a profile on any disk."""
+        """Apply waiting commands, which may open a background or save a profile on a slow disk."""
         with self._wiring.watchdog.watching("effects: command", "a command has taken"):
             return self._control.apply(step)
 
     def _publish_if_due(self) -> None:
-        """Publish what changes while no picture comes: rates, and what hangs."""
+        """Publish rates and what hangs while no picture comes."""
         if self._meter.is_due():
             self._publish()
 
     def _publish(self) -> None:
-        """Let everybody see the state of the run; before the first picture only what hangs."""
+        """Publish the state of the run; before the first picture only what hangs."""
         hanging = self._wiring.watchdog.hanging()
         self._wiring.controls.hanging = hanging
         if self._last is None:

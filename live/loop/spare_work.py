@@ -1,9 +1,9 @@
 """Work that inference does between frames, in slices, without falling behind.
 
-A slice that no frame had to wait for is free. One that held up a frame is paid for from a budget
-that grows with time, so that all of them together cost inference a small share of its rate; while
-the budget is in debt nothing is done. Where inference gets to wait for a frame again without one
-having been dropped, it has lost nothing, and what was paid comes back.
+A slice is free if no frame had to wait for it. Else its time is taken from a budget that grows
+slowly, so that spare work costs inference a small share of its rate; without budget nothing is
+done. When inference waits for a frame again and none was dropped, nothing was lost, and the time
+comes back.
 
 Its jobs: the mask under the pointer, and proposals for a frozen picture.
 """

@@ -1,4 +1,4 @@
-"""Takes the state of a run for the status line and `ctl`: rates lately, not since the start."""
+"""The state of a run for the status line and `ctl`: recent rates, not those since the start."""
 
 from __future__ import annotations
 

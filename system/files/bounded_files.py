@@ -1,9 +1,8 @@
-"""Reads files that somebody else may have made: regular ones only, of bounded size and depth.
+"""Reads files of unknown origin: regular ones only, of bounded size and depth.
 
-One home for what such a file can do to a program: a pipe or a device is waited for or read without
-end, a link can lead in a circle, JSON can be huge or nested deeply, say a key twice, or hold NaN,
-infinity and numbers of thousands of digits. Every fault is an `OSError` or a `ValueError` of one
-line.
+Such a file can be a pipe or a device without end, or a link in a circle; its JSON can be huge or
+deeply nested, have a key twice, or hold NaN, infinity and numbers of thousands of digits. Every
+fault is an `OSError` or a `ValueError` of one line.
 """
 
 from __future__ import annotations

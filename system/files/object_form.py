@@ -1,4 +1,4 @@
-"""The form of a JSON object that somebody else may have written: its keys, and what each holds.
+"""The form of a JSON object of unknown origin: its keys, and what each holds.
 
 One table says it for each kind of object; who reads a file is told the key's path, its value and
 what was expected there.

@@ -1,4 +1,4 @@
-"""Named pipes: whoever waits at one says so, and can be interrupted."""
+"""Named pipes: waiting at one is said and can be interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user's name of a place stands for: a leading ~, a link, a name that no file can have.
+"""Paths as users write them: a leading ~, links, names that no file can have.
 
 The questions here have an answer for every name: one that is too long, leads in a circle or through
 a locked folder is no file. Whoever opens it then says why, in an `OSError`.
