@@ -1,5 +1,8 @@
 """What SamCam needs of the system: commands, streams, signals, limits, the end of a process."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from samcam.system.command_names import (
     checkout,
     exchange,
@@ -23,27 +26,55 @@ from samcam.system.streams import finish_streams, prepare_streams
 from samcam.system.terminal import complain, say
 from samcam.system.version import VERSION
 
+if TYPE_CHECKING:
+    from samcam.system.models import (
+        CheckedAs,
+        ModelError,
+        Problem,
+        Section,
+        Setting,
+        describe,
+        leaves,
+        read_model,
+        schema_of,
+    )
+
 __all__ = [
     "MEMORY_EXIT_CODE",
     "TO_LOAD_MIB",
     "TO_RUN_MIB",
     "VERSION",
+    "CheckedAs",
     "Interrupted",
     "Interrupts",
+    "ModelError",
+    "Problem",
+    "Section",
+    "Setting",
     "checkout",
     "complain",
+    "describe",
     "exchange",
     "exporter",
     "finish_streams",
     "hide_in_url",
     "hide_secrets",
     "install",
+    "leaves",
     "limit_problem",
     "memory_problem",
     "prepare_streams",
     "program",
+    "read_model",
     "reinstall",
     "run_to_the_end",
     "say",
+    "schema_of",
     "with_exporter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:  # of the models, which `ctl` does without
+        return getattr(import_module("samcam.system.models"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

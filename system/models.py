@@ -6,15 +6,19 @@ or plain. Who only uses one does not wait for pydantic, which is loaded by the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import cache
+from itertools import islice
 from typing import Any, ClassVar, Final, Literal, TypeVar, cast
 
 from samcam.system.files import shown_value
 
 T = TypeVar("T")
 Schema = dict[str, Any]
+_MOST: Final = 100  # problems that anybody reads
+_NEAR: Final = 0.8  # of 1, as difflib counts
 _LONGEST_KEY: Final = 40  # characters of an unknown one that are shown
 _WORDS: Final = {
     "boolean": ("true or false", "truth values"),
@@ -25,16 +29,24 @@ _WORDS: Final = {
 
 
 class Section:
-    """Base of the models: nothing unknown, no conversions but lists to tuples, numbers finite."""
+    """Base of the models: nothing unknown, no conversions but lists to tuples, numbers finite.
+
+    `__needed__` are keys that data has to have although the class has a default.
+    """
 
     __slots__ = ()
+    __needed__: ClassVar[Collection[str]] = ()
     __pydantic_config__: ClassVar = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         """Take mappings for a model and lists for a tuple, as YAML and JSON have them."""
         schema = handler(source)
-        _ease(handler.resolve_ref_schema(schema))
+        whole = handler.resolve_ref_schema(schema)
+        for item in whole["schema"]["fields"]:
+            if item["name"] in cls.__needed__:
+                item["schema"] = item["schema"]["schema"]
+        _ease(whole)
         return schema
 
 
@@ -47,6 +59,8 @@ class Setting:
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number, of each number of a list, of a mapping's keys.
         expected: What it may hold, in words, where its type does not say it.
+        limits: Further ones of pydantic's, such as pattern, multiple_of, max_length.
+        rule: What a value must be beside the fields before it, in words; "" where it is that.
     """
 
     doc: str = ""
@@ -54,25 +68,42 @@ class Setting:
     low: float | None = None
     high: float | None = None
     expected: str = ""
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    rule: Callable[[Any, Mapping[str, Any]], str] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         """Add the range, for pydantic."""
-        return self._bounded(handler(source))
+        schema = self._bounded(handler(source))
+        return schema if self.rule is None else self._ruled(schema, self.rule)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
         """Add the meaning, for `schema_of`."""
         made = handler(schema)
         for part in made.get("anyOf", [made]):
-            if part.get("type") == "object":  # JSON Schema has no range of keys
+            if part.get("type") == "object" and self.low is not None:  # JSON Schema has none
                 part["keys"] = [self.low, self.high]
         words = {"description": self.doc, "unit": self.unit, "expected": self.expected}
         return made | {name: text for name, text in words.items() if text}
 
+    def _ruled(self, schema: Schema, rule: Callable[[Any, Mapping[str, Any]], str]) -> Schema:
+        from pydantic_core.core_schema import with_info_after_validator_function
+
+        def check(value: Any, info: Any) -> Any:
+            expected = rule(value, info.data)
+            if expected:
+                raise ValueError(expected)
+            return value
+
+        return dict(with_info_after_validator_function(check, schema))
+
     def _bounded(self, schema: Schema) -> Schema:
         if schema["type"] in ("int", "float"):
             limits = {"ge": self.low, "le": self.high}
-            return schema | {name: limit for name, limit in limits.items() if limit is not None}
+            given = {name: limit for name, limit in limits.items() if limit is not None}
+            return {**schema, **given, **self.limits}
         schema = dict(schema)
+        if schema["type"] != "nullable":
+            schema.update(self.limits)
         for name in ("schema", "keys_schema"):
             if name in schema:
                 schema[name] = self._bounded(schema[name])
@@ -80,6 +111,17 @@ class Setting:
             if isinstance(schema.get(name), list):
                 schema[name] = [self._bounded(part) for part in schema[name]]
         return schema
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAs:
+    """Marks a field that a file has as another type, such as an array as numbers."""
+
+    type: Any
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        """Give that type's, for pydantic."""
+        return handler.generate_schema(self.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +165,7 @@ def read_model(cls: type[T], data: object) -> T:
         data: As YAML or JSON gave it.
 
     Raises:
-        ModelError: It does not fit; all problems at once.
+        ModelError: It does not fit; all problems at once, of a hundred the first.
     """
     from pydantic import ValidationError
 
@@ -132,7 +174,7 @@ def read_model(cls: type[T], data: object) -> T:
         return cast(T, _adapter(model).validate_python(data))
     except ValidationError as error:
         found: dict[str, Problem] = {}
-        for one in error.errors(include_url=False):
+        for one in islice(error.errors(include_url=False), _MOST):
             problem = _problem(one, schema_of(model), data)
             found.setdefault(str(problem), problem)
         raise ModelError(tuple(found.values())) from None
@@ -169,12 +211,15 @@ def describe(schema: Schema, whole: Schema | None = None) -> str:
     """
     whole = whole or {}
     parts = [_resolved(part, whole) for part in schema.get("anyOf", [schema])]
-    texts = [_form(part, whole) for part in parts if part.get("type") != "null"]
-    if len(texts) > 1:  # a word that may stand instead of a number
-        texts = [text.removeprefix("one of ") for text in reversed(texts)]
-    text = schema.get("expected") or " or ".join(texts)
+    kinds = [part for part in parts if part.get("type") != "null"]
+    text = schema.get("expected") or ""
+    if not text:
+        texts = [_form(part, whole) for part in kinds]
+        if len(texts) > 1:  # a word that may stand instead of a number
+            texts = [one.removeprefix("one of ") for one in reversed(texts)]
+        text = " or ".join(texts)
     text += f" ({schema['unit']})" if "unit" in schema else ""
-    return f"{text}, or null" if len(parts) > len(texts) else text
+    return f"{text}, or null" if len(parts) > len(kinds) else text
 
 
 def _form(schema: Schema, whole: Schema) -> str:
@@ -188,7 +233,8 @@ def _form(schema: Schema, whole: Schema) -> str:
         exact = schema.get("minItems") if schema.get("minItems") == schema.get("maxItems") else ""
         return " ".join(f"a list of {exact or ''} {what}{_range(item)}".split())
     if kind == "object":
-        values = _resolved(schema.get("additionalProperties") or {}, whole)
+        values = schema.get("additionalProperties")
+        values = _resolved(values, whole) if isinstance(values, dict) else {}
         low, high = schema.get("keys", [None, None])
         if low is not None:
             words = describe(values, whole).removeprefix("one of ")
@@ -211,25 +257,31 @@ def _range(schema: Schema) -> str:
 def _problem(error: Mapping[str, Any], whole: Schema, data: object) -> Problem:
     """Turn one of pydantic's errors into ours: the key whose value is wrong, not a part of it."""
     path: list[str] = []
-    schema, given = _resolved(whole, whole), cast(Any, data)
-    for name in error["loc"]:
-        inner = _inner(schema, name, whole)
+    schema = parent = _resolved(whole, whole)
+    given, rest = cast(Any, data), list(error["loc"])
+    while rest and (rest != ["[key]"] or _holds(given, "[key]")):
+        inner = _inner(schema, rest[0], whole)
         if inner is None:
             break
-        schema = inner
+        name = rest.pop(0)
+        parent, schema = schema, inner
         given = given[name] if _holds(given, name) else None
-        path.append(str(name))
-    rest, key = error["loc"][len(path) :], ".".join(path)
-    is_section = "properties" in _resolved(schema, whole)
+        path.append(str(name)[:_LONGEST_KEY])
+    key, known = ".".join(path), _resolved(schema, whole).get("properties", {})
     if error["type"] == "value_error":
-        text = str(error["ctx"]["error"])
-        return Problem("rule" if is_section else "value", key, given, text)
-    if is_section and rest and error["type"].startswith(("extra", "unexpected")):
-        unknown = ".".join([*path, str(rest[0])[:_LONGEST_KEY]])
-        known = ", ".join(_resolved(schema, whole)["properties"])
-        return Problem("unknown", unknown, error["input"], known)
+        return Problem("rule" if known else "value", key, given, str(error["ctx"]["error"]))
+    if rest == ["[key]"]:  # of a mapping, that has only some
+        return _unknown(key, given, _resolved(parent, whole)["propertyNames"]["enum"])
+    if known and rest and error["type"].startswith(("extra", "unexpected")):
+        return _unknown(".".join([*path, str(rest[0])[:_LONGEST_KEY]]), error["input"], known)
     missing = error["type"] == "missing" and not rest
     return Problem("missing" if missing else "value", key, given, describe(schema, whole))
+
+
+def _unknown(key: str, value: object, known: Collection[str]) -> Problem:
+    """Return the problem of a key that is none of these; the one that is nearly it, or all."""
+    near = get_close_matches(key.rpartition(".")[2], known, n=1, cutoff=_NEAR)
+    return Problem("unknown", key, value, ", ".join(near or known))
 
 
 def _holds(data: object, name: Any) -> bool:
@@ -244,7 +296,7 @@ def _inner(schema: Schema, name: Any, whole: Schema) -> Schema | None:
     found: Schema | None = schema.get("properties", {}).get(name)
     if found is None:
         part = schema.get("items" if schema.get("type") == "array" else "additionalProperties")
-        many = isinstance(part, dict) and "properties" in _resolved(part, whole)
+        many = isinstance(part, dict) and _resolved(part, whole).get("type") == "object"
         found = part if many else None
     return found
 

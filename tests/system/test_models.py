@@ -6,11 +6,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from samcam.system.models import (
+    CheckedAs,
     ModelError,
     Section,
     Setting,
@@ -19,6 +22,8 @@ from samcam.system.models import (
     read_model,
     schema_of,
 )
+
+F32: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +137,59 @@ def test_what_no_key_says_alone_and_data_of_another_form() -> None:
     rule = problems_of({"name": "n", "part": {"whole": 2, "truth": True}})
     assert rule == ["part.whole: 2: expected another with truth"]
     assert problems_of([]) == ["[]: expected a section with the keys name, part, other, many"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Section):
+    """What files have: names, limits, keys that must be there, numbers for an array."""
+
+    __needed__: ClassVar = ("version",)
+
+    version: Literal[1] = 1
+    name: Annotated[str, Setting(limits={"pattern": "^[a-z]+$"}, expected="small letters")] = "a"
+    size: Annotated[int, Setting(low=32, limits={"multiple_of": 32})] = 32
+    half: Annotated[
+        int, Setting(rule=lambda v, seen: "" if v * 2 == seen.get("size", v * 2) else "size / 2")
+    ] = 16
+    parts: Mapping[Annotated[str, CheckedAs(Literal["left", "right"])], Mapping[str, Part]] = field(
+        default_factory=dict
+    )
+    floats: Annotated[F32 | None, CheckedAs(tuple[float, ...])] = None
+
+
+def test_what_files_have_is_checked() -> None:
+    """Keys that are needed, patterns, one key against another, and the keys of mappings."""
+    parts = {"lefft": {}, "right": {"x": {"whole": 0}, "y": 5}}
+    data = {"name": "A", "size": 33, "half": 5, "parts": parts, "floats": ["x"], "sizes": 1}
+    with pytest.raises(ModelError) as caught:
+        read_model(Listed, data)
+    names = ", ".join(Part.__dataclass_fields__)
+    assert str(caught.value).splitlines() == [
+        "version: missing; expected one of 1",
+        'name: "A": expected small letters',
+        "size: 33: expected a whole number of at least 32",
+        "parts.lefft: unknown key; expected left",
+        "parts.right.x.whole: 0: expected a whole number 1..9 (px)",
+        f"parts.right.y: 5: expected a section with the keys {names}",
+        'floats: ["x"]: expected a list of numbers',
+        "sizes: unknown key; expected size",
+    ]
+    with pytest.raises(ModelError, match=r"^half: 5: expected size / 2$"):
+        read_model(Listed, {"version": 1, "size": 64, "half": 5})
+    for version in (True, 2, "1"):
+        with pytest.raises(ModelError, match=r"^version: "):
+            read_model(Listed, {"version": version})
+    assert schema_of(Listed)["required"] == ["version"]
+    assert read_model(Listed, {"version": 1, "floats": [1, 2.5]}).floats == (1.0, 2.5)
+    assert Listed() == read_model(Listed, {"version": 1})
+
+
+def test_of_many_problems_the_first_are_said() -> None:
+    data = {"name": "n", "many": [{"x" * 1000: 1}] * 20_000}
+    with pytest.raises(ModelError) as caught:
+        read_model(Model, data)
+    assert len(caught.value.problems) == 100
+    assert len(str(caught.value)) < 100 * 400
 
 
 def test_every_value_is_described() -> None:
