@@ -76,12 +76,13 @@ def network_logits(share: F32, size: int) -> F32:
 
 def composed(image: U8, logits: F32, edge: EdgeOptions) -> U8:
     """Return the feed with `chroma`."""
+    frame, state = Frame(0, 0, 0, image), ObjectState.TRACKING
     box = (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
-    item = ObjectResult(1, ObjectState.TRACKING, "truth", logits, 1.0, 9.0, None, box, True, (0,))
+    item = ObjectResult(1, state, "truth", logits, 1.0, 9.0, None, box, True, (0,), frame.size_wh)
     compositor = Compositor(
         Effect("chroma", ChromaOptions(KEY_RGB), edge), borders=BorderOptions(refine=True)
     )
-    return compositor.compose(FrameResult(Frame(0, 0, 0, image), 0, (item,))).feed_bgr
+    return compositor.compose(FrameResult(frame, 0, (item,))).feed_bgr
 
 
 def pictured(colours: F32, share: F32, background: U8) -> U8:

@@ -56,7 +56,8 @@ def made_up_logits(shift: float = 0.0) -> F32:
 def tracked_item(logits: F32, size_wh: tuple[int, int]) -> ObjectResult:
     """Return what the tracker says of an object with this mask."""
     box = (0.0, 0.0, float(size_wh[0]), float(size_wh[1]))
-    return ObjectResult(1, ObjectState.TRACKING, "made up", logits, 0.9, 4.0, None, box, True, (0,))
+    state = ObjectState.TRACKING
+    return ObjectResult(1, state, "made up", logits, 0.9, 4.0, None, box, True, (0,), size_wh)
 
 
 def margin_px(size_wh: tuple[int, int], effect: Effect) -> int:

@@ -44,7 +44,7 @@ def tracked_item(logits: F32, object_id: int = GEAR_ID) -> ObjectResult:
     """Return what the tracker says of an object with this mask."""
     box = (0.0, 0.0, float(SIZE_WH[0]), float(SIZE_WH[1]))
     return ObjectResult(
-        object_id, ObjectState.TRACKING, "truth", logits, 1.0, 9.0, None, box, True, (0,)
+        object_id, ObjectState.TRACKING, "truth", logits, 1.0, 9.0, None, box, True, (0,), SIZE_WH
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -24,8 +24,7 @@ from bench.metrics import (
 )
 from bench.prompts import PromptKind, prompt_from_box, prompt_from_mask
 from bench.sheet import draw_tile, pick_frames
-from samcam.live.frames import NS_PER_S, Frame, FrameResult, ObjectResult, Prompt
-from samcam.live.masks import merge_object_ids, object_layers, separate_layers
+from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
 
 U8: TypeAlias = NDArray[np.uint8]
 
@@ -105,12 +104,7 @@ class Run:
             self.tracker.prompt(prompt)
         result = self.tracker.step(frame)
         self.seconds += time.perf_counter() - begun
-        return answered_ids(result.objects, frame.size_wh)
-
-
-def answered_ids(objects: Sequence[ObjectResult], size_wh: tuple[int, int]) -> U8:
-    """Draw an answer as (H, W) object ids, overlaps given to the higher logit."""
-    return merge_object_ids(separate_layers(object_layers(objects, size_wh)), size_wh)
+        return result.object_ids()
 
 
 def read_frames(paths: tuple[Path, ...]) -> Iterator[Frame]:

@@ -207,6 +207,7 @@ def _result(object_id: int, mask: Mask) -> ObjectResult:
         box_xyxy_px=None,
         admitted=False,
         memory_steps=(),
+        size_wh=(mask.shape[1], mask.shape[0]),
     )
 
 

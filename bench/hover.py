@@ -17,8 +17,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from bench.environment import describe_environment, model_line
 from bench.report import (
     NO_MODEL,
@@ -163,8 +161,7 @@ def measure(case: Case, model: str, pairs: int, turn_s: float) -> Rates:
     scene = DemoScene(SIZE_WH)
     pictures = [scene.render(index)[0] for index in range(PICTURES)]
     tracker = Tracker(load_model(model, "auto", EngineOptions(threads=1)), PRESETS["default"])
-    click = np.array([demo_clicks(SIZE_WH)[GEAR_ID]], np.float32)
-    tracker.prompt(Prompt(GEAR_ID, points_xy_px=click, labels=np.ones(1, np.int32)))
+    tracker.prompt(Prompt.click(*demo_clicks(SIZE_WH)[GEAR_ID], GEAR_ID))
     frames: Slot[Frame] = Slot("blocking")
     results: Slot[FrameResult] = Slot("newest")
     controls = Controls(8)

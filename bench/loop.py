@@ -164,8 +164,7 @@ def run_once(case: Case, pictures: Sequence[U8], seconds: float) -> Run:
     camera = TimedCamera(pictures, case.fps, round((WARM_UP_S + seconds) * case.fps))
     tracker = Tracker(fake_networks(delay_s=case.delay_s), PRESETS["default"])
     if case.tracked:
-        middle = np.array([[SIZE_WH[0] / 2, SIZE_WH[1] / 2]], np.float32)
-        tracker.prompt(Prompt(points_xy_px=middle, labels=np.ones(1, np.int32)))
+        tracker.prompt(Prompt.click(SIZE_WH[0] / 2, SIZE_WH[1] / 2))
     sink, observer = LatencySink(), AgeObserver()
     renderer = RenderLoop(
         wiring,

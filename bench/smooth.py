@@ -29,7 +29,7 @@ from bench.datasets import (
     read_object_ids,
 )
 from bench.environment import describe_environment, model_line
-from bench.evaluate import NOMINAL_FPS, U8, answered_ids, object_ids_of, read_frames
+from bench.evaluate import NOMINAL_FPS, U8, object_ids_of, read_frames
 from bench.metrics import compute_j
 from bench.prompts import prompt_from_mask
 from bench.report import (
@@ -106,6 +106,7 @@ def _as_result(mask: np.ndarray, object_id: int) -> ObjectResult:
         box_xyxy_px=(float(x), float(y), float(x + width), float(y + height)),
         admitted=True,
         memory_steps=(),
+        size_wh=(mask.shape[1], mask.shape[0]),
     )
 
 
@@ -182,8 +183,7 @@ def score(clip: MaskClip, shown: Results, first: int) -> Score:
         truth = read_object_ids(path)
         ids: U8 = np.zeros(truth.shape, np.uint8)
         if index in shown:
-            size_wh = shown[index].frame.size_wh
-            ids = answered_ids(shown[index].objects, size_wh)
+            ids = shown[index].object_ids()
         ids = np.where(truth == VOID_OR_BINARY, np.uint8(0), ids)
         ious += [compute_j(ids == o, truth == o) for o in sorted(object_ids_of(truth))]
     return Score(ious)

@@ -47,7 +47,9 @@ _CLASSES: Final[Mapping[str, str]] = {
 _log = logging.getLogger(__name__)
 
 
-class _BackendClass(Protocol):
+class BackendClass(Protocol):
+    """Opens one network of a model: its name, its ONNX file, how it is to be run."""
+
     def __call__(self, network: str, path: Path, options: EngineOptions) -> Backend: ...
 
 
@@ -119,7 +121,7 @@ def rebuild_hint(name: str) -> str:
 
 
 def load_model(
-    name: str, backend: str = "auto", options: EngineOptions | None = None
+    name: str, backend: str | BackendClass = "auto", options: EngineOptions | None = None
 ) -> Sam2Networks:
     """Load, check and warm up a model, named as for `find_model`.
 
@@ -129,7 +131,7 @@ def load_model(
     Raises:
         EngineError: One line that names the file or backend and what to do.
     """
-    if backend not in BACKENDS:
+    if isinstance(backend, str) and backend not in BACKENDS:
         raise EngineError(f"backend {backend}: expected one of {', '.join(BACKENDS)}")
     folder = find_model(name)
     settings = options or EngineOptions()
@@ -147,7 +149,7 @@ def load_model(
         "model %s from %s: %s%s%s",
         manifest.name,
         folder,
-        chosen,
+        getattr(chosen, "__name__", chosen),
         how if chosen == "onnxruntime" else "",
         reasons,
     )
@@ -193,14 +195,16 @@ def _folder_name(name: str) -> str | None:
 
 
 def _open_first(
-    backend: str, folder: Path, manifest: Manifest, options: EngineOptions
-) -> tuple[Sam2Networks, str, dict[str, str]]:
+    backend: str | BackendClass, folder: Path, manifest: Manifest, options: EngineOptions
+) -> tuple[Sam2Networks, str | BackendClass, dict[str, str]]:
     """Open a model on the backend, or with "auto" on the first that works.
 
     Returns:
         The networks, the backend taken, and why those before it were refused.
     """
     refused: dict[str, str] = {}
+    if not isinstance(backend, str):
+        return open_model(backend, folder, manifest, options), backend, refused
     kinds = _AUTO_ORDER if backend == "auto" else (backend,)
     for kind in kinds:
         try:
@@ -241,7 +245,9 @@ def _open_checked(
     return networks
 
 
-def open_model(kind: str, folder: Path, manifest: Manifest, options: EngineOptions) -> Sam2Networks:
+def open_model(
+    kind: str | BackendClass, folder: Path, manifest: Manifest, options: EngineOptions
+) -> Sam2Networks:
     """Open, check and warm up a model on one backend (not "auto"), whatever its engines answer.
 
     Raises:
@@ -256,11 +262,13 @@ def open_model(kind: str, folder: Path, manifest: Manifest, options: EngineOptio
 
 
 def _open_networks(
-    kind: str, folder: Path, manifest: Manifest, options: EngineOptions
+    kind: str | BackendClass, folder: Path, manifest: Manifest, options: EngineOptions
 ) -> dict[str, Backend]:
     """Open and check the five networks; on an error close those that are open."""
-    module, _, class_name = _CLASSES[kind].partition(":")
-    backend_class = cast(_BackendClass, getattr(importlib.import_module(module), class_name))
+    backend_class = kind
+    if isinstance(backend_class, str):
+        module, _, class_name = _CLASSES[backend_class].partition(":")
+        backend_class = cast(BackendClass, getattr(importlib.import_module(module), class_name))
     specs = manifest.specs()
     opened: dict[str, Backend] = {}
     try:

@@ -1,5 +1,5 @@
 """Motion: a stateless box filter, its scores, and the gate that says when to use them."""
 
-from samcam.kalman.motion_gate import MAX_HOLD_STEPS, GateSettings, MotionGate
+from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 
-__all__ = ["MAX_HOLD_STEPS", "GateSettings", "MotionGate"]
+__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -52,6 +52,40 @@ class GateSettings:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: expected 0..1, got {value}")
+
+
+class Gate(Protocol):
+    """What a tracker asks of an object's motion: `MotionGate`, or one of your own.
+
+    Every object has one. In each step `advance` comes first, then `choose` and `motion_iou`, and
+    `observe` or `observe_prompt` last, where the object was seen.
+    """
+
+    @property
+    def box(self) -> F32 | None:
+        """(4,) where the object is, which the search window follows; None: nobody knows."""
+
+    @property
+    def moved(self) -> bool:
+        """Whether a mask of this step has moved `box`."""
+
+    def fork(self) -> Gate:
+        """Return a gate of its own in the same state, for steps that are run again."""
+
+    def advance(self, dt_s: float) -> None:
+        """Move on to the present frame."""
+
+    def choose(self, ious: F32, boxes_xyxy: F32) -> int:
+        """Return the index of the best of the candidates; their (N,) IoU is the network's."""
+
+    def motion_iou(self, box_xyxy: F32) -> float | None:
+        """Return how well a box agrees with the motion, 0..1; None: nothing is known of it."""
+
+    def observe(self, box_xyxy: F32, predicted_iou: float) -> None:
+        """Learn the chosen mask's box on this frame."""
+
+    def observe_prompt(self, box_xyxy: F32) -> None:
+        """Learn the box of a mask that the user prompted."""
 
 
 class MotionGate:

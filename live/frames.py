@@ -6,22 +6,30 @@ crosses a thread must not change under its reader.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32: TypeAlias = NDArray[np.float32]
+from samcam.live.masks import F32 as F32
+from samcam.live.masks import U8 as U8
+from samcam.live.masks import Mask as Mask
+from samcam.live.masks import merge_object_ids, object_layers, separate_layers
+from samcam.live.prompt_checks import check_form, check_inside, check_mask
+
 I32: TypeAlias = NDArray[np.int32]
-U8: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = NDArray[np.bool_]
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
+NOMINAL_STEP_S: Final = 1 / 30  # where two pictures do not say how far apart they are
 MIN_OBJECT_ID, MAX_OBJECT_ID = 1, 254  # a palette PNG keeps 0 for the background; 255 stays free
+MAX_PENDING_PROMPTS: Final = 4096
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -52,11 +60,46 @@ class Frame:
 
     def __post_init__(self) -> None:
         image = self.image_bgr
+        if not isinstance(image, np.ndarray):
+            raise TypeError(
+                f"image_bgr: expected an array (H, W, 3) uint8, got {type(image).__name__}"
+            )
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(
                 f"image_bgr: expected (H, W, 3) uint8, got {image.shape} {image.dtype}"
             )
         object.__setattr__(self, "image_bgr", _read_only(image))
+
+    @classmethod
+    def after(cls, last: Frame | None, image_bgr: U8, time_s: float | None = None) -> Frame:
+        """Return an array as the frame that follows another one.
+
+        It is copied: whoever made it may draw on it, or use its memory again.
+
+        Args:
+            last: The frame before; None: this one is the first.
+            image_bgr: (H, W, 3) uint8, of any strides.
+            time_s: On any clock; None: one thirtieth of a second after `last`, so that the same
+                pictures give the same masks, however fast they come.
+
+        Raises:
+            TypeError: It is no array.
+            ValueError: It has another shape or type, or the time is not finite or runs backwards.
+        """
+        index, time_ns = 0, 0
+        if last is not None:
+            index, time_ns = last.index + 1, last.time_ns + round(NOMINAL_STEP_S * NS_PER_S)
+        if time_s is not None:
+            if not math.isfinite(time_s):
+                raise ValueError(f"time_s: expected seconds, got {time_s}")
+            time_ns = round(time_s * NS_PER_S)
+            if last is not None and time_ns < last.time_ns:
+                raise ValueError(
+                    f"time_s: {time_s:g} is before the last picture's "
+                    f"{last.time_ns / NS_PER_S:g}: expected times that do not run backwards"
+                )
+        frame = cls(index, time_ns, time.perf_counter_ns(), image_bgr)
+        return replace(frame, image_bgr=frame.image_bgr.copy())
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -108,22 +151,68 @@ class Prompt:
             raise ValueError(f"labels: expected {len(points)} values of 0 or 1, got {labels}")
         object.__setattr__(self, "points_xy_px", _read_only(points))
         object.__setattr__(self, "labels", _read_only(labels))
+        box = None
         if self.box_xyxy_px is not None:
             box = np.asarray(self.box_xyxy_px, np.float32).reshape(-1)
             if len(box) != 4:
                 raise ValueError(f"box_xyxy_px: expected X1,Y1,X2,Y2, got {len(box)} numbers")
-            if not (box[0] < box[2] and box[1] < box[3]):
-                shown = ",".join(f"{value:g}" for value in box)
-                raise ValueError(
-                    f"object {self.object_id}: box {shown}: empty box; expected X1 < X2 and Y1 < Y2"
-                )
             object.__setattr__(self, "box_xyxy_px", _read_only(box))
+        with self._named():
+            check_form(points, box)
         if self.mask is not None:
-            if len(points) or self.box_xyxy_px is not None:
+            if len(points) or box is not None:
                 raise ValueError("mask: cannot be combined with points or a box in one prompt")
             object.__setattr__(self, "mask", _read_only(np.asarray(self.mask, np.bool_)))
-        elif not len(points) and self.box_xyxy_px is None:
+        elif not len(points) and box is None:
             raise ValueError("a prompt needs a point, a box or a mask")
+
+    @classmethod
+    def click(
+        cls, x: float, y: float, object_id: int = 1, positive: bool = True, step: int | None = None
+    ) -> Prompt:
+        """Return one click: this is the object, or this is not."""
+        point, label = np.array([[x, y]], np.float32), np.array([positive], np.int32)
+        return cls(object_id, points_xy_px=point, labels=label, step=step)
+
+    @classmethod
+    def box(
+        cls, x1: float, y1: float, x2: float, y2: float, object_id: int = 1, step: int | None = None
+    ) -> Prompt:
+        """Return a box around the object."""
+        return cls(object_id, box_xyxy_px=np.array((x1, y1, x2, y2), np.float32), step=step)
+
+    @property
+    def points_at_something(self) -> bool:
+        """Whether it says where the object is: a positive click, a box or a mask."""
+        pointed = self.mask is not None or self.box_xyxy_px is not None
+        return pointed or bool((self.labels == 1).any())
+
+    def fitted(self, size_wh: tuple[int, int] | None) -> Prompt:
+        """Return it, checked against a picture; a box is cut at the picture's edges.
+
+        Args:
+            size_wh: Of the picture; None while it is not known.
+
+        Raises:
+            ValueError: It does not fit; names the object, the value and what was expected.
+        """
+        box = self.box_xyxy_px
+        with self._named():
+            if self.mask is not None:
+                check_mask(self.mask, self.reference_bgr, size_wh)
+            elif self.reference_bgr is not None:
+                raise ValueError("image: a picture of its own needs a mask, got points or a box")
+            elif size_wh is not None:
+                box = check_inside(self.points_xy_px, box, size_wh)
+        return self if box is self.box_xyxy_px else replace(self, box_xyxy_px=box)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let an error begin with the object."""
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"object {self.object_id}: {error}") from None
 
 
 class ObjectState(StrEnum):
@@ -151,6 +240,7 @@ class ObjectResult:
             when it is not visible.
         admitted: Whether this step entered the memory bank.
         memory_steps: Steps of the memories attended to.
+        size_wh: Of the source picture.
         predicted: True where the mask was carried by motion, not inferred.
     """
 
@@ -164,11 +254,19 @@ class ObjectResult:
     box_xyxy_px: tuple[float, float, float, float] | None
     admitted: bool
     memory_steps: tuple[int, ...]
+    size_wh: tuple[int, int]
     predicted: bool = False
 
     @property
     def visible(self) -> bool:
         return self.mask_logits is not None
+
+    def mask(self) -> Mask:
+        """Return (H, W) bool in source pixels; without a True where it is not visible.
+
+        Where objects overlap, each of them has the pixel; `FrameResult.object_ids` decides.
+        """
+        return merge_object_ids(object_layers((self,), self.size_wh), self.size_wh) > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,6 +305,14 @@ class FrameResult:
     stage_ms: Mapping[str, float] = field(default_factory=dict)
     motion: F32 | None = None
     pinned: PinnedAnswers | None = None
+
+    def object_ids(self) -> U8:
+        """Return (H, W) object ids in source pixels, as mask files have them; 0 elsewhere.
+
+        Where objects overlap the higher logit wins.
+        """
+        size_wh = self.frame.size_wh
+        return merge_object_ids(separate_layers(object_layers(self.objects, size_wh)), size_wh)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,14 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from samcam.live.frames import F32, U8, Mask, ObjectResult
+F32: TypeAlias = NDArray[np.float32]
+U8: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
 
 _FLATTEST = 1e-6  # logits per pixel; keeps a flat map from dividing by zero
 _TIE = np.float32(1e-6)  # what is left of the winner's logit where two are equal
+
+
+class Masked(Protocol):
+    """What has a mask: `live.frames.ObjectResult`."""
+
+    @property
+    def object_id(self) -> int: ...
+
+    @property
+    def mask_logits(self) -> F32 | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ def mask_layer(
 
 
 def object_layers(
-    objects: Sequence[ObjectResult], size_wh: tuple[int, int], margin_px: int = 0
+    objects: Sequence[Masked], size_wh: tuple[int, int], margin_px: int = 0
 ) -> tuple[MaskLayer, ...]:
     """Return one layer per object that has a mask; layers may overlap."""
     layers = []

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from samcam.live.errors import CaptureError, ConfigError, SinkError
     from samcam.live.frames import Frame, FrameResult, ObjectResult, ObjectState, Prompt
     from samcam.live.masks import upsample_logits
-    from samcam.live.sources import SourceOptions, open_source
-    from samcam.live.tracker import PRESETS, Tracker, TrackerSettings
+    from samcam.live.sources import NoSignal, SourceOptions, VideoSource, open_source
+    from samcam.live.tracker import PRESETS, Tracker, TrackerSettings, WindowSettings
     from samcam.system import VERSION as __version__
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "EngineOptions",
     "Frame",
     "FrameResult",
+    "NoSignal",
     "ObjectResult",
     "ObjectState",
     "Prompt",
@@ -38,6 +39,8 @@ __all__ = [
     "SourceOptions",
     "Tracker",
     "TrackerSettings",
+    "VideoSource",
+    "WindowSettings",
     "__version__",
     "open_source",
     "upsample_logits",
@@ -48,8 +51,8 @@ _ROOMS = {
     "live.errors": ("CaptureError", "ConfigError", "SinkError"),
     "live.frames": ("Frame", "FrameResult", "ObjectResult", "ObjectState", "Prompt"),
     "live.masks": ("upsample_logits",),
-    "live.sources": ("SourceOptions", "open_source"),
-    "live.tracker": ("PRESETS", "Tracker", "TrackerSettings"),
+    "live.sources": ("NoSignal", "SourceOptions", "VideoSource", "open_source"),
+    "live.tracker": ("PRESETS", "Tracker", "TrackerSettings", "WindowSettings"),
 }
 
 

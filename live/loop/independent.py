@@ -7,10 +7,9 @@ from typing import Final, Protocol
 
 from samcam.live.commands import HoverAnswer, HoverRequest, RemoveObject, TrackerCommand
 from samcam.live.errors import ConfigError
-from samcam.live.frames import Frame, FrameResult, Prompt
+from samcam.live.frames import MAX_PENDING_PROMPTS, Frame, FrameResult, Prompt
 from samcam.live.loop.inference import Stepper
 from samcam.live.loop.spare_work import Proposer
-from samcam.live.prompt_checks import MAX_PENDING_PROMPTS, fit_prompt, points_at_something
 from samcam.live.sources import SourceInfo
 from samcam.live.tracker import said_of_removal
 
@@ -55,7 +54,7 @@ class IndependentPictures:
             ValueError: It only says where the object is not, its picture was answered already,
                 or too many wait.
         """
-        prompt = fit_prompt(prompt, None)
+        prompt = prompt.fitted(None)
         if prompt.frame_index is None:
             return self._tracker.prompt(prompt)
         if prompt.frame_index <= self._answered:
@@ -68,7 +67,7 @@ class IndependentPictures:
             for other in self._waiting.get(prompt.frame_index, [])
             if other.object_id == prompt.object_id
         ]
-        if not any(map(points_at_something, (*same, prompt))):
+        if not any(one.points_at_something for one in (*same, prompt)):
             raise ValueError(
                 f"object {prompt.object_id}, frame {prompt.frame_index}: expected a positive "
                 "point, a box or a mask for each picture, got negative points only"

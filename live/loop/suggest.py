@@ -43,7 +43,7 @@ class _Found:
             "mask": self.runs,
         }
 
-    def as_object(self, number: int) -> ObjectResult:
+    def as_object(self, number: int, size_wh: tuple[int, int]) -> ObjectResult:
         """As effects and outputs take it."""
         return ObjectResult(
             object_id=number,
@@ -56,6 +56,7 @@ class _Found:
             box_xyxy_px=(self.box.x1, self.box.y1, self.box.x2, self.box.y2),
             admitted=False,
             memory_steps=(),
+            size_wh=size_wh,
         )
 
 
@@ -113,7 +114,7 @@ def suggest_objects(
                 return False
         found = list(enumerate(_stretch(generator.proposals, frame.size_wh), 1))
         report.add(frame, [item.row(number) for number, item in found])
-        objects = tuple(item.as_object(number) for number, item in found)
+        objects = tuple(item.as_object(number, frame.size_wh) for number, item in found)
         take(FrameResult(frame, step, objects), age_ms)
         if source.info.kind not in _STILL_KINDS:
             break

@@ -196,6 +196,7 @@ class Carrier:
             motion_iou=None,
             admitted=False,
             memory_steps=(),
+            size_wh=frame.size_wh,
             predicted=True,
         )
         if item.mask_logits is None or item.state is ObjectState.LOST:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from samcam.live.frames import MAX_OBJECT_ID
-from samcam.live.prompt_checks import MAX_PENDING_PROMPTS
+from samcam.live.frames import MAX_OBJECT_ID, MAX_PENDING_PROMPTS
 from samcam.live.sources import MAX_MEGAPIXELS
 from samcam.system.files import check_name, decode_text, lenient_path, text_lines
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from samcam.live.errors import ConfigError
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
-from samcam.live.prompt_checks import fit_prompt
 from samcam.live.prompts.files import PromptFiles, numbers, read_bbox, reason
 from samcam.live.prompts.masks import read_masks, read_reference
 from samcam.system.files import parse_json, text_lines
@@ -304,7 +303,7 @@ def _build(draft: _Draft, size_wh: tuple[int, int]) -> Iterator[Prompt]:
             labels=np.array([p[2] for p in draft.points], np.int32),
             box_xyxy_px=None if draft.box is None else np.array(draft.box, np.float32),
         )
-        yield fit_prompt(prompt, size_wh)
+        yield prompt.fitted(size_wh)
         return
     reference, whose = None, "the source; use image=FILE if the mask belongs to another picture"
     if draft.image is not None:
@@ -319,4 +318,4 @@ def _build(draft: _Draft, size_wh: tuple[int, int]) -> Iterator[Prompt]:
             mask=mask,
             reference_bgr=reference,
         )
-        yield fit_prompt(prompt, size_wh)
+        yield prompt.fitted(size_wh)

@@ -18,7 +18,6 @@ from samcam.live.control import CommandScript, ScriptedCommand
 from samcam.live.effects import EFFECT_NAMES
 from samcam.live.errors import CaptureError, ConfigError
 from samcam.live.frames import Prompt
-from samcam.live.prompt_checks import fit_prompt
 from samcam.live.recording.fingerprint import difference
 from samcam.live.recording.header import (
     COMMANDS_FILE,
@@ -350,7 +349,7 @@ def _read_commands(
                 raise ValueError("command SaveProfile: expected another; no recording has it")
             check_ranges(command)
             if isinstance(command, Prompt):
-                fit_prompt(command, size_wh)
+                command.fitted(size_wh)
         except ValueError as error:
             raise ValueError(f"{COMMANDS_FILE}, line {number}: {error}") from error
         frame = steps.frames[step] if step < len(steps.frames) else None
@@ -377,7 +376,7 @@ def _read_prompts(header: Header, arrays: Arrays) -> Iterator[Prompt]:
             command = decode_command(row, arrays)
             if not isinstance(command, Prompt):
                 raise ValueError(f"command {type(command).__name__}: expected a Prompt")
-            fit_prompt(command, header.source.size_wh)
+            command.fitted(header.source.size_wh)
         except ValueError as error:
             raise ValueError(f"{HEADER_FILE}: prompts.{number}: {error}") from error
         yield command

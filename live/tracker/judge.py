@@ -20,10 +20,9 @@ from samcam.engines import (
     mask_prompt_score,
     uses_multimask_tokens,
 )
-from samcam.kalman import MotionGate
+from samcam.kalman import Gate
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
-from samcam.live.prompt_checks import points_at_something
 from samcam.live.tracker.crop import Window
 from samcam.live.tracker.presets import TrackerSettings
 
@@ -85,7 +84,7 @@ class Judge:
             [token for token in range(manifest.candidates) if token != single] or [single]
         )
 
-    def tracked(self, decoded: DecoderOutput, window: Window, gate: MotionGate | None) -> Answer:
+    def tracked(self, decoded: DecoderOutput, window: Window, gate: Gate | None) -> Answer:
         """Apply token rule, gate and presence rule to a frame without a prompt.
 
         Args:
@@ -113,7 +112,7 @@ class Judge:
         prompt: Prompt,
         num_points: int,
         window: Window,
-        gate: MotionGate | None,
+        gate: Gate | None,
     ) -> Answer:
         """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
 
@@ -125,7 +124,7 @@ class Judge:
             gate: Where the object is expected; it is asked and not moved.
         """
         score = decoded.object_score_logit
-        if self._settings.trust_prompts and points_at_something(prompt):
+        if self._settings.trust_prompts and prompt.points_at_something:
             score = max(score, MASK_PROMPT_SCORE)
         multimask = uses_multimask_tokens(num_points, tracking=True, rule=self._rule)
         choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
@@ -152,7 +151,7 @@ class Judge:
         return tuple(sorted(kept, key=lambda token: (areas[token], token)))
 
     def mask(
-        self, decoded: DecoderOutput, low_res_mask: F32, window: Window, gate: MotionGate | None
+        self, decoded: DecoderOutput, low_res_mask: F32, window: Window, gate: Gate | None
     ) -> Answer:
         """Take the given mask as the answer; only the pointer is the decoder's.
 
@@ -234,7 +233,7 @@ class Judge:
         )
 
 
-def _motion_iou(gate: MotionGate | None, box: F32) -> float | None:
+def _motion_iou(gate: Gate | None, box: F32) -> float | None:
     if gate is None or box[0] >= box[2]:
         return None
     return gate.motion_iou(box)

@@ -6,10 +6,11 @@ yangchris11/samurai @76ba195 (its code, whose numbers differ in places).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from samcam.kalman import MAX_HOLD_STEPS, GateSettings
+from samcam.kalman import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import WindowSettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, RecentOrder
@@ -28,6 +29,7 @@ class TrackerSettings:
         bank: What a memory bank keeps and how it counts.
         admission: Thresholds for a tracked mask to enter the memory; None: all do.
         gate: The motion gate; None: the best predicted IoU chooses.
+        make_gate: Makes the gate of one object from `gate`.
         state: When an object is uncertain, lost, recovered.
         presence_threshold: Object score logit above which the object is there.
             0 in SAM 2 (sam2_base.py:355).
@@ -47,6 +49,7 @@ class TrackerSettings:
     bank: BankPolicy
     admission: AdmissionThresholds | None = None
     gate: GateSettings | None = None
+    make_gate: Callable[[GateSettings], Gate] = MotionGate
     state: StateThresholds = field(default_factory=StateThresholds)
     presence_threshold: float = 0.0
     corrections_condition: bool = False

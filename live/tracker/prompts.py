@@ -8,8 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from samcam.live.frames import F32, I32, Prompt
-from samcam.live.prompt_checks import MAX_PENDING_PROMPTS, fit_prompt, points_at_something
+from samcam.live.frames import F32, I32, MAX_PENDING_PROMPTS, Frame, Prompt
 
 BOX_LABELS: Final = (2, 3)  # top left, bottom right; sam2_video_predictor.py:206 @2b90b9f
 
@@ -76,6 +75,28 @@ def said_of_removal(object_id: int | None, present: Collection[int]) -> str | No
     return None
 
 
+def said_of_move(prompt: Prompt, step: int | None) -> str | None:
+    """Say where a prompt was used when that is not the picture it was made on."""
+    who = f"object {prompt.object_id}: that picture is no longer kept"
+    if step is None:
+        return f"{who}, used on the next one"
+    if prompt.step is None or prompt.step == step:
+        return None
+    away = abs(step - prompt.step)
+    when = "later" if step > prompt.step else "earlier"
+    return f"{who}, used on one {away} step{'s' if away > 1 else ''} {when}"
+
+
+def said_of_passing(prompt: Prompt, last: Frame | None) -> str | None:
+    """Say that a prompt's frame came before it did."""
+    if prompt.frame_index is None or last is None or prompt.frame_index > last.index:
+        return None
+    return (
+        f"object {prompt.object_id}: frame {prompt.frame_index} has passed (frame {last.index} was "
+        "the last one), used on the next one"
+    )
+
+
 class PromptQueue:
     """Prompts that wait for their frame, in the order in which they were given."""
 
@@ -114,7 +135,7 @@ class PromptQueue:
         return any(
             prompt.object_id == object_id
             and (prompt.frame_index or 0) <= latest
-            and points_at_something(prompt)
+            and prompt.points_at_something
             for prompt in self._pending
         )
 
@@ -149,7 +170,7 @@ class PromptQueue:
                 waiting.append(prompt)
                 continue
             try:
-                fitted = fit_prompt(prompt, size_wh)
+                fitted = prompt.fitted(size_wh)
             except ValueError:
                 del self._pending[position]
                 raise

@@ -222,6 +222,7 @@ class ObjectStepper:
             box_xyxy_px=self._source_box(answer, past.size_wh) if answer.visible else None,
             admitted=admitted,
             memory_steps=memory_steps,
+            size_wh=past.size_wh,
         )
 
     def _encode(self, picture: U8 | None, clock: StageClock) -> ImageFeatures:

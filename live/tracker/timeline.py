@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from samcam.live.frames import PinnedAnswers, Prompt
-from samcam.live.prompt_checks import fit_prompt, points_at_something
 from samcam.live.tracker.history import PastObject, PastStep, StepHistory
 from samcam.live.tracker.pinned import PinnedStep
 from samcam.live.tracker.presets import CATCH_UP
@@ -116,9 +115,9 @@ class Timeline:
             ValueError: It does not fit the picture, only says where an unknown object is not, or
                 is one too many.
         """
-        prompt = fit_prompt(prompt, past.size_wh)
+        prompt = prompt.fitted(past.size_wh)
         object_id = prompt.object_id
-        if not points_at_something(prompt) and not self._known_at(object_id, past):
+        if not prompt.points_at_something and not self._known_at(object_id, past):
             raise ValueError(
                 f"object {object_id}: not known on that picture; its first prompt there needs a "
                 "positive point, a box or a mask, got negative points only"
@@ -302,7 +301,9 @@ class Timeline:
             mine = earlier.objects.get(object_id)
             if mine is None or earlier.step > past.step:
                 continue
-            if mine.before is not None or any(map(points_at_something, mine.prompts)):
+            if mine.before is not None or any(
+                prompt.points_at_something for prompt in mine.prompts
+            ):
                 return True
         return False
 

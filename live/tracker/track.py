@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from samcam.kalman import MotionGate
+from samcam.kalman import Gate
 from samcam.live.tracker.crop import Aim
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
@@ -33,10 +33,11 @@ class ObjectTrack:
     def __init__(self, object_id: int, settings: TrackerSettings) -> None:
         self.object_id = object_id
         self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank)
-        self.gate = None if settings.gate is None else MotionGate(settings.gate)
+        self.gate: Gate | None = None
         self.aim: Aim | None = None
         self.status: Status | None = None
         self._settings = settings
+        self.forget_motion()
 
     @property
     def remembers(self) -> bool:
@@ -68,7 +69,7 @@ class ObjectTrack:
     def forget_motion(self) -> None:
         """Start the motion model anew: too much time has passed that nobody measured."""
         if self._settings.gate is not None:
-            self.gate = MotionGate(self._settings.gate)
+            self.gate = self._settings.make_gate(self._settings.gate)
         self.aim = None
 
     def predict(self, dt_s: float) -> None:
@@ -112,7 +113,7 @@ class ObjectTrack:
         self.status = advance(self.status, seen, dt_s, self._settings.state)
         return self.status
 
-    def _follow(self, answer: Answer, gate: MotionGate) -> None:
+    def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the window where the filter has the object now, if this step moved it."""
         if gate.box is None or not gate.moved:
             return

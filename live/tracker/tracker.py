@@ -10,9 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-import numpy as np
-
-from samcam.engines import EngineOptions, Manifest, Sam2Networks, load_model
+from samcam.engines import BackendClass, EngineOptions, Manifest, Sam2Networks, load_model
 from samcam.live.commands import (
     CommitMask,
     CycleCandidate,
@@ -23,20 +21,23 @@ from samcam.live.commands import (
     TrackerCommand,
     UndoPrompt,
 )
-from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
-from samcam.live.prompt_checks import fit_prompt, points_at_something
+from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, U8, Frame, FrameResult, Prompt
 from samcam.live.tracker.crop import WindowSettings, suits
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
 from samcam.live.tracker.preview import ClickPreview
-from samcam.live.tracker.prompts import PromptQueue, said_of_removal
+from samcam.live.tracker.prompts import (
+    PromptQueue,
+    said_of_move,
+    said_of_passing,
+    said_of_removal,
+)
 from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
 from samcam.live.tracker.timeline import Timeline
 from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
 
-NOMINAL_STEP_S: Final = 1 / 30  # where two frames do not say how far apart they are
 MAX_STEP_S: Final = 1.0  # a longer gap says nothing more about motion
 
 
@@ -47,7 +48,7 @@ class Tracker:
 
     Example:
         with Tracker.open("nano") as tracker:
-            tracker.prompt(Prompt(points_xy_px=np.array([[320, 240]]), labels=np.array([1])))
+            tracker.prompt(Prompt.click(320, 240))
             for frame in frames:
                 result = tracker.step(frame)
     """
@@ -77,9 +78,7 @@ class Tracker:
         self._timeline = Timeline(self._stepper, self._preview)
         self._queue = PromptQueue()
         self._next_step = 0
-        self._last_time_ns: int | None = None
-        self._last_frame: int | None = None
-        self._size_wh: tuple[int, int] | None = None
+        self._last: Frame | None = None
         self._closed = False
 
     @classmethod
@@ -87,8 +86,8 @@ class Tracker:
         cls,
         model: str = "nano",
         *,
-        backend: str = "auto",
-        preset: str = DEFAULT_PRESET,
+        backend: str | BackendClass = "auto",
+        preset: str | TrackerSettings = DEFAULT_PRESET,
         options: EngineOptions | None = None,
     ) -> Tracker:
         """Load a model and return a tracker that owns it.
@@ -98,17 +97,18 @@ class Tracker:
 
         Args:
             model: A name as on the command line, or a model folder.
-            backend: auto, tensorrt, onnxruntime or torch.
-            preset: See `live.tracker.presets`.
+            backend: auto, tensorrt, onnxruntime, torch, or a class of your own.
+            preset: A name of `PRESETS`, or settings, which are used as they are.
             options: Threads and execution providers.
 
         Raises:
             ValueError: There is no such preset.
             EngineError: The model is missing or damaged, or the backend cannot run it.
         """
-        settings = preset_settings(preset)
+        settings = preset_settings(preset) if isinstance(preset, str) else preset
         networks = load_model(model, backend, options)
-        if settings.gate is not None and suits(networks.manifest.name):
+        named = settings is not preset
+        if named and settings.gate is not None and suits(networks.manifest.name):
             settings = replace(settings, window=WindowSettings())
         try:
             return cls(networks, settings)
@@ -154,16 +154,17 @@ class Tracker:
                 raises that and goes on without the prompt when called again.
         """
         self._check_open()
-        prompt = self._of_step(fit_prompt(prompt, self._size_wh))
+        last = self._last
+        prompt = self._of_step(prompt.fitted(last.size_wh if last else None))
         self._check_candidate(prompt)
-        notice = _passed(prompt, self._last_frame)
+        notice = said_of_passing(prompt, last)
         if prompt.step is not None and prompt.step < self._next_step:
             past = self._timeline.find(prompt.step) or self._timeline.nearest(prompt.step)
             if past is not None:
                 self._timeline.prompt(prompt, past)
-                return _moved(prompt, past.step)
-            notice = _moved(prompt, None)
-        if not points_at_something(prompt) and not (
+                return said_of_move(prompt, past.step)
+            notice = said_of_move(prompt, None)
+        if not prompt.points_at_something and not (
             self._timeline.knows(prompt.object_id)
             or self._queue.names(prompt.object_id, prompt.frame_index)
         ):
@@ -234,13 +235,9 @@ class Tracker:
         past = self._timeline.find(request.step)
         if past is None:
             return None
-        click = Prompt(
-            object_id=request.object_id,
-            points_xy_px=np.array([[request.x, request.y]], np.float32),
-            labels=np.ones(1, np.int32),
-        )
+        click = Prompt.click(request.x, request.y, request.object_id)
         try:
-            fit_prompt(click, past.size_wh)
+            click.fitted(past.size_wh)
         except ValueError:
             return None
         logits, predicted_iou = self._preview.mask(past, click)
@@ -263,24 +260,33 @@ class Tracker:
         features = self._stepper.encode_picture(past, StageClock())
         return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
 
-    def step(self, frame: Frame) -> FrameResult:
-        """Process the next frame of the stream.
+    def step(self, frame: Frame | U8, time_s: float | None = None) -> FrameResult:
+        """Process the next picture of the stream: a frame, or an array as `Frame.after` takes it.
 
         Without objects nothing is computed. Changes to past steps are answered first. Time that
         stands still or runs backwards counts as one thirtieth of a second, and a gap as one
         second at most.
 
+        Args:
+            frame: An array is (H, W, 3) uint8 in BGR order, and copied.
+            time_s: Of an array, on any clock, such as `time.monotonic()` for a camera; None: one
+                thirtieth of a second after the last picture.
+
         Raises:
-            ValueError: A waiting prompt does not fit the picture; it is dropped and nothing else
-                has changed.
+            TypeError: No picture; or a time beside a frame, which has its own.
+            ValueError: The picture has another shape or type, or the time runs backwards. A
+                waiting prompt does not fit the picture; it is dropped and nothing else has changed.
             EngineError: A network failed; the tracker cannot go on.
         """
         self._check_open()
+        if not isinstance(frame, Frame):
+            frame = Frame.after(self._last, frame, time_s)
+        elif time_s is not None:
+            raise TypeError("time_s: expected none beside a Frame, which has its own")
         self._timeline.settle()
         due = self._queue.take_due(frame.index, frame.size_wh)
-        self._size_wh = frame.size_wh
-        dt_s = step_seconds(self._last_time_ns, frame.time_ns)
-        self._last_time_ns, self._last_frame = frame.time_ns, frame.index
+        dt_s = step_seconds(self._last.time_ns if self._last else None, frame.time_ns)
+        self._last = frame
         past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
         self._next_step += 1
         for object_id, prompts in due.items():
@@ -331,7 +337,7 @@ class Tracker:
         Who names it sees it: a file waits on its first picture until that one is prompted.
         """
         step = self._next_step - 1
-        if prompt.frame_index is None or prompt.frame_index != self._last_frame:
+        if self._last is None or prompt.frame_index != self._last.index:
             return prompt
         if self._timeline.find(step) is None:
             return prompt
@@ -344,28 +350,6 @@ class Tracker:
                 f"object {prompt.object_id}: candidate: expected 0..{count - 1}, "
                 f"got {prompt.candidate}"
             )
-
-
-def _moved(prompt: Prompt, step: int | None) -> str | None:
-    """Say where a prompt was used when that is not the picture it was made on."""
-    who = f"object {prompt.object_id}: that picture is no longer kept"
-    if step is None:
-        return f"{who}, used on the next one"
-    if prompt.step is None or prompt.step == step:
-        return None
-    away = abs(step - prompt.step)
-    when = "later" if step > prompt.step else "earlier"
-    return f"{who}, used on one {away} step{'s' if away > 1 else ''} {when}"
-
-
-def _passed(prompt: Prompt, last_frame: int | None) -> str | None:
-    """Say that a prompt's frame came before it did."""
-    if prompt.frame_index is None or last_frame is None or prompt.frame_index > last_frame:
-        return None
-    return (
-        f"object {prompt.object_id}: frame {prompt.frame_index} has passed (frame {last_frame} was "
-        "the last one), used on the next one"
-    )
 
 
 def step_seconds(previous_ns: int | None, now_ns: int) -> float:

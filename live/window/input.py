@@ -25,7 +25,7 @@ from samcam.live.window.hover import HoverPointer, HoverScene
 from samcam.live.window.keys import Key, KeyPress, key_of
 from samcam.live.window.letterbox import Letterbox, Point
 from samcam.live.window.marks import Marks
-from samcam.live.window.prompts import box_prompt, is_drag, meant, point_prompt
+from samcam.live.window.prompts import box_prompt, is_drag, meant
 from samcam.live.window.proposals import Outline, ProposalBoard
 from samcam.live.window.state import InputState
 from samcam.live.window.words import MESSAGE_S, Words
@@ -347,7 +347,7 @@ class WindowInput:
         self._marks.take_back(self._objects.object_id)
 
     def _send_point(self, point: Point, positive: bool, step: int | None) -> None:
-        prompt = point_prompt(self._objects.object_id, point, positive, step)
+        prompt = Prompt.click(point.x, point.y, self._objects.object_id, positive, step)
         self._send_prompt(prompt, "this" if positive else "not this")
 
     def _send_box(self, a: Point, b: Point) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from samcam.live.frames import F32, Prompt
 from samcam.live.motion import where_it_was
 from samcam.live.window.letterbox import Point
@@ -28,26 +26,9 @@ def meant(at: Point, motion: F32 | None, size_wh: tuple[int, int]) -> Point:
     return at if motion is None else Point(*where_it_was(motion, at.x, at.y, size_wh))
 
 
-def point_prompt(object_id: int, at: Point, positive: bool, step: int | None) -> Prompt:
-    """Return the prompt of a click.
-
-    Args:
-        object_id: Which object it is for.
-        at: Source pixels.
-        positive: Whether it says "this" or "not this".
-        step: Tracker step of the picture that the user saw.
-    """
-    return Prompt(
-        object_id=object_id,
-        points_xy_px=np.array([[at.x, at.y]], np.float32),
-        labels=np.array([int(positive)], np.int32),
-        step=step,
-    )
-
-
 def box_prompt(object_id: int, a: Point, b: Point, step: int | None) -> Prompt | None:
     """Return the prompt of a box with these corners, in any order; None where it is too thin."""
-    box = np.array([min(a.x, b.x), min(a.y, b.y), max(a.x, b.x), max(a.y, b.y)], np.float32)
-    if (box[2:] - box[:2]).min() < _MIN_SIDE_PX:
+    if min(abs(a.x - b.x), abs(a.y - b.y)) < _MIN_SIDE_PX:
         return None
-    return Prompt(object_id=object_id, box_xyxy_px=box, step=step)
+    (x1, x2), (y1, y2) = sorted((a.x, b.x)), sorted((a.y, b.y))
+    return Prompt.box(x1, y1, x2, y2, object_id, step)

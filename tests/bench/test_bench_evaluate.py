@@ -72,6 +72,7 @@ class ScriptedTracker:
                     None,
                     True,
                     (),
+                    frame.size_wh,
                 )
             )
         return FrameResult(frame, frame.index, tuple(objects))

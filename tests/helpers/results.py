@@ -26,7 +26,12 @@ def textured(size_wh: tuple[int, int], seed: int = 0) -> U8:
     return values.astype(np.uint8)
 
 
-def tracked(object_id: int, logits: F32 | None, predicted_iou: float = 0.9) -> ObjectResult:
+def tracked(
+    object_id: int,
+    logits: F32 | None,
+    predicted_iou: float = 0.9,
+    size_wh: tuple[int, int] = (64, 64),
+) -> ObjectResult:
     """Return a visible object, or a lost one where there are no logits."""
     return ObjectResult(
         object_id=object_id,
@@ -39,6 +44,7 @@ def tracked(object_id: int, logits: F32 | None, predicted_iou: float = 0.9) -> O
         box_xyxy_px=None if logits is None else (1.0, 2.0, 30.5, 40.0),
         admitted=logits is not None,
         memory_steps=(0, 3),
+        size_wh=size_wh,
     )
 
 

@@ -135,13 +135,13 @@ class TruthTracker:
             self.take(prompt, ids if prompt.step is None else self.ids_of(prompt.step))
             self.answer_pinned(prompt)
         self.pending.clear()
-        objects = []
+        objects, wh = [], frame.size_wh
         for object_id, target in sorted(self.targets.items()):
             inside = (ids == target).astype(np.uint8)
             logits = truth_logits(inside) if inside.any() else None
             state = ObjectState.LOST if logits is None else ObjectState.TRACKING
             objects.append(
-                ObjectResult(object_id, state, "truth", logits, 1.0, 9.0, None, None, True, ())
+                ObjectResult(object_id, state, "truth", logits, 1.0, 9.0, None, None, True, (), wh)
             )
         self.steps += 1
         return FrameResult(frame, self.steps - 1, tuple(objects), pinned=self.answers)

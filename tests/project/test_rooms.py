@@ -60,8 +60,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "engines",
         "live.commands",
         "live.errors",
-        "live.masks",
-        "live.prompt_checks",
         "live.rle",
         "live.slots",
         "live.watchdog",
@@ -72,6 +70,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "live.own_thread",
         "memory",
         "system",
+    ),
+    (
+        "live.masks",
+        "live.prompt_checks",
     ),
 )
 # Beside the house: programs that use it, and what they may take.

@@ -30,9 +30,19 @@ from tests.helpers.results import stand_in
 def result(index: int, step: int, **stage_ms: float) -> FrameResult:
     image = np.zeros((8, 16, 3), np.uint8)
     seen = ObjectResult(
-        1, ObjectState.TRACKING, "", np.ones((4, 4), np.float32), 0.9, 5.0, None, None, True, ()
+        1,
+        ObjectState.TRACKING,
+        "",
+        np.ones((4, 4), np.float32),
+        0.9,
+        5.0,
+        None,
+        None,
+        True,
+        (),
+        (16, 8),
     )
-    lost = ObjectResult(2, ObjectState.LOST, "", None, 0.1, -5.0, None, None, False, (0,))
+    lost = ObjectResult(2, ObjectState.LOST, "", None, 0.1, -5.0, None, None, False, (0,), (16, 8))
     return FrameResult(Frame(index, index * 40_000_000, 0, image), step, (seen, lost), stage_ms)
 
 

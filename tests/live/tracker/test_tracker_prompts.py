@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samcam.live.frames import Prompt
-from samcam.live.prompt_checks import MAX_PENDING_PROMPTS, fit_prompt
+from samcam.live.frames import MAX_PENDING_PROMPTS, Prompt
 from samcam.live.tracker.prompts import PromptQueue, merge_prompts, scale_points
 
 SIZE = (640, 360)
@@ -37,10 +36,8 @@ def masked(width: int = 640, height: int = 360, reference: tuple[int, ...] | Non
         (click(640, 10), "object 1: point 640,10 lies outside the picture 640x360"),
         (click(10, -1, object_id=7), "object 7: point 10,-1 lies outside"),
         (click(10, 360), "point 10,360 lies outside"),
-        (click(float("nan"), 10), "expected finite numbers"),
         (boxed(700, 10, 800, 50), "box 700,10,800,50 lies outside the picture 640x360"),
         (boxed(-50, 10, 0, 50), "lies outside"),
-        (boxed(-50, -10, 10, float("inf")), "expected finite numbers"),
         (masked(320, 180), "expected the size of the picture 640x360, got 320x180"),
         (masked(64, 64, (64, 65, 3)), "expected the size of its image 65x64, got 64x64"),
         (masked(64, 64, (64, 64)), "image: expected .H, W, 3. uint8"),
@@ -57,7 +54,7 @@ def masked(width: int = 640, height: int = 360, reference: tuple[int, ...] | Non
 )
 def test_what_does_not_fit_is_refused(prompt: Prompt, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        fit_prompt(prompt, SIZE)
+        prompt.fitted(SIZE)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +68,23 @@ def test_what_does_not_fit_is_refused(prompt: Prompt, message: str) -> None:
     ],
 )
 def test_what_fits_passes(prompt: Prompt) -> None:
-    fit_prompt(prompt, SIZE)
+    prompt.fitted(SIZE)
 
 
 def test_positions_pass_while_the_size_is_unknown() -> None:
-    fit_prompt(click(10_000, 10), None)
-    with pytest.raises(ValueError, match="finite"):
-        fit_prompt(click(float("inf"), 10), None)
+    click(10_000, 10).fitted(None)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_prompt_without_a_place_is_none(bad: float) -> None:
+    """Not a number in any corner, whether the picture's size is known or not."""
+    for place in range(4):
+        corners = [10.0, 10.0, 50.0, 50.0]
+        corners[place] = bad
+        with pytest.raises(ValueError, match="object 1: coordinates: expected finite numbers"):
+            boxed(*corners)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        click(bad, 10)
 
 
 def test_clicks_add_up_and_a_later_box_wins() -> None:
