@@ -66,11 +66,11 @@ def test_no_picture_is_shown_with_the_mask_of_another() -> None:
     """Neither held nor smoothed: composed after others as composed alone."""
     chosen = ["source.independent=true", "output.on_lost=hold", "effect.smoothing=0.9"]
     plan = plan_request(Request(effect="blur", overrides=tuple(chosen)), None)
-    after = make_compositor(plan)
+    after = make_compositor(plan, follows=False)
     masks = (disc_logits(64, 32, 32, 14), disc_logits(64, 32, 32, 14.4), None)
     for index, logits in enumerate(masks):
         one = result_of(textured((320, 180), index), (tracked(1, logits),), index, index * 33 * MS)
-        composite, alone = after.compose(one), make_compositor(plan).compose(one)
+        composite, alone = after.compose(one), make_compositor(plan, follows=False).compose(one)
         assert composite.hidden == (logits is None)
         np.testing.assert_array_equal(composite.feed_bgr, alone.feed_bgr)
 
