@@ -125,21 +125,22 @@ def _mean(figures: Sequence[Figures]) -> Figures:
     )
 
 
-def borders_table(mask_size: int) -> Table:
+def borders_table() -> Table:
     scene = DemoScene(SIZE_WH)
+    headers = [head for size in MASK_SIZES for head in (f"{size} x {size}: rim px", "error")]
     rows = []
     for name, edge in EDGES.items():
-        got = measure(edge, mask_size, scene)
-        rows.append([name, f"{got.rim_px:.2f}", f"{got.error:.1f}"])
-    return table((f"masks of {mask_size} x {mask_size}", "rim px", "error"), rows)
+        got = [measure(edge, size, scene) for size in MASK_SIZES]
+        cells = [cell for one in got for cell in (f"{one.rim_px:.2f}", f"{one.error:.1f}")]
+        rows.append([name, *cells])
+    return table(("masks of", *headers), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.borders", description=__doc__)
     add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
-    sections = [Section(borders_table(size)) for size in MASK_SIZES]
-    report = Report(describe_environment().lines(), sections)
+    report = Report(describe_environment().lines(), [Section(borders_table())])
     return exit_code(lambda: publish(report, options.markdown, BLOCK), {})
 
 
