@@ -12,7 +12,7 @@ from typing import Final
 
 from samcam.engines import MANIFEST_NAME
 from samcam.export.errors import ExportError
-from samcam.system.files import NoHomeError, expand_user
+from samcam.system.files import NoHomeError, expand_user, foreign_entry
 
 # Beside the target: a folder of our own with both generations, under a name nobody else has.
 _SUFFIX: Final = ".partial"
@@ -61,14 +61,13 @@ def check_target(target: Path, marker: str = MANIFEST_NAME) -> None:
     Raises:
         ExportError: `target` is a file, or a folder with other things in it.
     """
-    if target.is_dir():
-        if any(target.iterdir()) and not (target / marker).is_file():
-            raise ExportError(
-                f"{target}: not empty and not a model folder (no {marker}): choose another "
-                "--out, as the whole folder is replaced"
-            )
-    elif target.exists():
+    if target.exists() and not target.is_dir():
         raise ExportError(f"{target}: is a file, expected a folder: choose another --out")
+    if foreign_entry(target, marker) is not None:
+        raise ExportError(
+            f"{target}: not empty and not a model folder (no {marker}): choose another --out, as "
+            "the whole folder is replaced"
+        )
 
 
 def _replace(target: Path, shelf: Path) -> None:

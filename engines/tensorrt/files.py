@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +19,7 @@ from samcam.engines.graph_table import NETWORKS
 from samcam.engines.manifest import PRECISIONS, Manifest, file_sha256
 from samcam.engines.manifest_checks import key_problems
 from samcam.system import exporter
+from samcam.system import files as system_files
 from samcam.system.files import Form, is_file, is_whole, read_json, shown_value, value_problems
 
 ENGINE_FOLDER: Final = "tensorrt"
@@ -128,19 +127,9 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         EngineError: It cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        system_files.write_whole(path, data, lasting=True)
     except OSError as error:
         raise EngineError(f"{path}: cannot be written: {error.strerror or error}") from error
 

@@ -34,7 +34,7 @@ from samcam.live.remote.endpoints import (
     usual_transport,
 )
 from samcam.system import hide_secrets
-from samcam.system.files import parse_json
+from samcam.system.files import parse_json, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -152,19 +152,15 @@ class ControlServer:
         hidden.rename(path)  # who sees it finds us listening
 
     def _listen_tcp(self, folder: Path, pid: int) -> None:
-        hidden, path = folder / f".{pid}.json", folder / f"{pid}.json"
+        path = folder / f"{pid}.json"
         _check_free(path)
         self._path = path
         listener = self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.bind((LOOPBACK, 0))
         listener.listen(_WAITING)
         self._token = secrets.token_urlsafe(32)
-        hidden.unlink(missing_ok=True)
         row = {"port": listener.getsockname()[1], "token": self._token}
-        # 0600 from the first moment on, and never an old file of other rights
-        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(json.dumps(row))
-        hidden.replace(path)
+        write_whole(path, json.dumps(row).encode(), private=True)
 
     def _serve(self) -> None:
         """Accept, and read requests, all callers side by side; each whole one gets a thread."""

@@ -12,7 +12,7 @@ from samcam.live.errors import SinkError
 from samcam.live.frames import NS_PER_S, Composite, ObjectResult
 from samcam.live.sinks.coco import COCO_FILE, CocoFile, score_of
 from samcam.live.sinks.indexed_png import encode_indexed_png
-from samcam.system.files import RowFile, is_there
+from samcam.system.files import RowFile, is_there, write_whole
 
 TRACKS_FILE: Final = "tracks.jsonl"
 MOT_FILE: Final = "mot.txt"
@@ -117,14 +117,8 @@ class MasksSink:
         self._started = True
 
     def _write_picture(self, composite: Composite) -> None:
-        picture = self._folder / f"{composite.result.frame.index:05d}.png"
-        partial = picture.with_name(picture.name + ".part")
-        try:
-            partial.write_bytes(encode_indexed_png(composite.object_ids))
-            partial.replace(picture)
-        except OSError:
-            partial.unlink(missing_ok=True)  # half a picture only takes room
-            raise
+        name = f"{composite.result.frame.index:05d}.png"
+        write_whole(self._folder / name, encode_indexed_png(composite.object_ids))
 
     def _failure(self, error: OSError) -> SinkError:
         return SinkError(

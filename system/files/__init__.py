@@ -17,6 +17,7 @@ from samcam.system.files.places import (
     NoHomeError,
     check_name,
     expand_user,
+    foreign_entry,
     is_file,
     is_folder,
     is_loop,
@@ -34,6 +35,7 @@ from samcam.system.files.private_files import (
 )
 from samcam.system.files.rows import RowFile, read_rows, whole
 from samcam.system.files.texts import decode_text, text_lines
+from samcam.system.files.whole_files import write_whole
 
 __all__ = [
     "FOLDER_MODE",
@@ -46,6 +48,7 @@ __all__ = [
     "close_to_others",
     "decode_text",
     "expand_user",
+    "foreign_entry",
     "is_file",
     "is_folder",
     "is_loop",
@@ -72,4 +75,5 @@ __all__ = [
     "waiting_for_writer",
     "whole",
     "write_private",
+    "write_whole",
 ]

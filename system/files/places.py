@@ -86,6 +86,19 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path)
 
 
+def foreign_entry(folder: Path, marker: str | None = None) -> Path | None:
+    """Return one thing of a folder that is not ours to fill; None where it is.
+
+    Ours is one that is empty, is not there yet, or holds the file `marker`, as those of ours do.
+
+    Raises:
+        OSError: It cannot be looked into, such as a file.
+    """
+    if not is_there(folder) or (marker is not None and is_file(folder / marker)):
+        return None
+    return next(folder.iterdir(), None)
+
+
 def is_loop(path: Path) -> bool:
     """Whether a path is a link that leads in a circle."""
     try:

@@ -28,6 +28,7 @@ from samcam.live.sinks.coco import CocoFile
 from samcam.live.sinks.masks import MasksSink
 from tests.conftest import DISPLAY_VARIABLES, REPO_ROOT, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S
+from tests.helpers.full_disk import fill_disk
 from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 from tests.helpers.xvfb import wait_until
 from tests.live.sinks.test_sinks_masks import decode_indices, rows_in
@@ -142,23 +143,14 @@ def test_a_data_set_of_another_origin_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_a_whole_data_set(tmp_path: Path) -> None:
     """A real limit on the file's size: what does not fit is undone, in every format."""
-    code = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from samcam.live.errors import SinkError\n"
+    done = fill_disk(
+        tmp_path,
+        90001,
         "from samcam.live.sinks.masks import MasksSink\n"
         "from tests.live.sinks.test_sinks_formats import composite, two_objects\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (90001, 90001))\n"
-        "sink = MasksSink(Path(sys.argv[1]), ('coco', 'mot'))\n"
-        "try:\n"
-        "    for i in range(1000): sink.put(composite(i, *two_objects()))\n"
-        "except SinkError as error: print(error)\n"
-        "sink.close()\n"
+        "sink = MasksSink(path, ('coco', 'mot'))",
+        "composite(i, *two_objects())",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
-    )  # fmt: skip
     assert f"--output masks:{tmp_path}?format=coco,mot: cannot be written" in done.stdout
     data = load(tmp_path)
     assert len(data.anns) > 20

@@ -25,6 +25,7 @@ from samcam.live.sinks.indexed_png import davis_palette_rgb, encode_indexed_png
 from samcam.live.sinks.masks import MasksSink
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
+from tests.helpers.full_disk import fill_disk
 from tests.helpers.results import MS, disc_logits, result_of, stand_in, textured, tracked
 
 SIZE = (131, 77)
@@ -176,23 +177,14 @@ def test_unwritable_places_are_named(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
     """A real file-size limit in a process of its own: the write that does not fit is undone."""
-    code = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from samcam.live.errors import SinkError\n"
+    done = fill_disk(
+        tmp_path,
+        20000,
         "from samcam.live.sinks.masks import MasksSink\n"
         "from tests.live.sinks.test_sinks_masks import composite, two_objects\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
-        "sink = MasksSink(Path(sys.argv[1]))\n"
-        "try:\n"
-        "    for i in range(1000): sink.put(composite(i, *two_objects()))\n"
-        "except SinkError as error: print(error)\n"
-        "sink.close()\n"
+        "sink = MasksSink(path)",
+        "composite(i, *two_objects())",
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
-    )  # fmt: skip
     assert f"--output masks:{tmp_path}: cannot be written" in done.stdout
     assert len(done.stdout.splitlines()) == 1
     rows = rows_in(tmp_path)

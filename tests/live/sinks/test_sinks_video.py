@@ -21,6 +21,7 @@ from samcam.live.frames import U8, Composite
 from samcam.live.sinks.video import VideoOptions, VideoSink
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
+from tests.helpers.full_disk import fill_disk
 from tests.helpers.results import MS, result_of, stand_in
 
 PLAIN = Effect("highlight")
@@ -177,33 +178,19 @@ def test_a_disk_that_is_full_from_the_start_is_one_clear_line(tmp_path: Path) ->
     sink.close()
 
 
-LIMITED = """
-import resource, signal, sys
+NOISE = """
 import numpy as np
-from pathlib import Path
-from samcam.live.errors import SinkError
 from samcam.live.sinks.video import VideoOptions, VideoSink
 from tests.live.sinks.test_sinks_video import at
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-sink = VideoSink(Path(sys.argv[1]), 25.0, VideoOptions())
+sink = VideoSink(path, 25.0, VideoOptions())
 noise = np.random.default_rng(0).integers(0, 256, (1000, 48, 64, 3)).astype(np.uint8)
-try:
-    for i, image in enumerate(noise):
-        sink.put(at(i * 40_000_000, image, i))
-except SinkError as error:
-    print(error)
-sink.close()
 """
 
 
 def test_a_disk_that_fills_up_leaves_a_readable_file(tmp_path: Path) -> None:
     """A real limit of the file's size: what was whole before it stays, in whole seconds."""
     path = tmp_path / "a.mp4"
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), "200_000"],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
-    )  # fmt: skip
+    done = fill_disk(path, 200_000, NOISE, "at(i * 40_000_000, noise[i], i)")
     assert f"--output video:{path}: cannot be written: File too large" in done.stdout
     assert len(done.stdout.splitlines()) == 1
     got = read_video(path)
@@ -214,10 +201,7 @@ def test_a_disk_that_fills_up_leaves_a_readable_file(tmp_path: Path) -> None:
 def test_a_disk_without_room_for_a_picture_leaves_no_file(tmp_path: Path) -> None:
     """The header fitted: a file without pictures, which no player opens."""
     path = tmp_path / "a.mp4"
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path), "2_000"],
-        cwd=REPO_ROOT, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=True,
-    )  # fmt: skip
+    done = fill_disk(path, 2_000, NOISE, "at(i * 40_000_000, noise[i], i)")
     assert f"--output video:{path}: cannot be written: File too large" in done.stdout
     assert "no picture got there: the file is removed" in done.stderr
     assert not path.exists()
