@@ -24,9 +24,10 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside_it(
     def refuse(source: object, target: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    with monkeypatch.context() as patched, pytest.raises(PermissionError):
+    with monkeypatch.context() as patched:
         patched.setattr(os, "replace", refuse)
-        write_whole(path, b"new", private=private)
+        with pytest.raises(PermissionError):
+            write_whole(path, b"new", private=private)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
     write_whole(path, b"new", private=private)
