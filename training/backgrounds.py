@@ -13,8 +13,7 @@ from training.real import RealPictures
 
 Image = NDArray[np.uint8]
 
-MARGIN = 1.25
-"""Size of the background's canvas relative to the picture."""
+MARGIN = 1.25  # size of the background's canvas relative to the picture
 
 
 def make_backgrounds(

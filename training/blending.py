@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from training.extras import Extras
 from training.render import Image, Layer, Plane
 
-LIGHT_CELLS = 4
-"""Cells along a side of the field of light."""
+LIGHT_CELLS = 4  # cells along a side of the field of light
 
 
 def _cut(layer: Layer, frame: Image) -> Image | None:

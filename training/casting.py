@@ -25,8 +25,7 @@ Image = NDArray[np.uint8]
 
 AWAY_SHARE = 0.25
 """Share of the objects of a clip that are gone for some frames, without an occluder."""
-CUTOUT = "cutout"
-"""Kind of an actor that is a real thing; `cutout:FAMILY` for one of a family."""
+CUTOUT = "cutout"  # kind of an actor that is a real thing; `cutout:FAMILY` for one of a family
 _HELD = ("thin", "box", "ball", "ring", "blob", "segment", "union")
 _UPRIGHT = ("person", "rider", "quadruped", "vehicle", "bird", *solids.UPRIGHT)
 

@@ -11,8 +11,7 @@ from training.geometry import Matrix
 from training.render import Image, Layer, Plane, finish, window_of
 
 _CROSS = np.ones((3, 3), np.uint8)
-MIN_LEFT = 0.6
-"""Share of a cut-out that must be left where its edge is eroded."""
+MIN_LEFT = 0.6  # share of a cut-out that must be left where its edge is eroded
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 
-WIDTH, HEIGHT = 640, 360
-"""Size of a cached picture in pixels."""
-BURST = 8
-"""Number of consecutive cached pictures that come from one short moment."""
+WIDTH, HEIGHT = 640, 360  # size of a cached picture in pixels
+BURST = 8  # number of consecutive cached pictures that come from one short moment
 BURSTS_PER_VIDEO = 4
-BURST_STRIDE = 2
-"""Distance, in video frames, of two neighbouring pictures of a burst."""
+BURST_STRIDE = 2  # distance, in video frames, of two neighbouring pictures of a burst
 
 
 class Footage:

@@ -32,10 +32,8 @@ from training.real import FREE_FOLDER, INDEX_NAME
 
 Image = NDArray[np.uint8]
 
-SPRITE_SIDE = 320
-"""Longest side of a kept cut-out, pixels."""
-SMALLEST_SPRITE = 72
-"""Cut-outs whose longest side is shorter are left out."""
+SPRITE_SIDE = 320  # longest side of a kept cut-out, pixels
+SMALLEST_SPRITE = 72  # cut-outs whose longest side is shorter are left out
 MIN_OPAQUE = 0.6
 """Share of a cut-out's covered pixels that must be opaque: flames and glow are left out."""
 BACKGROUND_SIDE = 1024

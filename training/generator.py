@@ -42,8 +42,7 @@ __all__ = ["SHAPE_KINDS", "SOLID_KINDS", "TEXTURE_KINDS", "Clip", "generate_clip
 
 Image = NDArray[np.uint8]
 
-MIN_VISIBLE = 0.004
-"""Share of the first picture that at least one object covers."""
+MIN_VISIBLE = 0.004  # share of the first picture that at least one object covers
 
 
 @dataclass(frozen=True)

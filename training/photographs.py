@@ -10,12 +10,9 @@ from training.real import Photograph, RealPictures
 
 Image = NDArray[np.uint8]
 
-MARGIN = 1.12
-"""Side of the canvas relative to the picture where the camera moves; 1 for stills."""
-MOST_LABELS = 200
-"""Instances of a photograph with more are numbered no further."""
-CELLS = 4
-"""Cells along a side of the field that bends a photograph."""
+MARGIN = 1.12  # side of the canvas relative to the picture where the camera moves; 1 for stills
+MOST_LABELS = 200  # instances of a photograph with more are numbered no further
+CELLS = 4  # cells along a side of the field that bends a photograph
 
 
 def draw_photograph(

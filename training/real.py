@@ -17,16 +17,12 @@ Image = NDArray[np.uint8]
 
 FREE_FOLDER = "free"
 INDEX_NAME = "index.json"
-UNKNOWN = 255
-"""Value of a photograph's mask where nobody knows what is there."""
-MAX_UNKNOWN = 0.01
-"""Share of such pixels above which a photograph is not used."""
-MIN_CUT = 0.015
-"""Share of its photograph that an instance must cover to be cut out."""
+UNKNOWN = 255  # value of a photograph's mask where nobody knows what is there
+MAX_UNKNOWN = 0.01  # share of such pixels above which a photograph is not used
+MIN_CUT = 0.015  # share of its photograph that an instance must cover to be cut out
 ALIKE = 0.25
 """Exponent of the number of photographs of one maker by which each of them is drawn less often."""
-FROM_PHOTOGRAPHS = 0.35
-"""Share of the cut-outs that come from labelled photographs."""
+FROM_PHOTOGRAPHS = 0.35  # share of the cut-outs that come from labelled photographs
 
 
 @dataclass(frozen=True)

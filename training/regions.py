@@ -21,25 +21,18 @@ Plane = NDArray[np.float32]
 Values = NDArray[np.float64]
 Labels = NDArray[np.int32]
 
-GRID = 144
-"""Side in pixels at which regions are sought."""
-STEP = 9
-"""Side of the squares that the first regions grow from."""
+GRID = 144  # side in pixels at which regions are sought
+STEP = 9  # side of the squares that the first regions grow from
 COMPACTNESS = 12.0
 """Difference of colour, in Lab units, that weighs as much as STEP pixels of distance."""
 ROUNDS = 3
-AREAS = (0.012, 0.4)
-"""Smallest and largest region, as shares of the picture."""
+AREAS = (0.012, 0.4)  # smallest and largest region, as shares of the picture
 MIN_CONTRAST = 36.0
 """Difference to its surroundings at which a region must still be one, in Lab units."""
-MIN_LASTING = 1.7
-"""Ratio of that difference to the largest one inside the region."""
-MAX_AT_EDGE = 0.25
-"""Share of its outline that may lie on the picture's edge."""
-MIN_FULLNESS = 0.5
-"""Share of its convex hull that a region must fill."""
-MAX_ROUGHNESS = 55.0
-"""Largest square of the outline's length over the area; a disc has 12.6."""
+MIN_LASTING = 1.7  # ratio of that difference to the largest one inside the region
+MAX_AT_EDGE = 0.25  # share of its outline that may lie on the picture's edge
+MIN_FULLNESS = 0.5  # share of its convex hull that a region must fill
+MAX_ROUGHNESS = 55.0  # largest square of the outline's length over the area; a disc has 12.6
 
 
 def draw_regions(

@@ -17,8 +17,7 @@ from training.generator import Clip, Image
 
 Window = tuple[float, float, float]  # left, top, side in pixels of the drawn clip
 
-SMALLEST = 0.45
-"""Side of the smallest window, as a share of the drawn picture's."""
+SMALLEST = 0.45  # side of the smallest window, as a share of the drawn picture's
 
 
 @dataclass
