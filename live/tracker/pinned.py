@@ -1,4 +1,4 @@
-"""What the pinned step's objects come to, for the user who looks at its frozen picture."""
+"""The answers on the pinned step, for the user who looks at its frozen picture."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class PinnedStep:
         self._history = history
 
     def pin(self, past: PastStep | None) -> None:
-        """Keep this step and begin anew; None: let it go."""
+        """Keep this step and begin anew; None: release it."""
         self._history.pin(past)
         self.answers = None if past is None else PinnedAnswers(past.step, {})
 
     def note(self, past: PastStep, object_id: int, result: ObjectResult | None) -> None:
-        """Take down an answer, if it is on that step; None: the object is not there."""
+        """Keep an answer, if it is on that step; None: the object is not on the picture."""
         if past is self._history.pinned:
             self._put(object_id, None if result is None else result.mask_logits)
 
     def gone(self, object_ids: Iterable[int]) -> None:
-        """Take down that objects are forgotten."""
+        """Note that objects are forgotten."""
         for object_id in object_ids:
             self._put(object_id, None)
 
     def answer_again(self, object_id: int, clock: StageClock) -> None:
-        """Ask once more: what the object remembers from earlier steps has changed."""
+        """Answer once more: what the object remembers from earlier steps has changed."""
         past = self._history.pinned
         if past is None:
             return

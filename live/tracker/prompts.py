@@ -62,7 +62,7 @@ def scale_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) -> P
 
 
 def said_of_removal(object_id: int | None, present: Collection[int]) -> str | None:
-    """Return what the user should know when one object, or all, are to be forgotten.
+    """Return what to tell the user when one object, or all, are to be forgotten.
 
     Raises:
         ValueError: There is no such object.
@@ -107,11 +107,7 @@ class PromptQueue:
         return len(self._pending)
 
     def add(self, prompt: Prompt) -> None:
-        """Append a prompt.
-
-        Raises:
-            ValueError: Too many wait already.
-        """
+        """Append a prompt; ValueError where too many wait already."""
         if len(self._pending) >= MAX_PENDING_PROMPTS:
             raise ValueError(
                 f"object {prompt.object_id}: {MAX_PENDING_PROMPTS} prompts wait for their frames "
@@ -121,16 +117,11 @@ class PromptQueue:
 
     @property
     def object_ids(self) -> set[int]:
-        """Objects with prompts that wait."""
         return {prompt.object_id for prompt in self._pending}
 
     def names(self, object_id: int, frame_index: int | None) -> bool:
-        """Whether a prompt that waits for this frame, or an earlier one, shows the object.
-
-        Args:
-            object_id: The object.
-            frame_index: The frame; None: the next one.
-        """
+        """Whether a prompt that waits for this frame (None: the next one), or an earlier one,
+        shows the object."""
         latest = frame_index or 0
         return any(
             prompt.object_id == object_id

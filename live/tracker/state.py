@@ -61,7 +61,6 @@ class Observation:
     """One step's answer, as far as the state depends on it.
 
     Attributes:
-        present: By its object score.
         visible: Present, and its mask is not empty.
         prompted: A user's prompt of this step gave the mask.
         predicted_iou: The network's own estimate, 0..1.
@@ -99,14 +98,8 @@ class Status:
 def advance(
     status: Status | None, seen: Observation, dt_s: float, thresholds: StateThresholds
 ) -> Status:
-    """Return the status after one more step.
-
-    Args:
-        status: After the step before; None for a new object.
-        seen: This step's answer.
-        dt_s: Media time since the step before, in seconds.
-        thresholds: When to change.
-    """
+    """Return the status after one more step, `dt_s` of media time later; None before: a new
+    object."""
     evidence = _weigh(status, seen, thresholds)
     same = status is not None and status.evidence is evidence
     steps = status.evidence_steps + 1 if status is not None and same else 1

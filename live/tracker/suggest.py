@@ -1,14 +1,13 @@
 """Objects without a prompt: an automatic mask generator, one small slice of work at a time.
 
-Each point of a grid is decoded alone, as a single click would be, on features without memory. Of
-all candidate masks those stay that the network believes in, that hardly change when they are cut
-a little higher or lower, that are neither specks nor the whole picture, and that no better one
-overlaps. Source of the method and of its figures: SAM 2's
+Each point of a grid is decoded alone, as a single click would be, on features without memory. A
+candidate mask is kept if its predicted IoU is high, if it hardly changes when its logits are cut
+a little higher or lower (stability), if it is neither a speck nor the whole picture, and if no
+better one overlaps it. Source of the method and its numbers: SAM 2's
 sam2/automatic_mask_generator.py @2b90b9f (points_per_side 32, pred_iou_thresh 0.8,
-stability_score_thresh 0.95, stability_score_offset 1.0, box_nms_thresh 0.7). Ours differs where a
-live program needs it: points go one by one, so that a caller can stop after any of them; overlap
-is that of the masks, which are small here, not that of their boxes; and it is judged as masks
-come, so that what is kept stays bounded.
+stability_score_thresh 0.95, stability_score_offset 1.0, box_nms_thresh 0.7). Differs: points go
+one by one, so that a caller can stop after any of them; overlap is that of the masks, not of
+their boxes; and it is judged as masks come, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -62,7 +61,6 @@ _MODEL_RULES: Final[Mapping[str, SuggestRules]] = {"nano": NANO_RULES}
 
 
 def model_rules(model: str) -> SuggestRules:
-    """Return a model's own rules; all but `nano` count as SAM 2."""
     return _MODEL_RULES.get(model, SAM2_RULES)
 
 
@@ -70,8 +68,8 @@ class MaskGenerator:
     """Proposals for one picture; each `next` decodes one point of the grid.
 
     Used by the inference thread only, while the picture's features are alive. `proposals` can be
-    read after any slice. Points come in a shuffled but always equal order, so that an early stop
-    has looked everywhere a little.
+    read after any slice. Points come in a shuffled but fixed order, so that an early stop has
+    looked everywhere.
     """
 
     def __init__(
@@ -81,14 +79,7 @@ class MaskGenerator:
         size_wh: tuple[int, int],
         rules: SuggestRules,
     ) -> None:
-        """Lay the grid.
-
-        Args:
-            networks: Only the mask decoder is run.
-            features: Of the picture.
-            size_wh: Size of the source picture in pixels.
-            rules: What is tried and what is kept.
-        """
+        """Lay the grid on a picture of `size_wh` source pixels; only the mask decoder is run."""
         self._networks = networks
         self._features = features
         self._size_wh = size_wh
@@ -99,18 +90,13 @@ class MaskGenerator:
         self._masks: list[Mask] = []
 
     def __len__(self) -> int:
-        """How many slices there are in all."""
         return len(self._points)
 
     def __iter__(self) -> Iterator[int]:
         return self
 
     def __next__(self) -> int:
-        """Decode one point and return how many are done.
-
-        Raises:
-            EngineError: The decoder failed.
-        """
+        """Decode one point and return how many are done."""
         if self._next >= len(self._points):
             raise StopIteration
         x, y = self._points[self._next]

@@ -1,9 +1,8 @@
-"""Changes to what was prompted on steps that are already processed.
+"""Prompts, undo, other candidates and commits on steps that are already processed.
 
-A prompt on a past step, an undo, another candidate, a commit: each changes what is noted for the
-step, and `settle` then brings the object to where it would stand had that been so in time. Where
-the steps since are tracked again, the outcome is the same to the last bit; else the memory enters
-the present as that step's. Other objects are never touched.
+Each changes what is noted for its step; `settle` then brings the object to where it would be had
+that been known in time. Where the steps since are tracked again, the result is the same to the
+last bit; else the memory enters the present as that step's. Other objects are never touched.
 """
 
 from __future__ import annotations
@@ -39,13 +38,8 @@ class Timeline:
     """The objects of a tracker, the steps they came through, and changes to those steps."""
 
     def __init__(self, stepper: ObjectStepper, preview: ClickPreview) -> None:
-        """Start without objects.
-
-        Args:
-            stepper: Runs steps; its settings say how many are kept, and whether those after a
-                changed one are tracked again.
-            preview: Forgets what no longer holds.
-        """
+        """Start without objects; the stepper's settings say how many steps are kept and what is
+        tracked again."""
         self.tracks: dict[int, ObjectTrack] = {}
         self.clock = StageClock()
         self._stepper = stepper
@@ -73,20 +67,17 @@ class Timeline:
         return self._changed.keys()
 
     def find(self, step: int) -> PastStep | None:
-        """Return a step that is kept."""
         return self._history.find(step)
 
     def nearest(self, step: int) -> PastStep | None:
-        """Return the kept step that is nearest."""
         return self._history.nearest(step)
 
     def before(
         self, past: PastStep, object_id: int, track: ObjectTrack | None
     ) -> ObjectTrack | None:
-        """Note where an object stands before a step; return the track to run the step with.
+        """Note where an object is before a step; return the track to run the step with.
 
-        Returns:
-            None where there is nothing to run: the object is not known and nothing was asked.
+        None where there is nothing to run: the object is not known and nothing was asked.
         """
         note_progress()
         mine = past.of(object_id)
@@ -134,7 +125,8 @@ class Timeline:
         self._mark(object_id, past.step)
 
     def undo(self, object_id: int | None) -> str:
-        """Take back the last prompt or commit, of one object or of any; say what was done.
+        """Take back the last prompt or commit, of one object or of any; return what to tell the
+        user.
 
         Raises:
             ValueError: There is none.
@@ -174,7 +166,8 @@ class Timeline:
         return f"{who}: {done}" + (", it is not tracked any more" if gone else "")
 
     def cycle(self, object_id: int, by: int) -> str:
-        """Answer the last click of an object with another candidate; say with which.
+        """Answer the last click of an object with another candidate; return what to tell the
+        user.
 
         Raises:
             ValueError: There is no such click, its picture is no longer kept, or there is only
@@ -235,7 +228,8 @@ class Timeline:
         return f"{who}: mask committed to memory"
 
     def pin(self, step: int | None) -> str | None:
-        """Keep one step for as long as the user needs it; say so where it is not there.
+        """Keep one step for as long as the user needs it; return a notice where another one is
+        taken.
 
         Raises:
             ValueError: Nothing is kept.
@@ -268,7 +262,6 @@ class Timeline:
         self._preview.forget()
 
     def close(self) -> None:
-        """Free everything that is kept."""
         self.forget(None)
         self._history.clear()
 
@@ -308,7 +301,6 @@ class Timeline:
         return False
 
     def _track_again(self, object_id: int, step: int) -> None:
-        """Run all steps from this one on again."""
         again = self._history.since(step)
         track = again[0].of(object_id).before
         for past in again:
