@@ -43,7 +43,7 @@ class CommitMask:
 
 @dataclass(frozen=True, slots=True)
 class PinStep:
-    """Keep what a step needs for prompts, beyond the usual history; None lets it go again."""
+    """Keep what a step needs for prompts, beyond the usual history; None releases it."""
 
     step: int | None
 
@@ -64,7 +64,7 @@ class SetEffect:
 
 @dataclass(frozen=True, slots=True)
 class HideFeed:
-    """The panic key: hide everything that leaves the app, or show it again; None: the other."""
+    """The panic key: hide the picture in all outputs, or show it again; None: the other state."""
 
     on: bool | None = None
 
@@ -105,12 +105,10 @@ class HoverRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HoverAnswer:
-    """The answer to a request.
+    """The mask and its predicted IoU.
 
     Attributes:
-        request: What was asked.
         mask_logits: (L, L) float32 low-resolution logits of the whole picture, > 0 the object.
-        predicted_iou: The network's own estimate, 0..1.
     """
 
     request: HoverRequest
@@ -137,17 +135,16 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SuggestRequest:
-    """Proposals are wanted for the picture of a step; every request is one of its own."""
+    """Asks for proposals on the picture of a step; every request is one of its own."""
 
     step: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suggestions:
-    """What a request has brought so far.
+    """The proposals of a request so far.
 
     Attributes:
-        request: What was asked.
         proposals: The best first; a later answer may lack some, for better ones came.
         done, total: Slices of work.
         refusal: Why there will be none, or "".

@@ -15,7 +15,6 @@ class OwnThread(ABC):
     """
 
     def __init__(self, name: str) -> None:
-        """Prepare; `name` is the thread's in the log."""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
@@ -36,8 +35,5 @@ class OwnThread(ABC):
 
     @abstractmethod
     def _end(self, error: BaseException | None) -> None:
-        """Let the thread end and wait for it, as long as it may take.
-
-        Args:
-            error: What ended the block; None: nothing did.
-        """
+        """Let the thread end and wait for it, as long as it may take; `error` is what ended the
+        block."""

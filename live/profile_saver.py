@@ -16,19 +16,15 @@ class ProfileSaver:
     """
 
     def __init__(self, source: str, model: str, preset: str, at_end: str | None = None) -> None:
-        """Remember what does not change while running.
-
-        Args:
-            source, model, preset: As on the command line.
-            at_end: Profile to save when the run is over; None for none.
-        """
+        """Remember what does not change while running; `at_end`: the profile to save when the
+        run is over."""
         self._options = {"source": _lasting(source), "model": _lasting(model), "preset": preset}
         self._at_end = at_end
         self._newest: tuple[FrameResult, str] | None = None
         self._fullest: tuple[FrameResult, str] | None = None
 
     def see(self, result: FrameResult, effect: str) -> None:
-        """Take note of a result that is shown, and of the effect that it is shown with."""
+        """Remember a result that is shown, and the effect that it is shown with."""
         self._newest = (result, effect)
         if self._at_end is not None and _visible(result) >= (
             _visible(self._fullest[0]) if self._fullest else 1
@@ -38,9 +34,7 @@ class ProfileSaver:
     def save(self, name: str, effect: str | None = None) -> str:
         """Save a profile of the newest picture and return what to tell the user.
 
-        Args:
-            name: Of the profile.
-            effect: In force now; None: that of the newest picture.
+        `effect` is the one in force now; None: that of the newest picture.
 
         Raises:
             ProfileError: No object is visible, or the profile cannot be written.

@@ -16,9 +16,7 @@ _FIRST_LETTER = 48  # "0"
 def encode_rle(mask: Mask) -> dict[str, list[int]]:
     """Return an (H, W) mask as COCO's uncompressed run-length encoding.
 
-    Returns:
-        `size` [H, W] and `counts`: lengths of runs in column order, the first one of zeros.
-
+    `size` is [H, W], `counts` are lengths of runs in column order, the first one of zeros.
     Source: pycocotools common/maskApi.c `rleEncode`; `frPyObjects` reads this form.
     """
     flat = mask.ravel(order="F")

@@ -40,7 +40,7 @@ class _Call:
     said: bool = False
 
     def get_on(self, since_s: float) -> None:
-        """Start its time anew."""
+        """Restart its time."""
         if self.said:
             _log.info("%s: went on after %.0f s", self.what, time.monotonic() - self.since_s)
         self.since_s, self.said = since_s, False
@@ -56,14 +56,14 @@ _own = _Own()
 
 
 def note_progress() -> None:
-    """Say that this thread's call under way gets on: one of many small parts is done."""
+    """Note that this thread's call makes progress: one of many small parts is done."""
     if _own.call is not None:
         _own.call.get_on(time.monotonic())
 
 
 @contextmanager
 def announced_wait() -> Iterator[None]:
-    """Let a call wait on purpose, as long as it likes: whoever does says so itself."""
+    """Let a call wait on purpose, without being named."""
     if _own.call is not None:
         _own.call.get_on(math.inf)
     try:
@@ -75,16 +75,12 @@ def announced_wait() -> Iterator[None]:
 class Watchdog(OwnThread):
     """Looks at the calls of other threads once a second, on a thread of its own in its `with`.
 
-    Whoever may hang in a camera, a network, a disk or a GPU makes the call inside `watching`. That
+    Calls that may hang in a camera, a network, a disk or a GPU are made inside `watching`, which
     costs two dictionary writes.
     """
 
     def __init__(self, patience_s: float = PATIENCE_S) -> None:
-        """Prepare.
-
-        Args:
-            patience_s: What takes longer is named.
-        """
+        """Calls that take longer than `patience_s` are named."""
         super().__init__(THREAD_NAME)
         self._patience_s = patience_s
         self._calls: dict[int, _Call] = {}  # by thread; each writes its own entry only

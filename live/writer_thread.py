@@ -49,13 +49,7 @@ class WriterThread(OwnThread, Generic[T]):
     """
 
     def __init__(self, name: str, destination: Destination, watchdog: Watchdog | None) -> None:
-        """Prepare; nothing is written yet.
-
-        Args:
-            name: Of the thread.
-            destination: Where it writes.
-            watchdog: Names a write that hangs; None: nobody looks.
-        """
+        """Prepare; nothing is written yet. `watchdog` names a write that hangs."""
         super().__init__(name)
         self._destination = destination
         self._watchdog = watchdog or Watchdog()

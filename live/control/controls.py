@@ -120,11 +120,8 @@ class Controls:
         return self.send_all((command,))
 
     def send_all(self, commands: Sequence[Command]) -> bool:
-        """Hand over what was given as one; False, and none is taken, where too many wait already.
-
-        Args:
-            commands: All of them the tracker's, or all the feed's.
-        """
+        """Hand over commands given as one, all the tracker's or all the feed's; False, and none
+        is taken, where too many wait already."""
         feed: list[FeedCommand] = []
         tracker: list[TrackerCommand] = []
         for command in commands:
@@ -142,10 +139,10 @@ class Controls:
         return True
 
     def watch(self, listener: Listener) -> None:
-        """Have a listener told of every command and the step before which it took effect.
+        """Tell a listener of every command and the step before which it took effect.
 
-        Called before the run's threads start. The listener is called by the inference thread and
-        by the render loop, and must not wait.
+        Call it before the run's threads start. The listener is called by the inference thread
+        and by the render loop, and must not wait.
         """
         self._listeners = (*self._listeners, listener)
 
@@ -157,14 +154,12 @@ class Controls:
             listener(command, step)
 
     def watch_refusals(self, listener: RefusalListener) -> None:
-        """Have a listener told of every command that was taken and then refused, and why.
-
-        As for `watch`: before the threads start, and it must not wait.
-        """
+        """Tell a listener of every command that was taken and then refused, and why; see
+        `watch`."""
         self._refusal_listeners = (*self._refusal_listeners, listener)
 
     def refused(self, command: Command, reason: str) -> None:
-        """Tell the user, and whoever sent it, that a command cannot be right."""
+        """Tell the user, and whoever sent it, that a command is refused."""
         self.say(f"refused: {reason}")
         for listener in self._refusal_listeners:
             listener(command, reason)
@@ -174,7 +169,6 @@ class Controls:
         self._notice.put(Notice(hide_secrets(text), time.monotonic()))
 
     def heard_ctl(self) -> None:
-        """Note that somebody uses `ctl`."""
         self._ctl_s = time.monotonic()
 
     @property
@@ -184,11 +178,9 @@ class Controls:
 
     @property
     def notice(self) -> Notice | None:
-        """What was said last."""
         return self._notice.peek()
 
     def publish(self, status: LiveStatus) -> None:
-        """Replace the state of the run."""
         self._status.put(status)
 
     @property

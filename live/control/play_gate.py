@@ -32,11 +32,9 @@ class PlayGate:
         return self._held_ns / 1e9
 
     def hold(self) -> None:
-        """Let the source wait after its first picture; before the run's threads start."""
         self._open.clear()
 
     def play(self) -> None:
-        """Let the source go on. Idempotent."""
         self._open.set()
 
     def wait(self, stop: threading.Event) -> bool:

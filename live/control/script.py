@@ -43,13 +43,8 @@ class CommandScript:
     def __init__(
         self, commands: Sequence[ScriptedCommand], step_frames: Sequence[int], exact: bool
     ) -> None:
-        """Prepare.
-
-        Args:
-            commands: In the order in which they took effect.
-            step_frames: Frame index of each recorded step.
-            exact: Whether exactly the recorded frames are processed.
-        """
+        """`commands` are in the order in which they took effect, `step_frames` the frame index
+        of each recorded step."""
         self.exact = exact
         self._step_frames = step_frames
         self._tracker = deque(c for c in commands if not isinstance(c.command, _FEED_CLASSES))
@@ -79,7 +74,7 @@ class CommandScript:
         return item.frame_index is not None and item.frame_index <= frame.index
 
     def _translated(self, command: Command, next_step: int) -> Command:
-        """Return the command with the step that it names counted as this run counts."""
+        """Return the command with the step that it names translated to this run's steps."""
         if not any(item.name == "step" for item in fields(command)):
             return command
         recorded = cast(Any, command).step

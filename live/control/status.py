@@ -26,20 +26,18 @@ class ObjectStatus:
 
 @dataclass(frozen=True, slots=True)
 class LiveStatus:
-    """All of it.
+    """The state of a run.
 
     Attributes:
         step: Tracker step of the newest picture.
         frame: Its source frame index.
         time_s: Its media time.
         source_fps, inference_fps: Frames per second lately.
-        source_age_ms: How old a picture is when it leaves, lately.
+        source_age_ms: How old a picture is when an output gets it, lately.
         dropped: Frames and results that were dropped so far.
         cpu_percent: Of this process lately; 100 is one core.
         effect: The effect of objects without one of their own.
         hidden: Whether the panic key hides everything.
-        objects: By ascending object id.
-        recording: Whether the run is being recorded.
         waiting: Whether a file waits on its first picture for a click.
         source_kind: As `SourceInfo.kind`; "" where that is not known.
         trouble: A stage that hangs, or that the machine cannot keep up, and what would help; a

@@ -23,11 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Row:
-    """A row on its way.
+    """A row that is not yet written.
 
     Attributes:
-        values: All but what is known only when the picture left.
-        step: Tracker step.
+        values: All but what is known only when the outputs have the picture.
         captured_ns: When its frame was grabbed.
         awaited: Outputs that have neither this step's picture nor a newer one.
         age_ms: Of the frame when an output got its picture, the last of them so far; or when a
@@ -63,10 +62,7 @@ class MetricsWriter(WriterThread[_Row]):
     """
 
     def __init__(self, path: Path, watchdog: Watchdog | None = None) -> None:
-        """Open the file.
-
-        Args:
-            watchdog: Names a write that hangs; None: nobody looks.
+        """Open the file; `watchdog` names a write that hangs.
 
         Raises:
             SinkError: It cannot be written.
@@ -85,22 +81,16 @@ class MetricsWriter(WriterThread[_Row]):
             ) from error
 
     def expect(self, outputs: Collection[str], delayed: int = 0) -> None:
-        """Say what becomes of pictures, before the first one.
-
-        Args:
-            outputs: Those that get them.
-            delayed: How many may wait on purpose before they are handed to an output.
-        """
+        """Name the outputs that get pictures, before the first one; so many `delayed` ones may
+        wait on purpose."""
         self._outputs = frozenset(outputs)
         self._most_late = min(_LATE + delayed, MAX_WAITING // 2)  # the queue keeps room
 
     def write(self, result: FrameResult, inference_age_ms: float, dropped: int) -> None:
-        """Take the row of one step; it is written when its picture has left.
+        """Take the row of one step; it is written when the outputs have its picture.
 
-        Args:
-            result: The tracker's answer.
-            inference_age_ms: Age of the frame when the step began.
-            dropped: Frames dropped before inference so far.
+        `inference_age_ms` is the frame's when the step began; `dropped` counts frames before
+        inference so far.
 
         Raises:
             SinkError: The file cannot be written, such as on a full disk.

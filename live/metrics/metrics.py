@@ -66,8 +66,6 @@ class Snapshot:
 
 
 class _Ring:
-    """The last `WINDOW` values of one stage and how many there were."""
-
     def __init__(self) -> None:
         self.values: NDArray[np.float64] = np.zeros(WINDOW)
         self.count = 0
@@ -88,8 +86,6 @@ class _Ring:
 
 
 class _Rate:
-    """Events and the time between the first and the last."""
-
     def __init__(self) -> None:
         self.count = 0
         self.first_ns = 0
@@ -130,7 +126,6 @@ class Metrics:
             ring.add(milliseconds)
 
     def count(self, name: str, amount: int = 1) -> None:
-        """Add to a counter of the run."""
         with self._lock:
             self._counters[name] = self._counters.get(name, 0) + amount
 
@@ -140,12 +135,11 @@ class Metrics:
             self._drops[name] = read
 
     def captured(self) -> None:
-        """Count one frame read from the source."""
         with self._lock:
             self._captured.tick(time.perf_counter_ns())
 
     def leave_out(self, passed_s: float) -> None:
-        """Let the run's rates not count a time after the first frame in which none was wanted."""
+        """Leave a time after the first frame in which none was wanted out of the run's rates."""
         with self._lock:
             for rate in (self._captured, self._inferred):
                 rate.leave_out(round(passed_s * 1e9))
@@ -159,7 +153,7 @@ class Metrics:
             self.record(stage, milliseconds)
 
     def watch_leaving(self, listener: LeavingListener) -> None:
-        """Have a listener told of every picture that left; before the run's threads start.
+        """Tell a listener of every picture that an output got; before the run's threads start.
 
         It is called by the outputs' threads, and must not wait.
         """
@@ -179,16 +173,15 @@ class Metrics:
             return 0.0 if ring is None else ring.lately(count)
 
     def lately_total(self, count: int) -> float:
-        """Return how old pictures are in ms when they leave, lately, where that takes longest.
+        """Return how old pictures are in ms when the slowest output gets them, lately.
 
-        Before any has left, how old they are when inference starts.
+        Before the first one, how old they are when inference starts.
         """
         with self._lock:
             totals = [name for name in self._stages if name.startswith(f"{TOTAL} ")]
         return max(self.lately(name, count) for name in totals or [SOURCE_AGE])
 
     def snapshot(self) -> Snapshot:
-        """Return all figures as they stand now."""
         with self._lock:
             stages = {name: ring.stats() for name, ring in self._stages.items()}
             counters = dict(self._counters)

@@ -32,11 +32,10 @@ class Progress:
         period_s: float,
         held_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Begin.
+        """Begin; a line is logged every `period_s`.
 
         Args:
             frame_count: Of the source; None where it is unknown.
-            period_s: Between two lines, in seconds.
             held_s: How long the source has waited for a click, which says nothing of its rate.
         """
         self._frame_count = frame_count
@@ -56,7 +55,6 @@ class Progress:
         return nullcontext() if self._bar is None else logging_redirect_tqdm()
 
     def update(self, frame_index: int) -> None:
-        """Tell that the frame with this source index is done."""
         self._done += 1
         waited_s = self._held_s() - self._left_out_s
         if waited_s > 0:
@@ -73,12 +71,7 @@ class Progress:
             log.info("%s", self.line(frame_index, now_s - self._start_s))
 
     def line(self, frame_index: int, elapsed_s: float) -> str:
-        """Return the plain progress line.
-
-        Args:
-            frame_index: Source index of the newest finished frame.
-            elapsed_s: Seconds since the start.
-        """
+        """Return the plain progress line for the newest finished frame."""
         rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
         if self._frame_count is None:
             return f"frame {frame_index}, {rate:.1f} fps"

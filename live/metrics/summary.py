@@ -12,9 +12,7 @@ _FIRST = (CAPTURE_WAIT, SOURCE_AGE, "encode", "attend", "decode", "remember", CO
 def format_summary(snapshot: Snapshot, ending: str) -> str:
     """Return the end summary: rates, drops, source age, times per stage, memory.
 
-    Args:
-        snapshot: The run's figures.
-        ending: Why the run ended, such as "end of the source".
+    `ending` is why the run ended, such as "end of the source".
     """
     lines = [
         f"summary: {ending}; {snapshot.processed} of {snapshot.captured} frames read were "

@@ -25,12 +25,7 @@ _QUOTES: Final = str.maketrans("", "", "\"'`\u201c\u201d\u2018\u2019")
 
 @dataclass(frozen=True, slots=True)
 class TextLimits:
-    """How much is read.
-
-    Attributes:
-        max_bytes: Larger texts are refused.
-        max_prompts: Files of more prompts are refused.
-    """
+    """Larger texts, and files of more prompts, are refused."""
 
     max_bytes: int
     max_prompts: int
@@ -46,9 +41,8 @@ class PromptFiles:
 
     Attributes:
         folder: Folder that relative names start from.
-        pipes: Whether a text may come from a pipe or device, which can be waited for without end.
+        pipes: Whether a text may come from a pipe or device, which may have no end.
         max_megapixels: Larger pictures are refused.
-        limits: How much of a text is read.
     """
 
     folder: Path = Path()
@@ -80,11 +74,8 @@ class PromptFiles:
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...]:
-    """Return the numbers of a text such as "1, 2;3 4" or of a list.
-
-    Raises:
-        ValueError: It has the wrong form, without a text of its own.
-    """
+    """Return the numbers of a text such as "1, 2;3 4" or of a list; an empty ValueError where
+    the form is wrong."""
     parts = _split(value) if isinstance(value, str) else value
     if not isinstance(parts, list) or len(parts) != count:
         raise ValueError
@@ -178,5 +169,4 @@ def _is_number(word: str) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong, without the file's name."""
     return getattr(error, "strerror", None) or str(error)

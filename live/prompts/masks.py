@@ -51,11 +51,8 @@ class MaskFile:
 
 
 def read_reference(files: PromptFiles, name: str) -> U8:
-    """Return the picture (H, W, 3) BGR that a mask belongs to.
-
-    Raises:
-        ValueError: It cannot be read; says which and why.
-    """
+    """Return the picture (H, W, 3) BGR that a mask belongs to; ValueError says why it cannot be
+    read."""
     path = files.place(name)
     try:
         check_name(path)
@@ -72,8 +69,7 @@ def read_masks(
     """Return the masks of `mask=FILE` or `mask=FILE#ID`, by the ids that they have in the file.
 
     Args:
-        files: How files are read.
-        text: What stands after `mask=`.
+        text: What follows `mask=`.
         size_wh: The size that it must have.
         whose: What has this size, for messages.
         apart: Whether several ids are several objects; else they are one.
@@ -170,12 +166,10 @@ def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, whos
 
 
 def understand(image: Image.Image, lossy: bool, shown_bgr: U8) -> MaskFile:
-    """Return what a mask picture means.
+    """Return the meaning of a mask picture, as it is stored, upright; `shown_bgr` is (H, W, 3)
+    as it looks.
 
-    Args:
-        image: As it is stored, upright.
-        lossy: Whether its values are only about what was saved.
-        shown_bgr: The same as it looks, (H, W, 3).
+    `lossy`: its values are only about what was saved.
     """
     alpha = _alpha(image)
     if alpha is not None:

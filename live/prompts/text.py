@@ -70,7 +70,6 @@ def parse_prompts(
             file name), or `@FILE.jsonl` with one JSON object of the same keys per line.
         size_wh: Picture size of the source; points must lie inside, boxes are cut at its edges.
         frame_count: Length of the source, None when unknown.
-        files: How the files that they name are read; relative names start from the current folder.
         unsaid_frame: Frame of prompts that name none; None: the next one that is processed.
 
     Raises:
@@ -103,11 +102,7 @@ def parse_prompts(
 
 
 def check_prompt_texts(specs: Iterable[str]) -> None:
-    """Check the form of prompts, without a picture: no coordinates, no masks.
-
-    Raises:
-        ConfigError: All problems at once.
-    """
+    """Check the form of prompts, without a picture; ConfigError with all problems at once."""
     problems: list[str] = []
     for spec in specs:
         for _ in _drafts(spec, _NO_PIPES, problems):
@@ -250,11 +245,7 @@ def _fill(draft: _Draft, pairs: Sequence[tuple[str, Any]], problems: list[str]) 
 
 
 def _set(draft: _Draft, key: str, value: Any) -> None:
-    """Store one value.
-
-    Raises:
-        ValueError: It has the wrong form; the text says why, or is empty.
-    """
+    """Store one value; ValueError, perhaps with the reason, where it has the wrong form."""
     if key in REPEATABLE:
         x, y = numbers(value, 2)
         draft.points.append((x, y, 1 if key == "point" else 0))
