@@ -185,6 +185,17 @@ def test_the_module_table_is_the_generated_one() -> None:
     assert written == f"\n{module_table.table()}\n", "run: python -m tools.module_table"
 
 
+def test_the_drawing_of_a_frames_way_names_what_the_code_has() -> None:
+    drawing = FENCE.findall(read("docs/architecture.md"))[0]
+    files = re.findall(r"live/\w+/\w+\.py", drawing)
+    assert len(files) == 5
+    code = "\n".join(map(read, files))
+    named = set(re.findall(r"(\w+)\(", drawing))
+    assert {"run_capture", "step", "encode_picture", "decode", "compose"} <= named
+    missing = [name for name in sorted(named) if not re.search(rf"\b{name}\(", code)]
+    assert not missing, f"not in {files}: {missing}"
+
+
 def test_lines_of_the_pages_are_short() -> None:
     """At most 120 columns, but for tables, code and the figures that programs write."""
     long = []
