@@ -36,6 +36,7 @@ from samcam.live.loop import run_inference
 from samcam.live.slots import Closed, Slot
 from samcam.live.sources.demo import GEAR_ID, DemoScene, demo_clicks
 from samcam.live.tracker import PRESETS, Tracker
+from samcam.live.watchdog import Watchdog
 from samcam.system import prepare_streams
 
 SIZE_WH = (854, 480)
@@ -166,7 +167,7 @@ def measure(case: Case, model: str, pairs: int, turn_s: float) -> Rates:
     results: Slot[FrameResult] = Slot("newest")
     controls = Controls(8)
     mouse = Mouse(controls, case, turn_s)
-    arguments = (frames, results, controls, tracker, controls.stop, mouse.seen)
+    arguments = (frames, results, controls, tracker, Watchdog(), mouse.seen)
     thread = threading.Thread(target=run_inference, args=arguments, name="inference", daemon=True)
     thread.start()
     mouse.start()

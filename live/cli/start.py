@@ -36,7 +36,6 @@ from samcam.live.errors import CaptureError, ConfigError, SinkError
 from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.loop import (
     ObservedSource,
-    ObservedStepper,
     StepObserver,
     Wiring,
     check_independent,
@@ -242,9 +241,9 @@ def _open_and_track(
         opened.pop_all()
     _say_what_is_looked_for(request, settings.window.object_names or (), wiring.controls)
     observed = ObservedSource(source, run.metrics, wiring.watchdog)
-    tracker, shutdown_s = ObservedStepper(stepper, wiring.watchdog), settings.pipeline.shutdown_s
+    shutdown_s = settings.pipeline.shutdown_s
     code = run.execute(
-        lambda observe: run_pipeline(wiring, observed, tracker, renderer, observe, shutdown_s),
+        lambda observe: run_pipeline(wiring, observed, stepper, renderer, observe, shutdown_s),
         interrupts,
     )
     _finish_profile(profiles)

@@ -2,7 +2,7 @@
 
 from samcam.live.loop.independent import IndependentPictures, Promptable, check_independent
 from samcam.live.loop.inference import StepObserver, Stepper, run_inference
-from samcam.live.loop.observer import ObservedSink, ObservedSource, ObservedStepper, StepFigures
+from samcam.live.loop.observer import ObservedSink, ObservedSource, StepFigures
 from samcam.live.loop.pipeline import PipelinePace, Wiring, run_pipeline
 from samcam.live.loop.render import RenderLoop, RenderOptions
 from samcam.live.loop.suggest import pictures_to_suggest_for, suggest_objects
@@ -11,7 +11,6 @@ __all__ = [
     "IndependentPictures",
     "ObservedSink",
     "ObservedSource",
-    "ObservedStepper",
     "PipelinePace",
     "Promptable",
     "RenderLoop",

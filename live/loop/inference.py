@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from typing import Final, Protocol
 
-from samcam.live.commands import HoverAnswer, HoverRequest, TrackerCommand
+from samcam.live.commands import TrackerCommand
 from samcam.live.control import Controls
 from samcam.live.frames import NS_PER_MS, Frame, FrameResult, Prompt
-from samcam.live.loop.spare_work import POLL_S, HoverJob, Proposer, SpareWork, SuggestJob
+from samcam.live.loop.spare_work import POLL_S, Hoverer, HoverJob, SpareWork, Suggesting, SuggestJob
 from samcam.live.slots import Closed, Slot
+from samcam.live.watchdog import Watchdog, note_progress
 
 log = logging.getLogger(__name__)
 
+_COMMAND: Final = ("tracker: command", "a command has taken")
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 
 
-class Stepper(Protocol):
+class Stepper(Hoverer, Suggesting, Protocol):
     """What the loop needs of a tracker; `live.tracker.tracker.Tracker` is one."""
 
     def apply(self, command: TrackerCommand) -> str | None:
         """Take a command before the next step and return what the user should know, if anything;
         ValueError where it cannot be right."""
-
-    def hover(self, request: HoverRequest) -> HoverAnswer | None:
-        """Return the mask that a click would give, or None; change nothing."""
-
-    def suggest(self, step: int) -> Proposer:
-        """Return what finds objects on a step's picture; ValueError where it cannot be done."""
 
     def step(self, frame: Frame) -> FrameResult:
         """Track one frame."""
@@ -58,10 +53,10 @@ def run_inference(
     results: Slot[FrameResult],
     controls: Controls,
     tracker: Stepper,
-    stop: threading.Event,
+    watchdog: Watchdog,
     observe: StepObserver,
 ) -> None:
-    """Track until the frames end, `stop`, or an error; then close tracker and slots.
+    """Track until the frames end, `controls.stop`, or an error; then close tracker and slots.
 
     Never raises: an error, the source's too, goes to the reader through `results`. Before each
     frame all waiting commands of `controls` are taken.
@@ -70,25 +65,31 @@ def run_inference(
         frames: Where capture puts frames.
         results: Where answers go; blocking or newest-wins as the pace wants.
         tracker: Used and closed by this thread alone.
+        watchdog: Names a call of the tracker that hangs.
         observe: For figures; its errors end the run as any other.
     """
     error: BaseException | None = None
+    stop = controls.stop
     spare = SpareWork([HoverJob(controls, tracker), SuggestJob(controls, tracker)])
     try:
         while not stop.is_set():
-            worked = spare.run_slice(lambda: frames.unread)
+            with watchdog.watching("tracker: preview", "a preview has taken"):
+                worked = spare.run_slice(lambda: frames.unread)
             if not frames.unread:
                 spare.caught_up(frames.dropped)
             frame = frames.get(0.0 if worked else POLL_S)  # there may be more to do
             if frame is None:
                 # on the first picture of a file that waits, no next one brings the commands in
                 if controls.play.holds and tracker.next_step > 0:
-                    apply_commands(controls, tracker)
+                    with watchdog.watching(*_COMMAND):
+                        apply_commands(controls, tracker)
                 continue
-            follow_script(controls, tracker, frame)
-            apply_commands(controls, tracker)
+            with watchdog.watching(*_COMMAND):
+                follow_script(controls, tracker, frame)
+                apply_commands(controls, tracker)
             age_ms = (time.perf_counter_ns() - frame.captured_ns) / NS_PER_MS
-            result = tracker.step(frame)
+            with watchdog.watching("tracker: step", "a step has taken"):
+                result = tracker.step(frame)
             controls.pinned.put(result.pinned)
             observe(result, age_ms)
             while not stop.is_set() and not results.put(result, _WAIT_S):
@@ -103,16 +104,12 @@ def run_inference(
         error = raised
     finally:
         frames.close()
-        results.close(_close(tracker, error))
-
-
-def _close(tracker: Stepper, error: BaseException | None) -> BaseException | None:
-    """Close the tracker; return the first error of the two."""
-    try:
-        tracker.close()
-    except BaseException as raised:
-        return error or raised
-    return error
+        try:
+            with watchdog.watching("tracker: end"):
+                tracker.close()
+        except BaseException as raised:
+            error = error or raised
+        results.close(error)
 
 
 def apply_commands(controls: Controls, tracker: Stepper) -> None:
@@ -136,6 +133,7 @@ def follow_script(controls: Controls, tracker: Stepper, frame: Frame) -> None:
 
 
 def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> None:
+    note_progress()  # each has its own time
     try:
         notice = tracker.apply(command)
     except ValueError as error:

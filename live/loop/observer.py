@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 
-from samcam.live.commands import HoverAnswer, HoverRequest, TrackerCommand
 from samcam.live.frames import NS_PER_MS, Composite, Frame, FrameResult
-from samcam.live.loop.inference import Stepper
-from samcam.live.loop.spare_work import Proposer
 from samcam.live.metrics import CAPTURE_WAIT, Metrics, MetricsWriter, Progress, Stopwatch
 from samcam.live.sinks import FrameSink
 from samcam.live.slots import Slot
@@ -58,41 +55,6 @@ class ObservedSink:
     def close(self) -> None:
         with self._watchdog.watching(f"output {self._sink.name}: finish"):
             self._sink.close()
-
-
-class ObservedStepper:
-    """A tracker whose steps and commands are watched; inference thread only."""
-
-    def __init__(self, tracker: Stepper, watchdog: Watchdog) -> None:
-        self._tracker = tracker
-        self._watchdog = watchdog
-
-    def apply(self, command: TrackerCommand) -> str | None:
-        with self._watchdog.watching("tracker: command", "a command has taken"):
-            return self._tracker.apply(command)
-
-    def hover(self, request: HoverRequest) -> HoverAnswer | None:
-        with self._watchdog.watching("tracker: preview", "a preview has taken"):
-            return self._tracker.hover(request)
-
-    def suggest(self, step: int) -> Proposer:
-        return self._tracker.suggest(step)
-
-    def step(self, frame: Frame) -> FrameResult:
-        with self._watchdog.watching("tracker: step", "a step has taken"):
-            return self._tracker.step(frame)
-
-    @property
-    def next_step(self) -> int:
-        return self._tracker.next_step
-
-    @property
-    def pending_prompts(self) -> int:
-        return self._tracker.pending_prompts
-
-    def close(self) -> None:
-        with self._watchdog.watching("tracker: end"):
-            self._tracker.close()
 
 
 class StepFigures:

@@ -172,7 +172,10 @@ def _make_threads(
     )
     inference = threading.Thread(
         target=run_inference,
-        args=(wiring.frames, wiring.results, wiring.controls, tracker, wiring.stop, observe),
+        args=(
+            *(wiring.frames, wiring.results, wiring.controls, tracker),
+            *(wiring.watchdog, observe),
+        ),
         name="inference",
         daemon=True,
     )

@@ -21,7 +21,7 @@ from samcam.live.feed import (
 )
 from samcam.live.frames import NS_PER_MS, Composite, FrameResult
 from samcam.live.loop.pipeline import Wiring
-from samcam.live.loop.status_meter import FeedStatus, StatusMeter
+from samcam.live.loop.status_meter import StatusMeter
 from samcam.live.metrics import COMPOSE, Metrics, Stopwatch
 from samcam.live.motion import CARRY
 from samcam.live.profile_saver import ProfileSaver
@@ -342,16 +342,16 @@ class RenderLoop:
         self._wiring.controls.hanging = hanging
         if self._last is None:
             return
-        feed = FeedStatus(
-            self._compositor.effect.name,
-            self._compositor.own_effects,
-            self._compositor.panic,
-            self._options.recording,
-            self._wiring.controls.play.holds,
-            self._options.source_kind,
-            hanging,
+        status = self._meter.take(self._last.result, self._compositor.own_effects)
+        status = replace(
+            status,
+            effect=self._compositor.effect.name,
+            hidden=self._compositor.panic,
+            recording=self._options.recording,
+            waiting=self._wiring.controls.play.holds,
+            source_kind=self._options.source_kind,
+            trouble=hanging or status.trouble,
         )
-        status = self._meter.take(self._last.result, feed)
         if status.trouble and not hanging and not self._trouble_said:  # a hang is logged anyway
             self._trouble_said = True
             _log.warning("%s", status.trouble)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 from samcam.live.control import LiveStatus, ObjectStatus
@@ -49,29 +48,6 @@ class RateMeter:
         return (last - first) / (end_s - first_s)
 
 
-@dataclass(frozen=True, slots=True)
-class FeedStatus:
-    """What is done with the picture on its way out.
-
-    Attributes:
-        effect: Of objects without one of their own.
-        own_effects: By object id.
-        hidden: Whether the panic key hides everything.
-        recording: Whether the run is being recorded.
-        waiting: Whether a file waits on its first picture for a click.
-        source_kind: As `SourceInfo.kind`.
-        hanging: Which stage hangs; "" where none does.
-    """
-
-    effect: str = "highlight"
-    own_effects: Mapping[int, str] = field(default_factory=dict)
-    hidden: bool = False
-    recording: bool = False
-    waiting: bool = False
-    source_kind: str = ""
-    hanging: str = ""
-
-
 class StatusMeter:
     """Takes the state again and again; render loop only."""
 
@@ -96,8 +72,13 @@ class StatusMeter:
         """Whether the last state is old enough to take another one without a new picture."""
         return self._clock() - self._taken_s >= STILL_EVERY_S
 
-    def take(self, result: FrameResult, feed: FeedStatus) -> LiveStatus:
-        """Return the state as of now; the step of `result` may be one seen before."""
+    def take(self, result: FrameResult, own_effects: Mapping[int, str]) -> LiveStatus:
+        """Return the state as of now, but for what is done with the picture on its way out.
+
+        Args:
+            result: The newest one; its step may be one seen before.
+            own_effects: Names by object id.
+        """
         now_s = self._taken_s = self._clock()
         stats = self._monitor.stats
         if stats.last_captured_ns is not None:
@@ -114,22 +95,17 @@ class StatusMeter:
             source_age_ms=self._metrics.lately_total(_AGE_VALUES),
             dropped=self._dropped(),
             cpu_percent=100.0 * self._cpu.per_second(now_s),
-            effect=feed.effect,
-            hidden=feed.hidden,
             objects=tuple(
                 ObjectStatus(
                     item.object_id,
                     str(item.state),
                     item.reason,
                     item.visible,
-                    feed.own_effects.get(item.object_id),
+                    own_effects.get(item.object_id),
                 )
                 for item in result.objects
             ),
-            recording=feed.recording,
-            waiting=feed.waiting,
-            source_kind=feed.source_kind,
-            trouble=feed.hanging or self._too_slow(result, now_s),
+            trouble=self._too_slow(result, now_s),
         )
 
     def _too_slow(self, result: FrameResult, now_s: float) -> str:

@@ -199,7 +199,10 @@ def _parse(word: str, rest: Sequence[str], place: Place | None) -> tuple[Spoken,
         raise CommandError(f"no command given; expected one of {', '.join(_USAGE)}")
     if word not in _READERS:
         raise CommandError(f"{word}: unknown command; expected one of {', '.join(_USAGE)}")
-    return (_READERS[word](_Words(word, rest, Path() if place is None else place.folder)),)
+    words = _Words(word, rest, Path() if place is None else place.folder)
+    spoken = _READERS[word](words)
+    words.end()
+    return (spoken,)
 
 
 def _split(text: str) -> list[str]:
@@ -276,30 +279,6 @@ class _Words:
         return int(text)
 
 
-def _read_reset(words: _Words) -> Spoken:
-    object_id = words.take_object()
-    words.end()
-    return RemoveObject(object_id)
-
-
-def _read_undo(words: _Words) -> Spoken:
-    object_id = words.take_object()
-    words.end()
-    return UndoPrompt(object_id)
-
-
-def _read_cycle(words: _Words) -> Spoken:
-    object_id, by = words.need_object(), words.take_shift()
-    words.end()
-    return CycleCandidate(object_id, by)
-
-
-def _read_commit(words: _Words) -> Spoken:
-    object_id = words.need_object()
-    words.end()
-    return CommitMask(object_id)
-
-
 _EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", NO_EFFECT)
 
 
@@ -308,7 +287,6 @@ def _read_effect(words: _Words) -> Spoken:
     if name not in _EFFECT_WORDS:
         raise words.error(name or "", " | ".join(_EFFECT_WORDS))
     object_id = words.need_object() if name == NO_EFFECT else words.take_object()
-    words.end()
     return SetEffect(None if name == "next" else name, object_id)
 
 
@@ -316,7 +294,6 @@ def _read_hide(words: _Words) -> Spoken:
     switch = words.take()
     if switch not in (None, "on", "off"):
         raise words.error(switch, "on or off, or nothing for the other of both")
-    words.end()
     return HideFeed(None if switch is None else switch == "on")
 
 
@@ -332,26 +309,16 @@ def _read_profile(words: _Words) -> Spoken:
     return SaveProfile(name)
 
 
-def _read_quit(words: _Words) -> Spoken:
-    words.end()
-    return Quit()
-
-
-def _read_status(words: _Words) -> Spoken:
-    words.end()
-    return AskStatus()
-
-
 _READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
-    "reset": _read_reset,
-    "undo": _read_undo,
-    "cycle": _read_cycle,
-    "commit": _read_commit,
+    "reset": lambda words: RemoveObject(words.take_object()),
+    "undo": lambda words: UndoPrompt(words.take_object()),
+    "cycle": lambda words: CycleCandidate(words.need_object(), words.take_shift()),
+    "commit": lambda words: CommitMask(words.need_object()),
     "effect": _read_effect,
     "hide": _read_hide,
     "profile": _read_profile,
-    "quit": _read_quit,
-    "status": _read_status,
+    "quit": lambda words: Quit(),
+    "status": lambda words: AskStatus(),
 }
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import cv2
 import numpy as np
@@ -116,9 +116,15 @@ class VirtualCameraSink:
         self._name = "virtualcam" if device is None else f"virtualcam:{device}"
         self._size_wh = even_size(options.size_wh or source_size_wh)
         fps = options.fps or min(source_fps, _MAX_FPS)
-        rgba = open_rgba_camera(device, self._size_wh, fps) if options.alpha else None
-        self._takes_alpha = rgba is not None
-        self._camera = rgba or open_virtual_camera(device, self._size_wh, fps)
+        self._takes_alpha = options.alpha
+        try:
+            self._camera = open_virtual_camera(device, self._size_wh, fps, options.alpha)
+        except NoVirtualCameraError as error:
+            if not options.alpha:
+                raise
+            _log.info("virtual camera: no RGBA (%s)", error.reason)
+            self._takes_alpha = False
+            self._camera = open_virtual_camera(device, self._size_wh, fps)
         self._watchdog = watchdog or Watchdog()
         self._told = False
         channels = 4 if self._takes_alpha else 3
@@ -226,49 +232,32 @@ def fit_picture(picture: U8, size_wh: tuple[int, int]) -> U8:
     return canvas
 
 
-def open_virtual_camera(device: str | None, size_wh: tuple[int, int], fps: float) -> Camera:
-    """Open a virtual camera for BGR pictures.
+def open_virtual_camera(
+    device: str | None, size_wh: tuple[int, int], fps: float, rgba: bool = False
+) -> Camera:
+    """Open a virtual camera for BGR pictures, or for RGBA ones as Unity Capture takes them.
 
     Args:
         device: Its name or, on Linux, its number, `/dev/videoN` or part of its label; None: the
             first that works.
         size_wh: Even width and height in pixels.
-        fps: Pictures per second.
 
     Raises:
-        NoVirtualCameraError: Says in one line why, and the command that mends it.
+        NoVirtualCameraError: Says in one line why, and what to do.
     """
     name = "virtualcam" if device is None else f"virtualcam:{device}"
-    pyvirtualcam = _import_pyvirtualcam(name)
-    wanted = device if device is None or sys.platform != "linux" else linux_device(device)
     try:
-        opened: Camera = pyvirtualcam.Camera(
-            *size_wh, fps, fmt=pyvirtualcam.PixelFormat.BGR, device=wanted
-        )
+        import pyvirtualcam
+    except (ImportError, OSError) as error:
+        reason = f"pyvirtualcam cannot be imported ({_one_line(error)})"
+        raise NoVirtualCameraError(name, reason, f"run: {install('virtualcam')}") from error
+    wanted = device if device is None or sys.platform != "linux" else linux_device(device)
+    form = pyvirtualcam.PixelFormat.RGBA if rgba else pyvirtualcam.PixelFormat.BGR
+    try:
+        opened: Camera = pyvirtualcam.Camera(*size_wh, fps, fmt=form, device=wanted)
     except Exception as error:  # backends raise what they like, such as KeyError and OSError
         reason = f"no virtual camera takes pictures ({_one_line(error)})"
         raise NoVirtualCameraError(name, reason, mend_command()) from error
-    return opened
-
-
-def open_rgba_camera(device: str | None, size_wh: tuple[int, int], fps: float) -> Camera | None:
-    """Open a virtual camera for RGBA pictures, as Unity Capture takes them; None: there is none.
-
-    Args:
-        device, size_wh, fps: As for `open_virtual_camera`.
-
-    Raises:
-        NoVirtualCameraError: pyvirtualcam is not installed.
-    """
-    pyvirtualcam = _import_pyvirtualcam("virtualcam" if device is None else f"virtualcam:{device}")
-    wanted = device if device is None or sys.platform != "linux" else linux_device(device)
-    try:
-        opened: Camera = pyvirtualcam.Camera(
-            *size_wh, fps, fmt=pyvirtualcam.PixelFormat.RGBA, device=wanted
-        )
-    except Exception as error:  # as above
-        _log.info("virtual camera: no RGBA (%s)", _one_line(error))
-        return None
     return opened
 
 
@@ -309,15 +298,6 @@ def mend_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Pat
     if any((modules / platform.release()).rglob(f"{_MODULE}.ko*")):
         return f"run: {MODPROBE}"
     return f"run: sudo apt-get install v4l2loopback-dkms && {MODPROBE}"
-
-
-def _import_pyvirtualcam(name: str) -> Any:
-    try:
-        import pyvirtualcam
-    except (ImportError, OSError) as error:
-        reason = f"pyvirtualcam cannot be imported ({_one_line(error)})"
-        raise NoVirtualCameraError(name, reason, f"run: {install('virtualcam')}") from error
-    return pyvirtualcam
 
 
 def _one_line(error: Exception) -> str:

@@ -346,7 +346,7 @@ def test_commands_come_before_the_next_frame_and_a_refused_one_is_logged(
             wiring.results,
             wiring.controls,
             tracker,
-            wiring.stop,
+            wiring.watchdog,
             lambda result, source_age_ms: None,
         ),
         name="inference",

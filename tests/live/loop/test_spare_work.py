@@ -15,6 +15,7 @@ from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.loop.inference import apply_commands, run_inference
 from samcam.live.loop.spare_work import MAX_SAVED_S, SHARE, HoverJob, Proposer, SpareWork
 from samcam.live.slots import Slot
+from samcam.live.watchdog import Watchdog
 from tests.helpers.bounds import WAIT_S
 
 SLICE_S = 0.01
@@ -154,7 +155,7 @@ def test_the_loop_answers_hovers_while_no_frame_comes() -> None:
     frames: Slot[Frame] = Slot("newest")
     results: Slot[FrameResult] = Slot("newest")
     controls, tracker = Controls(4), HoveringTracker()
-    arguments = (frames, results, controls, tracker, controls.stop, lambda *_: None)
+    arguments = (frames, results, controls, tracker, Watchdog(), lambda *_: None)
     thread = threading.Thread(target=run_inference, args=arguments, name="inference")
     thread.start()
     try:
@@ -220,7 +221,7 @@ def test_a_waiting_file_plays_once_a_prompt_was_taken() -> None:
             return super().apply(command)
 
     tracker = Refusing()
-    arguments = (frames, results, controls, tracker, controls.stop, lambda *_: None)
+    arguments = (frames, results, controls, tracker, Watchdog(), lambda *_: None)
     thread = threading.Thread(target=run_inference, args=arguments, name="inference")
     thread.start()
     point = np.array([[1, 2]], np.float32)

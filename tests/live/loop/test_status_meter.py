@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samcam.live.loop.capture import CaptureMonitor, CaptureStats
-from samcam.live.loop.status_meter import WINDOW_S, FeedStatus, RateMeter, StatusMeter
+from samcam.live.loop.status_meter import WINDOW_S, RateMeter, StatusMeter
 from samcam.live.metrics.metrics import SOURCE_AGE, WINDOW, Metrics
 from tests.helpers.results import disc_logits, result_of, tracked
 
@@ -55,11 +55,10 @@ def test_the_state_has_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         result = replace(result_of(image, objects, time_ns=10**9), step=step)
         grabbed_ns = round(now_s[0] * 1e9) - 10**7
         monitor.publish(CaptureStats(2 * step, 0, None, grabbed_ns, ended=False))
-        status = meter.take(result, FeedStatus("blur", {2: "none"}, hidden=True, recording=True))
+        status = meter.take(result, {2: "none"})
         now_s[0] += 0.1
         cpu_s[0] += 0.13
     assert (status.step, status.frame, status.time_s, status.dropped) == (40, 0, 1.0, 5)
-    assert (status.effect, status.hidden, status.recording) == ("blur", True, True)
     assert status.source_fps == pytest.approx(20)
     assert status.inference_fps == pytest.approx(10)
     assert status.source_age_ms == pytest.approx(40)
@@ -96,12 +95,8 @@ def test_a_machine_that_cannot_keep_up_is_told_what_would_help() -> None:
             result = replace(
                 result_of(image, objects, time_ns=10**9), step=step, stage_ms={"decode": stage_ms}
             )
-            status = meter.take(result, FeedStatus())
+            status = meter.take(result, {})
             now_s[0] += 1 / 30
         assert status.source_age_ms == 4000.0
         text = "this machine cannot keep up with 30 objects: 0.4 of 30 frames a second; fewer"
         assert status.trouble.startswith(text) == said, status.trouble
-    assert (
-        meter.take(result, FeedStatus(hanging="a step has taken 6 s")).trouble
-        == "a step has taken 6 s"
-    )
