@@ -104,12 +104,18 @@ def run_inference(
         error = raised
     finally:
         frames.close()
-        try:
-            with watchdog.watching("tracker: end"):
-                tracker.close()
-        except BaseException as raised:
-            error = error or raised
+        with watchdog.watching("tracker: end"):
+            error = _close(tracker, error)
         results.close(error)
+
+
+def _close(tracker: Stepper, error: BaseException | None) -> BaseException | None:
+    """Close the tracker; return the first error of the two."""
+    try:
+        tracker.close()
+    except BaseException as raised:
+        return error or raised
+    return error
 
 
 def apply_commands(controls: Controls, tracker: Stepper) -> None:
