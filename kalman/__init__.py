@@ -1,5 +1,6 @@
 """Motion: a stateless box filter, its scores, and the gate that says when to use them."""
 
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
+from samcam.kalman.motion_score import box_ious
 
-__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate"]
+__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate", "box_ious"]

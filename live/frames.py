@@ -71,14 +71,14 @@ class Frame:
         object.__setattr__(self, "image_bgr", _read_only(image))
 
     @classmethod
-    def after(cls, last: Frame | None, image_bgr: U8, time_s: float | None = None) -> Frame:
+    def after(cls, last: Frame | None, image: NDArray[Any], time_s: float | None = None) -> Frame:
         """Return an array as the frame that follows another one.
 
         It is copied: whoever made it may draw on it, or use its memory again.
 
         Args:
             last: The frame before; None: this one is the first.
-            image_bgr: (H, W, 3) uint8, of any strides.
+            image: (H, W, 3) uint8, BGR, of any strides.
             time_s: On any clock; None: one thirtieth of a second after `last`, so that the same
                 pictures give the same masks, however fast they come.
 
@@ -98,7 +98,7 @@ class Frame:
                     f"time_s: {time_s:g} is before the last picture's "
                     f"{last.time_ns / NS_PER_S:g}: expected times that do not run backwards"
                 )
-        frame = cls(index, time_ns, time.perf_counter_ns(), image_bgr)
+        frame = cls(index, time_ns, time.perf_counter_ns(), image)
         return replace(frame, image_bgr=frame.image_bgr.copy())
 
     @property

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from samcam.engines import BackendClass, EngineOptions, Manifest, Sam2Networks, load_model
 from samcam.live.commands import (
@@ -21,7 +23,7 @@ from samcam.live.commands import (
     TrackerCommand,
     UndoPrompt,
 )
-from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, U8, Frame, FrameResult, Prompt
+from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, Frame, FrameResult, Prompt
 from samcam.live.tracker.crop import WindowSettings, suits
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
@@ -260,7 +262,7 @@ class Tracker:
         features = self._stepper.encode_picture(past, StageClock())
         return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
 
-    def step(self, frame: Frame | U8, time_s: float | None = None) -> FrameResult:
+    def step(self, frame: Frame | NDArray[Any], time_s: float | None = None) -> FrameResult:
         """Process the next picture of the stream: a frame, or an array as `Frame.after` takes it.
 
         Without objects nothing is computed. Changes to past steps are answered first. Time that

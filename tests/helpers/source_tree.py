@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.conftest import REPO_ROOT
 
 HOUSE = ("samcam", "live", "export", "engines", "memory", "kalman", "system")
-PROGRAMS = ("bench", "training", "tools")
+PROGRAMS = ("bench", "training", "tools", "simple_examples")
 PRODUCT = ("samcam", "live", "engines", "memory", "kalman", "system")
 PACKAGES = (*HOUSE, *PROGRAMS)
 

@@ -34,6 +34,7 @@ MAY_PRINT = (
     "training/",
     "export/",
     "tools/",
+    "simple_examples/",
 )
 
 

@@ -18,6 +18,7 @@ from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.project.test_project import pyproject
 
 ROOMS = ("engines", "export", "kalman", "live", "memory", "samcam", "system")
+PAGES = ("README.md", "docs/python_api.md")
 DEMO = "--source demo --set source.demo_frames=3 --prompt box=300,150,420,300 --output masks:m"
 
 
@@ -205,12 +206,14 @@ def test_importing_the_facade_costs_nothing(installed: Installed, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_readmes_example_is_typed(installed: Installed, tmp_path: Path) -> None:
+def test_the_pages_examples_are_typed(installed: Installed, tmp_path: Path) -> None:
     """`mypy --strict` sees the names that the facade loads on first use."""
-    page = (REPO_ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "example.py").write_text(example, encoding="utf-8")
-    words = ["--strict", "--python-executable", installed.python, "example.py"]
+    pages = [(REPO_ROOT / name).read_text(encoding="utf-8") for name in PAGES]
+    examples = re.findall(r"```python\n(.*?)```", "\n".join(pages), re.DOTALL)
+    assert len(examples) == 3
+    for number, example in enumerate(examples):
+        (tmp_path / f"example{number}.py").write_text(example, encoding="utf-8")
+    words = ["--strict", "--python-executable", installed.python, "."]
     said = run([sys.executable, "-m", "mypy", *words], tmp_path)
     assert "no issues found" in said
 

@@ -81,6 +81,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "tools": frozenset(),
     "training": frozenset({"training", "samcam.system"}),
     "bench": frozenset({"bench", "samcam"}),
+    "simple_examples": frozenset({"samcam"}),
 }
 
 

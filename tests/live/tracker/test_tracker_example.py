@@ -5,23 +5,25 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from samcam.live.frames import FrameResult
 from samcam.live.tracker.crop import WindowSettings
 from samcam.live.tracker.tracker import Tracker
 
 
-def run_example(page: Path) -> FrameResult:
-    """Run the one example of a page; returns what its name `result` ends with."""
+def run_examples(page: Path) -> list[FrameResult]:
+    """Run the examples of a page, one after the other; returns what `result` is at their ends."""
     text = page.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 1
-    names: dict[str, object] = {}
-    exec(compile(blocks[0], page.name, "exec"), names)
-    result = names["result"]
-    assert isinstance(result, FrameResult)
-    return result
+    results = []
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        names: dict[str, object] = {}
+        exec(compile(block, page.name, "exec"), names)
+        results.append(names["result"])
+        assert isinstance(results[-1], FrameResult)
+    return results
 
 
 @pytest.mark.usefixtures("nano_dir")
@@ -29,18 +31,29 @@ def test_the_example_in_readme_runs(
     repo_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(repo_root)  # it reads a picture of the repository
-    assert run_example(repo_root / "README.md").objects[0].visible
-    assert capsys.readouterr().out.startswith("tracking (")
+    (result,) = run_examples(repo_root / "README.md")
+    assert result.objects[0].visible
+    assert capsys.readouterr().out == f"tracking {result.objects[0].mask().sum()}\n"
 
 
 @pytest.mark.usefixtures("nano_dir")
-def test_the_documented_example_runs(repo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run_example(repo_root / "docs" / "python_api.md")
-    assert result.step == 29
+def test_the_documented_examples_run(
+    repo_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the first one writes masks
+    first, second = run_examples(repo_root / "docs" / "python_api.md")
+    assert first.step == 29
+    assert first.objects[0].reason
+    masks = [np.asarray(Image.open(path)) > 0 for path in sorted(tmp_path.iterdir())]
+    assert len(masks) == 30
+    assert all(mask.shape == (480, 854) and mask.any() for mask in masks)
+    np.testing.assert_array_equal(masks[-1], first.objects[0].mask())
+    assert second.frame.time_ns == 360_000_000
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines] == [[str(index), "1"] for index in range(30)]
-    assert "tracking" in lines[0]
-    assert "prompted on this frame" in lines[0]
+    assert [line.split()[:2] for line in lines] == [["7", "tracking"]] * 10
 
 
 @pytest.mark.usefixtures("nano_dir")

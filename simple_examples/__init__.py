@@ -1,0 +1,1 @@
+"""Small programs that use SamCam from Python; each runs as it stands."""

@@ -1,0 +1,59 @@
+"""A backend of your own: any runtime that can run a model's five networks.
+
+python simple_examples/own_backend.py [SOURCE] [X1 Y1 X2 Y2]
+
+This one is ONNX Runtime with plain settings; put your own in its place. What each network takes
+and gives is in docs/export.md; what does not fit is refused when the model is opened.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from samcam import EngineOptions, Prompt, Tracker, open_source
+from samcam.engines import DeviceTensor, Feed, HostTensor, StackBuffers, TensorSpec, check_feeds
+
+TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
+TYPES["tensor(bool)"] = "bool"
+
+
+class PlainOnnxRuntime:
+    """One network; `samcam.engines.Backend` says what is asked of it."""
+
+    def __init__(self, network: str, path: Path, options: EngineOptions) -> None:
+        import onnxruntime
+
+        self._network = network
+        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self.inputs: Mapping[str, TensorSpec] = {
+            item.name: TensorSpec(item.name, TYPES[item.type], tuple(item.shape))
+            for item in self._session.get_inputs()
+        }
+        self.outputs: Mapping[str, TensorSpec] = {
+            item.name: TensorSpec(item.name, TYPES[item.type], tuple(item.shape))
+            for item in self._session.get_outputs()
+        }
+        self._stacks = StackBuffers()
+
+    def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
+        arrays = check_feeds(self._network, self.inputs, feeds, self._stacks)
+        answers = self._session.run(list(self.outputs), arrays)
+        return {
+            name: HostTensor(answer, owned=True)  # no later run writes into it
+            for name, answer in zip(self.outputs, answers, strict=True)
+        }
+
+    def close(self) -> None:
+        self._session = None
+
+
+spec, *box = sys.argv[1:] or ["demo"]
+x1, y1, x2, y2 = map(float, box or (49, 226, 247, 425))
+source = open_source(spec)
+with Tracker.open("nano", backend=PlainOnnxRuntime) as tracker:
+    tracker.prompt(Prompt.box(x1, y1, x2, y2))
+    while (frame := source.read()) is not None:
+        result = tracker.step(frame)
+        spent = " ".join(f"{stage} {ms:.1f}" for stage, ms in result.stage_ms.items())
+        print(frame.index, result.objects[0].state, f"{spent} ms")
+source.close()
