@@ -21,6 +21,7 @@ from bench.accuracy_tables import (
     clicks_table,
     mask_table,
     means,
+    means_table,
     stills_table,
     summary_table,
 )
@@ -93,10 +94,14 @@ class Accuracy:
         """The tables, under where and with what the figures were taken."""
         parts: list[Section] = []
         for run in self.runs:
+            shown = run.preset == self.runs[0].preset  # in the page; of the others the means
             if run.mask_clips:
-                parts.append(Section(mask_table(run.mask_clips), f"Masks: {run.title}"))
+                parts.append(Section(mask_table(run.mask_clips), f"Masks: {run.title}", shown))
             if run.box_clips:
-                parts.append(Section(box_table(run.box_clips), f"Boxes: {run.title}"))
+                parts.append(Section(box_table(run.box_clips), f"Boxes: {run.title}", shown))
+        if self.runs:
+            found = {run.title: means(run.mask_clips, run.box_clips) for run in self.runs}
+            parts.append(Section(means_table(found), "Means over the clips"))
         if self.stills:
             title = "Photographs: one prompt, no memory"
             parts.append(Section(stills_table(self.stills), title))

@@ -116,6 +116,14 @@ def box_table(clips: Sequence[BoxClipScore]) -> Table:
     return table(("clip", "judged", "AUC", "P20", "P_norm", *QUARTERS, "ms/frame"), rows)
 
 
+def means_table(found: Mapping[str, Means]) -> Table:
+    figures = ("j", "f", "jf", "auc", "p20", "p_norm")
+    rows = [
+        [name, *(number(getattr(mean, key)) for key in figures)] for name, mean in found.items()
+    ]
+    return table(("run", "J", "F", "J&F", "AUC", "P20", "P_norm"), rows)
+
+
 def stills_table(scores: Sequence[StillScore]) -> Table:
     return table(
         ("set", "prompt", "instances", "selected", "best", "scored absent"),

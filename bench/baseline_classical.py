@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,6 +164,7 @@ def run(options: argparse.Namespace) -> None:
     kept, report = accuracy.to_json(), accuracy.report()
     sections = list(report.sections)
     if beside is not None:
+        sections = [replace(section, in_page=False) for section in sections]
         means = comparison_table(figures_of(kept), beside)
         sections.insert(0, Section(means, f"Means, beside {beside.source}"))
     publish(Report(report.head, sections), options.markdown, BLOCK, options.json, kept)

@@ -96,10 +96,15 @@ def write_block(path: Path, name: str, body: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a report: a table or finished text, under a title where there is one."""
+    """A part of a report: a table or finished text, under a title where there is one.
+
+    Attributes:
+        in_page: Whether the page gets it too, and not the terminal alone.
+    """
 
     body: Table | str
     title: str = ""
+    in_page: bool = True
 
     def plain(self) -> str:
         text = self.body if isinstance(self.body, str) else self.body.plain()
@@ -126,7 +131,7 @@ class Report:
 
     def markdown(self) -> str:
         head = "\n".join(f"- {line}" for line in self.head)
-        return "\n\n".join([head, *(part.markdown() for part in self.sections)])
+        return "\n\n".join([head, *(part.markdown() for part in self.sections if part.in_page)])
 
 
 def publish(

@@ -36,11 +36,7 @@ from samcam.system import (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code.
-
-    Args:
-        argv: The arguments; None: those of this process, which ends with this call.
-    """
+    """Run the program and return its exit code; without `argv` this process ends with the call."""
     if argv is not None:
         return _run(argv, to_the_end=False)
     prepare_streams()

@@ -35,7 +35,6 @@ def folders() -> list[Path]:
 
 
 def table() -> str:
-    """Return the table: a row for each room, then one for each of its files."""
     rows = ["| room or file | what it is for |", "|---|---|"]
     for folder in folders():
         name = folder.relative_to(ROOT).as_posix()

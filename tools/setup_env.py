@@ -41,18 +41,13 @@ def say(line: str) -> None:
 
 
 def venv_python() -> Path:
-    """The virtual environment's interpreter."""
     if os.name == "nt":
         return VENV / "Scripts" / "python.exe"
     return VENV / "bin" / "python"
 
 
 def pip(*args: str) -> None:
-    """Run the virtual environment's pip.
-
-    Raises:
-        SetupError: pip failed; its own output says why.
-    """
+    """Run the virtual environment's pip; SetupError where it failed: its own output says why."""
     command = [str(venv_python()), "-m", "pip", *args]
     done = subprocess.run(command, cwd=str(ROOT), check=False)
     if done.returncode != 0:
@@ -131,10 +126,7 @@ def install_packages(extra: str) -> None:
 def link_files() -> None:
     """Make the links of the editable installation again, and nothing else.
 
-    With the test extra the build needs no network: the pinned setuptools is there.
-
-    Raises:
-        SetupError: pip failed.
+    With the test extra the build needs no network: the pinned setuptools is installed.
     """
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     script = "from importlib.metadata import version; print('setuptools==' + version('setuptools'))"
@@ -151,11 +143,7 @@ def _installed(distribution: str) -> bool:
 
 
 def _opencv_version() -> str:
-    """The pinned version of opencv-python in `pyproject.toml`.
-
-    Raises:
-        SetupError: There is no such pin.
-    """
+    """The pinned version of opencv-python in `pyproject.toml`; SetupError where there is none."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     match = re.search(r'"opencv-python==([^"]+)"', text)
     if match is None:
@@ -184,7 +172,7 @@ def install_api_packages() -> None:
     """Unpack what tests compare our use of GPU libraries with; without it they are skipped.
 
     These modules cannot be dependencies of the environment: two versions of one, and none for
-    some systems. They are a few MB, without the libraries that they bind.
+    some systems.
     """
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for name, requirements in tomllib.loads(text)["tool"]["samcam"]["api"].items():

@@ -111,6 +111,10 @@ def test_everything_is_measured_and_written(
     assert boxed["selected"] > 0.4
     assert "old" not in page.read_text()
     assert "| pair |" in page.read_text()
+    # of further presets the page has the means, the terminal each clip
+    assert "| preset sam2, prompt box | 0." in page.read_text()
+    assert "**Masks: preset sam2, prompt box**" not in page.read_text()
+    assert "Masks: preset sam2, prompt box" in done.stdout
     summary = readme.read_text()
     for kind in ("box", "click"):
         assert f" one {kind} |" in summary
