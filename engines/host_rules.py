@@ -8,10 +8,12 @@ without another export. Sources: facebookresearch/sam2 @2b90b9f.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from samcam.system import Section, Setting
 
 F32: TypeAlias = NDArray[np.float32]
 
@@ -21,7 +23,7 @@ MASK_PROMPT_SCORE: Final = 10.0  # sam2_base.py:421 and 451: 20 * appearing - 10
 
 
 @dataclass(frozen=True, slots=True)
-class TokenRule:
+class TokenRule(Section):
     """Numbers of the token rule; part of a model's manifest.
 
     Attributes:
@@ -33,10 +35,15 @@ class TokenRule:
             both: build_sam.py:85-87 (code defaults at mask_decoder.py:28-29).
     """
 
-    single_mask_token: int = 0
-    multimask_max_points: int = 1
-    stability_delta: float = 0.05
-    stability_threshold: float = 0.98
+    __needed__: ClassVar = (
+        *("single_mask_token", "multimask_max_points"),
+        *("stability_delta", "stability_threshold"),
+    )
+
+    single_mask_token: Annotated[int, Setting(low=0)] = 0
+    multimask_max_points: Annotated[int, Setting(low=0)] = 1
+    stability_delta: Annotated[float, Setting(low=0)] = 0.05
+    stability_threshold: Annotated[float, Setting(low=0, high=1)] = 0.98
 
 
 DEFAULT_TOKEN_RULE: Final = TokenRule()

@@ -10,23 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, ClassVar, Final, TypeAlias
 
 from samcam.engines.base import EngineError
-from samcam.engines.graph_table import NETWORKS
-from samcam.engines.manifest import PRECISIONS, Manifest, file_sha256
-from samcam.engines.manifest_checks import key_problems
-from samcam.system import exporter
+from samcam.engines.manifest import Manifest, Network, Precision, file_sha256
+from samcam.system import Section, Setting, exporter, read_model
 from samcam.system import files as system_files
-from samcam.system.files import Form, is_file, is_whole, read_json, shown_value, value_problems
+from samcam.system.files import is_file, read_json
 
 ENGINE_FOLDER: Final = "tensorrt"
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
-RECORD_VERSION: Final = 1
 # What engines are built in; a network that misses, or does not build, goes one higher.
 PRECISION_LADDER: Final = ("float16", "bfloat16", "float32")
+
+_Size: TypeAlias = Annotated[int, Setting(low=0)]
 
 
 class EngineFileError(EngineError):
@@ -34,7 +33,7 @@ class EngineFileError(EngineError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
+class Fingerprint(Section):
     """What an engine was built from, with and for.
 
     Attributes:
@@ -52,12 +51,14 @@ class Fingerprint:
     gpu: str
     compute_capability: str
     driver: str
-    precision: str
-    profile: Mapping[str, list[int]]
+    precision: Precision
+    profile: Annotated[
+        Mapping[str, list[_Size]], Setting(expected="lists of whole numbers by axis")
+    ]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecord(Section):
     """What is written beside an engine.
 
     Attributes:
@@ -67,10 +68,13 @@ class EngineRecord:
         reason: Why the two differ; empty where they do not.
     """
 
-    network: str
+    __needed__: ClassVar = ("format_version",)
+
+    format_version: Annotated[int, Setting(low=1, high=1, expected="1")] = 1
+    network: Network
     model_sha256: str
     engine_sha256: str
-    engine_bytes: int
+    engine_bytes: _Size
     asked: str
     reason: str
     fingerprint: Fingerprint
@@ -116,7 +120,7 @@ def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRec
     written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
     remove(record_path(path))
     write_whole(path, engine)
-    text = json.dumps({"format_version": RECORD_VERSION, **asdict(written)}, indent=2) + "\n"
+    text = json.dumps(asdict(written), indent=2) + "\n"
     write_whole(record_path(path), text.encode())
     return written
 
@@ -161,69 +165,16 @@ def read_record(folder: Path, network: str) -> EngineRecord:
     if not is_file(engine):
         raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
     try:
-        record = _parse(read_json(path))
+        record = read_model(EngineRecord, read_json(path))
     except (OSError, ValueError) as error:
-        reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({error})"
+        said = "; ".join(str(error).splitlines())
+        reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({said})"
         raise EngineFileError(f"{path}: {reason}: {build_hint(folder)}") from error
     if record.network != network:
         raise EngineFileError(
             f"{path}: of the network {record.network}, expected {network}: {build_hint(folder)}"
         )
     return record
-
-
-def _parse(data: Any) -> EngineRecord:
-    """Check a record and put it together.
-
-    Raises:
-        ValueError: Names every key that is wrong, its value and what was expected.
-    """
-    if not isinstance(data, dict) or data.get("format_version") != RECORD_VERSION:
-        raise ValueError(f"expected a record with format_version {RECORD_VERSION}")
-    values = {key: value for key, value in data.items() if key != "format_version"}
-    problems = key_problems(values, tuple(f.name for f in fields(EngineRecord)), "")
-    made = values.pop("fingerprint", None)
-    if isinstance(made, dict):
-        problems += key_problems(made, tuple(f.name for f in fields(Fingerprint)), _PREFIX)
-        problems += value_problems(made, _FINGERPRINT, _PREFIX)
-    elif "fingerprint" in data:
-        problems.append(f"fingerprint: expected an object, got {shown_value(made)}")
-    problems += value_problems(values, _RECORD, "")
-    if problems:
-        raise ValueError("; ".join(problems))
-    return EngineRecord(**values, fingerprint=Fingerprint(**(made or {})))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_size(value: Any) -> bool:
-    return is_whole(value) and value >= 0
-
-
-def _is_profile(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(lengths, list) and all(map(_is_size, lengths)) for lengths in value.values()
-    )
-
-
-_PREFIX: Final = "fingerprint."
-_TEXT: Final = Form("a text", _is_text)
-_PRECISION: Final = Form(" or ".join(PRECISIONS), lambda value: value in PRECISIONS)
-_RECORD: Final[Mapping[str, Form]] = {
-    "network": Form(" or ".join(NETWORKS), lambda value: value in tuple(NETWORKS)),
-    "model_sha256": _TEXT,
-    "engine_sha256": _TEXT,
-    "engine_bytes": Form("a whole number", _is_size),
-    "asked": _TEXT,
-    "reason": _TEXT,
-}
-_FINGERPRINT: Final[Mapping[str, Form]] = {
-    **dict.fromkeys(("onnx_sha256", "tensorrt", "gpu", "compute_capability", "driver"), _TEXT),
-    "precision": _PRECISION,
-    "profile": Form("lists of whole numbers by axis", _is_profile),
-}
 
 
 def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: Fingerprint) -> None:

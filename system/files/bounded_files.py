@@ -21,6 +21,7 @@ from samcam.system.files.places import IMPOSSIBLE
 
 MAX_JSON_BYTES: Final = 64 << 20
 MAX_DEPTH: Final = 64  # lists and objects inside each other; ours have at most eight
+_MAX_KEYS: Final = 1 << 14  # of one object; ours have some hundred
 _MAX_DIGITS: Final = 32  # beyond any number of ours; Python refuses from 4,300 on
 _SHOWN: Final = 40
 _LONGEST_LINE: Final = 4000
@@ -81,7 +82,7 @@ def parse_json(data: str | bytes) -> Any:
 
     Raises:
         ValueError: It is no JSON text, or one that no program of ours writes: deeper than
-            `MAX_DEPTH`, a key twice in one object, NaN, infinity, or an endless number.
+            `MAX_DEPTH`, a key twice in one object or too many, NaN, infinity, or an endless number.
     """
     text = data if isinstance(data, str) else _decoded(data)
     _check_depth(text)
@@ -166,6 +167,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         counts = Counter(key for key, _ in pairs)
         twice = next(key for key, count in counts.items() if count > 1)
         raise ValueError(f"the key {twice[:_SHOWN]!r} stands twice")
+    if len(made) > _MAX_KEYS:  # a message for each is too much to keep
+        raise ValueError(f"an object of {len(made)} keys; expected at most {_MAX_KEYS}")
     return made
 
 

@@ -148,9 +148,9 @@ def test_other_weights_are_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"sha256": "xyz"}, "weights.sha256: expected 64 lower-case hex digits"),
-        ({"file": "../x.pt"}, "weights.file: expected a plain file name"),
-        ({"bytes": "many"}, "weights.bytes: expected a whole number"),
+        ({"sha256": "xyz"}, 'weights.sha256: "xyz": expected 64 lower-case hex digits'),
+        ({"file": "../x.pt"}, 'weights.file: "../x.pt": expected a plain file name'),
+        ({"bytes": "many"}, 'weights.bytes: "many": expected a whole number'),
         ({"size": 3}, "weights.size: unknown key"),
     ],
 )

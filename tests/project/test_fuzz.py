@@ -310,7 +310,7 @@ import sys
 from samcam.system.files.bounded_files import parse_json
 open_string = "[" * 70 + '"' + '\\\\"' * 2_000_000
 keys = ",".join(f'"{number}": 0' for number in range(300_000))
-for text in (open_string, f'{{{keys}, "299999": 0}}'):
+for text in (open_string, f'{{{keys}, "299999": 0}}', f"{{{keys}}}"):
     try:
         parse_json(text)
     except ValueError as error:
@@ -326,4 +326,5 @@ def test_a_huge_text_is_read_in_one_pass() -> None:
     assert done.stdout.splitlines() == [
         "not valid JSON: nested deeper than 64 levels",
         "the key '299999' stands twice",
+        "an object of 300000 keys; expected at most 16384",
     ]

@@ -1,0 +1,48 @@
+"""Writes the JSON Schemas of the files that models describe: `python -m tools.schemas`.
+
+After a change of such a model; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from samcam.engines import Manifest
+from samcam.system import schema_of
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
+MODELS: Final[dict[str, tuple[type, str]]] = {
+    "manifest": (Manifest, "manifest.json of a SamCam model folder"),
+}
+
+
+def schema_text(name: str) -> str:
+    """Return what the file of a schema holds."""
+    model, title = MODELS[name]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    return json.dumps(head | _without_titles(schema_of(model)), indent=1) + "\n"
+
+
+def _without_titles(schema: Any) -> Any:
+    """Leave out what pydantic makes of a field's name, which stands there anyway."""
+    if isinstance(schema, list):
+        return [_without_titles(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        key: _without_titles(part)
+        for key, part in schema.items()
+        if key != "title" or not isinstance(part, str)
+    }
+
+
+def main() -> None:
+    """Write them all."""
+    for name in MODELS:
+        (FOLDER / f"{name}.schema.json").write_text(schema_text(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
