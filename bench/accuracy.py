@@ -47,9 +47,10 @@ from bench.report import (
     publish,
     write_block,
 )
-from bench.sheet import U8, SheetError, write_sheet
+from bench.sheet import SheetError, write_sheet
 from bench.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
+from samcam.live.frames import U8
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker, WindowSettings, suits
 from samcam.system import prepare_streams
 

@@ -15,17 +15,11 @@ import cv2
 import numpy as np
 
 from bench.datasets import VOID_OR_BINARY, StillSet, read_object_ids, read_picture
-from bench.metrics import Mask, compute_j
+from bench.metrics import compute_j
 from bench.prompts import click_point
-from bench.stills import F32, U8, network_points
-from samcam.engines import (
-    ImageFeatures,
-    Sam2Networks,
-    choose_token,
-    clamp_mask_input,
-    uses_multimask_tokens,
-)
-from samcam.live.frames import Prompt
+from bench.stills import decode_first
+from samcam.engines import ImageFeatures, Sam2Networks, clamp_mask_input
+from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import upsample_logits
 
 CLICKS_SHOWN: Final = (1, 2, 3, 5)
@@ -109,15 +103,9 @@ class ClickedNetworks:
 
     def answer(self, prompt: Prompt) -> Mask:
         """Decode all clicks; the host's token rule chooses."""
-        features, manifest = self._features, self._networks.manifest
+        features = self._features
         assert features is not None  # `look` comes first
-        points, labels = network_points(prompt, self._size_wh, manifest.image_size)
-        output = self._networks.decode(
-            features.pix_feat_no_mem, features, points, labels.astype(np.int32), self._before
-        )
-        rule = manifest.token_rule
-        multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
-        token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
+        output, token = decode_first(self._networks, features, prompt, self._size_wh, self._before)
         logits = output.low_res_masks[token]
         if self._rule == "clicks and mask":
             self._before = clamp_mask_input(logits)

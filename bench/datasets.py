@@ -21,8 +21,9 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from samcam.live.frames import U8
+
 F64: TypeAlias = NDArray[np.float64]
-U8: TypeAlias = NDArray[np.uint8]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
 LAYOUTS = "masks/CLIP, boxes/CLIP, stills/SET or JPEGImages/480p/CLIP with Annotations/480p/CLIP"

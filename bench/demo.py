@@ -14,20 +14,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.datasets import DatasetError, read_object_ids
 from bench.environment import REPOSITORY
 from bench.metrics import compute_j
 from bench.sheet import SheetError, draw_tile, pick_frames, write_sheet
+from samcam.live.frames import U8
 from samcam.live.sources.demo import CARD_ID, GEAR_ID, DemoScene, demo_clicks
 from samcam.system import prepare_streams
-
-U8: TypeAlias = NDArray[np.uint8]
 
 SIZE_WH = (854, 480)
 FPS = 30

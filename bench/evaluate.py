@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,7 @@ from bench.metrics import (
 )
 from bench.prompts import PromptKind, prompt_from_box, prompt_from_mask
 from bench.sheet import draw_tile, pick_frames
-from samcam.live.frames import NS_PER_S, Frame, FrameResult, Prompt
-
-U8: TypeAlias = NDArray[np.uint8]
+from samcam.live.frames import NS_PER_S, U8, Frame, FrameResult, Prompt
 
 NOMINAL_FPS = 30  # labelled clips are folders of pictures; the same rate as `source.fps`
 _NOT_FOUND = np.full(4, np.nan)

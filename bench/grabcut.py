@@ -22,9 +22,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from bench.metrics import Mask
 from bench.stills import Candidates
-from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState, Prompt
+from samcam.live.frames import F32, U8, Frame, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from samcam.live.masks import PixelBox, pixel_box, upsample_logits
 from samcam.live.motion import sample
 

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samcam.live.frames import Mask
+
 F64: TypeAlias = NDArray[np.float64]
-Mask: TypeAlias = NDArray[np.bool_]
 
 BOUNDARY_TOLERANCE = 0.008  # share of the diagonal: DAVIS davis2017/metrics.py f_measure(bound_th)
 # Wu et al., "Online Object Tracking: A Benchmark", CVPR 2013: overlap thresholds 0:0.05:1.

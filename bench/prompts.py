@@ -6,12 +6,10 @@ from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.metrics import F64, Mask, mask_box_xywh
-from samcam.live.frames import Prompt
+from bench.metrics import F64, mask_box_xywh
+from samcam.live.frames import F32, Mask, Prompt
 
-F32: TypeAlias = NDArray[np.float32]
 PromptKind: TypeAlias = Literal["box", "click"]
 PROMPT_KINDS: tuple[PromptKind, ...] = ("box", "click")
 

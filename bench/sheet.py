@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-U8: TypeAlias = NDArray[np.uint8]
+from samcam.live.frames import U8
 
 SHEET_TILES = 12
 COLUMNS = 4

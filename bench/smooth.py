@@ -29,7 +29,7 @@ from bench.datasets import (
     read_object_ids,
 )
 from bench.environment import describe_environment, model_line
-from bench.evaluate import NOMINAL_FPS, U8, object_ids_of, read_frames
+from bench.evaluate import NOMINAL_FPS, object_ids_of, read_frames
 from bench.metrics import compute_j
 from bench.prompts import prompt_from_mask
 from bench.report import (
@@ -45,7 +45,7 @@ from bench.report import (
     table,
 )
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
-from samcam.live.frames import F32, Frame, FrameResult, ObjectResult, ObjectState
+from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
 from samcam.live.motion import Carrier
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker
 from samcam.system import prepare_streams

@@ -5,22 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.datasets import VOID_OR_BINARY, StillSet, read_object_ids, read_picture
-from bench.metrics import Mask, compute_j
+from bench.metrics import compute_j
 from bench.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
 from bench.sheet import SHEET_TILES, draw_tile
-from samcam.engines import ImageFeatures, Sam2Networks, choose_token, uses_multimask_tokens
-from samcam.live.frames import Prompt
+from samcam.engines import (
+    DecoderOutput,
+    ImageFeatures,
+    Sam2Networks,
+    choose_token,
+    uses_multimask_tokens,
+)
+from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import upsample_logits
 from samcam.live.tracker import Window, WindowSettings, first_window
-
-U8: TypeAlias = NDArray[np.uint8]
-F32: TypeAlias = NDArray[np.float32]
 
 BOX_LABELS = (2, 3)  # SAM's labels of a box's upper left and lower right corner
 
@@ -103,20 +105,14 @@ class PromptedNetworks:
 
     def candidates(self, prompt: Prompt) -> Candidates:
         """Decode one prompt; the host's token rule chooses."""
-        features, manifest = self._features, self._networks.manifest
+        features = self._features
         assert features is not None  # `look` comes first
         size_wh = (self._picture.shape[1], self._picture.shape[0])
         window = first_window(prompt, size_wh, self._settings)
         if not window.is_whole:
             features = self._networks.encode_image(window.cut(self._picture))
         own = window.own_prompt(prompt)
-        points, labels = network_points(own, window.size_wh, manifest.image_size)
-        output = self._networks.decode(
-            features.pix_feat_no_mem, features, points, labels.astype(np.int32), None
-        )
-        rule = manifest.token_rule
-        multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
-        token = choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
+        output, token = decode_first(self._networks, features, own, window.size_wh)
         return Candidates(
             [
                 _on_picture(upsample_logits(low, window.size_wh) > 0, window)
@@ -143,14 +139,27 @@ class _Answer:
     score: InstanceScore
 
 
-def network_points(prompt: Prompt, size_wh: tuple[int, int], image_size: int) -> tuple[F32, F32]:
-    """The points (T, 2) and labels (T,) of a prompt in pixels of the S x S picture."""
+def decode_first(
+    networks: Sam2Networks,
+    features: ImageFeatures,
+    prompt: Prompt,
+    size_wh: tuple[int, int],
+    before: F32 | None = None,
+) -> tuple[DecoderOutput, int]:
+    """Decode a prompt as on an object's first picture; return the answer and the token that counts.
+
+    `before`: (L, L) logits of the answer before it.
+    """
+    manifest = networks.manifest
     if prompt.box_xyxy_px is not None:
-        points, labels = prompt.box_xyxy_px.reshape(2, 2), np.array(BOX_LABELS, np.float32)
+        points, labels = prompt.box_xyxy_px.reshape(2, 2), np.array(BOX_LABELS, np.int32)
     else:
-        points, labels = prompt.points_xy_px, prompt.labels.astype(np.float32)
-    scale = np.array([image_size / size_wh[0], image_size / size_wh[1]], np.float32)
-    return points * scale, labels
+        points, labels = prompt.points_xy_px, prompt.labels.astype(np.int32)
+    scale = np.array(manifest.image_size / np.array(size_wh), np.float32)
+    output = networks.decode(features.pix_feat_no_mem, features, points * scale, labels, before)
+    rule = manifest.token_rule
+    multimask = uses_multimask_tokens(len(points), tracking=False, rule=rule)
+    return output, choose_token(output.low_res_masks, output.ious, multimask, rule).mask_token
 
 
 def _answer(

@@ -12,10 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bench.datasets import (
@@ -43,12 +42,11 @@ from bench.report import (
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.config import load_settings, suggest_rules
 from samcam.live.errors import ConfigError
+from samcam.live.frames import U8
 from samcam.live.masks import upsample_logits
 from samcam.live.sources.demo import DEMO_SEED, PERIOD, DemoScene
 from samcam.live.tracker import MaskGenerator, SuggestRules
 from samcam.system import prepare_streams
-
-U8: TypeAlias = NDArray[np.uint8]
 
 BLOCK: Final = "suggest"
 FOUND_IOU: Final = 0.5

@@ -1,4 +1,8 @@
-"""Meta's SAM 2.1 checkpoints: downloaded once, resumed where it stopped, checked by SHA-256."""
+"""Meta's SAM 2.1 checkpoints: downloaded once, resumed where it stopped, checked by SHA-256.
+
+With urllib: of the libraries that are kept up, pooch does not resume, huggingface_hub serves its
+own site alone, and none refuses a login page by its length before it is taken for the file.
+"""
 
 from __future__ import annotations
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,20 +24,6 @@ TOLERANCE: Final = 2e-3  # of fp32 logits of up to about 30; measured errors sta
 MAX_AXIS: Final = 64  # of a free axis; far above every limit of a manifest
 
 _FREE_AXES: Final = (SINGLE_OBJECT_AXIS, *PADDED_AXES, "T")
-
-
-@dataclass(frozen=True)
-class NetworkError:
-    """Largest differences of one network's outputs between torch and ONNX Runtime.
-
-    Attributes:
-        max_abs: Of any value of any output.
-        max_relative: The same, relative to values above 1.
-    """
-
-    network: str
-    max_abs: float
-    max_relative: float = math.nan
 
 
 def free_axes(network: str, form: str) -> dict[str, dict[int, Dim]]:
@@ -90,7 +74,7 @@ def export_module(
     names = [tensor.name for tensor in spec.inputs]
     network = spec.name
     try:
-        with warnings.catch_warnings():
+        with _quiet_exporter(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # exporter chatter; the comparison judges
             program = torch.onnx.export(
                 module,
@@ -128,7 +112,7 @@ def check_graph(path: Path, network: str) -> None:
 
 
 @contextmanager
-def quiet_exporter() -> Iterator[None]:
+def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter's remarks on its own work and on packages it would like to have."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
     levels = [logger.level for logger in loggers]
@@ -143,47 +127,56 @@ def quiet_exporter() -> Iterator[None]:
 
 def compare(
     module: nn.Module,
-    network: str,
+    network: str | NetworkSpec,
     inputs: Mapping[str, Tensor],
     path: Path,
     tolerance: float = TOLERANCE,
-) -> NetworkError:
+) -> float:
     """Run the same inputs, of any shapes, through torch and ONNX Runtime.
 
-    `tolerance` is the largest difference allowed, relative above 1.
+    Args:
+        network: By name, or as any table has it.
+        tolerance: The largest difference allowed, relative above 1.
+
+    Returns:
+        The largest difference of any value of any output.
 
     Raises:
         ExportError: Names the output, its difference and the tolerance.
     """
-    return compare_module(module, NETWORKS[network], inputs, path, tolerance)
-
-
-def compare_module(
-    module: nn.Module,
-    spec: NetworkSpec,
-    inputs: Mapping[str, Tensor],
-    path: Path,
-    tolerance: float = TOLERANCE,
-) -> NetworkError:
-    """Compare by the names of any table; see `compare`."""
+    spec = NETWORKS[network] if isinstance(network, str) else network
     names = [tensor.name for tensor in spec.inputs]
-    network = spec.name
     with torch.no_grad():
         answer = module(*(inputs[name] for name in names))
     wanted = answer if isinstance(answer, tuple) else (answer,)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     given = session.run(None, {name: inputs[name].numpy() for name in names})
-    worst_abs = worst_relative = 0.0
+    worst = 0.0
     for tensor, a, b in zip(spec.outputs, wanted, given, strict=True):
         if a.shape != b.shape:
-            raise ExportError(f"{network} {tensor.name}: torch {tuple(a.shape)}, ONNX {b.shape}")
+            raise ExportError(f"{spec.name} {tensor.name}: torch {tuple(a.shape)}, ONNX {b.shape}")
         error = np.abs(a.float().numpy() - b.astype(np.float32))
         relative = float((error / np.maximum(1.0, np.abs(a.float().numpy()))).max())
         if not relative <= tolerance:
             raise ExportError(
-                f"{network} {tensor.name}: torch and ONNX differ by {relative:.2g}, "
+                f"{spec.name} {tensor.name}: torch and ONNX differ by {relative:.2g}, "
                 f"at most {tolerance:g} is expected"
             )
-        worst_abs = max(worst_abs, float(error.max()))
-        worst_relative = max(worst_relative, relative)
-    return NetworkError(network, worst_abs, worst_relative)
+        worst = max(worst, float(error.max()))
+    return worst
+
+
+def compare_both(
+    module: nn.Module,
+    network: str,
+    path: Path,
+    inputs: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    tolerance: float = TOLERANCE,
+) -> dict[str, float]:
+    """Compare a graph with torch on noise and on real inputs; return the manifest's figures.
+
+    Raises:
+        ExportError: As `compare`.
+    """
+    noise, real = (compare(module, network, given, path, tolerance) for given in inputs)
+    return {"random_max_abs": noise, "real_max_abs": real}

@@ -32,7 +32,7 @@ from samcam.engines.checks import NOTHING_FOUND, NetworkCheck, compare_networks
 from samcam.engines.tensorrt import graph_path
 from samcam.export.element_types import describe_types, float32_copy
 from samcam.export.examples import Inputs
-from samcam.export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
+from samcam.export.graphs import TOLERANCE, compare, write_graph
 from samcam.export.precision import ELEMENT_TYPES, is_lowered, lower, parts_of
 from samcam.export.range_probe import producers
 from samcam.export.range_report import NodeRange, measure_ranges
@@ -129,8 +129,7 @@ def write_half(
     path = graph_path(folder, network, ELEMENT_TYPES[precision])
     path.parent.mkdir(exist_ok=True)
     module, inputs = order.modules[network], order.inputs[network]
-    with quiet_exporter():
-        write_graph(lower(module, network, precision, keep), network, inputs, path)
+    write_graph(lower(module, network, precision, keep), network, inputs, path)
     rounded = lower(module, network, precision, keep, rounded_only=True)
     with tempfile.TemporaryDirectory(prefix="samcam-export-") as scratch:
         wide = Path(scratch) / path.name

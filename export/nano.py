@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from samcam.export.calibration import calibration_pictures
 from samcam.export.errors import ExportError
 from samcam.export.examples import Inputs, random_inputs, real_inputs
 from samcam.export.folder import fresh_folder
-from samcam.export.graphs import NetworkError, compare, quiet_exporter, write_graph
+from samcam.export.graphs import compare_both, write_graph
 from samcam.export.quantise import quantise_encoder
 from training.model import Nano
 from training.sizes import MASK_STRIDE
@@ -59,7 +59,7 @@ def export_nano(
     size: int,
     int8: bool = False,
     report: Callable[[str], None] = lambda line: None,
-) -> list[NetworkError]:
+) -> dict[str, dict[str, float]]:
     """Write the model folder; the old one is replaced only when everything agreed.
 
     Args:
@@ -80,19 +80,13 @@ def export_nano(
     manifest = replace(nano_manifest(model, size), weights=describe_file(checkpoint, "float16"))
     modules = nano_modules(model)
     noise, real = random_inputs(modules, manifest), real_inputs(modules, manifest)
-    errors = []
     measured = {}
     with fresh_folder(folder) as partial:
         for network, module in modules.items():
             path = partial / f"{network}.onnx"
-            with quiet_exporter():
-                write_graph(module, network, noise[network], path)
-            errors.append(compare(module, network, noise[network], path))
-            on_real = compare(module, network, real[network], path)
-            measured[network] = {
-                "random_max_abs": errors[-1].max_abs,
-                "real_max_abs": on_real.max_abs,
-            }
+            write_graph(module, network, noise[network], path)
+            both = noise[network], real[network]
+            measured[network] = compare_both(module, network, path, both)
         complete = write_manifest(partial, replace(manifest, measured=measured))
         if int8:
             drawn = calibration_pictures(size)
@@ -100,7 +94,7 @@ def export_nano(
         card = folder / "MODEL_CARD.md"
         if card.exists():
             shutil.copy2(card, partial / card.name)
-    return errors
+    return measured
 
 
 def nano_manifest(model: Nano, size: int) -> Manifest:
@@ -128,5 +122,6 @@ def nano_manifest(model: Nano, size: int) -> Manifest:
     )
 
 
-def describe(errors: list[NetworkError]) -> str:
-    return "\n".join(json.dumps({"network": e.network, "max_abs": e.max_abs}) for e in errors)
+def describe(measured: Mapping[str, Mapping[str, float]]) -> str:
+    rows = ({"network": n, "max_abs": found["random_max_abs"]} for n, found in measured.items())
+    return "\n".join(map(json.dumps, rows))

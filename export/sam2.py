@@ -15,7 +15,7 @@ from samcam.export.download import CHECKPOINTS
 from samcam.export.errors import ExportError
 from samcam.export.examples import Inputs, random_inputs, real_inputs
 from samcam.export.folder import fresh_folder
-from samcam.export.graphs import TOLERANCE, compare, quiet_exporter, write_graph
+from samcam.export.graphs import TOLERANCE, compare_both, write_graph
 from samcam.export.half_graphs import HalfOrder, add_half_graphs
 from samcam.export.quantise import quantise_encoder
 from samcam.export.sam2_checkpoint import load_sam2
@@ -77,9 +77,9 @@ def export_sam2(order: Sam2Export, folder: Path) -> Manifest:
         measured = {}
         for network in NETWORKS:
             path = partial / f"{network}.onnx"
-            with quiet_exporter():
-                write_graph(modules[network], network, noise[network], path, order.form)
-            measured[network] = compare_both(modules[network], network, path, noise, real)
+            write_graph(modules[network], network, noise[network], path, order.form)
+            limit, both = _TOLERANCES.get(network, TOLERANCE), (noise[network], real[network])
+            measured[network] = compare_both(modules[network], network, path, both, limit)
             order.report(describe(network, path, measured[network]))
         return _finish(order, partial, replace(manifest, measured=measured), modules, real)
 
@@ -105,20 +105,6 @@ def _finish(
         report=order.report,
     )
     return write_manifest(folder, add_half_graphs(folder, manifest, half))
-
-
-def compare_both(
-    module: nn.Module, network: str, path: Path, noise: Inputs, real: Inputs
-) -> dict[str, float]:
-    """Compare a graph with torch on random and on real inputs; return the manifest's figures.
-
-    Raises:
-        ExportError: They differ by more than the tolerance.
-    """
-    limit = _TOLERANCES.get(network, TOLERANCE)
-    on_noise = compare(module, network, noise[network], path, limit)
-    on_real = compare(module, network, real[network], path, limit)
-    return {"random_max_abs": on_noise.max_abs, "real_max_abs": on_real.max_abs}
 
 
 def origin_of(order: Sam2Export) -> str:

@@ -22,7 +22,7 @@ from torch.export import Dim
 from samcam.engines import NetworkSpec, TensorSpec, file_sha256
 from samcam.export.errors import ExportError
 from samcam.export.folder import fresh_folder
-from samcam.export.graphs import MAX_AXIS, compare_module, export_module, quiet_exporter
+from samcam.export.graphs import MAX_AXIS, compare, export_module
 from samcam.export.sam2_checkpoint import load_sam2
 from samcam.export.sam2_modules import LICENCE
 from samcam.export.seeds_modules import seeds_modules
@@ -136,10 +136,9 @@ def export_seeds(order: SeedsExport, folder: Path) -> dict[str, float]:
         errors: dict[str, float] = {}
         for name, spec in networks(order.size).items():
             path = partial / f"{name}.onnx"
-            with quiet_exporter():
-                export_module(modules[name], spec, inputs[name], path, _free_axes(spec))
+            export_module(modules[name], spec, inputs[name], path, _free_axes(spec))
             name_constant_outputs(path)
-            errors[name] = compare_module(modules[name], spec, inputs[name], path).max_abs
+            errors[name] = compare(modules[name], spec, inputs[name], path)
             order.report(
                 f"{name}: {path.stat().st_size / 1e6:.1f} MB, torch against ONNX Runtime: "
                 f"{errors[name]:.1e}"

@@ -6,9 +6,10 @@ import argparse
 import re
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from samcam.engines import BACKENDS, EngineError
 from samcam.live.cli import start
@@ -90,13 +91,14 @@ def build_parser() -> _Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
+    repeated = partial(add, action="append", default=[])
     add("--profile", metavar="NAME", help="start as saved: source, model, preset, effect, objects")
     add("--source", metavar="SRC", help=SOURCE_HELP)
     add("--model", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
     add("--backend", default="auto", metavar="NAME", help=f"{' | '.join(BACKENDS)} (auto)")
     add("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
-    add("--prompt", action="append", default=[], metavar="SPEC", help=PROMPT_HELP)
-    add("--output", action="append", default=[], metavar="SINK", help=OUTPUT_HELP)
+    repeated("--prompt", dest="prompts", metavar="SPEC", help=PROMPT_HELP)
+    repeated("--output", dest="outputs", metavar="SINK", help=OUTPUT_HELP)
     add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
     add("--pace", metavar="NAME", help=PACE_HELP)
     add("--smooth", action="store_true", help="show every frame, masks carried by motion (live)")
@@ -105,7 +107,7 @@ def build_parser() -> _Parser:
     add("--replay", type=_path, metavar="DIR", help="run a recording again")
     add("--metrics", type=_path, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=_path, metavar="FILE", help="settings (config.yaml where there is one)")
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    repeated("--set", dest="overrides", metavar="KEY=VALUE", help="change one setting")
     add("--check-config", action="store_true", help="check the settings and exit")
     add("--list-cameras", action="store_true", help="list the cameras and exit")
     add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
@@ -129,29 +131,13 @@ def parse(argv: Sequence[str]) -> Request:
     # What is given wins over the profile, and that over the defaults.
     chosen = {} if saved is None else {key: getattr(saved, key) for key in TEXT_KEYS}
     chosen.update({key: vars(given)[key] for key in TEXT_KEYS if vars(given)[key] is not None})
-    return Request(
-        **chosen,
-        backend=given.backend,
-        prompts=tuple(given.prompt),
-        outputs=tuple(given.output),
-        pace=given.pace,
-        smooth=given.smooth,
-        metrics=given.metrics,
-        config=given.config,
-        overrides=tuple(given.set),
-        check_config=given.check_config,
-        list_cameras=given.list_cameras,
-        doctor=given.doctor,
-        suggest=given.suggest,
-        save_profile=given.save_profile,
-        list_profiles=given.list_profiles,
-        record=given.record,
-        replay=given.replay,
-        loop=given.loop,
-        profile=given.profile,
-        saved=saved,
-        given=frozenset(word.partition("=")[0] for word in argv if word.startswith("--")),
-    )
+    rest: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in vars(given).items()
+        if key not in TEXT_KEYS
+    }
+    written = frozenset(word.partition("=")[0] for word in argv if word.startswith("--"))
+    return Request(**chosen, **rest, saved=saved, given=written)
 
 
 def _lines(error: Exception) -> Sequence[str]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from samcam.live.errors import CaptureError
 from samcam.live.frames import NS_PER_S, Frame
-from samcam.live.sources.base import SourceInfo, VideoSource, broken_frames
+from samcam.live.sources.base import SourceInfo, VideoSource, WrappedSource, broken_frames
 
 
-class LoopedSource:
+class LoopedSource(WrappedSource):
     """Opens a source anew whenever it ends; indices and times go on, as if it were one long one.
 
     The first picture of a round comes one frame's time after the last one of the round before.
@@ -26,7 +26,7 @@ class LoopedSource:
             CaptureError: It cannot be opened.
         """
         self._reopen = reopen
-        self._source = reopen()
+        super().__init__(reopen())
         info = self._source.info
         sound = None if info.sound is None else replace(info.sound, looped=True)
         self._info = replace(info, frame_count=None, sound=sound)
@@ -85,4 +85,4 @@ class LoopedSource:
     def close(self) -> None:
         """Close the source. Idempotent."""
         self._closed = True
-        self._source.close()
+        super().close()

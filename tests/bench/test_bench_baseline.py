@@ -23,10 +23,10 @@ from bench.grabcut import (
     look_at,
     segment,
 )
-from bench.metrics import Mask, compute_j
+from bench.metrics import compute_j
 from bench.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
 from bench.stills import evaluate_stills
-from samcam.live.frames import U8, Frame, ObjectState, Prompt
+from samcam.live.frames import U8, Frame, Mask, ObjectState, Prompt
 from tests.helpers.labelled_data import write_ids
 
 FRAMES = 8

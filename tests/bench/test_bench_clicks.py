@@ -22,11 +22,9 @@ from bench.clicks import (
     score_clicks,
 )
 from bench.datasets import read_dataset
-from bench.metrics import Mask
-from bench.stills import U8
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.sam2_graphs import Sam2Networks
-from samcam.live.frames import Prompt
+from samcam.live.frames import U8, Mask, Prompt
 from tests.helpers.labelled_data import write_ids
 
 SIDE = 64

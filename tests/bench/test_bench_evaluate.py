@@ -15,10 +15,9 @@ import pytest
 
 from bench.datasets import read_dataset
 from bench.evaluate import evaluate_box_clip, evaluate_mask_clip
-from bench.metrics import Mask
 from bench.stills import PromptedNetworks, evaluate_stills
 from samcam.engines.fake_backend import fake_networks
-from samcam.live.frames import Frame, FrameResult, ObjectResult, ObjectState, Prompt
+from samcam.live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from samcam.live.tracker.presets import PRESETS
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.labelled_data import write_ids, write_jpegs

@@ -13,7 +13,7 @@ from samcam.engines.graph_table import IMAGE_ENCODER, MASK_PROMPT, NETWORKS
 from samcam.engines.manifest import read_manifest, write_manifest
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from samcam.export.examples import random_inputs
-from samcam.export.graphs import quiet_exporter, write_graph
+from samcam.export.graphs import write_graph
 from samcam.export.nano import load_checkpoint, nano_manifest, nano_modules
 from tests.helpers import fake_tensorrt
 from tests.helpers.graph_rules import uint8_faults
@@ -44,8 +44,7 @@ def test_a_fresh_nano_casts_first(network: str, repo_root: Path, tmp_path: Path)
     modules = {network: nano_modules(model)[network]}
     inputs = random_inputs(nano_modules(model), nano_manifest(model, SIZE))[network]
     path = tmp_path / f"{network}.onnx"
-    with quiet_exporter():
-        write_graph(modules[network], network, inputs, path)
+    write_graph(modules[network], network, inputs, path)
     graph = onnx.load(str(path))
     assert any(v.type.tensor_type.elem_type == TensorProto.UINT8 for v in graph.graph.input)
     assert uint8_faults(graph) == []

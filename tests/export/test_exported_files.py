@@ -9,7 +9,7 @@ import pytest
 
 from samcam.engines.graph_table import MASK_PROMPT, NETWORKS
 from samcam.export.examples import random_inputs
-from samcam.export.graphs import quiet_exporter, write_graph
+from samcam.export.graphs import write_graph
 from samcam.export.nano import load_checkpoint, nano_manifest, nano_modules
 
 SIZE = 64
@@ -37,8 +37,7 @@ def test_a_fresh_graph_keeps_its_scopes_only(repo_root: Path, tmp_path: Path) ->
     model = load_checkpoint(repo_root / "training/checkpoint/nano.pt")
     inputs = random_inputs(nano_modules(model), nano_manifest(model, SIZE))[MASK_PROMPT]
     path = tmp_path / f"{MASK_PROMPT}.onnx"
-    with quiet_exporter():
-        write_graph(nano_modules(model)[MASK_PROMPT], MASK_PROMPT, inputs, path)
+    write_graph(nano_modules(model)[MASK_PROMPT], MASK_PROMPT, inputs, path)
     found = metadata(path)
     assert "pkg.torch.onnx.name_scopes" in found
     assert not [key for key in found if "stack_trace" in key]

@@ -134,6 +134,12 @@ class _Pictures(ABC):
         self._said: set[str] = set()
         self._size_wh: tuple[int, int] | None = None
         self._first: Frame | None = None
+        self._info: SourceInfo
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known; `frame_count` includes pictures that may turn out to be broken."""
+        return self._info
 
     @property
     def broken_frames(self) -> int:
@@ -171,11 +177,6 @@ class _Pictures(ABC):
             fitted = self._fitted(image, index)
             return Frame(index, time_ns, time.perf_counter_ns(), fitted, duration_ns)
         return None
-
-    @property
-    @abstractmethod
-    def info(self) -> SourceInfo:
-        """What is known."""
 
     @abstractmethod
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
@@ -234,11 +235,6 @@ class PictureSequence(_Pictures):
                 f"source {name!r}: none of its {self._count} pictures can be read; is it complete?"
             )
         self._info = SourceInfo(name, kind, self._first.size_wh, self._fps, self._count, live=False)
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known; `fps` is the usual rate of moving pictures."""
-        return self._info
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -301,11 +297,6 @@ class PictureFolder(_Pictures):
         self._info = SourceInfo(
             name, "folder", self._first.size_wh, self._fps, self._count, live=False
         )
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known; `frame_count` includes pictures that may turn out to be broken."""
-        return self._info
 
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
         path = self._paths[index]

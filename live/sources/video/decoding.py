@@ -28,7 +28,6 @@ from samcam.live.sources.options import MAX_MEGAPIXELS
 from samcam.live.sources.video.media_time import MediaClock
 from samcam.live.sources.video.open_errors import reason_and_advice
 from samcam.live.sources.video.tail import MOST_IN_TAIL, Tail, end_of, stamp
-from samcam.system import hide_in_url
 from samcam.system.files import waiting_for_writer
 
 # Demuxers that accept nearly anything (text as a terminal picture) or are for single pictures.
@@ -36,11 +35,6 @@ _FOREIGN_FORMATS = frozenset(("tty", "image2", "bin", "xbin", "adf", "idf"))
 _MOST_PIXELS = (1 << 31) - 1  # FFmpeg's own limit
 _DEFAULT_STREAM_PX = 5_000_000
 _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
-
-
-def without_password(text: str) -> str:
-    """Return a URL that may stand in messages and logs: user and password replaced."""
-    return hide_in_url(text)
 
 
 def ended_by_closing(container: InputContainer, error: BaseException) -> bool:

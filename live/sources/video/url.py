@@ -36,12 +36,12 @@ from samcam.live.sources.video.decoding import (
     TooManyBrokenFramesError,
     ended_by_closing,
     open_container,
-    without_password,
 )
 from samcam.live.sources.video.displayed import DisplayedPictures
 from samcam.live.sources.video.file import ClosedEarlyError, VideoFile
 from samcam.live.sources.video.open_errors import asked_again, describe
 from samcam.live.watchdog import announced_wait
+from samcam.system import hide_in_url
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
     Raises:
         CaptureError: Unknown scheme, no answer, or no video.
     """
-    name = without_password(url)
+    name = hide_in_url(url)
     scheme = url.split("://", 1)[0].lower()
     if scheme not in SCHEMES:
         raise CaptureError(

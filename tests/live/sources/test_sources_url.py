@@ -13,7 +13,7 @@ from samcam.live.frames import Frame
 from samcam.live.sources.base import NoSignal, VideoSource, broken_frames
 from samcam.live.sources.choose import open_source
 from samcam.live.sources.options import SourceOptions
-from samcam.live.sources.video.decoding import without_password
+from samcam.system.redact import hide_in_url
 from tests.helpers.bounds import WAIT_S
 from tests.helpers.synthetic_video import (
     CORNERS,
@@ -353,4 +353,4 @@ def test_a_page_that_is_no_video(tmp_path: Path) -> None:
     ],
 )
 def test_passwords_do_not_reach_messages(url: str, shown: str) -> None:
-    assert without_password(url) == shown
+    assert hide_in_url(url) == shown
