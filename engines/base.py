@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 
+from samcam.system import FixableError
 
-class EngineError(RuntimeError):
+
+class EngineError(FixableError, RuntimeError):
     """A model or engine cannot be loaded or run; names the network, tensor and file."""
 
 

@@ -45,8 +45,8 @@ def check_int8_form(folder: Path, manifest: Manifest) -> None:
         return
     raise EngineError(
         f"{folder / entry.file}: INT8 weights of 8 bits: their products overflow on this processor "
-        f"(AVX2 without VNNI), and the model would see nothing; export it anew, in 7 bits: run: "
-        f"{exporter()} {manifest.name} --precision int8 --out {shlex.quote(str(folder))}"
+        "(AVX2 without VNNI), and the model would see nothing; export it anew, in 7 bits",
+        f"run: {exporter()} {manifest.name} --precision int8 --out {shlex.quote(str(folder))}",
     )
 
 

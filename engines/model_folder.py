@@ -104,8 +104,8 @@ def find_model(name: str) -> Path:
         if is_folder(place):
             return place
     raise EngineError(
-        f"model {name}: not installed (looked in {' and '.join(map(str, places))}{homeless}): "
-        f"{rebuild_hint(folder_name)}"
+        f"model {name}: not installed (looked in {' and '.join(map(str, places))}{homeless})",
+        rebuild_hint(folder_name),
     )
 
 

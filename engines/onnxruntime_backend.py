@@ -100,7 +100,7 @@ def import_onnxruntime() -> Any:
         import onnxruntime
     except ImportError as error:
         raise EngineError(
-            f"onnxruntime cannot be imported ({_one_line(error)}): {install()}"
+            f"onnxruntime cannot be imported ({_one_line(error)})", install()
         ) from error
     return onnxruntime
 

@@ -12,6 +12,7 @@ from samcam.system.command_names import (
     reinstall,
     with_exporter,
 )
+from samcam.system.fixable import FixableError
 from samcam.system.interrupts import Interrupted, Interrupts
 from samcam.system.memory_limit import (
     MEMORY_EXIT_CODE,
@@ -45,6 +46,7 @@ __all__ = [
     "TO_RUN_MIB",
     "VERSION",
     "CheckedAs",
+    "FixableError",
     "Interrupted",
     "Interrupts",
     "ModelError",

@@ -65,7 +65,7 @@ def import_cudart() -> Any:
         if not has_nvidia_driver():  # installing a package would not help
             raise NoGpuError(_NO_DRIVER) from error
         raise NoGpuError(
-            f"cuda-python cannot be imported ({error}): {install('tensorrt')}"
+            f"cuda-python cannot be imported ({error})", install("tensorrt")
         ) from error
     return runtime
 

@@ -33,13 +33,13 @@ def import_tensorrt() -> Any:
         import tensorrt
     except (ImportError, OSError, RuntimeError) as error:
         raise NoTensorRtError(
-            f"tensorrt cannot be imported ({error}): {install('tensorrt')}"
+            f"tensorrt cannot be imported ({error})", install("tensorrt")
         ) from error
     version = str(tensorrt.__version__)
     if version.partition(".")[0] not in map(str, VERSIONS):
         known = " or ".join(map(str, VERSIONS))
         raise NoTensorRtError(
-            f"tensorrt {version} is installed, expected {known}: {install('tensorrt')}"
+            f"tensorrt {version} is installed, expected {known}", install("tensorrt")
         )
     return tensorrt
 

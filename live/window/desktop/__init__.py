@@ -1,5 +1,5 @@
 """The desktop's part of the window: SDL, the display, an X server that goes away."""
 
-from samcam.live.window.desktop.display import check_display, prepare_display
+from samcam.live.window.desktop.display import NoWindowError, check_display, prepare_display
 
-__all__ = ["check_display", "prepare_display"]
+__all__ = ["NoWindowError", "check_display", "prepare_display"]

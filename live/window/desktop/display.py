@@ -9,20 +9,26 @@ import sys
 from typing import Final
 
 from samcam.live.errors import SinkError
+from samcam.system import FixableError
 
 ALTERNATIVES = "use --output with virtualcam, video:FILE.mp4, masks:DIR or none"
 WITHOUT_X11: Final = ("win32", "darwin")
 PACKAGES: Final = "libx11-6 libxext6 libxcursor1 libxi6 libxrandr2"
+_WHERE = "--output window: "
 _CONNECT_TIMEOUT_S = 2.0
 _X11_TCP_PORT = 6000
 _LIBRARIES = ("libX11.so.6", "libXext.so.6")  # SDL brings all else, or does without it
+
+
+class NoWindowError(FixableError, SinkError):
+    """No window can come up here."""
 
 
 def prepare_display() -> None:
     """Check the display and what windows load from the system; harmless when repeated.
 
     Raises:
-        SinkError: There is no display, nobody answers there, or a system library is missing.
+        NoWindowError: There is no display, nobody answers there, or a system library is missing.
     """
     check_display()
     if sys.platform not in WITHOUT_X11:
@@ -35,7 +41,7 @@ def check_display() -> None:
     Windows and macOS have no such thing to look at.
 
     Raises:
-        SinkError: There is no display, or nobody answers there.
+        NoWindowError: There is no display, or nobody answers there.
     """
     if sys.platform in WITHOUT_X11:
         return
@@ -43,13 +49,9 @@ def check_display() -> None:
     if not display:
         wayland = bool(os.environ.get("WAYLAND_DISPLAY"))
         hint = "; Wayland alone will not do, start XWayland" if wayland else ""
-        raise SinkError(
-            f"--output window: there is no display (DISPLAY is not set{hint}): {ALTERNATIVES}"
-        )
+        raise NoWindowError(f"there is no display (DISPLAY is not set{hint})", ALTERNATIVES, _WHERE)
     if not _x_server_answers(display):
-        raise SinkError(
-            f"--output window: no X server answers at DISPLAY={display}: {ALTERNATIVES}"
-        )
+        raise NoWindowError(f"no X server answers at DISPLAY={display}", ALTERNATIVES, _WHERE)
 
 
 def _x_server_answers(display: str) -> bool:
@@ -78,13 +80,12 @@ def check_libraries() -> None:
     """Load what SDL loads from the system: where that is missing it only says "not available".
 
     Raises:
-        SinkError: It cannot be loaded; names the library.
+        NoWindowError: It cannot be loaded; names the library.
     """
     for library in _LIBRARIES:
         try:
             ctypes.CDLL(library)
         except OSError as error:
-            raise SinkError(
-                f"--output window: a system library is missing: {error}; on Debian and Ubuntu: "
-                f"sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
-            ) from error
+            reason = f"a system library is missing: {error}"
+            fix = f"on Debian and Ubuntu: sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
+            raise NoWindowError(reason, fix, _WHERE) from error
