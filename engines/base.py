@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
-
 from samcam.system import FixableError
+
+Array: TypeAlias = NDArray[Any]
 
 
 class EngineError(FixableError, RuntimeError):
