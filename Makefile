@@ -46,7 +46,7 @@ check: .venv/.test  ## ruff and mypy --strict, as CI runs them
 	@$(BIN)/ruff format --check .
 	@MYPYPATH=$$(echo $(LINKS)*) $(BIN)/mypy
 
-format: .venv/.test  ## Let ruff format and mend what it can
+format: .venv/.test  ## Let ruff format and fix what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
@@ -57,7 +57,7 @@ bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/perf
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md
 
 accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/data); writes the pages' figures
-	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --window on,off --out out/accuracy \
+	@$(BIN)/python -m bench.accuracy $(DATA) --prompt box,click --crop on,off --out out/accuracy \
 	  --json out/accuracy.json --markdown docs/accuracy.md --summary README.md
 	@$(BIN)/python -m bench.baseline_classical $(DATA) --prompt box,click \
 	  --beside out/accuracy.json --markdown docs/accuracy.md
@@ -71,7 +71,7 @@ effects-pictures: .venv/.base  ## Pictures of docs/effects.md, borders' figures 
 	@$(BIN)/python -m bench.effects_pictures
 	@$(BIN)/python -m bench.borders --markdown docs/accuracy.md
 
-setup: need-python  ## Make or mend .venv, whatever its state
+setup: need-python  ## Make or fix .venv, whatever its state
 	@$(SETUP) $(if $(wildcard .venv/.test),test,base)
 	@$(LIST_FILES) > $(LINKED)
 	@touch .venv/.base $(if $(wildcard .venv/.test),.venv/.test)

@@ -51,21 +51,21 @@ from bench.sheet import SheetError, write_sheet
 from bench.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.frames import U8
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker, WindowSettings, suits
+from samcam.live.tracker import DEFAULT_PRESET, PRESETS, CropSettings, Tracker, wants_crop
 from samcam.system import prepare_streams
 
 BLOCK = "accuracy"
-WINDOW_ON = "on"
-WINDOW_AUTO = "auto"
-WINDOW_KINDS = (WINDOW_AUTO, "off", WINDOW_ON)
-WITH_WINDOW = "+window"  # behind the names of presets and photographs
+CROP_ON = "on"
+CROP_AUTO = "auto"
+CROP_KINDS = (CROP_AUTO, "off", CROP_ON)
+WITH_CROP = "+crop"  # behind the names of presets and photographs
 
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
     """All clips under one preset, None where there are none, and one kind of prompt.
 
-    A preset with `tracker.window` on is called NAME+window.
+    A preset with `tracker.crop` on is called NAME+crop.
     """
 
     preset: str | None
@@ -177,9 +177,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--preset", type=_words(tuple(PRESETS), "preset"), default=(DEFAULT_PRESET,), metavar="A,B"
     )
     parser.add_argument(
-        "--window",
-        type=_words(WINDOW_KINDS, "window"),
-        default=WINDOW_KINDS[:1],
+        "--crop",
+        type=_words(CROP_KINDS, "crop"),
+        default=CROP_KINDS[:1],
         metavar="auto|off|on",
         help="auto (as users run the model), off, on, or several, such as off,on (auto)",
     )
@@ -194,8 +194,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     options = parser.parse_args(arguments)
     blind = [name for name in options.preset if PRESETS[name].gate is None]
-    if blind and WINDOW_ON in options.window:
-        parser.error(f"--window on: the preset {blind[0]} has no motion gate to steer a window")
+    if blind and CROP_ON in options.crop:
+        parser.error(f"--crop on: the preset {blind[0]} has no motion gate to steer a crop")
     return options
 
 
@@ -278,38 +278,38 @@ def _write_tiles(folder: Path | None, name: str, heading: str, tiles: Sequence[U
         write_sheet(folder / f"{name}.png", heading, tiles)
 
 
-def window_on(kind: str, preset: str, model: str) -> bool:
-    """Whether `tracker.window` is on.
+def crop_on(kind: str, preset: str, model: str) -> bool:
+    """Whether `tracker.crop` is on.
 
     Args:
-        kind: One of `WINDOW_KINDS`; auto is what `run_live.py` and `Tracker.open` do.
-        preset: Its name; one without a gate has nothing to steer a window with.
+        kind: One of `CROP_KINDS`; auto is what `run_live.py` and `Tracker.open` do.
+        preset: Its name; one without a gate has nothing to steer a crop with.
         model: Name in the model's manifest.
     """
-    if kind == WINDOW_AUTO:
-        return PRESETS[preset].gate is not None and suits(model)
-    return kind == WINDOW_ON
+    if kind == CROP_AUTO:
+        return PRESETS[preset].gate is not None and wants_crop(model)
+    return kind == CROP_ON
 
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
     """Run everything that was asked for."""
 
-    def tracker(preset: str, window: WindowSettings | None) -> Tracker:
-        return Tracker(networks, replace(PRESETS[preset], window=window))
+    def tracker(preset: str, crop: CropSettings | None) -> Tracker:
+        return Tracker(networks, replace(PRESETS[preset], crop=crop))
 
     chosen = {
-        (preset, window_on(kind, preset, networks.manifest.name)): None
+        (preset, crop_on(kind, preset, networks.manifest.name)): None
         for preset in options.preset
-        for kind in options.window
+        for kind in options.crop
     }
-    windows = {on: WindowSettings() if on else None for _, on in chosen}
-    suffixes = {True: WITH_WINDOW, False: ""}
+    crops = {on: CropSettings() if on else None for _, on in chosen}
+    suffixes = {True: WITH_CROP, False: ""}
     rules = [
-        (f"{preset}{suffixes[on]}", partial(tracker, preset, windows[on])) for preset, on in chosen
+        (f"{preset}{suffixes[on]}", partial(tracker, preset, crops[on])) for preset, on in chosen
     ]
     stills = [
-        measure_stills(data, PromptedNetworks(networks, window), options.out, suffixes[on])
-        for on, window in windows.items()
+        measure_stills(data, PromptedNetworks(networks, crop), options.out, suffixes[on])
+        for on, crop in crops.items()
     ]
     return Accuracy(
         model_line(options.model),

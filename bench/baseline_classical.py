@@ -18,7 +18,7 @@ from typing import Any, Final
 import cv2
 
 from bench.accuracy import (
-    WITH_WINDOW,
+    WITH_CROP,
     Accuracy,
     add_data_options,
     evaluate_run,
@@ -69,7 +69,7 @@ class Figures:
 def figures_of(report: dict[str, Any]) -> Figures:
     """Take the means out of `Accuracy.to_json`; of several presets the default one counts.
 
-    What was measured with search windows is left out.
+    What was measured with crops is left out.
 
     Raises:
         KeyError, TypeError: It is not laid out so.
@@ -89,7 +89,7 @@ def figures_of(report: dict[str, Any]) -> Figures:
             clips = [*run["mask_clips"], *run["box_clips"]]
             names.setdefault(kind, set()).update(clip["name"] for clip in clips)
     for score in report["stills"]:
-        if score["name"].endswith(WITH_WINDOW):
+        if score["name"].endswith(WITH_CROP):
             continue
         names.setdefault(PHOTOGRAPHS, set()).add(score["name"])
         label = f"{len(score['instances'])} instances in {score['name']}, {score['kind']}: IoU"

@@ -22,7 +22,7 @@ from samcam.engines import (
 )
 from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import upsample_logits
-from samcam.live.tracker import Window, WindowSettings, first_window
+from samcam.live.tracker import Crop, CropSettings, first_crop
 
 BOX_LABELS = (2, 3)  # SAM's labels of a box's upper left and lower right corner
 
@@ -91,11 +91,11 @@ class PromptedNetworks:
 
     Args:
         networks: Of the model.
-        window: As the tracker has it; a box is then decoded in a window around it.
+        crop: As the tracker has it; a box is then decoded in a crop around it.
     """
 
-    def __init__(self, networks: Sam2Networks, window: WindowSettings | None = None) -> None:
-        self._networks, self._settings = networks, window
+    def __init__(self, networks: Sam2Networks, crop: CropSettings | None = None) -> None:
+        self._networks, self._settings = networks, crop
         self._picture: U8 = np.zeros((0, 0, 3), np.uint8)
         self._features: ImageFeatures | None = None
 
@@ -108,14 +108,14 @@ class PromptedNetworks:
         features = self._features
         assert features is not None  # `look` comes first
         size_wh = (self._picture.shape[1], self._picture.shape[0])
-        window = first_window(prompt, size_wh, self._settings)
-        if not window.is_whole:
-            features = self._networks.encode_image(window.cut(self._picture))
-        own = window.own_prompt(prompt)
-        output, token = decode_first(self._networks, features, own, window.size_wh)
+        crop = first_crop(prompt, size_wh, self._settings)
+        if not crop.is_whole:
+            features = self._networks.encode_image(crop.cut(self._picture))
+        own = crop.own_prompt(prompt)
+        output, token = decode_first(self._networks, features, own, crop.size_wh)
         return Candidates(
             [
-                _on_picture(upsample_logits(low, window.size_wh) > 0, window)
+                _on_picture(upsample_logits(low, crop.size_wh) > 0, crop)
                 for low in output.low_res_masks
             ],
             token,
@@ -124,10 +124,10 @@ class PromptedNetworks:
         )
 
 
-def _on_picture(mask: Mask, window: Window) -> Mask:
-    """A window's (h, w) mask as one of the whole picture."""
-    whole = np.zeros(window.picture_wh[::-1], np.bool_)
-    window.cut(whole)[...] = mask
+def _on_picture(mask: Mask, crop: Crop) -> Mask:
+    """A crop's (h, w) mask as one of the whole picture."""
+    whole = np.zeros(crop.picture_wh[::-1], np.bool_)
+    crop.cut(whole)[...] = mask
     return whole
 
 

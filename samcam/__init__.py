@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from samcam.live.frames import Frame, FrameResult, ObjectResult, ObjectState, Prompt
     from samcam.live.masks import upsample_logits
     from samcam.live.sources import NoSignal, SourceOptions, VideoSource, open_source
-    from samcam.live.tracker import PRESETS, Tracker, TrackerSettings, WindowSettings
+    from samcam.live.tracker import PRESETS, CropSettings, Tracker, TrackerSettings
     from samcam.system import VERSION as __version__
 
 __all__ = [
     "PRESETS",
     "CaptureError",
     "ConfigError",
+    "CropSettings",
     "EngineError",
     "EngineOptions",
     "Frame",
@@ -40,7 +41,6 @@ __all__ = [
     "Tracker",
     "TrackerSettings",
     "VideoSource",
-    "WindowSettings",
     "__version__",
     "open_source",
     "upsample_logits",
@@ -52,7 +52,7 @@ _ROOMS = {
     "live.frames": ("Frame", "FrameResult", "ObjectResult", "ObjectState", "Prompt"),
     "live.masks": ("upsample_logits",),
     "live.sources": ("NoSignal", "SourceOptions", "VideoSource", "open_source"),
-    "live.tracker": ("PRESETS", "Tracker", "TrackerSettings", "WindowSettings"),
+    "live.tracker": ("PRESETS", "Tracker", "TrackerSettings", "CropSettings"),
 }
 
 

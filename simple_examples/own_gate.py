@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samcam import PRESETS, Prompt, Tracker, WindowSettings, open_source
+from samcam import PRESETS, CropSettings, Prompt, Tracker, open_source
 from samcam.kalman import Gate, GateSettings, box_ious
 
 F32 = NDArray[np.float32]
@@ -47,7 +47,7 @@ class StandsStill:
 
 spec, *box = sys.argv[1:] or ["demo"]
 x1, y1, x2, y2 = map(float, box or (49, 226, 247, 425))
-settings = replace(PRESETS["default"], make_gate=StandsStill, window=WindowSettings())
+settings = replace(PRESETS["default"], make_gate=StandsStill, crop=CropSettings())
 source = open_source(spec)
 with Tracker.open("nano", preset=settings) as tracker:
     tracker.prompt(Prompt.box(x1, y1, x2, y2))

@@ -116,7 +116,7 @@ def refined_loss(
 ) -> Tensor:
     """Loss of refined masks, over the objects that the rough mask found.
 
-    What the rough mask missed altogether is not the refiner's to mend: it must not learn to move
+    What the rough mask missed altogether is not the refiner's to fix: it must not learn to move
     a mask from one object to another.
 
     Args:

@@ -77,7 +77,7 @@ class Finding:
         what: What was looked at.
         state: How it is.
         details: What was found, in one line.
-        mend: What to do about a problem, or to have what is absent; the command, or steps where
+        fix: What to do about a problem, or to have what is absent; the command, or steps where
             there is none.
         exit_code: Of the program if this is a problem; 0: every run can do without it.
     """
@@ -85,7 +85,7 @@ class Finding:
     what: str
     state: State
     details: str
-    mend: str = ""
+    fix: str = ""
     exit_code: int = 0
 
 
@@ -107,8 +107,8 @@ class Report:
         lines = []
         for finding in self.findings:
             lines.append(f"{finding.what:<{width}}  {finding.state:<7}  {finding.details}")
-            if finding.mend:
-                lines.append(f"{'':<{width}}  {'':<7}  -> {finding.mend}")
+            if finding.fix:
+                lines.append(f"{'':<{width}}  {'':<7}  -> {finding.fix}")
         problems = sum(finding.state is State.PROBLEM for finding in self.findings)
         ends = f"; every run needs what is wrong: exit code {self.exit_code}"
         if not problems:
@@ -163,8 +163,8 @@ def check_camera(spec: str | None, asked: bool = False) -> Finding:
     what = "camera"
     cameras = list_cameras()
     if not cameras:
-        mend = f"plug one in; without: {program()} {_WITHOUT_CAMERA}"
-        return Finding(what, _missing(asked), "none found", mend)
+        fix = f"plug one in; without: {program()} {_WITHOUT_CAMERA}"
+        return Finding(what, _missing(asked), "none found", fix)
     listed = ", ".join(map(str, cameras))
     known = spec is not None and int(spec) in [camera.index for camera in cameras]
     if asked and not known:
@@ -208,7 +208,7 @@ def check_virtual_camera(
         camera = open_virtual_camera(device, size_wh, options.fps or _PROBE_FPS)
     except NoVirtualCameraError as error:
         state = _missing(asked or options.required or driver_is_loaded())
-        return Finding(what, state, error.reason, error.mend, code)
+        return Finding(what, state, error.reason, error.fix, code)
     details = f"{camera.device} ({camera.backend})"
     camera.close()
     return Finding(what, State.OK, details)
@@ -238,7 +238,7 @@ def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Findi
     except NoHotkeysError as error:
         obstacle = error.obstacle
         state = _missing(obstacle.broken or settings.enabled == "true")
-        return Finding(what, state, obstacle.reason, obstacle.mend)
+        return Finding(what, state, obstacle.reason, obstacle.fix)
     return Finding(what, State.OK, ", ".join(settings.keys) or "none are set")
 
 
@@ -250,7 +250,7 @@ def check_control_folder(settings: ControlSettings) -> Finding:
     try:
         folder = make_folder()
     except ControlFolderError as error:
-        return Finding(what, State.PROBLEM, error.reason, error.mend)
+        return Finding(what, State.PROBLEM, error.reason, error.fix)
     return Finding(what, State.OK, f"{folder} is yours alone")
 
 
@@ -313,8 +313,8 @@ def check_gpu() -> tuple[Finding, Finding]:
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
         reason, command = _reason_and_command(error)
-        mend = command if command == install("tensorrt") else "nvidia-smi"
-        return Finding("CUDA", State.PROBLEM, reason or command, mend), tensorrt
+        fix = command if command == install("tensorrt") else "nvidia-smi"
+        return Finding("CUDA", State.PROBLEM, reason or command, fix), tensorrt
     cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
     try:
         version = import_tensorrt().__version__

@@ -9,14 +9,14 @@ from samcam.live.config.fields import setting
 from samcam.live.tracker import (
     CATCH_UP,
     DEFAULT_PROMPT_HISTORY,
+    CropSettings,
     TrackerSettings,
-    WindowSettings,
-    suits,
+    wants_crop,
 )
 
 T = TypeVar("T")
 ON, AUTO = "true", "auto"
-_SIZES = WindowSettings()
+_SIZES = CropSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class StateOverrides:
 
 @dataclass(frozen=True, slots=True)
 class WindowOverrides:
-    """Where to look: `live.tracker.crop.WindowSettings`, and whether to."""
+    """Where to look: `live.tracker.crop.CropSettings`, and whether to."""
 
     enabled: str = setting(
         AUTO,
@@ -182,7 +182,7 @@ def apply_overrides(preset: TrackerSettings, overrides: TrackerOverrides) -> Tra
         )
     if merged.gate is None or chosen.enabled not in (ON, AUTO):
         return merged
-    return replace(merged, window=WindowSettings(chosen.zoom, chosen.min_share, chosen.growth))
+    return replace(merged, crop=CropSettings(chosen.zoom, chosen.min_share, chosen.growth))
 
 
 def settings_for_model(
@@ -195,17 +195,18 @@ def settings_for_model(
         overrides: The same as there.
         model: Name in the model's manifest.
     """
-    if overrides.window.enabled == AUTO and not suits(model):
-        return replace(settings, window=None)
+    if overrides.window.enabled == AUTO and not wants_crop(model):
+        return replace(settings, crop=None)
     return settings
 
 
 def _merge(base: T, overrides: object, path: str, preset_name: str) -> T:
     changes: dict[str, Any] = {}
     for item in fields(overrides):  # type: ignore[arg-type]  # every section is a dataclass
-        value, old = getattr(overrides, item.name), getattr(base, item.name)
+        value = getattr(overrides, item.name)
         if isinstance(value, WindowOverrides):
             continue  # no preset has one: the section is not a list of changes
+        old = getattr(base, item.name)
         if is_dataclass(value):
             given = [i.name for i in fields(value) if getattr(value, i.name) is not None]
             if given and old is None:

@@ -41,7 +41,7 @@ def run_carry(
     try:
         stage.begin()
         stage.show_all(display)
-        stage.see_off()
+        stage.await_end()
     except Closed:
         pass  # the reader wants no more
     except BaseException as raised:
@@ -90,7 +90,7 @@ class _CarryStage:
             self._await_own_answer(frame, self._before)
             self._show(frame)
 
-    def see_off(self) -> None:
+    def await_end(self) -> None:
         """Wait until inference is done: it may have failed, which the reader has to know."""
         while not self._stop.is_set() and not self._ended:
             self._take_answer(_WAIT_S)

@@ -58,7 +58,7 @@ class AskStatus:
     """Give the state of the run; changes nothing."""
 
 
-Spoken: TypeAlias = Command | Quit | AskStatus
+RemoteCommand: TypeAlias = Command | Quit | AskStatus
 
 
 class CommandError(ValueError):
@@ -66,7 +66,7 @@ class CommandError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PromptContext:
     """What a prompt's text is read against.
 
     Attributes:
@@ -138,12 +138,12 @@ def describe_commands() -> list[str]:
     return [f"{form.usage:<{width}}  {form.meaning}" for form in FORMS]
 
 
-def parse_command(text: str, place: Place | None = None) -> tuple[Spoken, ...]:
+def parse_command(text: str, context: PromptContext | None = None) -> tuple[RemoteCommand, ...]:
     """Read one line.
 
     Args:
         text: Such as `reset 1` or `prompt "object=2 point=320,240"`; the quotes may be left out.
-        place: What prompts are checked against. None: only their form is, and nothing comes back
+        context: What prompts are checked against. None: only their form is, and nothing comes back
             for them.
 
     Returns:
@@ -154,8 +154,8 @@ def parse_command(text: str, place: Place | None = None) -> tuple[Spoken, ...]:
     """
     word, rest = _first_word(text)
     if word == "prompt":
-        return _read_prompt(_without_quotes(rest), place)
-    return _parse(word, _split(rest), place)
+        return _read_prompt(_without_quotes(rest), context)
+    return _parse(word, _split(rest), context)
 
 
 def opens_file(text: str) -> bool:
@@ -170,39 +170,43 @@ def _first_word(text: str) -> tuple[str, str]:
     return word, rest.strip()
 
 
-def parse_words(words: Sequence[str], place: Place | None = None) -> tuple[Spoken, ...]:
+def parse_words(
+    words: Sequence[str], context: PromptContext | None = None
+) -> tuple[RemoteCommand, ...]:
     """Read a command as a shell gives it: a blank in a word was quoted and belongs to it.
 
     Args:
         words: Such as `profile`, `save`, `my guitar`; a single one is read as a line.
-        place: As for `parse_command`.
+        context: As for `parse_command`.
 
     Raises:
         CommandError: As for `parse_command`.
     """
     if len(words) < 2:
-        return parse_command("".join(words), place)
+        return parse_command("".join(words), context)
     word, *rest = words
     if word != "prompt":
-        return _parse(word, rest, place)
+        return _parse(word, rest, context)
     if rest[0].startswith("@"):
-        return _read_prompt(" ".join(rest), place)
+        return _read_prompt(" ".join(rest), context)
     spec = _without_quotes(rest[0]) if len(rest) == 1 else " ".join(rest)
     if not is_prompt_text(spec):  # the shell took the quotes of a file name
         spec = " ".join(one if _is_written_out(one) else _quoted_pair(one) for one in rest)
-    return _read_prompt(spec, place)
+    return _read_prompt(spec, context)
 
 
-def _parse(word: str, rest: Sequence[str], place: Place | None) -> tuple[Spoken, ...]:
+def _parse(
+    word: str, rest: Sequence[str], context: PromptContext | None
+) -> tuple[RemoteCommand, ...]:
     """Read a command other than a prompt."""
     if not word:
         raise CommandError(f"no command given; expected one of {', '.join(_USAGE)}")
     if word not in _READERS:
         raise CommandError(f"{word}: unknown command; expected one of {', '.join(_USAGE)}")
-    words = _Words(word, rest, Path() if place is None else place.folder)
-    spoken = _READERS[word](words)
+    words = _Words(word, rest, Path() if context is None else context.folder)
+    commands = _READERS[word](words)
     words.end()
-    return (spoken,)
+    return (commands,)
 
 
 def _split(text: str) -> list[str]:
@@ -282,7 +286,7 @@ class _Words:
 _EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", NO_EFFECT)
 
 
-def _read_effect(words: _Words) -> Spoken:
+def _read_effect(words: _Words) -> RemoteCommand:
     name = words.take()
     if name not in _EFFECT_WORDS:
         raise words.error(name or "", " | ".join(_EFFECT_WORDS))
@@ -290,14 +294,14 @@ def _read_effect(words: _Words) -> Spoken:
     return SetEffect(None if name == "next" else name, object_id)
 
 
-def _read_hide(words: _Words) -> Spoken:
+def _read_hide(words: _Words) -> RemoteCommand:
     switch = words.take()
     if switch not in (None, "on", "off"):
         raise words.error(switch, "on or off, or nothing for the other of both")
     return HideFeed(None if switch is None else switch == "on")
 
 
-def _read_profile(words: _Words) -> Spoken:
+def _read_profile(words: _Words) -> RemoteCommand:
     verb, name = words.take(), words.take()
     if verb != "save" or name is None:
         raise words.error(" ".join(filter(None, (verb, name))), "save and a name")
@@ -309,7 +313,7 @@ def _read_profile(words: _Words) -> Spoken:
     return SaveProfile(name)
 
 
-_READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
+_READERS: Final[dict[str, Callable[[_Words], RemoteCommand]]] = {
     "reset": lambda words: RemoveObject(words.take_object()),
     "undo": lambda words: UndoPrompt(words.take_object()),
     "cycle": lambda words: CycleCandidate(words.need_object(), words.take_shift()),
@@ -322,18 +326,20 @@ _READERS: Final[dict[str, Callable[[_Words], Spoken]]] = {
 }
 
 
-def _read_prompt(spec: str, place: Place | None) -> tuple[Prompt, ...]:
+def _read_prompt(spec: str, context: PromptContext | None) -> tuple[Prompt, ...]:
     if not spec:
         raise CommandError(
             f"prompt: expected what to point at, such as point=320,240, as in: {_USAGE['prompt']}"
         )
     try:
-        if place is None:
+        if context is None:
             check_prompt_texts([spec])
             return ()
-        files = PromptFiles(place.folder, place.pipes, place.max_megapixels, place.limits)
+        files = PromptFiles(context.folder, context.pipes, context.max_megapixels, context.limits)
         # A running stream has long passed frame 0: without frame=N it is the next one.
-        prompts = parse_prompts([spec], place.size_wh, place.frame_count, files, unsaid_frame=None)
+        prompts = parse_prompts(
+            [spec], context.size_wh, context.frame_count, files, unsaid_frame=None
+        )
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more
         raise CommandError(join_problems([p.removeprefix("--") for p in error.problems])) from error

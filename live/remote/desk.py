@@ -15,9 +15,9 @@ from samcam.live.prompts import WHILE_RUNNING
 from samcam.live.remote.command_text import (
     AskStatus,
     CommandError,
-    Place,
+    PromptContext,
     Quit,
-    Spoken,
+    RemoteCommand,
     join_problems,
     parse_words,
 )
@@ -90,16 +90,18 @@ class CommandDesk:
         self._controls.heard_ctl()
         try:
             limits, count = WHILE_RUNNING, self._frame_count
-            place = Place(self._size_wh, folder, False, self._max_megapixels, limits, count)
-            spoken = parse_words(words, place)
+            context = PromptContext(
+                self._size_wh, folder, False, self._max_megapixels, limits, count
+            )
+            commands = parse_words(words, context)
         except CommandError as error:
             return Answer(False, str(error))
-        if spoken == (Quit(),):
+        if commands == (Quit(),):
             self._controls.stop.set()
             return Answer(True)
-        if spoken == (AskStatus(),):
+        if commands == (AskStatus(),):
             return self._status()
-        return self._send(spoken)
+        return self._send(commands)
 
     def close(self) -> None:
         """Let nobody wait any longer: the run ends."""
@@ -115,9 +117,9 @@ class CommandDesk:
             return Answer(False, f"status: {yet}; try again")
         return Answer(True, status=asdict(status))
 
-    def _send(self, spoken: Sequence[Spoken]) -> Answer:
+    def _send(self, commands: Sequence[RemoteCommand]) -> Answer:
         now_s = time.monotonic()
-        sent = [_Sent(c, now_s) for c in spoken if not isinstance(c, Quit | AskStatus)]
+        sent = [_Sent(c, now_s) for c in commands if not isinstance(c, Quit | AskStatus)]
         with self._changed:
             self._sent.update((id(one.command), one) for one in sent)
         try:

@@ -52,13 +52,13 @@ class ControlFolderError(OSError):
 
     Attributes:
         reason: Which one, and why not.
-        mend: The command that mends it.
+        fix: The command that fixes it.
     """
 
-    def __init__(self, reason: str, mend: str) -> None:
-        super().__init__(f"{reason}: {mend}")
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(f"{reason}: {fix}")
         self.reason = reason
-        self.mend = mend
+        self.fix = fix
 
 
 class NoAnswerError(OSError):

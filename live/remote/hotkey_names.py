@@ -14,8 +14,8 @@ from typing import Final
 from samcam.live.remote.command_text import (
     AskStatus,
     CommandError,
-    Place,
-    Spoken,
+    PromptContext,
+    RemoteCommand,
     opens_file,
     parse_command,
 )
@@ -38,15 +38,15 @@ MAX_BINDINGS: Final = 64
 
 def parse_bindings(
     keys: Mapping[str, str],
-    place: Place | None = None,
+    context: PromptContext | None = None,
     platform: str = sys.platform,
     opens: bool = True,
-) -> tuple[dict[str, tuple[Spoken, ...]], list[str]]:
+) -> tuple[dict[str, tuple[RemoteCommand, ...]], list[str]]:
     """Read the section `hotkeys.keys`.
 
     Args:
         keys: Keys to the command that they send.
-        place: What prompts are checked against; None: only their form is.
+        context: What prompts are checked against; None: only their form is.
         platform: As `sys.platform`.
         opens: Whether commands may open files of chosen names; else these are problems, unopened.
 
@@ -55,7 +55,7 @@ def parse_bindings(
         one line each.
     """
     problems: list[str] = []
-    bindings: dict[str, tuple[Spoken, ...]] = {}
+    bindings: dict[str, tuple[RemoteCommand, ...]] = {}
     written: dict[frozenset[str], str] = {}
     if len(keys) > MAX_BINDINGS:
         problems.append(f"hotkeys.keys: {len(keys)} entries; expected at most {MAX_BINDINGS}")
@@ -74,18 +74,18 @@ def parse_bindings(
         try:
             if not opens and opens_file(command):
                 raise CommandError("names a file, which a recording may not; expected another")
-            bindings["+".join(parts)] = _read_command(command, place)
+            bindings["+".join(parts)] = _read_command(command, context)
         except CommandError as error:
             problems.append(f"{where}: {error}")
     problems += _contained(written)
     return bindings, problems
 
 
-def _read_command(text: str, place: Place | None) -> tuple[Spoken, ...]:
-    spoken = parse_command(text, place)
-    if spoken == (AskStatus(),):
+def _read_command(text: str, context: PromptContext | None) -> tuple[RemoteCommand, ...]:
+    commands = parse_command(text, context)
+    if commands == (AskStatus(),):
         raise CommandError("status: has no answer here; expected a command that does something")
-    return spoken
+    return commands
 
 
 def split_keys(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any, Final
 
 from samcam.live.control import Controls
-from samcam.live.remote.command_text import AskStatus, Quit, Spoken
+from samcam.live.remote.command_text import AskStatus, Quit, RemoteCommand
 from samcam.live.remote.hotkey_names import split_keys
 from samcam.system import install, program
 
@@ -34,12 +34,12 @@ class Obstacle:
 
     Attributes:
         reason: In one line.
-        mend: The command that mends it, or that does the same without them.
+        fix: The command that fixes it, or that does the same without them.
         broken: Whether something is there that fails, instead of not being there.
     """
 
     reason: str
-    mend: str
+    fix: str
     broken: bool = False
 
 
@@ -47,7 +47,7 @@ class NoHotkeysError(Exception):
     """They cannot work here; `obstacle` says why."""
 
     def __init__(self, obstacle: Obstacle) -> None:
-        super().__init__(f"{obstacle.reason}: {obstacle.mend}")
+        super().__init__(f"{obstacle.reason}: {obstacle.fix}")
         self.obstacle = obstacle
 
 
@@ -97,7 +97,7 @@ class Hotkeys:
 
     def __init__(
         self,
-        bindings: Mapping[str, tuple[Spoken, ...]],
+        bindings: Mapping[str, tuple[RemoteCommand, ...]],
         controls: Controls,
         asked_for: bool = False,
         load: Callable[[], Any] = load_keyboard,
@@ -149,7 +149,8 @@ class Hotkeys:
         try:
             keyboard = self._load()
             actions = {
-                keys: partial(self._act, keys, spoken) for keys, spoken in self._bindings.items()
+                keys: partial(self._act, keys, commands)
+                for keys, commands in self._bindings.items()
             }
             listener = keyboard.GlobalHotKeys(actions)
             with self._lock:
@@ -170,17 +171,17 @@ class Hotkeys:
         finally:
             self._controls.global_keys = ()
 
-    def _act(self, keys: str, spoken: tuple[Spoken, ...]) -> None:
-        if Quit() in spoken:
+    def _act(self, keys: str, commands: tuple[RemoteCommand, ...]) -> None:
+        if Quit() in commands:
             self._controls.stop.set()
-        commands = [one for one in spoken if not isinstance(one, Quit | AskStatus)]
-        if not self._controls.send_all(commands):
+        sent = [one for one in commands if not isinstance(one, Quit | AskStatus)]
+        if not self._controls.send_all(sent):
             self._controls.say(f"{keys}: too many commands are waiting: not taken")
             log.warning("hotkey %s: too many commands are waiting: not taken", keys)
 
     def _log_off(self, obstacle: Obstacle) -> None:
         text = "global hotkeys are off: %s; window keys still work; %s"
-        log.log(self._level, text, obstacle.reason, obstacle.mend)
+        log.log(self._level, text, obstacle.reason, obstacle.fix)
 
 
 def _end(listener: Any, thread: threading.Thread, deadline_s: float) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from samcam.live.config import Settings
 from samcam.live.control import Controls
 from samcam.live.errors import ConfigError
-from samcam.live.remote.command_text import Place, Spoken
+from samcam.live.remote.command_text import PromptContext, RemoteCommand
 from samcam.live.remote.desk import CommandDesk
 from samcam.live.remote.hotkey_names import parse_bindings
 from samcam.live.remote.hotkeys import Hotkeys, wanted
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 _STOP_S: Final = 2.0  # for both together
 
 
-def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[Spoken, ...]]:
+def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[RemoteCommand, ...]]:
     """Return the hotkeys with their commands; none where they are off.
 
     Raises:
@@ -33,7 +33,7 @@ def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[Spoke
         return {}
     bindings, problems = parse_bindings(
         settings.hotkeys.keys,
-        Place(
+        PromptContext(
             info.size_wh,
             max_megapixels=settings.source.max_megapixels,
             frame_count=info.frame_count,
@@ -52,7 +52,7 @@ class RemoteControls:
         controls: Controls,
         settings: Settings,
         info: SourceInfo,
-        bindings: Mapping[str, tuple[Spoken, ...]],
+        bindings: Mapping[str, tuple[RemoteCommand, ...]],
     ) -> None:
         """Prepare, before the run's threads start.
 

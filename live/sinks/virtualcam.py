@@ -42,20 +42,20 @@ class NoVirtualCameraError(SinkError):
 
     Attributes:
         reason: Why, in one line.
-        mend: What to do about it, with the command.
+        fix: What to do about it, with the command.
     """
 
-    def __init__(self, name: str, reason: str, mend: str) -> None:
+    def __init__(self, name: str, reason: str, fix: str) -> None:
         """Make the error; its message has all three.
 
         Args:
             name: The output as the user wrote it.
             reason: Why.
-            mend: What to do about it.
+            fix: What to do about it.
         """
-        super().__init__(f"--output {name}: {reason}: {mend}")
+        super().__init__(f"--output {name}: {reason}: {fix}")
         self.reason = reason
-        self.mend = mend
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ def open_virtual_camera(
         opened: Camera = pyvirtualcam.Camera(*size_wh, fps, fmt=form, device=wanted)
     except Exception as error:  # backends raise what they like, such as KeyError and OSError
         reason = f"no virtual camera takes pictures ({_one_line(error)})"
-        raise NoVirtualCameraError(name, reason, mend_command()) from error
+        raise NoVirtualCameraError(name, reason, fix_command()) from error
     return opened
 
 
@@ -280,7 +280,7 @@ def driver_is_loaded(sysfs: Path = SYSFS) -> bool:
     return (sysfs.parent.parent / "module" / _MODULE).is_dir()
 
 
-def mend_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Path = SYSFS) -> str:
+def fix_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Path = SYSFS) -> str:
     """Return what to do to get a virtual camera on this system, in the imperative."""
     if system == "darwin":
         return (

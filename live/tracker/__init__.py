@@ -1,6 +1,6 @@
 """The library: prompts and pictures in, tracked objects out."""
 
-from samcam.live.tracker.crop import Window, WindowSettings, first_window, suits
+from samcam.live.tracker.crop import Crop, CropSettings, first_crop, wants_crop
 from samcam.live.tracker.presets import (
     CATCH_UP,
     DEFAULT_PRESET,
@@ -18,16 +18,16 @@ __all__ = [
     "DEFAULT_PRESET",
     "DEFAULT_PROMPT_HISTORY",
     "PRESETS",
+    "Crop",
+    "CropSettings",
     "MaskGenerator",
     "SuggestRules",
     "Tracker",
     "TrackerSettings",
-    "Window",
-    "WindowSettings",
-    "first_window",
+    "first_crop",
     "merge_prompts",
     "model_rules",
     "preset",
     "said_of_removal",
-    "suits",
+    "wants_crop",
 ]

@@ -1,12 +1,12 @@
 """Where one object is looked for: a part of the picture that the network gets to see alone.
 
-A small model that sees a whole 16:9 picture has a few cells for a small object. A window around
+A small model that sees a whole 16:9 picture has a few cells for a small object. A crop around
 the place where the object's Kalman filter expects it gives the same network several times the
 resolution there. It widens step by step, up to the whole picture, while nothing moves the filter,
 and narrows again when something does.
 
 A cell is a pixel of the network's low-resolution mask when it sees the whole picture: the unit of
-the motion gate, whatever the window.
+the motion gate, whatever the crop.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import pixel_box
 
 OUTSIDE_LOGIT: Final = -10.0  # clearly not the object, as a mask prompt says it
-WHOLE_FROM: Final = 0.9  # share of the picture's side from which a window is not worth its run
-SIZE_SHARE: Final = 0.3  # of a new size in the damped one: a bad mask must not blow up the window
-MAX_UNSURE: Final = 100  # steps; by then any window is the whole picture
-STEP_OUT: Final = 2.0  # how a window widens for a prompt outside it
-BOX_ZOOM: Final = 2.0  # sides of a first box's window relative to the box's larger side
+WHOLE_FROM: Final = 0.9  # share of the picture's side from which a crop is not worth its run
+SIZE_SHARE: Final = 0.3  # of a new size in the damped one: a bad mask must not blow up the crop
+MAX_UNSURE: Final = 100  # steps; by then any crop is the whole picture
+STEP_OUT: Final = 2.0  # how a crop widens for a prompt outside it
+BOX_ZOOM: Final = 2.0  # sides of a first box's crop relative to the box's larger side
 
-_WINDOW_MODELS: Final = frozenset({"nano"})
+_CROP_MODELS: Final = frozenset({"nano"})
 
 A = TypeVar("A", U8, Mask)
 
 
-def suits(model: str) -> bool:
-    """Whether `tracker.window.enabled: auto` means on for a model, by its manifest's name."""
-    return model in _WINDOW_MODELS
+def wants_crop(model: str) -> bool:
+    """Whether `tracker.crop.enabled: auto` means on for a model, by its manifest's name."""
+    return model in _CROP_MODELS
 
 
 @dataclass(frozen=True, slots=True)
-class WindowSettings:
-    """How large the window is.
+class CropSettings:
+    """How large the crop is.
 
     Attributes:
         zoom: Its sides relative to the object's larger side, both as shares of the picture's.
@@ -53,17 +53,17 @@ class WindowSettings:
     growth: float = 1.15
 
     def map_size(self, cells: int) -> int:
-        """Return the side of the map that the smallest window's mask fits into without loss."""
+        """Return the side of the map that the smallest crop's mask fits into without loss."""
         return math.ceil(cells / self.min_share)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Crop:
     """A part of a picture, in whole source pixels.
 
     Attributes:
         x, y: Left and top edge.
-        width, height: Of the window.
+        width, height: Of the crop.
         picture_wh: Size of the picture that it lies in.
     """
 
@@ -74,13 +74,13 @@ class Window:
     picture_wh: tuple[int, int]
 
     @classmethod
-    def whole(cls, picture_wh: tuple[int, int]) -> Window:
-        """Return the window that is the whole picture: the network sees what it always saw."""
+    def whole(cls, picture_wh: tuple[int, int]) -> Crop:
+        """Return the crop that is the whole picture: the network sees what it always saw."""
         return cls(0, 0, *picture_wh, picture_wh)
 
     @classmethod
-    def place(cls, x: float, y: float, share: float, picture_wh: tuple[int, int]) -> Window:
-        """Return the window of a size that is nearest to a place and lies in the picture.
+    def place(cls, x: float, y: float, share: float, picture_wh: tuple[int, int]) -> Crop:
+        """Return the crop of a size that is nearest to a place and lies in the picture.
 
         Args:
             x, y: Its middle in source pixels.
@@ -116,7 +116,7 @@ class Window:
         return array[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def own_prompt(self, prompt: Prompt) -> Prompt:
-        """Return points and box in pixels of the window."""
+        """Return points and box in pixels of the crop."""
         if self.is_whole:
             return prompt
         corner = np.array((self.x, self.y), np.float32)
@@ -127,28 +127,28 @@ class Window:
             box_xyxy_px=None if box is None else box - np.tile(corner, 2),
         )
 
-    def holding(self, prompt: Prompt) -> Window:
-        """Return this window, doubled until points and box of a prompt lie in it.
+    def holding(self, prompt: Prompt) -> Crop:
+        """Return this crop, doubled until points and box of a prompt lie in it.
 
-        Doubling, so that a pointer that wanders over the picture asks for few different windows.
+        Doubling, so that a pointer that wanders over the picture asks for few different crops.
         """
         places = prompt.points_xy_px
         if prompt.box_xyxy_px is not None:
             places = np.concatenate((places, prompt.box_xyxy_px.reshape(2, 2)))
         places = np.clip(places, 0, np.array(self.picture_wh))
-        window = self
-        while not window._holds(places):
-            share = max(window.width / self.picture_wh[0], window.height / self.picture_wh[1])
+        crop = self
+        while not crop._holds(places):
+            share = max(crop.width / self.picture_wh[0], crop.height / self.picture_wh[1])
             x, y = self.x + self.width / 2, self.y + self.height / 2
-            window = Window.place(x, y, share * STEP_OUT, self.picture_wh)
-        return window
+            crop = Crop.place(x, y, share * STEP_OUT, self.picture_wh)
+        return crop
 
     def _holds(self, places: F32) -> bool:
         corner = np.array((self.x, self.y))
         return bool(((places >= corner) & (places <= corner + self.size_wh)).all())
 
     def to_picture(self, boxes_xyxy: F32, cells: int) -> F32:
-        """Turn boxes in pixels of the window's own mask into cells; an empty box stays empty.
+        """Turn boxes in pixels of the crop's own mask into cells; an empty box stays empty.
 
         Args:
             boxes_xyxy: (..., 4).
@@ -163,78 +163,74 @@ class Window:
         return np.where(filled, moved, 0).astype(np.float32)
 
 
-def window_for(
-    aim: Aim | None,
+def crop_for(
+    crop_state: CropState | None,
     prompt: Prompt | None,
     picture_wh: tuple[int, int],
     cells: int,
-    settings: WindowSettings | None,
-) -> Window:
+    settings: CropSettings | None,
+) -> Crop:
     """Return where to look for an object, or the part in which its points are decoded.
 
     Args:
-        aim: Where its window points; None while nothing has moved its filter.
+        crop_state: Where its crop points; None while nothing has moved its filter.
         prompt: Points or a box; None: the object is tracked.
         picture_wh: Size of the source picture.
         cells: Side of the network's mask, L.
         settings: None: the whole picture.
     """
-    if settings is None or aim is None:
+    if settings is None or crop_state is None:
         return (
-            Window.whole(picture_wh)
-            if prompt is None
-            else first_window(prompt, picture_wh, settings)
+            Crop.whole(picture_wh) if prompt is None else first_crop(prompt, picture_wh, settings)
         )
-    window = aim.window(picture_wh, cells, settings)
-    return window if prompt is None else window.holding(prompt)
+    crop = crop_state.crop(picture_wh, cells, settings)
+    return crop if prompt is None else crop.holding(prompt)
 
 
-def window_around(
-    box: F32, picture_wh: tuple[int, int], cells: int, settings: WindowSettings | None
-) -> Window:
-    """Return the window that shows best what lies in a box, in cells."""
+def crop_around(
+    box: F32, picture_wh: tuple[int, int], cells: int, settings: CropSettings | None
+) -> Crop:
+    """Return the crop that shows best what lies in a box, in cells."""
     if settings is None:
-        return Window.whole(picture_wh)
-    return Aim.at(box).window(picture_wh, cells, settings)
+        return Crop.whole(picture_wh)
+    return CropState.at(box).crop(picture_wh, cells, settings)
 
 
-def window_around_mask(mask: Mask, cells: int, settings: WindowSettings | None) -> Window:
+def crop_around_mask(mask: Mask, cells: int, settings: CropSettings | None) -> Crop:
     """Return the same for an (H, W) mask of a whole picture."""
-    return window_around(box_of_mask(mask, cells), mask.shape[::-1], cells, settings)
+    return crop_around(box_of_mask(mask, cells), mask.shape[::-1], cells, settings)
 
 
-def on_picture(logits: F32, window: Window, cells: int, settings: WindowSettings | None) -> F32:
-    """Return a window's (L, L) logits on the whole picture, at the window's resolution."""
-    if settings is None or window.is_whole:
+def on_picture(logits: F32, crop: Crop, cells: int, settings: CropSettings | None) -> F32:
+    """Return a crop's (L, L) logits on the whole picture, at the crop's resolution."""
+    if settings is None or crop.is_whole:
         return logits
-    return resampled(logits, window, Window.whole(window.picture_wh), settings.map_size(cells))
+    return resampled(logits, crop, Crop.whole(crop.picture_wh), settings.map_size(cells))
 
 
-def first_window(
-    prompt: Prompt, picture_wh: tuple[int, int], settings: WindowSettings | None
-) -> Window:
-    """Return the window in which an object's first points are decoded.
+def first_crop(prompt: Prompt, picture_wh: tuple[int, int], settings: CropSettings | None) -> Crop:
+    """Return the crop in which an object's first points are decoded.
 
-    A box says how large the object is, so it gets a window around it. A click does not, and it is
+    A box says how large the object is, so it gets a crop around it. A click does not, and it is
     decoded on the whole picture, as its preview is.
     """
-    whole = Window.whole(picture_wh)
+    whole = Crop.whole(picture_wh)
     box = prompt.box_xyxy_px
     if settings is None or box is None:
         return whole
-    # in shares of the picture's sides, as `Aim` has it in cells
-    aim = Aim.at((box / np.array(picture_wh * 2)).astype(np.float32))
+    # in shares of the picture's sides, where `CropState` usually has cells
+    crop_state = CropState.at((box / np.array(picture_wh * 2)).astype(np.float32))
     zoomed = replace(settings, zoom=BOX_ZOOM)
-    return aim.window(picture_wh, 1, zoomed).holding(prompt)
+    return crop_state.crop(picture_wh, 1, zoomed).holding(prompt)
 
 
-def resampled(logits: F32, seen: Window, wanted: Window, size: int) -> F32:
-    """Return logits of one window as those of another.
+def resampled(logits: F32, seen: Crop, wanted: Crop, size: int) -> F32:
+    """Return logits of one crop as those of another.
 
     Args:
         logits: (L, L), of `seen` stretched to a square.
-        seen: The window that they cover.
-        wanted: A window of the same picture.
+        seen: The crop that they cover.
+        wanted: A crop of the same picture.
         size: Side of the answer.
 
     Returns:
@@ -274,8 +270,8 @@ def _covered(first: float, scale: float, size: int, length: int) -> range:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
-    """Where an object's window points, and how sure that is.
+class CropState:
+    """Where an object's crop points, and how sure that is.
 
     Attributes:
         x, y: Middle of the object's box, in cells.
@@ -289,32 +285,32 @@ class Aim:
     unsure: int = 0
 
     @classmethod
-    def at(cls, box_xyxy: F32) -> Aim:
-        """Return the aim at a box in cells."""
+    def at(cls, box_xyxy: F32) -> CropState:
+        """Return the state at a box in cells."""
         x1, y1, x2, y2 = (float(value) for value in box_xyxy)
         return cls((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1))
 
-    def begun(self, predicted_box: F32 | None) -> Aim:
-        """Return the aim on the next frame.
+    def predicted(self, predicted_box: F32 | None) -> CropState:
+        """Return the state on the next frame.
 
         Args:
             predicted_box: Where the filter expects the object; None where it was forgotten, and
                 the last place is all there is.
         """
-        aim = replace(self, unsure=min(self.unsure + 1, MAX_UNSURE))
+        crop_state = replace(self, unsure=min(self.unsure + 1, MAX_UNSURE))
         if predicted_box is None:
-            return aim
-        there = Aim.at(predicted_box)
-        return replace(aim, x=there.x, y=there.y)
+            return crop_state
+        there = CropState.at(predicted_box)
+        return replace(crop_state, x=there.x, y=there.y)
 
-    def moved(self, box: F32) -> Aim:
-        """Return the aim after a mask moved the filter to a box in cells."""
-        there = Aim.at(box)
+    def updated(self, box: F32) -> CropState:
+        """Return the state after a mask moved the filter to a box in cells."""
+        there = CropState.at(box)
         size = self.size + SIZE_SHARE * (there.size - self.size)
         return replace(there, size=size, unsure=max(self.unsure - 1, 0) // 2)
 
-    def window(self, picture_wh: tuple[int, int], cells: int, settings: WindowSettings) -> Window:
-        """Return the window to look through.
+    def crop(self, picture_wh: tuple[int, int], cells: int, settings: CropSettings) -> Crop:
+        """Return the crop to look through.
 
         Args:
             picture_wh: Size of the source picture.
@@ -324,7 +320,7 @@ class Aim:
         share = max(self.size / cells * settings.zoom, settings.min_share)
         share *= settings.growth ** max(self.unsure - 1, 0)
         x, y = self.x * picture_wh[0] / cells, self.y * picture_wh[1] / cells
-        return Window.place(x, y, share, picture_wh)
+        return Crop.place(x, y, share, picture_wh)
 
 
 def box_of_mask(mask: Mask, cells: int) -> F32:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from samcam.live.frames import U8, Prompt
-from samcam.live.tracker.crop import Window
+from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.track import ObjectTrack
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class View:
     """What the networks made of a part of a picture."""
 
-    window: Window
+    crop: Crop
     features: ImageFeatures
 
 
@@ -37,7 +37,7 @@ class PastObject:
         visible: Whether the answer has a mask.
         token, candidates: Of an answer to points: the token that gave it, and those that could,
             by the area of their masks.
-        view: The latest window that the object was looked for in, where that was not the whole
+        view: The latest crop that the object was looked for in, where that was not the whole
             picture: running the step again looks there again.
     """
 
@@ -65,8 +65,8 @@ class PastStep:
         frame_index: Index of its source frame.
         dt_s: Media time since the step before, in seconds.
         size_wh: Size of the source picture.
-        picture: (H, W, 3) uint8 until it is encoded, None from then on; with search windows
-            (`TrackerSettings.window`) as long as the step is kept, for windows are cut from it.
+        picture: (H, W, 3) uint8 until it is encoded, None from then on; with crops
+            (`TrackerSettings.crop`) as long as the step is kept, for crops are cut from it.
             A step without objects is encoded when somebody asks.
         features: What the whole of it was encoded to.
         objects: By object id; those that the step had or has prompts for.

@@ -23,7 +23,7 @@ from samcam.engines import (
 from samcam.kalman import Gate
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
-from samcam.live.tracker.crop import Window
+from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.presets import TrackerSettings
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Answer:
     Attributes:
         present: By the object score, or by the prompt where the preset trusts it.
         prompted: A user's prompt of this frame gave the mask.
-        low_res_mask: (L, L) logits of the window after the presence rule; an array of its own.
+        low_res_mask: (L, L) logits of the crop after the presence rule; an array of its own.
         obj_ptr: (D,) after the presence rule.
         object_score: As the network gave it.
         memory_score: What the memory encoder is told.
@@ -49,7 +49,7 @@ class Answer:
         motion_iou: Overlap with the motion prediction; None without one, or without a mask.
         box: (4,) of the mask in low-resolution pixels of the whole picture; zeros where it is
             empty.
-        window: What the network saw.
+        crop: What the network saw.
         token: The decoder's mask token that gave the mask; None: no token did.
     """
 
@@ -62,7 +62,7 @@ class Answer:
     predicted_iou: float
     motion_iou: float | None
     box: F32
-    window: Window
+    crop: Crop
     token: int | None = None
 
     @property
@@ -84,26 +84,26 @@ class Judge:
             [token for token in range(manifest.candidates) if token != single] or [single]
         )
 
-    def tracked(self, decoded: DecoderOutput, window: Window, gate: Gate | None) -> Answer:
+    def tracked(self, decoded: DecoderOutput, crop: Crop, gate: Gate | None) -> Answer:
         """Apply token rule, gate and presence rule to a frame without a prompt.
 
         Args:
             decoded: The decoder's answer to the object's memory alone.
-            window: What the network saw.
+            crop: What the network saw.
             gate: Where the object is expected; it is asked and not moved.
         """
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         if gate is None or score <= self._settings.presence_threshold:
             choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
-            answer = self._apply(decoded, choice, score, window)
+            answer = self._apply(decoded, choice, score, crop)
             return replace(answer, motion_iou=_motion_iou(gate, answer.box))
         boxes = logits_boxes(decoded.low_res_masks[self._candidates])
-        boxes = window.to_picture(boxes, self._cells)
+        boxes = crop.to_picture(boxes, self._cells)
         best = gate.choose(decoded.ious[self._candidates], boxes)
         token = int(self._candidates[best])
         choice = TokenChoice(token, token)
-        answer = self._apply(decoded, choice, score, window, boxes[best])
+        answer = self._apply(decoded, choice, score, crop, boxes[best])
         return replace(answer, motion_iou=_motion_iou(gate, answer.box))
 
     def prompted(
@@ -111,7 +111,7 @@ class Judge:
         decoded: DecoderOutput,
         prompt: Prompt,
         num_points: int,
-        window: Window,
+        crop: Crop,
         gate: Gate | None,
     ) -> Answer:
         """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
@@ -120,7 +120,7 @@ class Judge:
             decoded: The decoder's answer to the points.
             prompt: What was asked; its `candidate` is the token that the user chose, if any.
             num_points: Points given; a box counts as 2.
-            window: What the network saw.
+            crop: What the network saw.
             gate: Where the object is expected; it is asked and not moved.
         """
         score = decoded.object_score_logit
@@ -130,7 +130,7 @@ class Judge:
         choice = choose_token(decoded.low_res_masks, decoded.ious, multimask, self._rule)
         if prompt.candidate is not None:
             choice = TokenChoice(prompt.candidate, prompt.candidate)
-        answer = self._apply(decoded, choice, score, window)
+        answer = self._apply(decoded, choice, score, crop)
         return replace(answer, prompted=True, motion_iou=_motion_iou(gate, answer.box))
 
     def candidates(
@@ -151,7 +151,7 @@ class Judge:
         return tuple(sorted(kept, key=lambda token: (areas[token], token)))
 
     def mask(
-        self, decoded: DecoderOutput, low_res_mask: F32, window: Window, gate: Gate | None
+        self, decoded: DecoderOutput, low_res_mask: F32, crop: Crop, gate: Gate | None
     ) -> Answer:
         """Take the given mask as the answer; only the pointer is the decoder's.
 
@@ -167,7 +167,7 @@ class Judge:
             self._no_obj_ptr,
         ).obj_ptr
         score = mask_prompt_score(low_res_mask > _MASK_PROMPT_BACKGROUND)
-        box = window.to_picture(logits_box(low_res_mask), self._cells)
+        box = crop.to_picture(logits_box(low_res_mask), self._cells)
         return Answer(
             present=score > 0,
             prompted=True,
@@ -178,7 +178,7 @@ class Judge:
             predicted_iou=1.0,  # sam2_base.py:427-428
             motion_iou=_motion_iou(gate, box),
             box=box,
-            window=window,
+            crop=crop,
         )
 
     def absent(self, picture_wh: tuple[int, int]) -> Answer:
@@ -194,7 +194,7 @@ class Judge:
             predicted_iou=0.0,
             motion_iou=None,
             box=_EMPTY_BOX,
-            window=Window.whole(picture_wh),
+            crop=Crop.whole(picture_wh),
         )
 
     def _apply(
@@ -202,7 +202,7 @@ class Judge:
         decoded: DecoderOutput,
         choice: TokenChoice,
         score: float,
-        window: Window,
+        crop: Crop,
         box: F32 | None = None,
     ) -> Answer:
         """Apply the presence rule to the chosen tokens; prompts and motion are the caller's."""
@@ -216,7 +216,7 @@ class Judge:
         if not presence.present:
             box = _EMPTY_BOX
         elif box is None:
-            box = window.to_picture(logits_box(presence.low_res_mask), self._cells)
+            box = crop.to_picture(logits_box(presence.low_res_mask), self._cells)
         return Answer(
             present=presence.present,
             prompted=False,
@@ -228,7 +228,7 @@ class Judge:
             predicted_iou=float(decoded.ious[choice.mask_token]),
             motion_iou=None,
             box=box,
-            window=window,
+            crop=crop,
             token=choice.mask_token,
         )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from samcam.kalman import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
-from samcam.live.tracker.crop import WindowSettings
+from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, RecentOrder
 
@@ -41,7 +41,7 @@ class TrackerSettings:
         prompt_history: Processed steps that are kept for prompts on pictures already shown.
         catch_up: What a prompt on a past step does to the steps since: `retrack` tracks that
             object through them again; `none` only puts the memory where it belongs.
-        window: The part of the picture that the networks see of a known object, around where its
+        crop: The part of the picture that the networks see of a known object, around where its
             filter expects it; None: always the whole picture.
     """
 
@@ -56,12 +56,12 @@ class TrackerSettings:
     trust_prompts: bool = False
     prompt_history: int = DEFAULT_PROMPT_HISTORY
     catch_up: str = CATCH_UP[0]
-    window: WindowSettings | None = None
+    crop: CropSettings | None = None
 
     def __post_init__(self) -> None:
-        if self.window is not None and self.gate is None:
+        if self.crop is not None and self.gate is None:
             raise ValueError(
-                f"window: the preset {self.name} has no motion gate to steer a window; "
+                f"crop: the preset {self.name} has no motion gate to steer a crop; "
                 "expected None, or another preset"
             )
 

@@ -51,16 +51,16 @@ class ClickPreview:
         before = mine.before
         track = ObjectTrack(click.object_id, stepper.settings) if before is None else before.fork()
         track.predict(past.dt_s)
-        window = stepper.crop(track, prompt, past.size_wh)
+        crop = stepper.crop(track, prompt, past.size_wh)
         known = self._known
         if known is None or not (
             known.past is past
             and known.object_id == click.object_id
             and known.before is before
-            and known.view.window == window
+            and known.view.crop == crop
         ):
             stepper.learn(past, mine.prompts, track, clock)
-            view = stepper.encode(past, mine, window, clock)
+            view = stepper.encode(past, mine, crop, clock)
             pix_feat = view.features.pix_feat_no_mem
             if track.remembers:
                 pix_feat = self._networks.attend(view.features, *track.bank.view(past.step).tensors)

@@ -18,12 +18,12 @@ import numpy as np
 from samcam.engines import DeviceTensor, ImageFeatures, Sam2Networks, clamp_mask_input
 from samcam.live.frames import F32, U8, Mask, ObjectResult, Prompt
 from samcam.live.tracker.crop import (
-    Window,
+    Crop,
+    crop_around,
+    crop_around_mask,
+    crop_for,
     on_picture,
     resampled,
-    window_around,
-    window_around_mask,
-    window_for,
 )
 from samcam.live.tracker.history import PastObject, PastStep, View
 from samcam.live.tracker.judge import Answer, Judge
@@ -34,7 +34,7 @@ from samcam.memory import admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 
-CENTRED_FROM: Final = 2.0  # times the pixels of a mask's own window in the one it was found in
+CENTRED_FROM: Final = 2.0  # times the pixels of a mask's own crop in the one it was found in
 
 _NO_POINTS: Final = np.zeros((0, 2), np.float32)
 _NO_LABELS: Final = np.zeros((0,), np.int32)
@@ -127,37 +127,35 @@ class ObjectStepper:
         prompt = references[-1]
         if prompt.mask is None or prompt.reference_bgr is None:
             raise ValueError(f"object {prompt.object_id}: expected a mask and its picture")
-        window = window_around_mask(prompt.mask, self._cells, self.settings.window)
-        view = View(window, self._encode(window.cut(prompt.reference_bgr), clock))
+        crop = crop_around_mask(prompt.mask, self._cells, self.settings.crop)
+        view = View(crop, self._encode(crop.cut(prompt.reference_bgr), clock))
         answer = self._masked(view, track, prompt.mask, clock)
         if self._is_admitted(track, answer):
             memory = self._encode_memory(view.features, answer, False, clock)
             track.remember(past.step, answer, memory, conditioning=True)
 
-    def crop(
-        self, track: ObjectTrack, prompt: Prompt | None, picture_wh: tuple[int, int]
-    ) -> Window:
+    def crop(self, track: ObjectTrack, prompt: Prompt | None, picture_wh: tuple[int, int]) -> Crop:
         """Return where to look for the object, or the part in which its prompt is decoded.
 
-        An object's first clicks are decoded on the whole picture, its first box in a window.
+        An object's first clicks are decoded on the whole picture, its first box in a crop.
         """
         if prompt is not None and prompt.mask is not None:
-            return window_around_mask(prompt.mask, self._cells, self.settings.window)
-        return window_for(track.aim, prompt, picture_wh, self._cells, self.settings.window)
+            return crop_around_mask(prompt.mask, self._cells, self.settings.crop)
+        return crop_for(track.crop_state, prompt, picture_wh, self._cells, self.settings.crop)
 
-    def encode(self, past: PastStep, mine: PastObject, window: Window, clock: StageClock) -> View:
+    def encode(self, past: PastStep, mine: PastObject, crop: Crop, clock: StageClock) -> View:
         """Return a part of the picture, encoded; the latest one of each object is kept."""
-        if window.is_whole:
-            return View(window, self.encode_picture(past, clock))
-        if mine.view is None or mine.view.window != window:
-            mine.view = View(window, self._encode_part(past, window, clock))
+        if crop.is_whole:
+            return View(crop, self.encode_picture(past, clock))
+        if mine.view is None or mine.view.crop != crop:
+            mine.view = View(crop, self._encode_part(past, crop, clock))
         return mine.view
 
     def encode_picture(self, past: PastStep, clock: StageClock) -> ImageFeatures:
         """Return the whole picture's features; encode it, once, where that was not needed yet."""
         if past.features is None:
             past.features = self._encode(past.picture, clock)
-            if self.settings.window is None:
+            if self.settings.crop is None:
                 past.picture = None
         return past.features
 
@@ -184,19 +182,19 @@ class ObjectStepper:
         clock: StageClock,
     ) -> tuple[Answer, tuple[int, ...]]:
         """Answer clicks and a box; return also the tokens that could have answered."""
-        window, size = view.window, self._networks.manifest.image_size
-        points = scale_points(window.own_prompt(prompt), window.size_wh, size)
+        crop, size = view.crop, self._networks.manifest.image_size
+        points = scale_points(crop.own_prompt(prompt), crop.size_wh, size)
         count = len(points.labels)
         with clock.stage("decode"):
             decoded = self._networks.decode(
                 pix_feat, view.features, points.points_xy, points.labels, mask_input
             )
-            answer = self._judge.prompted(decoded, prompt, count, window, track.gate)
+            answer = self._judge.prompted(decoded, prompt, count, crop, track.gate)
             return answer, self._judge.candidates(decoded, count, answer.token)
 
     def on_picture(self, answer: Answer) -> F32:
-        """Return an answer's logits on the whole picture, at the window's resolution."""
-        return on_picture(answer.low_res_mask, answer.window, self._cells, self.settings.window)
+        """Return an answer's logits on the whole picture, at the crop's resolution."""
+        return on_picture(answer.low_res_mask, answer.crop, self._cells, self.settings.crop)
 
     def publish(
         self,
@@ -231,9 +229,9 @@ class ObjectStepper:
         with clock.stage("encode"):
             return self._networks.encode_image(picture)
 
-    def _encode_part(self, past: PastStep, window: Window, clock: StageClock) -> ImageFeatures:
+    def _encode_part(self, past: PastStep, crop: Crop, clock: StageClock) -> ImageFeatures:
         picture = past.picture
-        return self._encode(None if picture is None else window.cut(picture), clock)
+        return self._encode(None if picture is None else crop.cut(picture), clock)
 
     def _tracked(
         self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
@@ -241,17 +239,17 @@ class ObjectStepper:
         """Answer without a prompt: the memory alone says what to look for."""
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
-            return self._judge.tracked(decoded, view.window, track.gate)
+            return self._judge.tracked(decoded, view.crop, track.gate)
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
         features = view.features
         with clock.stage("decode"):
-            mask_input, low_res_mask = self._networks.encode_mask_prompt(view.window.cut(mask))
+            mask_input, low_res_mask = self._networks.encode_mask_prompt(view.crop.cut(mask))
             decoded = self._networks.decode(
                 features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
             )
-            return self._judge.mask(decoded, low_res_mask, view.window, track.gate)
+            return self._judge.mask(decoded, low_res_mask, view.crop, track.gate)
 
     def _is_admitted(self, track: ObjectTrack, answer: Answer) -> bool:
         """Say whether an answer is worth a memory."""
@@ -278,10 +276,10 @@ class ObjectStepper:
     ) -> None:
         """Encode the answer into the bank.
 
-        With search windows a prompted mask from a much wider one, as the first is, becomes a
-        memory of a window of its own: what the object is compared with later shows it as large as
+        With crops a prompted mask from a much wider one, as the first is, becomes a
+        memory of a crop of its own: what the object is compared with later shows it as large as
         it will be seen then. Tracked masks do not: on generated clips that was worse, for a mask
-        found again in a wide window is often a wrong one.
+        found again in a wide crop is often a wrong one.
 
         Args:
             past: The step.
@@ -293,23 +291,23 @@ class ObjectStepper:
         """
         seen, features = answer, None
         if answer.prompted and answer.visible:
-            wh = answer.window.picture_wh
-            own = window_around(answer.box, wh, self._cells, self.settings.window)
-            if own.area * CENTRED_FROM <= answer.window.area:
-                mask = resampled(answer.low_res_mask, answer.window, own, len(answer.low_res_mask))
+            wh = answer.crop.picture_wh
+            own = crop_around(answer.box, wh, self._cells, self.settings.crop)
+            if own.area * CENTRED_FROM <= answer.crop.area:
+                mask = resampled(answer.low_res_mask, answer.crop, own, len(answer.low_res_mask))
                 seen, features = (
                     replace(answer, low_res_mask=mask),
                     self._encode_part(past, own, clock),
                 )
         if features is None:
-            features = self.encode(past, past.of(track.object_id), answer.window, clock).features
+            features = self.encode(past, past.of(track.object_id), answer.crop, clock).features
         memory = self._encode_memory(features, seen, sure, clock)
         track.remember(past.step, answer, memory, conditioning)
 
     def _encode_memory(
         self, features: ImageFeatures, answer: Answer, sure: bool, clock: StageClock
     ) -> DeviceTensor:
-        """Return the memory of an answer and the features of its window."""
+        """Return the memory of an answer and the features of its crop."""
         with clock.stage("remember"):
             return self._networks.encode_memory(
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score

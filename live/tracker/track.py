@@ -9,7 +9,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from samcam.kalman import Gate
-from samcam.live.tracker.crop import Aim
+from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
@@ -26,7 +26,7 @@ class ObjectTrack:
         object_id: As the user knows it.
         bank: What it looked like.
         gate: How it moves; None without a motion model.
-        aim: Where its window points; None until a mask has moved the filter.
+        crop_state: Where its crop points; None until a mask has moved the filter.
         status: What is said of it; None before its first step.
     """
 
@@ -34,7 +34,7 @@ class ObjectTrack:
         self.object_id = object_id
         self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank)
         self.gate: Gate | None = None
-        self.aim: Aim | None = None
+        self.crop_state: CropState | None = None
         self.status: Status | None = None
         self._settings = settings
         self.forget_motion()
@@ -64,20 +64,20 @@ class ObjectTrack:
             self.bank.add(entry)
         self.gate = None if earlier.gate is None else earlier.gate.fork()
         self.status = earlier.status
-        self.aim = earlier.aim
+        self.crop_state = earlier.crop_state
 
     def forget_motion(self) -> None:
         """Start the motion model anew: too much time has passed that nobody measured."""
         if self._settings.gate is not None:
             self.gate = self._settings.make_gate(self._settings.gate)
-        self.aim = None
+        self.crop_state = None
 
     def predict(self, dt_s: float) -> None:
         """Move the motion model on to the present frame; once per step, before any answer."""
         if self.gate is not None:
             self.gate.advance(dt_s)
-            if self.aim is not None:
-                self.aim = self.aim.begun(self.gate.box)
+            if self.crop_state is not None:
+                self.crop_state = self.crop_state.predicted(self.gate.box)
 
     def remember(
         self, step: int, answer: Answer, maskmem_features: DeviceTensor, conditioning: bool
@@ -96,7 +96,7 @@ class ObjectTrack:
         )
 
     def observe(self, answer: Answer, dt_s: float) -> Status:
-        """Let an answer move gate, aim and state; return the state."""
+        """Let an answer move motion gate, crop and state; return the state."""
         if self.gate is not None and answer.visible:
             if answer.prompted:
                 self.gate.observe_prompt(answer.box)
@@ -114,10 +114,10 @@ class ObjectTrack:
         return self.status
 
     def _follow(self, answer: Answer, gate: Gate) -> None:
-        """Point the window where the filter has the object now, if this step moved it."""
+        """Point the crop where the filter has the object now, if this step moved it."""
         if gate.box is None or not gate.moved:
             return
-        if answer.prompted or self.aim is None:
-            self.aim = Aim.at(answer.box)
+        if answer.prompted or self.crop_state is None:
+            self.crop_state = CropState.at(answer.box)
         else:
-            self.aim = self.aim.moved(gate.box)
+            self.crop_state = self.crop_state.updated(gate.box)

@@ -24,7 +24,7 @@ from samcam.live.commands import (
     UndoPrompt,
 )
 from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, Frame, FrameResult, Prompt
-from samcam.live.tracker.crop import WindowSettings, suits
+from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
@@ -94,8 +94,8 @@ class Tracker:
     ) -> Tracker:
         """Load a model and return a tracker that owns it.
 
-        Models that track better so look for a known object in a window that follows it, as
-        `tracker.window.enabled: auto` has it in the program.
+        Models that track better so look for a known object in a crop that follows it, as
+        `tracker.crop.enabled: auto` has it in the program.
 
         Args:
             model: A name as on the command line, or a model folder.
@@ -110,8 +110,8 @@ class Tracker:
         settings = preset_settings(preset) if isinstance(preset, str) else preset
         networks = load_model(model, backend, options)
         named = settings is not preset
-        if named and settings.gate is not None and suits(networks.manifest.name):
-            settings = replace(settings, window=WindowSettings())
+        if named and settings.gate is not None and wants_crop(networks.manifest.name):
+            settings = replace(settings, crop=CropSettings())
         try:
             return cls(networks, settings)
         except ValueError:
@@ -295,7 +295,7 @@ class Tracker:
             past.of(object_id).prompts = prompts
         clock = self._timeline.clock
         object_ids = self._timeline.tracks.keys() | due.keys()
-        if object_ids and self._settings.window is None:
+        if object_ids and self._settings.crop is None:
             self._stepper.encode_picture(past, clock)
         tracks, answers = [], []
         for object_id in sorted(object_ids):

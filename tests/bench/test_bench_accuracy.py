@@ -77,8 +77,8 @@ def test_everything_is_measured_and_written(
         assert part in done.stdout
     report = json.loads((tmp_path / "a.json").read_text())
     assert [(r["preset"], r["prompt"]) for r in report["runs"]] == [
-        ("default+window", "box"),
-        ("default+window", "click"),
+        ("default+crop", "box"),
+        ("default+crop", "click"),
         ("sam2", "box"),
         ("sam2", "click"),
     ]
@@ -120,7 +120,7 @@ def test_everything_is_measured_and_written(
         assert f" one {kind} |" in summary
     mean = next(run for run in report["runs"] if run["prompt"] == "box")["mean"]
     assert f"| 1 clips with masks: J&F | {mean['jf']:.3f} |" in summary
-    assert "; preset default+window; " in summary
+    assert "; preset default+crop; " in summary
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_everything_is_measured_and_written(
     [
         (("--preset", "best"), 2, "unknown preset 'best'; expected some of default"),
         (("--prompt", "text"), 2, "unknown prompt 'text'; expected some of box, click"),
-        (("--window", "on,narrow"), 2, "unknown window 'narrow'; expected some of auto, off, on"),
+        (("--crop", "on,narrow"), 2, "unknown crop 'narrow'; expected some of auto, off, on"),
         (("--clips", "absent"), 2, "--clips absent: not in"),
         (("--model", "absent"), 4, "model absent: expected nano"),
     ],
@@ -143,29 +143,27 @@ def test_wrong_use_gives_one_line(
 
 
 def test_a_preset_without_a_gate_steers_no_window(tree: Path, repo_root: Path) -> None:
-    done = run(repo_root, tree, "--preset", "default,sam2", "--window", "off,on")
+    done = run(repo_root, tree, "--preset", "default,sam2", "--crop", "off,on")
     assert done.returncode == 2
-    assert "--window on: the preset sam2 has no motion gate" in done.stderr.splitlines()[-1]
+    assert "--crop on: the preset sam2 has no motion gate" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
-def test_with_and_without_search_window(
-    tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path
-) -> None:
+def test_with_and_without_crop(tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path) -> None:
     """Both in one call; on a small object the window makes a difference."""
     lines = write_scene(tree / "boxes" / "small" / "frames", None, palette=False, radius=9)
     (tree / "boxes" / "small" / "gt.txt").write_text("\n".join(lines) + "\n")
     done = run(
         repo_root,
-        *(tree, "--window", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
+        *(tree, "--crop", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
         *("--json", tmp_path / "a.json", "--model", nano_dir),
     )
     assert done.returncode == 0, done.stderr
-    assert "Masks: preset default+window, prompt box" in done.stdout
+    assert "Masks: preset default+crop, prompt box" in done.stdout
     whole, window = json.loads((tmp_path / "a.json").read_text())["runs"]
-    assert (whole["preset"], window["preset"]) == ("default", "default+window")
+    assert (whole["preset"], window["preset"]) == ("default", "default+crop")
     assert whole["mean"]["auc"] != window["mean"]["auc"] > 0.4
-    for folder in ("default_box", "default+window_box"):
+    for folder in ("default_box", "default+crop_box"):
         assert cv2.imread(str(tmp_path / "sheets" / folder / "pair.png")) is not None
 
 

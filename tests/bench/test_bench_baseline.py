@@ -192,9 +192,9 @@ def test_the_program_writes_both_into_its_block(
     assert "Means, beside" not in capsys.readouterr().out
     assert {run["preset"] for run in json.loads(kept.read_text())["runs"]} == {None}
     report = json.loads(kept.read_text())
-    # as `bench.accuracy --window on,off` has them, which is not what is compared
-    report["runs"] += [{**run, "preset": "default+window"} for run in report["runs"]]
-    report["stills"] += [{**s, "name": f"{s['name']}+window"} for s in report["stills"]]
+    # as `bench.accuracy --crop on,off` has them, which is not what is compared
+    report["runs"] += [{**run, "preset": "default+crop"} for run in report["runs"]]
+    report["stills"] += [{**s, "name": f"{s['name']}+crop"} for s in report["stills"]]
     kept.write_text(json.dumps(report))
     sheets = tmp_path / "sheets"
     words += ["--beside", str(kept), "--markdown", str(page), "--out", str(sheets)]
@@ -204,7 +204,7 @@ def test_the_program_writes_both_into_its_block(
     assert "**Means, beside GrabCut and DIS" in text
     assert "**Masks: prompt click**" not in text  # each clip's figures are for the terminal
     assert "Masks: prompt click" in capsys.readouterr().out
-    assert "+window" not in text
+    assert "+crop" not in text
     first = text.split("**")[2].strip().splitlines()
     rows = [line.strip("| ").split(" | ") for line in first if line.startswith("| 1")]
     rows += [line.strip("| ").split(" | ") for line in first if line.startswith("| 8")]

@@ -124,7 +124,7 @@ def test_eight_bits_are_refused_where_they_saturate(
         again = f"python -m export sam2.1-tiny@512 --precision int8 --out '{folder}'"
         assert line.endswith(f": run: {again}")
         found = check_model(str(folder))
-        assert (found.state, found.mend) == (State.PROBLEM, again)
+        assert (found.state, found.fix) == (State.PROBLEM, again)
         assert found.details.endswith("export it anew, in 7 bits")
 
 

@@ -40,7 +40,7 @@ from samcam.live.prompts.files import PromptFiles
 from samcam.live.prompts.text import parse_prompts
 from samcam.live.recording.replay import Recording
 from samcam.live.recording.values import Arrays, decode_command, encode_command
-from samcam.live.remote.command_text import CommandError, Place, parse_command, parse_words
+from samcam.live.remote.command_text import CommandError, PromptContext, parse_command, parse_words
 from samcam.live.remote.server import Answer, ControlServer
 from samcam.system.files.bounded_files import one_line, parse_json
 from samcam.system.files.rows import RowFile
@@ -148,8 +148,11 @@ def config_values(text: str, folder: Path) -> None:
 
 
 def ctl_line(text: str, folder: Path) -> None:
-    place = Place(SIZE_WH, folder, pipes=False)
-    for read in (lambda: parse_command(text, place), lambda: parse_words(text.split(" "), place)):
+    context = PromptContext(SIZE_WH, folder, pipes=False)
+    for read in (
+        lambda: parse_command(text, context),
+        lambda: parse_words(text.split(" "), context),
+    ):
         with suppress(CommandError):
             read()
     parse_command(text)

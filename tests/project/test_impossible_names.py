@@ -23,7 +23,7 @@ from samcam.live.profiles import ProfileError, load_profile, save_profile
 from samcam.live.prompts.text import parse_prompts
 from samcam.live.recording.recorder import prepare_folder
 from samcam.live.recording.replay import Recording
-from samcam.live.remote.command_text import CommandError, Place, parse_words
+from samcam.live.remote.command_text import CommandError, PromptContext, parse_words
 from samcam.live.sinks.choose import same_place
 from samcam.live.sinks.masks import MasksSink
 from samcam.live.sinks.suggestions_file import SuggestionsFile
@@ -109,7 +109,7 @@ def test_a_name_that_no_file_can_have_in_a_prompt(
     assert "not a name that a file can have" in line
     words = ["prompt", *(f"{key}={value}" for key, value in given.items())]
     with pytest.raises(CommandError, match="not a name that a file can have"):
-        parse_words(words, Place((32, 18), tmp_path, pipes=False))
+        parse_words(words, PromptContext((32, 18), tmp_path, pipes=False))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,11 @@ def test_a_name_that_no_file_can_have_in_a_prompt(
 )
 def test_ctl_refuses_a_name_that_no_file_can_have(words: list[str], tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="not a name that a file can have"):
-        parse_words(words, Place((32, 18), tmp_path, pipes=False))
+        parse_words(words, PromptContext((32, 18), tmp_path, pipes=False))
     with pytest.raises(CommandError, match="not a name that a file can have"):
-        parse_words(["prompt", "mask=b.png"], Place((32, 18), tmp_path / "a\0", pipes=False))
+        parse_words(
+            ["prompt", "mask=b.png"], PromptContext((32, 18), tmp_path / "a\0", pipes=False)
+        )
 
 
 @pytest.mark.parametrize("key", ["picture", "video"])

@@ -22,7 +22,7 @@ from samcam.live.cli.doctor import (
     check_hotkeys,
 )
 from samcam.live.config.schema import ControlSettings, HotkeySettings
-from samcam.live.sinks.virtualcam import mend_command
+from samcam.live.sinks.virtualcam import fix_command
 from samcam.live.sources.camera import list_cameras, open_camera
 from tests.conftest import REPO_ROOT, CliResult, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S
@@ -33,7 +33,7 @@ NO_SUCH = ("--output", "virtualcam:no such device")
 
 
 def rows(text: str) -> dict[str, tuple[str, str, str]]:
-    """Name -> state, details, and the line with what mends it, of every row."""
+    """Name -> state, details, and the line with what fixes it, of every row."""
     found: dict[str, tuple[str, str, str]] = {}
     last = ""
     for line in text.splitlines()[:-1]:  # the last one sums up
@@ -50,9 +50,9 @@ def table_of(result: CliResult) -> dict[str, tuple[str, str, str]]:
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stderr == ""
     found = rows(result.stdout)
-    for name, (state, _, mend) in found.items():
-        assert mend or state != "problem", f"{name}: a problem needs what mends it"
-        assert not (mend and state == "ok"), f"{name}: nothing is to be done"
+    for name, (state, _, fix) in found.items():
+        assert fix or state != "problem", f"{name}: a problem needs what fixes it"
+        assert not (fix and state == "ok"), f"{name}: nothing is to be done"
     return found
 
 
@@ -69,7 +69,7 @@ def test_the_table(run_cli: RunCli, control_folder: Path) -> None:
     assert found["ONNX Runtime"][0] == "ok"
     assert "CPUExecutionProvider" in found["ONNX Runtime"][1]
     assert found["virtual camera"][0] == "problem"
-    assert found["virtual camera"][2] == mend_command()
+    assert found["virtual camera"][2] == fix_command()
     assert found["ctl"] == ("ok", f"{control_folder} is yours alone", "")
     if sys.platform == "linux":
         assert found["display"][0] == "absent"
@@ -108,21 +108,21 @@ def test_a_damaged_model_is_exit_code_4(
         file.write(b"\0\1\2\3")
     assert main(["--doctor", "--model", str(folder)]) == 4
     found = rows(capsys.readouterr().out)
-    state, details, mend = found[f"model {folder}"]
+    state, details, fix = found[f"model {folder}"]
     assert state == "problem"
     assert "mask_decoder.onnx: not the model's file" in details
-    assert "copy this folder again" in mend
+    assert "copy this folder again" in fix
     assert found["model nano"][0] == "ok"
 
 
 @pytest.mark.parametrize(
-    ("args", "code", "name", "mend"),
+    ("args", "code", "name", "fix"),
     [
         (["--model", "sam2.1-tiny@512"], 4, "model sam2.1-tiny@512", "python -m export sam2.1-tin"),
         (["--set", "engine.providers=[None]"], 4, "ONNX Runtime", "set engine.providers to those"),
         (
             ["--set", "output.require_virtual_camera=true", *NO_SUCH],
-            *(5, "virtual camera", mend_command()),
+            *(5, "virtual camera", fix_command()),
         ),
     ],
 )
@@ -130,7 +130,7 @@ def test_what_a_run_needs_decides_the_exit_code(
     args: list[str],
     code: int,
     name: str,
-    mend: str,
+    fix: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -141,7 +141,7 @@ def test_what_a_run_needs_decides_the_exit_code(
     text = capsys.readouterr().out
     state, _, found = rows(text)[name]
     assert state == "problem"
-    assert found.startswith(mend)
+    assert found.startswith(fix)
     assert text.splitlines()[-1].endswith(f"exit code {code}")
 
 
@@ -185,7 +185,7 @@ def test_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = check_camera("4")
     assert broken.state is State.PROBLEM
     assert "gives no picture" in broken.details
-    assert broken.mend
+    assert broken.fix
 
 
 def test_hotkeys_and_ctl_that_are_off(capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +204,7 @@ def test_a_folder_of_ctl_that_others_can_open(control_folder: Path) -> None:
     found = check_control_folder(ControlSettings())
     assert found.state is State.PROBLEM
     assert "mode 750" in found.details
-    subprocess.run(found.mend, shell=True, check=True)  # the command mends it
+    subprocess.run(found.fix, shell=True, check=True)  # the command fixes it
     assert check_control_folder(ControlSettings()).state is State.OK
 
 
@@ -215,12 +215,12 @@ def test_hotkeys_name_what_mends_them(monkeypatch: pytest.MonkeyPatch) -> None:
     wayland = check_hotkeys(HotkeySettings(), "linux")
     assert wayland.state is State.ABSENT
     assert check_hotkeys(HotkeySettings("true"), "linux").state is State.PROBLEM
-    assert wayland.mend == "bind a desktop shortcut to: python run_live.py ctl hide"
+    assert wayland.fix == "bind a desktop shortcut to: python run_live.py ctl hide"
     monkeypatch.delenv("WAYLAND_DISPLAY")
     monkeypatch.setitem(sys.modules, "pynput", None)  # as if it were not installed
     missing = check_hotkeys(HotkeySettings(), "linux")
     assert missing.details == "there is no package pynput"
-    assert missing.mend == 'pip install -c constraints.txt -e ".[hotkeys]"'
+    assert missing.fix == 'pip install -c constraints.txt -e ".[hotkeys]"'
 
 
 def test_only_problems_count() -> None:
@@ -229,5 +229,5 @@ def test_only_problems_count() -> None:
     assert Report((good, absent)).exit_code == 0
     assert Report((good,)).table().endswith("no problem found")
     assert Report((good, absent)).table().endswith("no problem found; what is absent is optional")
-    bad = Finding("c", State.PROBLEM, "broken", "mend it", exit_code=5)
+    bad = Finding("c", State.PROBLEM, "broken", "fix it", exit_code=5)
     assert Report((good, bad)).exit_code == 5

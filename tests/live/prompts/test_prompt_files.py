@@ -12,7 +12,7 @@ from PIL import Image
 from samcam.live.errors import ConfigError
 from samcam.live.frames import Frame, Prompt
 from samcam.live.prompts.text import parse_prompts
-from samcam.live.remote.command_text import CommandError, Place, parse_command
+from samcam.live.remote.command_text import CommandError, PromptContext, parse_command
 from samcam.live.tracker.tracker import Tracker
 from tests.conftest import RunCli
 
@@ -207,9 +207,9 @@ def test_all_ways_in_say_and_do_the_same(tmp_path: Path, prompt: Prompt, spec: s
         return parse_prompts([f"@{path}"], SIZE)[0]
 
     def from_ctl() -> Prompt:
-        (spoken,) = parse_command(f"prompt {spec}", Place(SIZE))
-        assert isinstance(spoken, Prompt)
-        return spoken
+        (commands,) = parse_command(f"prompt {spec}", PromptContext(SIZE))
+        assert isinstance(commands, Prompt)
+        return commands
 
     answers = []
     for way in (from_python, from_the_command_line, from_a_file, from_ctl):

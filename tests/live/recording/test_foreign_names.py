@@ -25,7 +25,7 @@ from samcam.live.recording.header import read_header, write_header
 from samcam.live.recording.named_files import mark_files, names_other_files
 from samcam.live.recording.replay import Recording
 from samcam.live.recording.session import flat_settings
-from samcam.live.remote.command_text import Place
+from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.hotkey_names import parse_bindings
 from samcam.live.sources.options import SourceOptions
 from samcam.system.files.places import on_another_machine
@@ -205,7 +205,7 @@ def test_a_file_is_not_opened_however_a_hotkey_spells_it(
     change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys})
     settings = settings_of(recording)
     assert list(settings.hotkeys.keys) == ["<f2>"]
-    assert parse_bindings(settings.hotkeys.keys, Place((640, 360)), "linux")[1] == []
+    assert parse_bindings(settings.hotkeys.keys, PromptContext((640, 360)), "linux")[1] == []
 
 
 def test_what_is_not_left_out_of_hotkeys_is_still_not_opened(

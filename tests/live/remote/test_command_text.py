@@ -26,17 +26,17 @@ from samcam.live.remote.command_text import (
     FORMS,
     AskStatus,
     CommandError,
-    Place,
+    PromptContext,
     Quit,
-    Spoken,
+    RemoteCommand,
     describe_commands,
     parse_command,
     parse_words,
 )
 
-PLACE = Place((640, 360))
+CONTEXT = PromptContext((640, 360))
 
-WORDS: list[tuple[str, Spoken]] = [
+WORDS: list[tuple[str, RemoteCommand]] = [
     ("reset 1", RemoveObject(1)),
     ("reset", RemoveObject(None)),
     ("profile save desk", SaveProfile("desk")),
@@ -61,9 +61,9 @@ WORDS: list[tuple[str, Spoken]] = [
 
 
 @pytest.mark.parametrize(("text", "command"), WORDS)
-def test_every_word(text: str, command: Spoken) -> None:
+def test_every_word(text: str, command: RemoteCommand) -> None:
     assert parse_command(text) == (command,)
-    assert parse_command(text, PLACE) == (command,)
+    assert parse_command(text, CONTEXT) == (command,)
 
 
 def test_every_command_has_a_word() -> None:
@@ -86,7 +86,7 @@ def test_one_line_of_help_for_each() -> None:
 def test_prompts(quoted: str) -> None:
     """The SPEC's own grammar, quoted or not; the next frame, not frame 0, which is long gone."""
     text = "prompt " + quoted.format("object=2 point=320,240 neg=5.5,6")
-    (prompt,) = parse_command(text, PLACE)
+    (prompt,) = parse_command(text, CONTEXT)
     assert isinstance(prompt, Prompt)
     assert prompt.object_id == 2
     assert prompt.points_xy_px.tolist() == [[320, 240], [5.5, 6]]
@@ -96,24 +96,24 @@ def test_prompts(quoted: str) -> None:
 
 
 def test_a_prompt_for_a_frame_to_come() -> None:
-    (prompt,) = parse_command("prompt box=1,2,30,40 frame=500", PLACE)
+    (prompt,) = parse_command("prompt box=1,2,30,40 frame=500", CONTEXT)
     assert isinstance(prompt, Prompt)
     assert prompt.frame_index == 500
 
 
 def test_a_prompt_for_a_frame_that_never_comes() -> None:
     """It was ok, and waited for the end; the command line refuses it."""
-    place = replace(PLACE, frame_count=500)
+    context = replace(CONTEXT, frame_count=500)
     with pytest.raises(CommandError, match=r"frame=500: the source has 500 frames; expected 0\.\."):
-        parse_command("prompt box=1,2,30,40 frame=500", place)
-    assert parse_command("prompt box=1,2,30,40 frame=499", place)
+        parse_command("prompt box=1,2,30,40 frame=500", context)
+    assert parse_command("prompt box=1,2,30,40 frame=499", context)
 
 
 @pytest.mark.parametrize("text", ["prompt box=1,2,30,40 frame=0", "prompt @p.jsonl"])
 def test_frame_0_that_was_said_is_no_next_frame(text: str, tmp_path: Path) -> None:
     """`ctl` took it for "not said"; the tracker says that it has passed."""
     (tmp_path / "p.jsonl").write_text('{"point": [5, 6], "frame": 0}\n')
-    (prompt,) = parse_command(text, replace(PLACE, folder=tmp_path))
+    (prompt,) = parse_command(text, replace(CONTEXT, folder=tmp_path))
     assert isinstance(prompt, Prompt)
     assert prompt.frame_index == 0
 
@@ -124,12 +124,12 @@ def test_files_of_prompts_start_from_the_callers_folder(tmp_path: Path) -> None:
     assert cv2.imwrite(str(tmp_path / "my mask.png"), mask)
     rows = '{"point": [1, 2]}\n{"object": 2, "mask": "my mask.png"}\n'
     (tmp_path / "two.jsonl").write_text(rows)
-    place = Place((640, 360), tmp_path)
-    (one,) = parse_command("prompt mask='my mask.png'", place)
+    context = PromptContext((640, 360), tmp_path)
+    (one,) = parse_command("prompt mask='my mask.png'", context)
     assert isinstance(one, Prompt)
     assert one.mask is not None
     assert int(one.mask.sum()) == 100
-    two = parse_command("prompt @two.jsonl", place)
+    two = parse_command("prompt @two.jsonl", context)
     assert [p.object_id for p in two if isinstance(p, Prompt)] == [1, 2]
 
 
@@ -184,7 +184,7 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
 def test_errors(text: str, parts: list[str], tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(CommandError) as caught:
-        parse_command(text, Place((640, 360), tmp_path))
+        parse_command(text, PromptContext((640, 360), tmp_path))
     message = str(caught.value)
     assert "\n" not in message
     assert "--prompt" not in message, "that is the command line's"
@@ -195,14 +195,14 @@ def test_errors(text: str, parts: list[str], tmp_path: Path) -> None:
 def test_a_name_with_blanks_among_other_pairs_is_told_how_to_be_quoted() -> None:
     """The shell's quotes stand around the whole prompt: all of it was taken for the name."""
     with pytest.raises(CommandError, match=r"needs quotes: mask='my mask\.jpg'"):
-        parse_words(["prompt", "mask=my mask.jpg object=7"], Place((640, 360)))
+        parse_words(["prompt", "mask=my mask.jpg object=7"], PromptContext((640, 360)))
 
 
 @pytest.mark.parametrize("word", ["-x", "point=", "mask"])
 def test_what_was_given_is_said_and_no_quotes_with_it(word: str) -> None:
     """`ctl prompt -x` was answered with `prompt "-x''"`."""
-    for place in (None, Place((640, 360))):
+    for context in (None, PromptContext((640, 360))):
         with pytest.raises(CommandError) as caught:
-            parse_words(["prompt", word], place)
+            parse_words(["prompt", word], context)
         assert word in str(caught.value)
         assert "''" not in str(caught.value)

@@ -259,7 +259,7 @@ def test_a_folder_that_others_can_open_is_refused(folder: Path, mode: int) -> No
     with pytest.raises(ControlFolderError) as caught:
         make_folder()
     assert f"mode {mode:o}" in caught.value.reason
-    assert caught.value.mend == f"chmod 700 {folder}"
+    assert caught.value.fix == f"chmod 700 {folder}"
     (folder / "1.sock").touch()
     assert endpoints() == [], "nor does ctl look there"
 

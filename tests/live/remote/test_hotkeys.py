@@ -16,7 +16,7 @@ from samcam.live.commands import CommitMask, HideFeed, SetEffect
 from samcam.live.config.schema import DEFAULT_KEYS, HotkeySettings, Settings
 from samcam.live.control.controls import Controls
 from samcam.live.frames import Prompt
-from samcam.live.remote.command_text import Place, Quit
+from samcam.live.remote.command_text import PromptContext, Quit
 from samcam.live.remote.hotkey_names import MODIFIERS, NAMED_KEYS, parse_bindings, split_keys
 from samcam.live.remote.hotkeys import THREAD_NAME, Hotkeys, NoHotkeysError, load_keyboard, wanted
 from samcam.live.remote.remote import read_bindings
@@ -36,7 +36,7 @@ def problems_of(keys: Mapping[str, str]) -> list[str]:
 
 
 def test_the_defaults_are_fine() -> None:
-    bindings, problems = parse_bindings(DEFAULT_KEYS, Place((640, 360)))
+    bindings, problems = parse_bindings(DEFAULT_KEYS, PromptContext((640, 360)))
     assert problems == []
     assert bindings["<ctrl>+<alt>+h"] == (HideFeed(None),)
     assert bindings["<ctrl>+<alt>+e"] == (SetEffect(None),)
@@ -159,18 +159,18 @@ def test_macos_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environment", "reason", "mend"),
+    ("environment", "reason", "fix"),
     [
         ({}, "there is no display", "run_live.py ctl hide"),
         ({**X11, "XDG_SESSION_TYPE": "wayland"}, "Wayland", "desktop shortcut"),
         ({**X11, "WAYLAND_DISPLAY": "wayland-0"}, "Wayland", "run_live.py ctl hide"),
     ],
 )
-def test_sessions_that_cannot(environment: dict[str, str], reason: str, mend: str) -> None:
+def test_sessions_that_cannot(environment: dict[str, str], reason: str, fix: str) -> None:
     with pytest.raises(NoHotkeysError) as caught:
         load_keyboard(environment, "linux")
     assert reason in caught.value.obstacle.reason
-    assert mend in caught.value.obstacle.mend
+    assert fix in caught.value.obstacle.fix
 
 
 def listen(load: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -34,8 +34,8 @@ from samcam.live.sinks.virtualcam import (
     VirtualCameraSink,
     even_size,
     fit_picture,
+    fix_command,
     linux_device,
-    mend_command,
     open_virtual_camera,
 )
 from samcam.live.sources.base import SourceInfo
@@ -263,7 +263,7 @@ def test_without_one_the_other_outputs_go_on(
     assert main([*DEMO, "--pace", "all", "--output", NO_SUCH, "--output", f"masks:{out}"]) == 0
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert line.startswith(f"--output {NO_SUCH}: no virtual camera takes pictures")
-    assert line.endswith(f"{mend_command()}; the other outputs go on without it")
+    assert line.endswith(f"{fix_command()}; the other outputs go on without it")
     assert len(list(out.glob("*.png"))) == 3
 
 
@@ -285,7 +285,7 @@ def test_without_one_it_is_an_error_where_nothing_else_shows_it_or_it_is_require
     errors = capsys.readouterr().err.splitlines()
     (line,) = [line for line in errors if line.startswith("error: ")]
     assert line.startswith(f"error: --output {NO_SUCH}: ")
-    assert line.endswith(mend_command())
+    assert line.endswith(fix_command())
 
 
 def test_without_the_package_the_message_names_pip(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,17 +301,17 @@ def test_what_mends_it_depends_on_the_system(tmp_path: Path) -> None:
     modules, sysfs = tmp_path / "modules", tmp_path / "sys" / "class" / "video4linux"
     sysfs.mkdir(parents=True)
     where = (modules, sysfs)
-    assert "apt-get install v4l2loopback-dkms && " + MODPROBE in mend_command("linux", *where)
+    assert "apt-get install v4l2loopback-dkms && " + MODPROBE in fix_command("linux", *where)
     built = modules / platform.release() / "updates"
     built.mkdir(parents=True)
     (built / "v4l2loopback.ko.zst").touch()
-    assert mend_command("linux", *where) == f"run: {MODPROBE}"
+    assert fix_command("linux", *where) == f"run: {MODPROBE}"
     (tmp_path / "sys" / "module" / "v4l2loopback").mkdir(parents=True)
-    assert "modprobe -r v4l2loopback && " + MODPROBE in mend_command("linux", *where)
+    assert "modprobe -r v4l2loopback && " + MODPROBE in fix_command("linux", *where)
     for word in ("devices=1", "exclusive_caps=1", "card_label="):
         assert word in MODPROBE
-    assert "Start Virtual Camera" in mend_command("darwin", *where)
-    assert "Unity Capture" in mend_command("win32", *where)
+    assert "Start Virtual Camera" in fix_command("darwin", *where)
+    assert "Unity Capture" in fix_command("win32", *where)
 
 
 def test_devices_by_name(tmp_path: Path) -> None:

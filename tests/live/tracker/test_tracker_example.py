@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from samcam.live.frames import FrameResult
-from samcam.live.tracker.crop import WindowSettings
+from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.tracker import Tracker
 
 
@@ -58,7 +58,7 @@ def test_the_documented_examples_run(
 
 @pytest.mark.usefixtures("nano_dir")
 def test_open_switches_on_what_the_page_says() -> None:
-    """The search window, with nano and a preset that has a gate to steer it."""
-    for preset, expected in (("default", WindowSettings()), ("sam2", None)):
+    """The crop, with nano and a preset that has a gate to steer it."""
+    for preset, expected in (("default", CropSettings()), ("sam2", None)):
         with Tracker.open("nano", preset=preset) as tracker:
-            assert tracker.settings.window == expected
+            assert tracker.settings.crop == expected

@@ -15,7 +15,7 @@ from samcam.live.effects import Effect
 from samcam.live.feed import Compositor
 from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, U8, Frame, FrameResult, Prompt
 from samcam.live.sinks.masks import MasksSink
-from samcam.live.tracker import PRESETS, Tracker, WindowSettings
+from samcam.live.tracker import PRESETS, CropSettings, Tracker
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 
 SIZE = (96, 64)
@@ -122,6 +122,6 @@ def test_masks_are_those_of_the_files(effect: str, tmp_path: Path) -> None:
 def test_open_takes_settings_as_they_are() -> None:
     """A name stands for what suits the model; settings of one's own mean what they say."""
     with Tracker.open("nano", preset=PRESETS["default"]) as tracker:
-        assert tracker.settings.window is None
+        assert tracker.settings.crop is None
     with Tracker.open("nano", preset="default") as tracker:
-        assert tracker.settings.window == WindowSettings()
+        assert tracker.settings.crop == CropSettings()

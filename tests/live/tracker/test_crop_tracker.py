@@ -21,7 +21,7 @@ from samcam.live.commands import (
 )
 from samcam.live.frames import F32, U8, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from samcam.live.masks import upsample_logits
-from samcam.live.tracker.crop import WindowSettings
+from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.presets import DEFAULT, TrackerSettings
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.colour_networks import colour_networks
@@ -36,12 +36,12 @@ from tests.helpers.tracker_networks import (
 from tests.helpers.tracker_plans import BOX, FIX, OTHER, bits, run, same, seen_on
 
 WH = (1280, 720)
-WINDOWS = replace(DEFAULT, window=WindowSettings())
+WINDOWS = replace(DEFAULT, crop=CropSettings())
 RED, BLUE = (30, 40, 220), (220, 90, 20)
 EDGE = 60  # px, of the objects: three cells of the whole picture wide, less than one of the grid
 
 
-def test_a_window_as_large_as_the_picture_changes_no_bit() -> None:
+def test_a_crop_as_large_as_the_picture_changes_no_bit() -> None:
     plan: Mapping[int, list[TrackerCommand]] = {
         3: [BOX, OTHER],
         8: [FIX, click(10, 10, 0, 5)],
@@ -49,7 +49,7 @@ def test_a_window_as_large_as_the_picture_changes_no_bit() -> None:
         12: [UndoPrompt(5)],
         14: [seen_on(11, FIX), CycleCandidate(5, 1)],
     }
-    always_whole = replace(DEFAULT, window=WindowSettings(min_share=1.0))
+    always_whole = replace(DEFAULT, crop=CropSettings(min_share=1.0))
     for object_id in (5, 9):
         assert all(same(run(always_whole, plan), run(DEFAULT, plan), object_id))
 
@@ -108,7 +108,7 @@ def play(
     settings: TrackerSettings = WINDOWS,
     after: Callable[[Tracker, FrameResult], None] = lambda tracker, result: None,
 ) -> list[dict[int, ObjectResult]]:
-    """Follow a plan with windows; return each step's answers by object."""
+    """Follow a plan with crops; return each step's answers by object."""
     answers = []
     with Tracker(colour_networks(), settings) as tracker:
         for index in range(steps):
@@ -164,7 +164,7 @@ def test_a_small_object_is_followed_where_the_whole_picture_loses_it() -> None:
     assert iou(last.objects[0], *place_of(7)) < 0.3
 
 
-def test_a_first_box_is_answered_in_its_window() -> None:
+def test_a_first_box_is_answered_in_its_crop() -> None:
     """One run of the encoder for the prompt, and a border as fine as those that follow."""
     networks = colour_networks()
     x, y = place_of(0)
@@ -192,7 +192,7 @@ def test_an_object_that_turns_at_once_is_caught_again() -> None:
 
 
 def test_a_lost_object_is_looked_for_in_the_whole_picture_and_found() -> None:
-    """The window widens step by step, and narrows again around the object, which came elsewhere."""
+    """The crop widens step by step, and narrows again around the object, which came elsewhere."""
     networks = colour_networks()
     shares, answers = [], []
     with Tracker(networks, WINDOWS) as tracker:
@@ -228,7 +228,7 @@ def test_late_prompts_undo_and_commit_are_as_if_in_time() -> None:
     assert not all(same(committed, plain, 1)[8:])
 
 
-def test_a_memory_that_enters_without_catching_up_steers_the_window_too() -> None:
+def test_a_memory_that_enters_without_catching_up_steers_the_crop_too() -> None:
     """Also one of a pinned step, of which nobody knows where the object went since."""
     only_remember = replace(WINDOWS, catch_up="none")
     late = play({11: [seen_on(7, red_click(7))]}, 20, only_remember)
@@ -256,8 +256,8 @@ def shares_after(change: Sequence[TrackerCommand], settings: TrackerSettings) ->
         return [before, seen_shares(networks)[-1]]
 
 
-def test_a_memory_that_enters_late_points_the_window_as_of_then() -> None:
-    """A lost object's window narrows after a prompt on a kept step; a pinned one says nothing."""
+def test_a_memory_that_enters_late_points_the_crop_as_of_then() -> None:
+    """A lost object's crop narrows after a prompt on a kept step; a pinned one says nothing."""
     only_remember = replace(WINDOWS, catch_up="none")
     before, plain = shares_after([], only_remember)
     assert 0.5 < before < plain < 1
@@ -267,7 +267,7 @@ def test_a_memory_that_enters_late_points_the_window_as_of_then() -> None:
 
 
 def test_a_preview_is_what_the_click_then_gives() -> None:
-    """On a known object inside its window, outside it, and on an unknown object."""
+    """On a known object inside its crop, outside it, and on an unknown object."""
     for prompt in (red_click(9), blue_click(9), replace(blue_click(9), object_id=1)):
         shown: list[F32] = []
 
@@ -276,7 +276,7 @@ def test_a_preview_is_what_the_click_then_gives() -> None:
         ) -> None:
             if result.step == 10:
                 x, y = prompt.points_xy_px[0]
-                # first where no narrow window reaches: what was decoded there must not be used
+                # first where no narrow crop reaches: what was decoded there must not be used
                 for place in ((1270, 710), (x + 3, y), (x, y)):
                     request = HoverRequest(prompt.object_id, 9, float(place[0]), float(place[1]))
                     answer = tracker.hover(request)
@@ -299,7 +299,7 @@ def test_a_preview_is_what_the_click_then_gives() -> None:
         np.testing.assert_array_equal(shown[0], given[0].mask_logits)
 
 
-def test_a_correction_outside_the_window_is_decoded_in_a_wider_one() -> None:
+def test_a_correction_outside_the_crop_is_decoded_in_a_wider_one() -> None:
     networks = colour_networks()
     with Tracker(networks, WINDOWS) as tracker:
         tracker.prompt(red_click(0))
@@ -311,7 +311,7 @@ def test_a_correction_outside_the_window_is_decoded_in_a_wider_one() -> None:
         assert iou(answer, *blue_place(8)) > 0.5
         wide, own = seen_shares(networks)
         assert wide == 0.5
-        assert own < 0.4, "the memory is of a window of its own"
+        assert own < 0.4, "the memory is of a crop of its own"
         (answer,) = tracker.step(frame(9, SCENES[9])).objects
         assert iou(answer, *blue_place(9)) > 0.8
 
@@ -323,7 +323,7 @@ def test_two_objects_do_not_know_of_each_other() -> None:
     assert all(iou(both[index][2], *blue_place(index)) > 0.8 for index in range(2, 20))
 
 
-def test_a_mask_and_a_mask_of_another_picture_are_cut_to_their_window() -> None:
+def test_a_mask_and_a_mask_of_another_picture_are_cut_to_their_crop() -> None:
     mask = truth(*place_of(0))
     networks = colour_networks()
     with Tracker(networks, WINDOWS) as tracker:
@@ -377,7 +377,7 @@ def test_answers_are_the_same_on_every_run() -> None:
         }
 
 
-def test_search_windows_are_replayed_bit_for_bit(
+def test_crops_are_replayed_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nano_dir: Path
 ) -> None:
     """The setting stands in the recording, and without it masks differ."""
@@ -385,8 +385,8 @@ def test_search_windows_are_replayed_bit_for_bit(
     clip = write_clip(tmp_path / "clip.mp4", 12)
     prompts = ("--prompt", CARD, "--prompt", f"{BALL} frame=3")
     start = ("--source", str(clip), *prompts, "--record", "rec", "--output", "masks:original")
-    windows = ("--set", "tracker.window.enabled=true", "--set", "tracker.window.zoom=1.5")
-    assert main([*start, *windows]) == 0
+    crops = ("--set", "tracker.window.enabled=true", "--set", "tracker.window.zoom=1.5")
+    assert main([*start, *crops]) == 0
     header = json.loads(Path("rec/recording.json").read_text())
     assert header["settings"]["tracker.window.enabled"] == "true"
     check_schemas(Path("rec"))
