@@ -75,7 +75,6 @@ class RunScore:
 
     @property
     def title(self) -> str:
-        """One line that names the run."""
         prompt = f"prompt {self.prompt}"
         return prompt if self.preset is None else f"preset {self.preset}, {prompt}"
 
@@ -169,7 +168,6 @@ def add_data_options(parser: argparse.ArgumentParser, block: str) -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
@@ -257,10 +255,7 @@ def evaluate_run(
 def measure_stills(
     data: Dataset, segmenter: StillSegmenter, out: Path | None, suffix: str = ""
 ) -> tuple[StillScore, ...]:
-    """Prompt every instance of every photograph; contact sheets go to `out`.
-
-    The sets are called by their names and the suffix.
-    """
+    """Prompt every instance of every photograph; `suffix` is added to the sets' names."""
     stills: list[StillScore] = []
     for still_set in data.still_sets:
         named = replace(still_set, name=f"{still_set.name}{suffix}")
@@ -292,7 +287,6 @@ def crop_on(kind: str, preset: str, model: str) -> bool:
 
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
-    """Run everything that was asked for."""
 
     def tracker(preset: str, crop: CropSettings | None) -> Tracker:
         return Tracker(networks, replace(PRESETS[preset], crop=crop))
@@ -331,11 +325,7 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure what was asked for and publish it.
-
-    Raises:
-        DatasetError, EngineError, ReportError, SheetError, OSError: See the exit codes.
-    """
+    """Measure what was asked for and publish it; raises what the exit codes name."""
     data = read_selected(options.data, options.clips)
     engine_options = EngineOptions(threads=options.threads)
     with load_model(options.model, options.backend, engine_options) as networks:
@@ -346,7 +336,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     codes: dict[type[Exception], int] = {DatasetError: BAD_INPUT, EngineError: NO_MODEL}
     return exit_code(lambda: run(options), codes | {SheetError: NO_OUTPUT, OSError: NO_OUTPUT})

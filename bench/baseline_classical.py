@@ -58,7 +58,7 @@ class Figures:
     Attributes:
         source: One line: of what, and by which commit.
         values: By what the table's first column says.
-        names: What entered: the clips by kind of prompt, and the sets of photographs.
+        names: The clips by kind of prompt, and the sets of photographs.
     """
 
     source: str
@@ -128,7 +128,6 @@ def check_same(data: Dataset, kinds: Sequence[str], other: Figures) -> None:
 
 
 def comparison_table(mine: Figures, other: Figures) -> Table:
-    """Means of both, a figure a row."""
     model = other.source.partition(",")[0].removeprefix("model ")
     return table(
         ("mean", "classical", model),
@@ -140,7 +139,6 @@ def comparison_table(mine: Figures, other: Figures) -> Table:
 
 
 def measure(data: Dataset, kinds: Sequence[PromptKind], out: Path | None) -> Accuracy:
-    """Run everything that was asked for."""
     return Accuracy(
         METHOD,
         cv2.getNumThreads(),
@@ -151,11 +149,7 @@ def measure(data: Dataset, kinds: Sequence[PromptKind], out: Path | None) -> Acc
 
 
 def run(options: argparse.Namespace) -> None:
-    """Measure what was asked for and publish it.
-
-    Raises:
-        DatasetError, ReportError, SheetError, OSError: See the exit codes.
-    """
+    """Measure what was asked for and publish it; raises what the exit codes name."""
     data = read_selected(options.data, options.clips)
     beside = None if options.beside is None else read_figures(options.beside)
     if beside is not None:
@@ -171,7 +165,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; wrong use exits with code 2."""
     parser = argparse.ArgumentParser(prog="python -m bench.baseline_classical", description=__doc__)
     add_data_options(parser, BLOCK)
     parser.add_argument(
@@ -181,7 +174,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program; returns its exit code."""
     options = parse_arguments(arguments)
     codes: dict[type[Exception], int] = {DatasetError: BAD_INPUT}
     return exit_code(lambda: run(options), codes | {SheetError: NO_OUTPUT, OSError: NO_OUTPUT})

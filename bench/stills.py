@@ -62,13 +62,8 @@ class StillScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """What one prompt gives.
-
-    Attributes:
-        masks: (H, W) in source pixels, one or more.
-        chosen: Which of them is the answer.
-        predicted, present: As `InstanceScore` has them.
-    """
+    """What one prompt gives: one or more (H, W) masks in source pixels, and which one is the
+    answer."""
 
     masks: Sequence[Mask]
     chosen: int
@@ -100,7 +95,6 @@ class PromptedNetworks:
         self._features: ImageFeatures | None = None
 
     def look(self, image_bgr: U8) -> None:
-        """Encode the next photograph."""
         self._picture, self._features = image_bgr, self._networks.encode_image(image_bgr)
 
     def candidates(self, prompt: Prompt) -> Candidates:

@@ -63,7 +63,7 @@ class Gate(Protocol):
 
     @property
     def box(self) -> F32 | None:
-        """(4,) where the object is, which the search window follows; None: nobody knows."""
+        """(4,) where the object is, which the crop follows; None: not known."""
 
     @property
     def moved(self) -> bool:

@@ -25,15 +25,10 @@ class StepLoss:
 
 
 def mask_losses(logits: Tensor, target: Tensor, balance: float) -> Tensor:
-    """Class-balanced cross-entropy plus dice per candidate.
+    """Class-balanced cross-entropy plus dice per candidate: (B, K) from (B, K, L, L) logits and
+    (B, L, L) targets in 0..1.
 
-    Args:
-        logits: (B, K, L, L).
-        target: (B, L, L) in 0..1.
-        balance: 1 weighs object and background equally, 0 every cell equally.
-
-    Returns:
-        (B, K).
+    `balance` 1 weighs object and background equally, 0 every cell equally.
     """
     soft = target[:, None].expand_as(logits)
     share = target.mean(dim=(1, 2)).clamp(2e-4, 0.9998)[:, None, None]
@@ -54,15 +49,10 @@ def mask_ious(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def choice_regret(ious: Tensor, truth: Tensor) -> Tensor:
-    """IoU that the selection by predicted IoU is expected to lose against the best candidate.
+    """IoU that the selection by predicted IoU is expected to lose against the best candidate:
+    (B,) from (B, K) predicted and measured IoUs.
 
     Regression alone leaves the order of near equal candidates to chance; this trains the order.
-
-    Args:
-        ious: (B, K) predicted; truth: (B, K) measured.
-
-    Returns:
-        (B,).
     """
     chance = torch.softmax(ious / CHOICE_TEMPERATURE, dim=1)
     return (chance * (truth.amax(dim=1, keepdim=True) - truth)).sum(dim=1)
@@ -80,7 +70,6 @@ def step_loss(
         outputs: Masks (B, K, L, L), predicted IoUs (B, K) and object score (B, 1).
         target: (B, L, L) in 0..1; empty where the object is hidden.
         single: (B,) bool, True where the single-mask token answers (prompted frames).
-        balance: See `mask_losses`.
     """
     low_res, ious, score = outputs
     cells = target.sum(dim=(1, 2))

@@ -52,8 +52,6 @@ def run_carry(
 
 
 class _CarryStage:
-    """One run of the loop."""
-
     def __init__(
         self,
         results: Slot[FrameResult],
@@ -102,11 +100,8 @@ class _CarryStage:
             self._shown.put(result)
 
     def _take_answer(self, wait_s: float) -> FrameResult | None:
-        """Take the answer that is there, or comes in time.
-
-        Raises:
-            BaseException: What broke inference or the source.
-        """
+        """Take an answer that is there or comes in time; raises what broke inference or the
+        source."""
         if self._ended:
             return None
         try:

@@ -80,13 +80,8 @@ class Crop:
 
     @classmethod
     def place(cls, x: float, y: float, share: float, picture_wh: tuple[int, int]) -> Crop:
-        """Return the crop of a size that is nearest to a place and lies in the picture.
-
-        Args:
-            x, y: Its middle in source pixels.
-            share: Its sides as share of the picture's.
-            picture_wh: Size of the picture.
-        """
+        """Return the crop nearest to a middle in source pixels that lies in the picture; `share`
+        is that of its sides in the picture's."""
         if share >= WHOLE_FROM:
             return cls.whole(picture_wh)
         width, height = (max(1, round(side * share)) for side in picture_wh)
@@ -96,17 +91,14 @@ class Crop:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole picture."""
         return self.size_wh == self.picture_wh
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        """Width and height in source pixels."""
         return self.width, self.height
 
     @property
     def area(self) -> int:
-        """Source pixels in it."""
         return self.width * self.height
 
     def cut(self, array: A) -> A:
@@ -130,7 +122,7 @@ class Crop:
     def holding(self, prompt: Prompt) -> Crop:
         """Return this crop, doubled until points and box of a prompt lie in it.
 
-        Doubling, so that a pointer that wanders over the picture asks for few different crops.
+        Doubling, so that a pointer that moves over the picture asks for few different crops.
         """
         places = prompt.points_xy_px
         if prompt.box_xyxy_px is not None:
@@ -148,12 +140,8 @@ class Crop:
         return bool(((places >= corner) & (places <= corner + self.size_wh)).all())
 
     def to_picture(self, boxes_xyxy: F32, cells: int) -> F32:
-        """Turn boxes in pixels of the crop's own mask into cells; an empty box stays empty.
-
-        Args:
-            boxes_xyxy: (..., 4).
-            cells: Side of the mask, L.
-        """
+        """Turn (..., 4) boxes in pixels of the crop's own mask, of side `cells`, into cells;
+        empty ones stay empty."""
         if self.is_whole:
             return boxes_xyxy
         picture = np.array(self.picture_wh * 2, np.float64)
@@ -173,9 +161,8 @@ def crop_for(
     """Return where to look for an object, or the part in which its points are decoded.
 
     Args:
-        crop_state: Where its crop points; None while nothing has moved its filter.
+        crop_state: None while nothing has moved the object's filter.
         prompt: Points or a box; None: the object is tracked.
-        picture_wh: Size of the source picture.
         cells: Side of the network's mask, L.
         settings: None: the whole picture.
     """
@@ -211,8 +198,8 @@ def on_picture(logits: F32, crop: Crop, cells: int, settings: CropSettings | Non
 def first_crop(prompt: Prompt, picture_wh: tuple[int, int], settings: CropSettings | None) -> Crop:
     """Return the crop in which an object's first points are decoded.
 
-    A box says how large the object is, so it gets a crop around it. A click does not, and it is
-    decoded on the whole picture, as its preview is.
+    A box says how large the object is, so it gets a crop around it. A click is decoded on the
+    whole picture, as its preview is.
     """
     whole = Crop.whole(picture_wh)
     box = prompt.box_xyxy_px
@@ -225,16 +212,9 @@ def first_crop(prompt: Prompt, picture_wh: tuple[int, int], settings: CropSettin
 
 
 def resampled(logits: F32, seen: Crop, wanted: Crop, size: int) -> F32:
-    """Return logits of one crop as those of another.
+    """Return (L, L) logits of the crop `seen` as (size, size) ones of the crop `wanted`.
 
-    Args:
-        logits: (L, L), of `seen` stretched to a square.
-        seen: The crop that they cover.
-        wanted: A crop of the same picture.
-        size: Side of the answer.
-
-    Returns:
-        (size, size) float32; what `seen` does not cover is `OUTSIDE_LOGIT`.
+    What `seen` does not cover is `OUTSIDE_LOGIT`.
     """
     if seen == wanted and size == len(logits):
         return logits
@@ -271,7 +251,7 @@ def _covered(first: float, scale: float, size: int, length: int) -> range:
 
 @dataclass(frozen=True, slots=True)
 class CropState:
-    """Where an object's crop points, and how sure that is.
+    """Where an object's crop is, and how sure that is.
 
     Attributes:
         x, y: Middle of the object's box, in cells.
@@ -291,12 +271,8 @@ class CropState:
         return cls((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1))
 
     def predicted(self, predicted_box: F32 | None) -> CropState:
-        """Return the state on the next frame.
-
-        Args:
-            predicted_box: Where the filter expects the object; None where it was forgotten, and
-                the last place is all there is.
-        """
+        """Return the state on the next frame; without a predicted box (the filter was forgotten)
+        the last place stays."""
         crop_state = replace(self, unsure=min(self.unsure + 1, MAX_UNSURE))
         if predicted_box is None:
             return crop_state
@@ -310,13 +286,6 @@ class CropState:
         return replace(there, size=size, unsure=max(self.unsure - 1, 0) // 2)
 
     def crop(self, picture_wh: tuple[int, int], cells: int, settings: CropSettings) -> Crop:
-        """Return the crop to look through.
-
-        Args:
-            picture_wh: Size of the source picture.
-            cells: Cells along its side, L.
-            settings: How large it is.
-        """
         share = max(self.size / cells * settings.zoom, settings.min_share)
         share *= settings.growth ** max(self.unsure - 1, 0)
         x, y = self.x * picture_wh[0] / cells, self.y * picture_wh[1] / cells

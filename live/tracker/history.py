@@ -52,7 +52,7 @@ class PastObject:
     def note(
         self, visible: bool, token: int | None = None, candidates: tuple[int, ...] = ()
     ) -> None:
-        """Take down what the step came to."""
+        """Keep the step's answer."""
         self.visible, self.token, self.candidates = visible, token, candidates
 
 
@@ -81,7 +81,6 @@ class PastStep:
     objects: dict[int, PastObject] = field(default_factory=dict)
 
     def of(self, object_id: int) -> PastObject:
-        """Return an object's part, a new one where there is none."""
         return self.objects.setdefault(object_id, PastObject())
 
 
@@ -99,7 +98,6 @@ class StepHistory:
 
     @property
     def newest(self) -> PastStep | None:
-        """The step processed last; None where nothing is kept."""
         return self._recent[-1] if self._recent else None
 
     def __iter__(self) -> Iterator[PastStep]:
@@ -141,6 +139,5 @@ class StepHistory:
                 past.objects.pop(object_id, None)
 
     def clear(self) -> None:
-        """Drop everything."""
         self._recent.clear()
         self._pinned = None

@@ -1,8 +1,4 @@
-"""What the host makes of a decoder's answer: token rule, motion gate, presence rule. No state.
-
-An answer follows from what the decoder gave, what the network saw, and where the gate expects the
-object; nothing here remembers anything.
-"""
+"""What the host decides on a decoder's answer: token rule, motion gate, presence rule. No state."""
 
 from __future__ import annotations
 
@@ -85,13 +81,8 @@ class Judge:
         )
 
     def tracked(self, decoded: DecoderOutput, crop: Crop, gate: Gate | None) -> Answer:
-        """Apply token rule, gate and presence rule to a frame without a prompt.
-
-        Args:
-            decoded: The decoder's answer to the object's memory alone.
-            crop: What the network saw.
-            gate: Where the object is expected; it is asked and not moved.
-        """
+        """Apply token rule, gate and presence rule to a frame without a prompt; the gate is not
+        moved."""
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         if gate is None or score <= self._settings.presence_threshold:
@@ -114,14 +105,11 @@ class Judge:
         crop: Crop,
         gate: Gate | None,
     ) -> Answer:
-        """Apply token rule and presence rule to clicks or a box; the user outranks the gate.
+        """Apply token rule and presence rule to clicks or a box; the user outranks the gate,
+        which is not moved.
 
-        Args:
-            decoded: The decoder's answer to the points.
-            prompt: What was asked; its `candidate` is the token that the user chose, if any.
-            num_points: Points given; a box counts as 2.
-            crop: What the network saw.
-            gate: Where the object is expected; it is asked and not moved.
+        A box counts as 2 of `num_points`; the prompt's `candidate` is the token that the user
+        chose, if any.
         """
         score = decoded.object_score_logit
         if self._settings.trust_prompts and prompt.points_at_something:

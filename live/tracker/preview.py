@@ -14,11 +14,9 @@ from samcam.live.tracker.track import ObjectTrack
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Decodable:
-    """What clicks are decoded on; it holds while the object before that step does.
+    """What clicks are decoded on; valid while the object before that step is the same.
 
     Attributes:
-        past, object_id, before: The step and the object before it.
-        view: The part of the picture.
         pix_feat: [1, D, G, G] of it, with the object's memory where it has one.
         mask_input: (L, L) clamped logits of the tracked mask, or None.
     """
@@ -40,11 +38,8 @@ class ClickPreview:
         self._known: _Decodable | None = None
 
     def mask(self, past: PastStep, click: Prompt) -> tuple[F32, float]:
-        """Return the mask that a click would give on a step.
-
-        Returns:
-            (L, L) logits and the predicted IoU.
-        """
+        """Return the mask that a click would give on a step: (L, L) logits and the predicted
+        IoU."""
         stepper, clock = self._stepper, StageClock()
         mine = past.objects.get(click.object_id) or PastObject()
         prompt = merge_prompts([*about_the_picture(mine.prompts), click])

@@ -69,9 +69,8 @@ class ObjectStepper:
         """Run one object's step.
 
         Args:
-            past: The step. The object's prompts for it count; what it came to is noted there.
+            past: The step, with the object's prompts for it; the answer is noted there.
             track: The object before the step; it is moved on to after the step.
-            clock: Counts the time.
         """
         networks, settings, mine = self._networks, self.settings, past.of(track.object_id)
         # predict where it is on this frame; take in what it looks like on a picture of its own
@@ -162,8 +161,8 @@ class ObjectStepper:
     def mask_input(
         self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
     ) -> F32 | None:
-        """Return the (L, L) clamped logits of the tracked mask, which clicks correct; None for an
-        object's first prompt, or where it was not seen (sam2_video_predictor.py:227-262
+        """Return the (L, L) clamped logits of the tracked mask, which clicks correct; None for
+        an object's first prompt, or where it was not seen (sam2_video_predictor.py:227-262
         @2b90b9f)."""
         if not track.remembers:
             return None
@@ -274,20 +273,12 @@ class ObjectStepper:
         sure: bool,
         clock: StageClock,
     ) -> None:
-        """Encode the answer into the bank.
+        """Encode the answer into the bank, as a `conditioning` memory or a recent one.
 
-        With crops a prompted mask from a much wider one, as the first is, becomes a
-        memory of a crop of its own: what the object is compared with later shows it as large as
-        it will be seen then. Tracked masks do not: on generated clips that was worse, for a mask
-        found again in a wide crop is often a wrong one.
-
-        Args:
-            past: The step.
-            track: Takes the memory in.
-            answer: Of this step.
-            conditioning: As such, not as a recent one.
-            sure: As a mask that the user vouches for.
-            clock: Counts the time.
+        With crops a prompted mask from a much wider one, as the first is, becomes a memory of a
+        crop of its own, which shows the object as large as it will be seen later. Tracked masks
+        do not: on generated clips that was worse, for a mask found again in a wide crop is often
+        a wrong one. `sure`: the user vouches for the mask.
         """
         seen, features = answer, None
         if answer.prompted and answer.visible:
@@ -307,7 +298,6 @@ class ObjectStepper:
     def _encode_memory(
         self, features: ImageFeatures, answer: Answer, sure: bool, clock: StageClock
     ) -> DeviceTensor:
-        """Return the memory of an answer and the features of its crop."""
         with clock.stage("remember"):
             return self._networks.encode_memory(
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score

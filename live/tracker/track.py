@@ -1,4 +1,4 @@
-"""What is known of one object between frames: memories, motion, state, where to look for it.
+"""One object's state between frames: memory bank, motion, state, where to look for it.
 
 Nothing here is shared between objects, so prompting one cannot change another.
 """
@@ -41,7 +41,6 @@ class ObjectTrack:
 
     @property
     def remembers(self) -> bool:
-        """Whether there is anything to attend to."""
         return bool(self.bank.conditioning)
 
     def fork(self) -> ObjectTrack:
@@ -54,10 +53,8 @@ class ObjectTrack:
     def adopt(self, earlier: ObjectTrack, step: int) -> None:
         """Take over what a prompt on a past step changed, without tracking from there.
 
-        Args:
-            earlier: The track that the prompt was answered on, its motion carried on to where
-                this one stands.
-            step: The prompt's step: memories of it enter as such.
+        `earlier` is the track that the prompt was answered on, its motion carried on to where
+        this one is; the step's memories enter as such.
         """
         self.bank.forget(step)
         for entry in earlier.bank.at(step):

@@ -61,12 +61,9 @@ class Tracker:
         settings: TrackerSettings,
         suggest_rules: SuggestRules | None = None,
     ) -> None:
-        """Take over the networks: `close` closes them.
+        """Take over the networks, for one thread: `close` closes them.
 
-        Args:
-            networks: Used by the tracker's thread alone.
-            settings: The rules of tracking.
-            suggest_rules: Those of `suggest`; None: the model's own.
+        `suggest_rules` are those of `suggest`; None: the model's own.
 
         Raises:
             ValueError: The settings keep more memories than the model takes.
@@ -120,7 +117,6 @@ class Tracker:
 
     @property
     def settings(self) -> TrackerSettings:
-        """The rules in force."""
         return self._settings
 
     @property
@@ -135,7 +131,6 @@ class Tracker:
 
     @property
     def pending_prompts(self) -> int:
-        """Prompts that wait for their frame."""
         return len(self._queue)
 
     def prompt(self, prompt: Prompt) -> str | None:
@@ -184,10 +179,10 @@ class Tracker:
         self._timeline.forget(object_id)
 
     def undo(self, object_id: int | None = None) -> str:
-        """Take back the last prompt or commit of one object, or of any; say what was done.
+        """Take back the last prompt or commit of one object, or of any; return what was done.
 
-        The other clicks on that picture stay and are answered again. An object whose first prompt
-        is taken back is gone.
+        The other clicks on that picture stay and are answered again. An object whose first
+        prompt is taken back is removed.
 
         Raises:
             ValueError: There is nothing to take back.
@@ -199,10 +194,8 @@ class Tracker:
         return self._timeline.undo(object_id)
 
     def apply(self, command: TrackerCommand) -> str | None:
-        """Do what a command says before the next step.
-
-        Returns:
-            What the user should know, or None.
+        """Do what a command says before the next step; return what the user should know, or
+        None.
 
         Raises:
             ValueError: It cannot be done, or cannot be right: see `prompt` and `undo`.
@@ -227,10 +220,8 @@ class Tracker:
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return the mask that a click would give; nothing that is tracked changes.
 
-        Another request for the same picture and object costs one call of the mask decoder.
-
-        Returns:
-            None where the step is not kept or the position lies outside its picture.
+        None where the step is not kept or the position lies outside its picture. Another request
+        for the same picture and object costs one call of the mask decoder.
         """
         self._check_open()
         self._timeline.settle()
@@ -246,10 +237,8 @@ class Tracker:
         return HoverAnswer(request, logits, predicted_iou)
 
     def suggest(self, step: int) -> MaskGenerator:
-        """Return what finds objects on a kept step's picture; nothing that is tracked changes.
-
-        It is used between steps, and holds what it needs of the step even when that is kept no
-        longer.
+        """Return what finds objects on a kept step's picture, between steps; nothing that is
+        tracked changes.
 
         Raises:
             ValueError: The step is not kept.
