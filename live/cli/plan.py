@@ -247,8 +247,7 @@ def _open_background(chosen: ReplaceSettings, max_megapixels: float) -> Backgrou
     except NoHomeError as error:
         raise ConfigError(f"effect.replace.video: {error}") from error
     except CaptureError as error:
-        reason = str(error).removeprefix(f"source {name!r}: ")
-        raise ConfigError(f"effect.replace.video: {name}: {reason}") from error
+        raise ConfigError(f"effect.replace.video: {error}") from error
 
 
 def _read_background(name: str, max_megapixels: float) -> U8:

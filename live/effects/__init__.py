@@ -12,7 +12,7 @@ from samcam.live.effects.effects import (
     Effect,
     default_edge,
 )
-from samcam.live.effects.palette import Bgr, object_colour, text_colour
+from samcam.live.effects.palette import Bgr, object_colour, text_colour, tinted
 from samcam.live.effects.pictures import ChromaOptions, ReplaceOptions
 from samcam.live.effects.refine import refine_layer
 from samcam.live.effects.smoothing import MaskSmoother
@@ -37,5 +37,6 @@ __all__ = [
     "over_checkerboard",
     "refine_layer",
     "text_colour",
+    "tinted",
     "to_rgba",
 ]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from samcam.live.effects.blend import SoftEdge, length_px, mix_border, mix_inside, soft_edge
-from samcam.live.effects.palette import Bgr, object_colour, text_colour
+from samcam.live.effects.palette import Bgr, object_colour, text_colour, tinted
 from samcam.live.frames import U8
 from samcam.live.masks import MaskLayer, border_distance_u8, distance_px
 
@@ -59,7 +59,7 @@ def highlight(
         distance = border_distance_u8(layer, range_px)
         target = out[layer.box.slices]
         if tint > 0:
-            mix_inside(target, _tinted(target, colour, tint), distance, edge)
+            mix_inside(target, tinted(target, colour, tint), distance, edge)
         mix_border(target, np.array(colour, np.uint8), distance, edge)
     if options.label:
         for layer in layers:
@@ -74,15 +74,6 @@ def _edge(tint: float, contour_px: float, range_px: float) -> SoftEdge:
     inside = tint * np.clip(distance + 0.5, 0, 1)
     contour = np.clip(contour_px / 2 + 0.5 - np.abs(distance), 0, 1)
     return soft_edge(np.maximum(inside, contour).astype(np.float32))
-
-
-def _tinted(image_bgr: U8, colour: Bgr, tint: float) -> U8:
-    """Return the picture mixed with one colour."""
-    flat = np.empty(image_bgr.shape, np.uint8)
-    # cv2.rectangle fills 50 times faster than assigning a 3-vector.
-    height, width = image_bgr.shape[:2]
-    cv2.rectangle(flat, (0, 0), (width, height), colour, cv2.FILLED)
-    return np.asarray(cv2.addWeighted(image_bgr, 1 - tint, flat, tint, 0.0), np.uint8)
 
 
 def _draw_label(out: U8, layer: MaskLayer) -> None:

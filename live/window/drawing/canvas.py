@@ -13,12 +13,12 @@ import numpy as np
 
 from samcam.live.commands import HoverAnswer
 from samcam.live.control import LiveStatus
-from samcam.live.effects import Bgr, object_colour, over_checkerboard, text_colour
+from samcam.live.effects import Bgr, object_colour, over_checkerboard, text_colour, tinted
 from samcam.live.frames import F32, U8, Composite, PinnedAnswers
 from samcam.live.masks import mask_layer
 from samcam.live.motion import warp_logits
 from samcam.live.window.drawing.help import draw_help, help_fits
-from samcam.live.window.drawing.outlines import draw_proposals
+from samcam.live.window.drawing.outlines import draw_lines, draw_proposals
 from samcam.live.window.drawing.status_line import RED, draw_status, status_parts
 from samcam.live.window.drawing.text import (
     AMBER,
@@ -186,14 +186,9 @@ def draw_mask(canvas: U8, object_id: int, logits: F32, box: Letterbox) -> None:
     colour = object_colour(object_id)
     part = canvas[top : top + height, left : left + width][layer.box.slices]
     inside = (layer.logits > 0).astype(np.uint8)
-    flat = np.empty(part.shape, np.uint8)
-    cv2.rectangle(flat, (0, 0), (part.shape[1], part.shape[0]), colour, cv2.FILLED)
-    tinted = cv2.addWeighted(part, 1 - _TINT, flat, _TINT, 0.0)
-    cv2.copyTo(tinted, inside, part)
+    cv2.copyTo(tinted(part, colour, _TINT), inside, part)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    corner = (left + layer.box.x1, top + layer.box.y1)
-    for line_colour, thickness in ((_DARK, 4), (colour, 2)):
-        cv2.drawContours(canvas, contours, -1, line_colour, thickness, cv2.LINE_AA, offset=corner)
+    draw_lines(canvas, contours, (left + layer.box.x1, top + layer.box.y1), colour)
 
 
 def _draw_mark(canvas: U8, mark: Mark, box: Letterbox) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from samcam.live.effects import Bgr, object_colour
+from samcam.live.effects import Bgr, object_colour, tinted
 from samcam.live.frames import U8, Mask
 from samcam.live.window.letterbox import Letterbox
 from samcam.live.window.proposals import Outline, ProposalView
@@ -29,11 +29,11 @@ def draw_proposals(canvas: U8, view: ProposalView, letterbox: Letterbox) -> None
         layer, drawn = _lines(view.outlines, letterbox)
         cv2.copyTo(layer, drawn, canvas)
     for outline, object_id in view.taken:
-        _line(canvas, outline, letterbox, object_colour(object_id), 2)
+        _line(canvas, outline, letterbox, object_colour(object_id))
     pointed = view.pointed
     if pointed is not None and pointed in view.outlines:
         _fill(canvas, pointed, letterbox, pointed.colour)
-        _line(canvas, pointed, letterbox, pointed.colour, 2)
+        _line(canvas, pointed, letterbox, pointed.colour)
 
 
 @lru_cache(maxsize=1)  # the picture behind may change often, they seldom do
@@ -56,20 +56,24 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
     return layer, drawn
 
 
-def _line(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr, thickness: int) -> None:
+def _line(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr) -> None:
     shape, corner = _on_canvas(outline, letterbox)
     contours, _ = cv2.findContours(shape.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    for line_colour, width in ((_DARK, thickness + 2), (colour, thickness)):
+    draw_lines(canvas, contours, corner, colour)
+
+
+def draw_lines(
+    canvas: U8, contours: Sequence[cv2.typing.MatLike], corner: tuple[int, int], colour: Bgr
+) -> None:
+    """Draw contours, from a corner on, in a colour with a dark rim that shows on any ground."""
+    for line_colour, width in ((_DARK, 4), (colour, 2)):
         cv2.drawContours(canvas, contours, -1, line_colour, width, cv2.LINE_AA, offset=corner)
 
 
 def _fill(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr) -> None:
     shape, (x, y) = _on_canvas(outline, letterbox)
     part = canvas[y : y + shape.shape[0], x : x + shape.shape[1]]
-    flat = np.empty(part.shape, np.uint8)
-    flat[:] = colour
-    tinted = cv2.addWeighted(part, 1 - _TINT, flat, _TINT, 0.0)
-    cv2.copyTo(tinted, shape.astype(np.uint8), part)
+    cv2.copyTo(tinted(part, colour, _TINT), shape.astype(np.uint8), part)
 
 
 def _on_canvas(outline: Outline, letterbox: Letterbox) -> tuple[Mask, tuple[int, int]]:
