@@ -34,7 +34,7 @@ from samcam.engines.tensorrt import (
 )
 from samcam.live.cli.plan import Plan
 from samcam.live.config import ControlSettings, HotkeySettings, Request
-from samcam.live.errors import CaptureError, SinkError
+from samcam.live.errors import CaptureError
 from samcam.live.remote import (
     ControlFolderError,
     NoHotkeysError,
@@ -50,8 +50,8 @@ from samcam.live.sinks import (
     open_virtual_camera,
 )
 from samcam.live.sources import SourceOptions, list_cameras, open_camera
-from samcam.live.window.desktop import prepare_display
-from samcam.system import exchange, install, program
+from samcam.live.window.desktop import NoWindowError, prepare_display
+from samcam.system import exchange, program
 
 _ENGINE_CODE: Final = 4
 _OUTPUT_CODE: Final = 5
@@ -219,10 +219,10 @@ def check_display_for_window(asked: bool = False) -> Finding:
     what = "display"
     try:
         prepare_display()
-    except SinkError as error:
-        reason = str(error).removeprefix("--output window: ")
+    except NoWindowError as error:
         state = _missing(asked or bool(os.environ.get("DISPLAY")))
-        return Finding(what, state, reason, f"run on a desktop, or: {program()} {_WITHOUT_DISPLAY}")
+        fix = f"run on a desktop, or: {program()} {_WITHOUT_DISPLAY}"
+        return Finding(what, state, error.reason, fix)
     shown = os.environ.get("DISPLAY", "the system's own")
     return Finding(what, State.OK, shown)
 
@@ -236,9 +236,8 @@ def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Findi
     try:
         load_keyboard(platform=system)
     except NoHotkeysError as error:
-        obstacle = error.obstacle
-        state = _missing(obstacle.broken or settings.enabled == "true")
-        return Finding(what, state, obstacle.reason, obstacle.fix)
+        state = _missing(error.broken or settings.enabled == "true")
+        return Finding(what, state, error.reason, error.fix)
     return Finding(what, State.OK, ", ".join(settings.keys) or "none are set")
 
 
@@ -254,20 +253,13 @@ def check_control_folder(settings: ControlSettings) -> Finding:
     return Finding(what, State.OK, f"{folder} is yours alone")
 
 
-def _reason_and_command(error: Exception) -> tuple[str, str]:
-    """Return what is wrong and the command that the line of an error ends with."""
-    reason, _, command = str(error).rpartition(": ")
-    return reason.removesuffix(": run"), command
-
-
 def check_model(name: str) -> Finding:
     """Compare every file of a model with its manifest, by size and SHA-256."""
     what = f"model {name}"
     try:
         folder = find_model(name)
     except EngineError as error:
-        reason, command = _reason_and_command(error)
-        return Finding(what, State.PROBLEM, reason or command, command, _ENGINE_CODE)
+        return Finding(what, State.PROBLEM, error.reason, error.fix, _ENGINE_CODE)
     try:
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
@@ -275,8 +267,7 @@ def check_model(name: str) -> Finding:
     except ModelFileError as error:
         return Finding(what, State.PROBLEM, str(error), rebuild_hint(name), _ENGINE_CODE)
     except EngineError as error:
-        reason, command = _reason_and_command(error)
-        return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
+        return Finding(what, State.PROBLEM, error.reason, error.fix, _ENGINE_CODE)
     return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
 
 
@@ -286,8 +277,7 @@ def check_providers(wanted: tuple[str, ...]) -> Finding:
     try:
         available = available_providers()
     except EngineError as error:
-        reason, command = _reason_and_command(error)
-        return Finding(what, State.PROBLEM, reason, command, _ENGINE_CODE)
+        return Finding(what, State.PROBLEM, error.reason, error.fix, _ENGINE_CODE)
     listed = ", ".join(available)
     missing = [provider for provider in wanted if provider not in available]
     if missing:
@@ -312,13 +302,10 @@ def check_gpu() -> tuple[Finding, Finding]:
         if not has_nvidia_driver():
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
-        reason, command = _reason_and_command(error)
-        fix = command if command == install("tensorrt") else "nvidia-smi"
-        return Finding("CUDA", State.PROBLEM, reason or command, fix), tensorrt
+        return Finding("CUDA", State.PROBLEM, error.reason, error.fix or "nvidia-smi"), tensorrt
     cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
     try:
         version = import_tensorrt().__version__
     except NoTensorRtError as error:
-        reason, command = _reason_and_command(error)
-        return cuda, Finding("TensorRT", State.PROBLEM, reason, command)
+        return cuda, Finding("TensorRT", State.PROBLEM, error.reason, error.fix)
     return cuda, Finding("TensorRT", State.OK, f"version {version}")

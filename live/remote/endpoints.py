@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from samcam.system import FixableError
 from samcam.system.files import is_there, parse_json, read_json
 
 Transport: TypeAlias = Literal["unix", "tcp"]
@@ -47,18 +48,8 @@ _RETRY_S: Final = 0.01  # between two attempts where a run takes no more connect
 _REFUSED_FOR_GOOD_S: Final = 0.0 if sys.platform == "linux" else 0.5
 
 
-class ControlFolderError(OSError):
-    """No folder that only this user can open.
-
-    Attributes:
-        reason: Which one, and why not.
-        fix: The command that fixes it.
-    """
-
-    def __init__(self, reason: str, fix: str) -> None:
-        super().__init__(f"{reason}: {fix}")
-        self.reason = reason
-        self.fix = fix
+class ControlFolderError(FixableError, OSError):
+    """No folder that only this user can open; `reason` says which one, and why not."""
 
 
 class NoAnswerError(OSError):

@@ -13,14 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
 from samcam.live.control import Controls
 from samcam.live.remote.command_text import AskStatus, Quit, RemoteCommand
 from samcam.live.remote.hotkey_names import split_keys
-from samcam.system import install, program
+from samcam.system import FixableError, install, program
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +27,16 @@ THREAD_NAME: Final = "hotkeys"
 _AGAIN_S: Final = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """Why hotkeys cannot work here.
+class NoHotkeysError(FixableError):
+    """They cannot work here; what does the same without them counts as a fix.
 
     Attributes:
-        reason: In one line.
-        fix: The command that fixes it, or that does the same without them.
         broken: Whether something is there that fails, instead of not being there.
     """
 
-    reason: str
-    fix: str
-    broken: bool = False
-
-
-class NoHotkeysError(Exception):
-    """They cannot work here; `obstacle` says why."""
-
-    def __init__(self, obstacle: Obstacle) -> None:
-        super().__init__(f"{obstacle.reason}: {obstacle.fix}")
-        self.obstacle = obstacle
+    def __init__(self, reason: str, fix: str, broken: bool = False) -> None:
+        super().__init__(reason, fix)
+        self.broken = broken
 
 
 def wanted(enabled: str, platform: str = sys.platform) -> bool:
@@ -70,16 +58,16 @@ def load_keyboard(environment: Mapping[str, str] = os.environ, platform: str = s
         session = environment.get("XDG_SESSION_TYPE", "")
         if session == "wayland" or environment.get("WAYLAND_DISPLAY"):
             reason = "a Wayland session lets no program hear another window's keys"
-            raise NoHotkeysError(Obstacle(reason, f"bind a desktop shortcut to: {_use_ctl()}"))
+            raise NoHotkeysError(reason, f"bind a desktop shortcut to: {_use_ctl()}")
         if not environment.get("DISPLAY"):
-            raise NoHotkeysError(Obstacle("there is no display", _use_ctl()))
+            raise NoHotkeysError("there is no display", _use_ctl())
     try:
         from pynput import keyboard
     except ModuleNotFoundError as error:
         reason = f"there is no package {error.name}"
-        raise NoHotkeysError(Obstacle(reason, install("hotkeys"))) from error
+        raise NoHotkeysError(reason, install("hotkeys")) from error
     except Exception as error:  # pynput connects while it is imported
-        raise NoHotkeysError(Obstacle(_first_line(error), _use_ctl(), broken=True)) from error
+        raise NoHotkeysError(_first_line(error), _use_ctl(), broken=True) from error
     return keyboard
 
 
@@ -162,12 +150,12 @@ class Hotkeys:
             # Not `start`: an error would end its thread unseen, with a traceback on stderr.
             listener.run()
             if not self._ending:
-                self._log_off(Obstacle("the listener ended", _use_ctl()))
+                self._log_off("the listener ended", _use_ctl())
         except NoHotkeysError as error:
-            self._log_off(error.obstacle)
+            self._log_off(error.reason, error.fix)
         except Exception as error:
             if not self._ending:
-                self._log_off(Obstacle(_first_line(error), _use_ctl()))
+                self._log_off(_first_line(error), _use_ctl())
         finally:
             self._controls.global_keys = ()
 
@@ -179,9 +167,9 @@ class Hotkeys:
             self._controls.say(f"{keys}: too many commands are waiting: not taken")
             log.warning("hotkey %s: too many commands are waiting: not taken", keys)
 
-    def _log_off(self, obstacle: Obstacle) -> None:
+    def _log_off(self, reason: str, fix: str) -> None:
         text = "global hotkeys are off: %s; window keys still work; %s"
-        log.log(self._level, text, obstacle.reason, obstacle.fix)
+        log.log(self._level, text, reason, fix)
 
 
 def _end(listener: Any, thread: threading.Thread, deadline_s: float) -> None:

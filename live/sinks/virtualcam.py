@@ -21,7 +21,7 @@ from samcam.live.effects import to_rgba
 from samcam.live.errors import SinkError
 from samcam.live.frames import U8, Composite
 from samcam.live.watchdog import Watchdog
-from samcam.system import install, program
+from samcam.system import FixableError, install, program
 
 SYSFS: Final = Path("/sys/class/video4linux")
 MODULES: Final = Path("/lib/modules")
@@ -37,25 +37,8 @@ _NO_ALPHA: Final = (
 _log = logging.getLogger(__name__)
 
 
-class NoVirtualCameraError(SinkError):
-    """There is no virtual camera to send to.
-
-    Attributes:
-        reason: Why, in one line.
-        fix: What to do about it, with the command.
-    """
-
-    def __init__(self, name: str, reason: str, fix: str) -> None:
-        """Make the error; its message has all three.
-
-        Args:
-            name: The output as the user wrote it.
-            reason: Why.
-            fix: What to do about it.
-        """
-        super().__init__(f"--output {name}: {reason}: {fix}")
-        self.reason = reason
-        self.fix = fix
+class NoVirtualCameraError(FixableError, SinkError):
+    """There is no virtual camera to send to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +96,7 @@ class VirtualCameraSink:
         Raises:
             NoVirtualCameraError: pyvirtualcam is not installed, or no camera takes pictures.
         """
-        self._name = "virtualcam" if device is None else f"virtualcam:{device}"
+        self._name = _name_of(device)
         self._size_wh = even_size(options.size_wh or source_size_wh)
         fps = options.fps or min(source_fps, _MAX_FPS)
         self._takes_alpha = options.alpha
@@ -245,19 +228,19 @@ def open_virtual_camera(
     Raises:
         NoVirtualCameraError: Says in one line why, and what to do.
     """
-    name = "virtualcam" if device is None else f"virtualcam:{device}"
+    where = f"--output {_name_of(device)}: "
     try:
         import pyvirtualcam
     except (ImportError, OSError) as error:
         reason = f"pyvirtualcam cannot be imported ({_one_line(error)})"
-        raise NoVirtualCameraError(name, reason, f"run: {install('virtualcam')}") from error
+        raise NoVirtualCameraError(reason, f"run: {install('virtualcam')}", where) from error
     wanted = device if device is None or sys.platform != "linux" else linux_device(device)
     form = pyvirtualcam.PixelFormat.RGBA if rgba else pyvirtualcam.PixelFormat.BGR
     try:
         opened: Camera = pyvirtualcam.Camera(*size_wh, fps, fmt=form, device=wanted)
     except Exception as error:  # backends raise what they like, such as KeyError and OSError
         reason = f"no virtual camera takes pictures ({_one_line(error)})"
-        raise NoVirtualCameraError(name, reason, fix_command()) from error
+        raise NoVirtualCameraError(reason, fix_command(), where) from error
     return opened
 
 
@@ -298,6 +281,11 @@ def fix_command(system: str = sys.platform, modules: Path = MODULES, sysfs: Path
     if any((modules / platform.release()).rglob(f"{_MODULE}.ko*")):
         return f"run: {MODPROBE}"
     return f"run: sudo apt-get install v4l2loopback-dkms && {MODPROBE}"
+
+
+def _name_of(device: str | None) -> str:
+    """Return an output as the user wrote it."""
+    return "virtualcam" if device is None else f"virtualcam:{device}"
 
 
 def _one_line(error: Exception) -> str:

@@ -118,7 +118,12 @@ def test_a_damaged_model_is_exit_code_4(
 @pytest.mark.parametrize(
     ("args", "code", "name", "fix"),
     [
-        (["--model", "sam2.1-tiny@512"], 4, "model sam2.1-tiny@512", "python -m export sam2.1-tin"),
+        (
+            ["--model", "sam2.1-tiny@512"],
+            4,
+            "model sam2.1-tiny@512",
+            "run: python -m export sam2.1-t",
+        ),
         (["--set", "engine.providers=[None]"], 4, "ONNX Runtime", "set engine.providers to those"),
         (
             ["--set", "output.require_virtual_camera=true", *NO_SUCH],

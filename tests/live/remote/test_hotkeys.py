@@ -169,8 +169,8 @@ def test_macos_is_asked_for() -> None:
 def test_sessions_that_cannot(environment: dict[str, str], reason: str, fix: str) -> None:
     with pytest.raises(NoHotkeysError) as caught:
         load_keyboard(environment, "linux")
-    assert reason in caught.value.obstacle.reason
-    assert fix in caught.value.obstacle.fix
+    assert reason in caught.value.reason
+    assert fix in caught.value.fix
 
 
 def listen(load: Callable[[], Any], caplog: pytest.LogCaptureFixture) -> list[str]:
