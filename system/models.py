@@ -68,12 +68,12 @@ class Setting:
     low: float | None = None
     high: float | None = None
     expected: str = ""
-    limits: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rule: Callable[[Any, Mapping[str, Any]], str] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
         """Add the range, for pydantic."""
-        schema = self._bounded(handler(source))
+        schema = self._bounded(handler(source), self.limits)
         return schema if self.rule is None else self._ruled(schema, self.rule)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
@@ -96,20 +96,20 @@ class Setting:
 
         return dict(with_info_after_validator_function(check, schema))
 
-    def _bounded(self, schema: Schema) -> Schema:
-        if schema["type"] in ("int", "float"):
-            limits = {"ge": self.low, "le": self.high}
-            given = {name: limit for name, limit in limits.items() if limit is not None}
-            return {**schema, **given, **self.limits}
+    def _bounded(self, schema: Schema, limits: Mapping[str, Any]) -> Schema:
         schema = dict(schema)
-        if schema["type"] != "nullable":
-            schema.update(self.limits)
+        if schema["type"] in ("int", "float"):
+            ends = {"ge": self.low, "le": self.high}
+            schema.update({name: end for name, end in ends.items() if end is not None})
+        if schema["type"] not in ("nullable", "function-before"):
+            schema.update(limits)  # of the value, not of its parts
+            limits = {}
         for name in ("schema", "keys_schema"):
             if name in schema:
-                schema[name] = self._bounded(schema[name])
+                schema[name] = self._bounded(schema[name], limits)
         for name in ("items_schema", "choices"):
             if isinstance(schema.get(name), list):
-                schema[name] = [self._bounded(part) for part in schema[name]]
+                schema[name] = [self._bounded(part, limits) for part in schema[name]]
         return schema
 
 
@@ -155,6 +155,11 @@ class ModelError(ValueError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+
+    @property
+    def line(self) -> str:
+        """All of them in one line."""
+        return "; ".join(map(str, self.problems))
 
 
 def read_model(cls: type[T], data: object) -> T:
@@ -239,7 +244,9 @@ def _form(schema: Schema, whole: Schema) -> str:
         if low is not None:
             words = describe(values, whole).removeprefix("one of ")
             return f"{{NUMBER: WORD}} with numbers {low:.10g}..{high:.10g} and {words}"
-        if "properties" in schema or not values:
+        if not values and "properties" not in schema:
+            return "a mapping"
+        if "properties" in schema:
             return f"a section with the keys {', '.join(schema.get('properties', {}))}"
         return f"a mapping of texts to {_WORDS.get(values.get('type', ''), ('', 'objects'))[1]}"
     return _WORDS[kind][0] + _range(schema)

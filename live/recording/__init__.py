@@ -5,9 +5,20 @@ on a thread of its own; `replay.py` reads it; `sources.py` gives frames back,
 `live/control/script.py` commands.
 """
 
+from samcam.live.recording.header import Header, PictureRow, StepRow
 from samcam.live.recording.recorder import Recorder, prepare_folder
 from samcam.live.recording.replay import Recording
 from samcam.live.recording.session import Session, make_recorder
 from samcam.live.recording.sources import RecordedSource
 
-__all__ = ["RecordedSource", "Recorder", "Recording", "Session", "make_recorder", "prepare_folder"]
+__all__ = [
+    "Header",
+    "PictureRow",
+    "RecordedSource",
+    "Recorder",
+    "Recording",
+    "Session",
+    "StepRow",
+    "make_recorder",
+    "prepare_folder",
+]

@@ -6,28 +6,37 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, ClassVar, Final
 
-from samcam.engines import file_sha256
+from samcam.engines import Sha256, file_sha256
 from samcam.live.sources.pictures import list_pictures
+from samcam.system import Section, Setting
 from samcam.system.files import is_file, is_folder, open_regular
 
 MAX_LISTED: Final = 10_000  # files of a folder listed by name; the hash covers all of them
 
 
 @dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Of a file, or of the pictures of a folder.
+class Fingerprint(Section):
+    """Of a file, or of the pictures of a folder."""
 
-    Attributes:
-        sha256: Of the file; of a folder: of the lines `NAME SHA256` of its pictures, by name.
-        files: Name and SHA-256 of a folder's first pictures, by name; empty for a file.
-        bytes: Size of the file; None of a folder, and where the recording does not say.
-    """
+    sha256: Annotated[
+        Sha256, Setting("Of a file; of a folder: of its pictures' lines `NAME SHA256`, by name.")
+    ]
+    files: Annotated[
+        tuple[tuple[str, Sha256], ...],
+        Setting(
+            "Name and SHA-256 of a folder's first pictures, by name; empty for a file.",
+            limits={"max_length": MAX_LISTED},
+            expected=f"at most {MAX_LISTED} pairs of name and 64 lower-case hex digits",
+        ),
+    ] = ()
+    bytes: Annotated[
+        int | None,
+        Setting("Size of a file.", low=0, expected="a whole number of at least 0"),
+    ] = None
 
-    sha256: str
-    files: tuple[tuple[str, str], ...] = ()
-    bytes: int | None = None
+    __needed__: ClassVar = ("files",)
 
     def first_difference(self, other: Fingerprint) -> str:
         """Name the first picture of a folder that differs, or ""."""

@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
+from samcam.engines import Sha256
 from samcam.live.recording.fingerprint import Fingerprint
-from samcam.live.recording.header_form import FINGERPRINT, HEADER, SOURCE
-from samcam.system.files import check_form, on_another_machine, read_json, shown_path, shown_value
+from samcam.system import CheckedAs, ModelError, Section, Setting, read_model
+from samcam.system.files import on_another_machine, read_json, shown_path, shown_value, write_whole
 
 FORMAT: Final = 1
 ON_DISK: Final = ("file", "picture", "folder")  # kinds that can be read again
@@ -22,64 +23,125 @@ PICTURES_FILE: Final = "pictures.jsonl"
 VIDEO_FILE: Final = "pictures.mp4"
 
 
+_Text: TypeAlias = Annotated[str, Setting(limits={"min_length": 1}, expected="a text")]
+_Count: TypeAlias = Annotated[
+    int, Setting(low=0, high=(1 << 63) - 1, expected="a whole number of at least 0")
+]
+_Rate: TypeAlias = Annotated[
+    float,
+    Setting(
+        "Nominal.",
+        high=100_000,  # more than any camera has; a stream may say 90,000
+        limits={"gt": 0},
+        expected="a rate above 0, at most 100000",
+    ),
+]
+_Size: TypeAlias = Annotated[
+    tuple[int, int],
+    Setting(
+        "Picture size in pixels, after rotation and mirroring.",
+        low=1,
+        high=1 << 16,
+        expected="sides of 1 to 65536 pixels, as [width, height]",
+    ),
+]
+_Pictures: TypeAlias = Annotated[
+    str | None,
+    CheckedAs(Literal["lossless", "lossy"] | None),
+    Setting("How pictures.mp4 keeps the frames; null where the source still has them."),
+]
+
+
 @dataclass(frozen=True, slots=True)
-class SourceRecord:
-    """Where the frames came from.
+class SourceRecord(Section):
+    """Where the frames came from."""
 
-    Attributes:
-        name: As the user wrote it, without a URL's password.
-        kind, size_wh, fps: As in `live.sources.base.SourceInfo`.
-        path: Where the file or folder was; None for other kinds.
-        fingerprint: Of that; None for other kinds.
-        repeated: Whether a single picture was served again and again.
-        looped: Whether it started again at its end.
-        pictures: None where the frames can be had from the source again; else lossless or lossy.
-    """
-
-    name: str
-    kind: str
-    size_wh: tuple[int, int]
-    fps: float
-    path: str | None = None
+    name: Annotated[_Text, Setting("As the user wrote it, without a URL's password.")]
+    kind: Annotated[_Text, Setting("camera, file, picture, folder, url or demo.")]
+    size_wh: _Size
+    fps: _Rate
+    path: Annotated[_Text | None, Setting("Where the file or folder was.")] = None
     fingerprint: Fingerprint | None = None
-    repeated: bool = False
-    pictures: str | None = None
-    looped: bool = False
+    repeated: Annotated[bool, Setting("Whether one picture was served again and again.")] = False
+    pictures: _Pictures = None
+    looped: Annotated[bool, Setting("Whether it started again at its end.")] = False
+
+    def __post_init__(self) -> None:
+        if (self.path is None) != (self.fingerprint is None):
+            raise ValueError("path: expected together with source.fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """All of it.
+class Header(Section):
+    """What was run, on what, with which settings; written before the first step and at the end."""
 
-    Attributes:
-        version: Of the program.
-        source: Where the frames came from.
-        model, manifest_sha256: Name as the user wrote it; hash of the model's manifest, which has
-            the hashes of its files.
-        backend, preset, effect: As on the command line.
-        pace: live or all.
-        settings: Every key of the configuration with its value.
-        prompts: The command line's, as `live.recording.values` writes them.
-        complete: Whether the run ended by itself; a killed one leaves False.
-        steps: Processed frames, once complete.
-        pictures_dropped: Frames that were dropped because the encoder had no room.
-        files: Of settings that name a file: key to its fingerprint.
-    """
+    __needed__: ClassVar = ("format",)
 
-    version: str
+    format: Annotated[int, Setting(low=1, high=1, expected="1")] = field(
+        default=FORMAT, kw_only=True
+    )
+    version: Annotated[_Text, Setting("Of the program.")]
     source: SourceRecord
-    model: str
-    manifest_sha256: str
-    backend: str
-    preset: str
-    effect: str
-    pace: str
-    settings: Mapping[str, Any]
-    prompts: tuple[Mapping[str, Any], ...] = field(default=())
-    complete: bool = False
-    steps: int | None = None
-    pictures_dropped: int = 0
-    files: Mapping[str, Fingerprint] = field(default_factory=dict)
+    model: Annotated[_Text, Setting("As the user wrote it; a folder by its full path.")]
+    manifest_sha256: Annotated[
+        Sha256, Setting("Of the model's manifest.json, which has the hashes of its files.")
+    ]
+    backend: _Text
+    preset: _Text
+    effect: _Text
+    pace: Annotated[str, CheckedAs(Literal["live", "all"])]
+    settings: Annotated[
+        Mapping[str, Any], Setting("Every key of the configuration.", expected="an object")
+    ]
+    prompts: Annotated[
+        tuple[Mapping[str, Any], ...],
+        Setting(
+            "The command line's, as in commands.jsonl.",
+            limits={"max_length": 1 << 16},
+            expected="a list of objects",
+        ),
+    ] = ()
+    complete: Annotated[bool, Setting("Whether the run ended by itself.")] = False
+    steps: Annotated[_Count | None, Setting("Processed frames, once complete.")] = None
+    pictures_dropped: Annotated[
+        _Count, Setting("Frames dropped before they were tracked: the encoder had no room.")
+    ] = 0
+    files: Annotated[
+        Mapping[str, Fingerprint], Setting("Of settings that name a file, by key path.")
+    ] = field(default_factory=dict)
+
+
+class _Row(Section):
+    """Base of the rows, which later versions may give further keys."""
+
+    __slots__ = ()
+    __pydantic_config__: ClassVar = Section.__pydantic_config__ | {"extra": "ignore"}
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow(_Row):
+    """A processed frame, a row of steps.jsonl."""
+
+    step: Annotated[_Count, Setting("Tracker step, +1 per row.")]
+    frame: Annotated[_Count, Setting("Source frame index; gaps were not processed.")]
+    time_ns: Annotated[_Count, Setting("Media time of the frame in nanoseconds.")]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRow(_Row):
+    """A picture of pictures.mp4, a row of pictures.jsonl in the order of the file."""
+
+    frame: Annotated[_Count, Setting("Source frame index.")]
+    time_ns: Annotated[_Count, Setting("Time on the capture clock in nanoseconds, 0 at first.")]
+    ticks: Annotated[_Count, Setting("Presentation time in pictures.mp4, in 1/90,000 s.")]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow(_Row):
+    """A command that took effect before a step, a row of commands.jsonl."""
+
+    step: _Count
+    command: Any = None
 
 
 def write_header(folder: Path, header: Header) -> None:
@@ -88,11 +150,8 @@ def write_header(folder: Path, header: Header) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    path = folder / HEADER_FILE
-    partial = path.with_name(path.name + ".part")
-    text = json.dumps({"format": FORMAT, **asdict(header)}, indent=1, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps(asdict(header), indent=1, allow_nan=False)
+    write_whole(folder / HEADER_FILE, f"{text}\n".encode())
 
 
 def read_header(folder: Path) -> Header:
@@ -106,45 +165,14 @@ def read_header(folder: Path) -> Header:
         row = read_json(folder / HEADER_FILE, follow=False)
     except ValueError as error:
         raise ValueError(f"{HEADER_FILE}: {error}") from error
-    if not isinstance(row, dict) or row.pop("format", None) != FORMAT:
+    if not isinstance(row, dict) or row.get("format") != FORMAT:
         raise ValueError(f"{HEADER_FILE}: expected a recording of format {FORMAT}")
     try:
-        header = _header(row)
-    except ValueError as error:
-        raise ValueError(f"{HEADER_FILE}: damaged: {error}") from error
+        header = read_model(Header, row)
+    except ModelError as error:
+        raise ValueError(f"{HEADER_FILE}: damaged: {error.line}") from error
     _check_place(header.source)
     return header
-
-
-def _header(row: dict[str, Any]) -> Header:
-    """Check a header and put it together.
-
-    Raises:
-        ValueError: Names key, value and what was expected.
-    """
-    check_form(row, HEADER)
-    source = row.pop("source")
-    check_form(source, SOURCE, "source.")
-    width, height = source.pop("size_wh")
-    mark = source.pop("fingerprint", None)
-    if mark is not None:
-        mark = _fingerprint(mark, "source.fingerprint.")
-    if (source.get("path") is None) != (mark is None):
-        raise ValueError("source.path: expected together with source.fingerprint")
-    files = {}
-    for key, value in row.pop("files", {}).items():
-        if not isinstance(value, dict):
-            raise ValueError(f"files.{key[:40]}: {shown_value(value)}: expected an object")
-        files[key] = _fingerprint(value, f"files.{key[:40]}.")
-    record = SourceRecord(size_wh=(width, height), fingerprint=mark, **source)
-    prompts = tuple(row.pop("prompts", ()))
-    return Header(source=record, prompts=prompts, files=files, **row)
-
-
-def _fingerprint(row: dict[str, Any], prefix: str) -> Fingerprint:
-    check_form(row, FINGERPRINT, prefix)
-    files = tuple((name, sha) for name, sha in row["files"])
-    return Fingerprint(row["sha256"], files, row.get("bytes"))
 
 
 def _check_place(source: SourceRecord) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -19,6 +19,8 @@ from samcam.live.recording.header import (
     STEPS_FILE,
     VIDEO_FILE,
     Header,
+    PictureRow,
+    StepRow,
     write_header,
 )
 from samcam.live.recording.values import Arrays, encode_command
@@ -34,15 +36,6 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
-    """A processed frame."""
-
-    step: int
-    frame: int
-    time_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Given:
     """A command that took effect."""
 
@@ -50,7 +43,7 @@ class _Given:
     step: int
 
 
-_Note: TypeAlias = _Step | _Given
+_Note: TypeAlias = StepRow | _Given
 
 
 def prepare_folder(folder: Path) -> None:
@@ -150,7 +143,7 @@ class Recorder(WriterThread[Frame | _Note]):
         Raises:
             SinkError: The recording failed.
         """
-        self._give(_Step(result.step, result.frame.index, result.frame.time_ns))
+        self._give(StepRow(result.step, result.frame.index, result.frame.time_ns))
         self._check()
 
     def observing(self, observe: StepObserver) -> StepObserver:
@@ -175,7 +168,7 @@ class Recorder(WriterThread[Frame | _Note]):
     def _write(self, item: Frame | _Note) -> None:
         if self._files is not None:
             self._files.write(item)
-            self._steps += isinstance(item, _Step)
+            self._steps += isinstance(item, StepRow)
 
     def _finish(self, whole: bool) -> None:
         if self._files is not None:
@@ -217,7 +210,7 @@ class _Files:
             command = encode_command(item.command, self._arrays)
             self._commands.write({"step": item.step, "command": command})
         else:
-            self._steps.write({"step": item.step, "frame": item.frame, "time_ns": item.time_ns})
+            self._steps.write(asdict(item))
 
     def close(self) -> None:
         """Finish all files."""
@@ -246,7 +239,7 @@ class _Files:
             self._video = FragmentedMp4(self._path, size_wh, self._source.fps, self._encoding)
         image = frame.image_bgr if lossless else to_i420(frame.image_bgr, self._video.size_wh)
         ticks = self._video.write(image, frame.time_ns)
-        self._pictures.write({"frame": frame.index, "time_ns": frame.time_ns, "ticks": ticks})
+        self._pictures.write(asdict(PictureRow(frame.index, frame.time_ns, ticks)))
 
 
 def record_failure(folder: Path, error: BaseException) -> SinkError:

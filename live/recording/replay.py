@@ -23,8 +23,10 @@ from samcam.live.recording.header import (
     COMMANDS_FILE,
     HEADER_FILE,
     STEPS_FILE,
+    CommandRow,
     Header,
     SourceRecord,
+    StepRow,
     read_header,
 )
 from samcam.live.recording.named_files import (
@@ -34,9 +36,10 @@ from samcam.live.recording.named_files import (
     trusted_settings,
 )
 from samcam.live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
-from samcam.live.recording.values import Arrays, check_ranges, decode_command
+from samcam.live.recording.values import Arrays, check_effect, decode_command
 from samcam.live.sources import SourceOptions, VideoSource, open_source
 from samcam.live.tracker import PRESETS
+from samcam.system import read_model
 from samcam.system.files import (
     is_file,
     is_folder,
@@ -46,7 +49,6 @@ from samcam.system.files import (
     read_rows,
     reason_of,
     resolved,
-    whole,
 )
 
 _LONGEST_VERSION: Final = 40
@@ -325,15 +327,15 @@ def _check_settings(header: Header) -> None:
 
 def _read_steps(folder: Path) -> RecordedSteps:
     frames, times_ns = array("q"), array("q")
-    for number, row in enumerate(read_rows(folder / STEPS_FILE)):
+    for number, data in enumerate(read_rows(folder / STEPS_FILE)):
         try:
-            step, index, time_ns = (whole(row, key) for key in ("step", "frame", "time_ns"))
-            if step != number or (frames and index <= frames[-1]):
+            row = read_model(StepRow, data)
+            if row.step != number or (frames and row.frame <= frames[-1]):
                 raise ValueError("steps are missing before it")
         except ValueError as error:
             raise ValueError(f"{STEPS_FILE}, line {number + 1}: {error}") from error
-        frames.append(index)
-        times_ns.append(time_ns)
+        frames.append(row.frame)
+        times_ns.append(row.time_ns)
     return RecordedSteps(frames, times_ns)
 
 
@@ -341,19 +343,19 @@ def _read_commands(
     folder: Path, arrays: Arrays, steps: RecordedSteps, size_wh: tuple[int, int]
 ) -> list[ScriptedCommand]:
     found = []
-    for number, row in enumerate(read_rows(folder / COMMANDS_FILE), 1):
+    for number, data in enumerate(read_rows(folder / COMMANDS_FILE), 1):
         try:
-            step = whole(row, "step")
-            command = decode_command(row.get("command"), arrays)
+            row = read_model(CommandRow, data)
+            command = decode_command(row.command, arrays)
             if isinstance(command, SaveProfile):  # it would write where the recording says
                 raise ValueError("command SaveProfile: expected another; no recording has it")
-            check_ranges(command)
+            check_effect(command)
             if isinstance(command, Prompt):
                 command.fitted(size_wh)
         except ValueError as error:
             raise ValueError(f"{COMMANDS_FILE}, line {number}: {error}") from error
-        frame = steps.frames[step] if step < len(steps.frames) else None
-        found.append(ScriptedCommand(command, step, frame))
+        frame = steps.frames[row.step] if row.step < len(steps.frames) else None
+        found.append(ScriptedCommand(command, row.step, frame))
     return found
 
 

@@ -14,13 +14,14 @@ import av.error
 
 from samcam.live.errors import CaptureError
 from samcam.live.frames import Frame
-from samcam.live.recording.header import PICTURES_FILE, VIDEO_FILE, SourceRecord
+from samcam.live.recording.header import PICTURES_FILE, VIDEO_FILE, PictureRow, SourceRecord
 from samcam.live.recording.recorder import Recorder
 from samcam.live.sinks import TICKS_PER_S
 from samcam.live.sources import MAX_MEGAPIXELS, SourceInfo, VideoSource, WrappedSource
 from samcam.live.sources.video import Decoder, DisplayedPictures, describe, open_file
 from samcam.live.watchdog import announced_wait
-from samcam.system.files import open_regular, read_rows, reason_of, whole
+from samcam.system import ModelError, read_model
+from samcam.system.files import open_regular, read_rows, reason_of
 
 _WAIT_S: Final = 0.25  # longest wait without looking at the stop event
 
@@ -120,7 +121,7 @@ class RecordedPictures:
             numbered = next(self._rows, None)
             if decoded is None or numbered is None:
                 return None
-            index, time_ns, ticks = _row_of(*numbered)
+            row = _row_of(*numbered)
         except av.error.InvalidDataError:  # cut off in the middle
             return None
         except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -128,14 +129,14 @@ class RecordedPictures:
         if self._decoder.broken:  # what follows in the same second would be wrong
             return None
         at = (decoded.pts or 0) * (decoded.time_base or 0) * TICKS_PER_S
-        if round(at) != ticks:
+        if round(at) != row.ticks:
             raise CaptureError(
-                f"--replay {self._name}: {VIDEO_FILE} is damaged at frame {index}; copy the "
+                f"--replay {self._name}: {VIDEO_FILE} is damaged at frame {row.frame}; copy the "
                 "recording again"
             )
         width, height = self._size_wh
         image = self._pictures.picture(decoded)[:height, :width]
-        return Frame(index, time_ns, time.perf_counter_ns(), image)
+        return Frame(row.frame, row.time_ns, time.perf_counter_ns(), image)
 
     def close(self) -> None:
         """Close the file."""
@@ -144,16 +145,16 @@ class RecordedPictures:
             self._container.close()
 
 
-def _row_of(number: int, row: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return frame index, time and ticks of a row of pictures.jsonl.
+def _row_of(number: int, row: Mapping[str, Any]) -> PictureRow:
+    """Return a row of pictures.jsonl.
 
     Raises:
         ValueError: Says which row and key are wrong.
     """
     try:
-        return whole(row, "frame"), whole(row, "time_ns"), whole(row, "ticks")
-    except ValueError as error:
-        raise ValueError(f"{PICTURES_FILE}, line {number}: {error}") from error
+        return read_model(PictureRow, row)
+    except ModelError as error:
+        raise ValueError(f"{PICTURES_FILE}, line {number}: {error.line}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)

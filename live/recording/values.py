@@ -1,20 +1,20 @@
 """Commands as JSON and back: a class's name and its fields; pictures and masks as PNG beside it.
 
 Works for every member of `live.commands.Command` whose fields are made of None, truth values,
-numbers, texts, tuples, arrays and such classes.
+numbers, texts and arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import re
 import struct
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Final, cast, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Final, Literal, cast, get_args, get_origin, get_type_hints
 
 import cv2
 import numpy as np
@@ -24,13 +24,14 @@ from samcam.live.commands import Command, SetEffect
 from samcam.live.effects import EFFECT_NAMES, OBJECT_EFFECTS
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8
 from samcam.live.sources import MAX_MEGAPIXELS
+from samcam.system import CheckedAs, ModelError, Section, Setting, read_model
 from samcam.system.files import read_regular, reason_of, shown_value
 
 ARRAYS_FOLDER: Final = "arrays"
 COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_args(Command)}
 
-_ARRAY_FILE = re.compile(rf"{ARRAYS_FOLDER}/[0-9a-f]{{16}}\.png")
 _DTYPES: Final = ("bool", "float32", "float64", "int32", "int64", "uint8")
+_ARRAY_FILE: Final = rf"^{ARRAYS_FOLDER}/[0-9a-f]{{16}}\.png$"
 _PNG_CHANNELS: Final = (1, 3, 4)
 _PNG_MAGIC: Final = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER: Final = struct.Struct(">16x2I2B")  # width, height, bits, colour type
@@ -38,20 +39,53 @@ _PNG_COLOURS: Final[Mapping[int, tuple[int, ...]]] = {0: (), 2: (3,), 6: (4,)}
 _MAX_ARRAY_BYTES: Final = 1 << 28
 _MAX_VALUES: Final = 1 << 20  # of an array without a file: points and boxes
 _LARGEST: Final = 1e9  # of coordinates and labels: far beyond any picture
-_RANGES: Final[Mapping[str, tuple[float, float]]] = {
-    "bool": (0, 1),
-    "uint8": (0, 255),
-    **dict.fromkeys(("float32", "float64", "int32", "int64"), (-_LARGEST, _LARGEST)),
-}
-_KINDS: Final[Mapping[Any, str]] = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    np.ndarray: "an array",
-    NoneType: "null",
-}
-_PLAIN: Final = (bool, int, float, str, NoneType)
+_HIGHEST: Final = {"bool": 1, "uint8": 255}
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRow(Section):
+    """An array: its values row by row, or a PNG file (a mask: 255 where it is true)."""
+
+    dtype: Annotated[str, CheckedAs(Literal[_DTYPES])]
+    shape: Annotated[
+        tuple[int, ...],
+        Setting(low=0, limits={"max_length": 3}, expected="at most three whole numbers"),
+    ]
+    values: Annotated[
+        tuple[float | bool, ...] | None,
+        Setting(
+            low=-_LARGEST,
+            high=_LARGEST,
+            limits={"max_length": _MAX_VALUES},
+            expected=f"at most {_MAX_VALUES} numbers up to {_LARGEST:g}",
+        ),
+    ] = None
+    file: Annotated[
+        str | None,
+        Setting(limits={"pattern": _ARRAY_FILE}, expected=f"{ARRAYS_FOLDER}/ and 16 hex digits"),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.values is None) == (self.file is None):
+            raise ValueError("values: expected either them or a file")
+        count, high = math.prod(self.shape), _HIGHEST.get(self.dtype, _LARGEST)
+        values = self.values
+        if values is not None and not (
+            len(values) == count and all(value <= high and -value <= high for value in values)
+        ):
+            shown = f"as the shape {shown_value(self.shape)} and {self.dtype} say"
+            raise ValueError(f"values: {shown_value(values)}: expected {count} numbers, {shown}")
+
+    def read(self, arrays: Arrays) -> NDArray[Any]:
+        """Return the array.
+
+        Raises:
+            ValueError: Its file is missing, damaged or too large.
+        """
+        if self.file is not None:
+            pixels = arrays.load(self.file, self.shape)
+            return pixels > 0 if self.dtype == "bool" else pixels
+        return np.array(self.values, np.dtype(self.dtype)).reshape(self.shape)
 
 
 class Arrays:
@@ -81,16 +115,15 @@ class Arrays:
             partial.replace(path)
         return name
 
-    def load(self, name: object, shape: tuple[int, ...]) -> U8:
+    def load(self, name: str, shape: tuple[int, ...]) -> U8:
         """Read what `save` wrote.
 
+        Args:
+            name: As `ArrayRow` has it.
+
         Raises:
-            ValueError: The name is none of `save`'s, or the file is missing, damaged or too large.
+            ValueError: The file is missing, damaged or too large.
         """
-        if not isinstance(name, str) or not _ARRAY_FILE.fullmatch(name):
-            raise ValueError(
-                f"file: {shown_value(name)}: expected {ARRAYS_FOLDER}/ and 16 hex digits"
-            )
         folder = self._folder / ARRAYS_FOLDER
         if folder.is_symlink():
             raise ValueError(f"{ARRAYS_FOLDER}: a link; expected a folder of the recording")
@@ -142,34 +175,67 @@ def decode_command(value: object, arrays: Arrays) -> Command:
     """
     if not isinstance(value, dict) or "type" not in value:
         raise ValueError(f"a command: expected an object with a type, got {shown_value(value)}")
-    return cast(Command, _decode(value, arrays))
+    given = {key: part for key, part in value.items() if key != "type"}
+    name = value["type"]
+    cls = COMMAND_CLASSES.get(name) if isinstance(name, str) else None
+    if cls is None:
+        shown = name[:40] if isinstance(name, str) else shown_value(name, 40)
+        raise ValueError(f"command {shown}: expected one of {', '.join(COMMAND_CLASSES)}")
+    try:
+        row: Any = read_model(_row_of(cls), given)
+        made = {key: _read(key, getattr(row, key), arrays) for key in given}
+        return cast(Command, cls(**made))
+    except ModelError as error:
+        raise ValueError(f"command {name}: {error.line}") from error
+    except ValueError as error:
+        raise ValueError(f"command {name}: {error}") from error
 
 
-def check_ranges(command: Command) -> None:
-    """See that a run could have been given a command: one that it refuses does nothing.
+def check_effect(command: Command) -> None:
+    """See that a run could have been given an effect: one that it refuses does nothing.
 
     Raises:
         ValueError: Names command, field, value and what was expected.
     """
-    where = f"command {type(command).__name__}"
-    object_id = getattr(command, "object_id", None)
-    if object_id is not None and not MIN_OBJECT_ID <= object_id <= MAX_OBJECT_ID:
-        raise ValueError(
-            f"{where}: object_id: {shown_value(object_id)}: expected a whole number "
-            f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}"
-        )
     if isinstance(command, SetEffect) and command.name is not None:
-        names = EFFECT_NAMES if object_id is None else OBJECT_EFFECTS
+        names = EFFECT_NAMES if command.object_id is None else OBJECT_EFFECTS
         if command.name not in names:
-            shown = shown_value(command.name)
-            raise ValueError(f"{where}: name: {shown}: expected one of {', '.join(names)}, or null")
+            raise ValueError(
+                f"command SetEffect: name: {shown_value(command.name)}: expected one of "
+                f"{', '.join(names)}, or null"
+            )
+
+
+def _read(key: str, value: object, arrays: Arrays) -> object:
+    """Return a field of a command from that of its row."""
+    if not isinstance(value, ArrayRow):
+        return value
+    try:
+        return value.read(arrays)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
+@cache
+def _row_of(cls: type) -> type:
+    """Return the model of a command's row: its fields, with `ArrayRow` for arrays."""
+    hints = get_type_hints(cls)
+    made: list[Any] = []
+    for item in fields(cls):
+        parts = get_args(hints[item.name]) or (hints[item.name],)
+        kind: Any = hints[item.name]
+        if any(get_origin(part) is np.ndarray for part in (kind, *parts)):
+            kind = ArrayRow | None if NoneType in parts else ArrayRow
+        if item.name == "object_id":
+            kind = Annotated[kind, Setting(low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
+        needed = item.default is MISSING and item.default_factory is MISSING
+        made.append((item.name, kind) if needed else (item.name, kind, field(default=None)))
+    return make_dataclass(cls.__name__, made, bases=(Section,), frozen=True)
 
 
 def _encode(value: object, arrays: Arrays) -> object:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, tuple):
-        return [_encode(item, arrays) for item in value]
     if isinstance(value, np.ndarray) and value.dtype.name in _DTYPES:
         shape = list(value.shape)
         row: dict[str, object] = {"dtype": value.dtype.name, "shape": shape}
@@ -189,101 +255,3 @@ def _is_picture(array: NDArray[Any]) -> bool:
     return array.ndim == 2 or (
         array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in _PNG_CHANNELS
     )
-
-
-def _decode(value: object, arrays: Arrays) -> object:
-    if isinstance(value, list):
-        return tuple(_decode(item, arrays) for item in value)
-    if not isinstance(value, dict):
-        return value
-    if "dtype" in value:
-        return _decode_array(value, arrays)
-    name = value.get("type")
-    cls = COMMAND_CLASSES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        shown = name[:40] if isinstance(name, str) else shown_value(name, 40)
-        raise ValueError(f"command {shown}: expected one of {', '.join(COMMAND_CLASSES)}")
-    try:
-        return cls(**_decode_fields(cls, value, arrays))
-    except ValueError as error:
-        raise ValueError(f"command {name}: {error}") from error
-
-
-def _decode_fields(cls: type, row: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
-    """Return the fields of a command.
-
-    Raises:
-        ValueError: Names the first that is missing, unknown or of another kind.
-    """
-    hints = get_type_hints(cls)
-    for key in row:
-        if key != "type" and key not in hints:
-            raise ValueError(f"{key[:40]}: unknown; expected {', '.join(hints)}")
-    given = {}
-    for item in fields(cls):
-        if item.name not in row:
-            if item.default is MISSING and item.default_factory is MISSING:
-                raise ValueError(f"{item.name}: missing; expected {_kinds(hints[item.name])}")
-            continue
-        hint = hints[item.name]
-        try:
-            found = _decode(row[item.name], arrays) if _is_made_up(hint) else row[item.name]
-        except ValueError as error:
-            raise ValueError(f"{item.name}: {error}") from error
-        if not _is_of(found, hint):
-            shown, expected = shown_value(row[item.name]), _kinds(hint)
-            raise ValueError(f"{item.name}: {shown}: expected {expected}")
-        given[item.name] = found
-    return given
-
-
-def _kinds(hint: Any) -> str:
-    """Return what a field's type is called."""
-    if isinstance(hint, UnionType):
-        return " or ".join(map(_kinds, get_args(hint)))
-    return _KINDS.get(get_origin(hint) or hint, "a value of another kind")
-
-
-def _is_made_up(hint: Any) -> bool:
-    """Whether a field may hold what JSON has no form of its own for, such as an array."""
-    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return any((get_origin(part) or part) not in _PLAIN for part in parts)
-
-
-def _is_of(value: object, hint: Any) -> bool:
-    """Whether a value is of a field's type, such as `int | None` or an array."""
-    if isinstance(hint, UnionType):
-        return any(_is_of(value, part) for part in get_args(hint))
-    if isinstance(value, bool) and hint is not bool:
-        return False
-    return isinstance(value, get_origin(hint) or hint)
-
-
-def _decode_array(value: dict[str, Any], arrays: Arrays) -> NDArray[Any]:
-    dtype, shape = value["dtype"], value.get("shape")
-    fine = isinstance(shape, list) and all(type(n) is int and 0 <= n < 1 << 31 for n in shape)
-    if dtype not in _DTYPES or not isinstance(shape, list) or not fine or len(shape) > 3:
-        raise ValueError(
-            f"an array of dtype {shown_value(dtype, 40)} and shape {shown_value(shape, 40)}: "
-            f"expected at most three whole numbers as shape and one of {', '.join(_DTYPES)}"
-        )
-    if "file" in value:
-        pixels = arrays.load(value["file"], tuple(shape))
-        return pixels > 0 if dtype == "bool" else pixels
-    values, count = value.get("values"), math.prod(shape)
-    if count > _MAX_VALUES:
-        raise ValueError(
-            f"shape: {shown_value(shape, 40)}: expected at most {_MAX_VALUES} numbers in an array "
-            "without a file"
-        )
-    low, high = _RANGES[dtype]
-    if (
-        not isinstance(values, list)
-        or len(values) != count
-        or not all(isinstance(one, int | float) and low <= one <= high for one in values)
-    ):
-        raise ValueError(
-            f"values: {shown_value(values)}: expected {count} numbers "
-            f"{low:g}..{high:g}, as the shape {shown_value(shape, 40)} says"
-        )
-    return np.array(values, np.dtype(dtype)).reshape(shape)

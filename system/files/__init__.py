@@ -33,7 +33,7 @@ from samcam.system.files.private_files import (
     make_private_folder,
     write_private,
 )
-from samcam.system.files.rows import RowFile, read_rows, whole
+from samcam.system.files.rows import RowFile, read_rows
 from samcam.system.files.texts import decode_text, text_lines
 from samcam.system.files.whole_files import write_whole
 
@@ -73,7 +73,6 @@ __all__ = [
     "user_home",
     "value_problems",
     "waiting_for_writer",
-    "whole",
     "write_private",
     "write_whole",
 ]

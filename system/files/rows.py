@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from samcam.system.files.bounded_files import open_regular, parse_json, shown_value
+from samcam.system.files.bounded_files import open_regular, parse_json
 from samcam.system.files.pipes import say_if_pipe
 from samcam.system.files.places import is_file
 
@@ -137,18 +137,3 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(row, dict):
                 raise ValueError(f"{path.name}, line {number}: expected a JSON object")
             yield row
-
-
-def whole(row: Mapping[str, Any], key: str, low: int = 0) -> int:
-    """Return a whole number of a row.
-
-    Raises:
-        ValueError: It has none of that name.
-    """
-    expected = f"expected a whole number of at least {low}"
-    if key not in row:
-        raise ValueError(f"{key}: missing; {expected}")
-    value = row[key]
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value < 1 << 63:
-        raise ValueError(f"{key}: {shown_value(value, 40)}: {expected}")
-    return value

@@ -227,7 +227,7 @@ def test_a_name_that_no_file_can_have_is_one_line(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"pace": "x"}, 'pace: "x": expected live or all'),
+        ({"pace": "x"}, r'pace: "x": expected one of live \| all'),
         ({"fps": 1e308}, "source.fps: 1e.308: expected a rate"),
         (
             {"size_wh": [1e9, 1e9]},
