@@ -175,7 +175,7 @@ class MotionGate:
             self._move(box_xyxy)
 
     def observe_prompt(self, box_xyxy: F32) -> None:
-        """Believe a prompted mask: it moves the filter, or starts it anew where they disagree."""
+        """Believe a prompted mask: it moves the filter, or restarts it where they disagree."""
         if box_xyxy[0] >= box_xyxy[2] or box_xyxy[1] >= box_xyxy[3]:
             return
         if self._filter is None or self._stable == 0:

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 START, END = "<!-- modules: python -m tools.module_table -->", "<!-- /modules -->"
-# From the roof down, as a frame's way and a reader's do.
+# From the top floor down, as a frame goes.
 ROOMS = ("samcam", "live", "export", "engines", "memory", "kalman", "system", "bench")
 _FIRST_ROOMS = ("live", "live/cli", "live/loop", "live/tracker")
 

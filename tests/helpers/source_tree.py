@@ -1,4 +1,4 @@
-"""The sources of the house and of the programs beside it, and what each file imports."""
+"""The sources of the package and of the programs beside it, and what each file imports."""
 
 from __future__ import annotations
 

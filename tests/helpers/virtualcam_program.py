@@ -1,4 +1,4 @@
-"""The program with a virtual camera in memory, registered through pyvirtualcam's own door.
+"""The program with a virtual camera in memory, registered by `pyvirtualcam.register_backend`.
 
 Run as `python -m tests.helpers.virtualcam_program REPORT BREAK_AFTER ARGUMENT...`: everything
 after BREAK_AFTER goes to `run_live.main`. With MEMORY_CAMERA_RGBA=1 the camera takes RGBA too. It

@@ -1,4 +1,4 @@
-"""The house: which room may use which, and that nobody enters but by the door.
+"""Which room may use which, and only through its contents page.
 
 docs/architecture.md draws it; the files are read with `ast`, nothing is imported.
 """
@@ -25,7 +25,7 @@ from tests.helpers.source_tree import (
 
 MAX_ROOM_FILES = 15
 
-# The floors of the house, from the roof down: a room uses only rooms on floors below its own.
+# The floors, from the top down: a room uses only rooms on floors below its own.
 # A file that stands loose in live/ is a room of its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("samcam",),
@@ -76,7 +76,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "live.prompt_checks",
     ),
 )
-# Beside the house: programs that use it, and what they may take.
+# Beside the package: programs that use it, and what they may take.
 ALLOWED: dict[str, frozenset[str]] = {
     "tools": frozenset({"samcam"}),
     "training": frozenset({"training", "samcam.system"}),
@@ -86,7 +86,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 
 def dotted(path: Path) -> str:
-    """The name of a file of the house inside of the package, without `samcam.`."""
+    """The name of a file inside of the package, without `samcam.`."""
     return ".".join(path.relative_to(REPO_ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -97,7 +97,7 @@ def room_of(name: str) -> str:
 
 
 def targets(item: Import) -> list[str]:
-    """The modules of the house that one import reaches, without `samcam.`."""
+    """The modules of the package that one import reaches, without `samcam.`."""
     if item.module.partition(".")[0] != "samcam":
         return []
     inside = item.module.removeprefix("samcam").removeprefix(".")
@@ -108,8 +108,8 @@ def targets(item: Import) -> list[str]:
     return [f"{inside}.{name}" for name in files] or [inside]
 
 
-def house_imports() -> Iterator[tuple[str, str, Import]]:
-    """Every import inside of the house: the module, what it imports, the statement."""
+def package_imports() -> Iterator[tuple[str, str, Import]]:
+    """Every import inside of the package: the module, what it imports, the statement."""
     for path in sources(*HOUSE):
         for item in imports_of(path):
             for target in targets(item):
@@ -127,7 +127,7 @@ def test_no_import_runs_up() -> None:
     floor = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     wrong = [
         f"{item}: {room_of(target)} is not below {room_of(module)}"
-        for module, target, item in house_imports()
+        for module, target, item in package_imports()
         if room_of(target) != room_of(module)
         and room_of(target) != "live"
         and floor[room_of(target)] <= floor[room_of(module)]
@@ -139,13 +139,13 @@ def test_engines_use_only_what_they_write_with() -> None:
     """Model folders are read and run without anything of the live loop, the memory or the gate."""
     wrong = [
         str(item)
-        for module, target, item in house_imports()
+        for module, target, item in package_imports()
         if room_of(module) == "engines" and room_of(target) not in ("engines", "system")
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_house_uses_no_program_beside_it() -> None:
+def test_the_package_uses_no_program_beside_it() -> None:
     """A wheel has none of them; the exporter alone asks for `training`, where there is one."""
     programs = {"bench", "tools", "tests", "run_live"}
     wrong = [str(item) for item in all_imports(*HOUSE) if item.top in programs]
@@ -159,7 +159,7 @@ def test_the_house_uses_no_program_beside_it() -> None:
 def test_no_two_files_import_each_other() -> None:
     """Also not over a third one, and also not inside functions."""
     graph: dict[str, set[str]] = {}
-    for module, target, _ in house_imports():
+    for module, target, _ in package_imports():
         graph.setdefault(module, set()).add(target)
     done: set[str] = set()
 
@@ -195,7 +195,7 @@ def test_rooms_are_entered_by_their_contents_page() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_nothing_of_the_house_is_imported_at_the_top() -> None:
+def test_nothing_of_the_package_is_imported_at_the_top() -> None:
     """`import live` beside `import samcam.live` would make every class twice."""
     wrong = [
         str(item)
@@ -216,7 +216,7 @@ def test_rooms_stay_small() -> None:
 
 
 @pytest.mark.parametrize("package", PROGRAMS)
-def test_programs_beside_the_house(package: str) -> None:
+def test_programs_beside_the_package(package: str) -> None:
     """bench uses all of it, training what reads files and speaks, tools what it describes."""
     ours = {*PACKAGES, "run_live", "tests"}
     wrong = [
