@@ -24,36 +24,6 @@ _SHOWN: Final = "shown again"
 PANIC_GUARD_S: Final = 1.0  # a panic key that is hammered must not show the feed again
 
 
-class PanicGuard:
-    """Keeps the feed hidden for a moment after it was hidden, when the other state is asked for.
-
-    Window, hotkeys and `ctl` all mean the same feed, so there is one guard for all.
-    """
-
-    def __init__(self) -> None:
-        self._asked_s = -math.inf
-
-    def choose(self, on: bool | None, hidden: bool, now_s: float) -> bool:
-        """Return whether the feed is to be hidden from now on.
-
-        Args:
-            on: What is asked for; None: the other state.
-            hidden: Whether it is hidden now.
-
-        Raises:
-            ValueError: The other state was asked for too soon; it counts as hiding once more.
-        """
-        too_soon = on is None and hidden and now_s - self._asked_s < PANIC_GUARD_S
-        hide = too_soon or (not hidden if on is None else on)
-        if hide:
-            self._asked_s = now_s
-        if too_soon:
-            raise ValueError(
-                f"hidden less than {PANIC_GUARD_S:g} s ago, it stays so: ask again later"
-            )
-        return hide
-
-
 class FeedControl:
     """Applies feed commands; render loop only."""
 
@@ -72,7 +42,7 @@ class FeedControl:
         self._build = build
         self._save_profile = save_profile
         self._clock = clock
-        self._guard = PanicGuard()
+        self._hidden_s = -math.inf
 
     def apply(self, step: int) -> bool:
         """Apply every waiting command before `step` is composed; say whether anything changed."""
@@ -115,8 +85,7 @@ class FeedControl:
     def _apply(self, command: FeedCommand) -> str:
         match command:
             case HideFeed(on):
-                hidden = self._compositor.panic
-                self._compositor.panic = self._guard.choose(on, hidden, self._clock())
+                self._compositor.panic = self._must_hide(on)
                 return _HIDDEN if self._compositor.panic else _SHOWN
             case SetEffect(name, object_id):
                 return (
@@ -126,6 +95,25 @@ class FeedControl:
                 if self._save_profile is None:
                     raise ValueError(f"profile {name}: this run cannot save profiles")
                 return self._save_profile(name)
+
+    def _must_hide(self, on: bool | None) -> bool:
+        """Return whether the feed is to be hidden from now on; None asks for the other state.
+
+        Window, hotkeys and `ctl` all mean the same feed, so it is guarded here for all of them.
+
+        Raises:
+            ValueError: The other state was asked for too soon; it counts as hiding once more.
+        """
+        hidden, now_s = self._compositor.panic, self._clock()
+        too_soon = on is None and hidden and now_s - self._hidden_s < PANIC_GUARD_S
+        hide = too_soon or (not hidden if on is None else on)
+        if hide:
+            self._hidden_s = now_s
+        if too_soon:
+            raise ValueError(
+                f"hidden less than {PANIC_GUARD_S:g} s ago, it stays so: ask again later"
+            )
+        return hide
 
     def _set_common(self, name: str | None) -> str:
         if name is None:

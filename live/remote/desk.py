@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +22,6 @@ from samcam.live.remote.command_text import (
     parse_words,
 )
 from samcam.live.remote.server import Answer
-from samcam.live.sources import MAX_MEGAPIXELS
 
 OUTCOME_S: Final = 1.0  # how long a command's outcome is awaited
 _FULL: Final = "too many commands are waiting: this one was not taken; try again"
@@ -51,25 +50,15 @@ class _Sent:
 class CommandDesk:
     """Does the commands of all callers, each on the thread that it is asked on."""
 
-    def __init__(
-        self,
-        controls: Controls,
-        size_wh: tuple[int, int],
-        max_megapixels: float = MAX_MEGAPIXELS,
-        frame_count: int | None = None,
-    ) -> None:
+    def __init__(self, controls: Controls, context: PromptContext) -> None:
         """Connect; before the run's threads start.
 
         Args:
             controls: Takes the commands and tells what became of them.
-            size_wh: Picture size of the source, which prompts are checked against.
-            max_megapixels: Larger pictures for prompts are refused.
-            frame_count: Length of the source; None: unknown, or without end.
+            context: Of the source; folder and limits are each caller's.
         """
         self._controls = controls
-        self._size_wh = size_wh
-        self._max_megapixels = max_megapixels
-        self._frame_count = frame_count
+        self._context = replace(context, pipes=False, limits=WHILE_RUNNING)
         self._changed = threading.Condition()
         self._sent: dict[int, _Sent] = {}  # by the identity of the command, which it keeps alive
         self._closed = False
@@ -89,11 +78,7 @@ class CommandDesk:
         """
         self._controls.heard_ctl()
         try:
-            limits, count = WHILE_RUNNING, self._frame_count
-            context = PromptContext(
-                self._size_wh, folder, False, self._max_megapixels, limits, count
-            )
-            commands = parse_words(words, context)
+            commands = parse_words(words, replace(self._context, folder=folder))
         except CommandError as error:
             return Answer(False, str(error))
         if commands == (Quit(),):

@@ -31,17 +31,15 @@ def read_bindings(settings: Settings, info: SourceInfo) -> dict[str, tuple[Remot
     """
     if not wanted(settings.hotkeys.enabled):
         return {}
-    bindings, problems = parse_bindings(
-        settings.hotkeys.keys,
-        PromptContext(
-            info.size_wh,
-            max_megapixels=settings.source.max_megapixels,
-            frame_count=info.frame_count,
-        ),
-    )
+    bindings, problems = parse_bindings(settings.hotkeys.keys, _context(settings, info))
     if problems:
         raise ConfigError(problems)
     return bindings
+
+
+def _context(settings: Settings, info: SourceInfo) -> PromptContext:
+    limit = settings.source.max_megapixels
+    return PromptContext(info.size_wh, max_megapixels=limit, frame_count=info.frame_count)
 
 
 class RemoteControls:
@@ -62,9 +60,7 @@ class RemoteControls:
             info: The source.
             bindings: From `read_bindings`.
         """
-        self._desk = CommandDesk(
-            controls, info.size_wh, settings.source.max_megapixels, info.frame_count
-        )
+        self._desk = CommandDesk(controls, _context(settings, info))
         self._server = (
             ControlServer(self._desk.answer, info.name) if settings.control.socket else None
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from samcam.live.commands import (
     Command,
@@ -20,7 +22,6 @@ from samcam.live.control import Controls, object_name
 from samcam.live.frames import F32, MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Prompt
 from samcam.live.masks import upsample_logits
 from samcam.live.window.choice import ObjectChoice
-from samcam.live.window.guard import QUIT_AGAIN_S, QuitGuard
 from samcam.live.window.hover import HoverPointer, HoverScene
 from samcam.live.window.keys import Key, KeyPress, key_of
 from samcam.live.window.letterbox import Letterbox, Point
@@ -29,6 +30,8 @@ from samcam.live.window.prompts import box_prompt, is_drag, meant
 from samcam.live.window.proposals import Outline, ProposalBoard
 from samcam.live.window.state import InputState
 from samcam.live.window.words import MESSAGE_S, Words
+
+QUIT_AGAIN_S: Final = 2.0
 
 
 class WindowInput:
@@ -58,7 +61,7 @@ class WindowInput:
         self.quit_requested = False
         self.letterbox: Letterbox | None = None
         self._controls, self._clock = controls, clock
-        self._objects, self._marks, self._quit = ObjectChoice(), Marks(), QuitGuard()
+        self._objects, self._marks, self._quit_asked_s = ObjectChoice(), Marks(), -math.inf
         self._help_visible = self._hidden = self._frozen = False
         self._step: int | None = None
         self._object_ids: U8 | None = None
@@ -281,11 +284,13 @@ class WindowInput:
     def _ask_or_quit(self) -> None:
         """Quit, where somebody is served at the second press."""
         served = [*self._served, *(("ctl is in use",) if self._controls.ctl_in_use else ())]
-        question = self._quit.question(served, self._clock())
-        if question:
-            self._say(question, QUIT_AGAIN_S)
-        else:
+        now_s = self._clock()
+        if not served or now_s - self._quit_asked_s <= QUIT_AGAIN_S:
             self.quit_requested = True
+            return
+        self._quit_asked_s = now_s
+        question = f"{', '.join(served)}: press q or Esc again within {QUIT_AGAIN_S:.0f} s to quit"
+        self._say(question, QUIT_AGAIN_S)
 
     def _panic(self) -> None:
         """Hide the feed at once, or ask for the other state: `FeedControl` guards against haste."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from samcam.live.commands import Command
 from samcam.live.control.controls import Controls
+from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.desk import CommandDesk
 from samcam.live.remote.endpoints import Conversation, Transport, endpoints, is_run
 from samcam.live.remote.server import ControlServer
@@ -23,7 +24,7 @@ STOP_S: Final = WAIT_S
 def running(
     controls: Controls, transport: Transport | None = None, name: str = "demo"
 ) -> Iterator[ControlServer]:
-    desk = CommandDesk(controls, (640, 360))
+    desk = CommandDesk(controls, PromptContext((640, 360)))
     server = ControlServer(desk.answer, name, transport)
     server.start()
     try:

@@ -23,6 +23,7 @@ from samcam.live.loop.observer import ObservedSink
 from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.render import RenderLoop, RenderOptions
 from samcam.live.metrics.metrics import Metrics
+from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.desk import CommandDesk
 from samcam.live.sinks.choose import Outputs
 from samcam.live.sinks.worker import SinkWorker
@@ -131,7 +132,7 @@ def test_the_panic_key_hides_at_once_while_an_output_blocks_the_run() -> None:
 
 def test_before_the_first_picture_ctl_status_says_what_hangs() -> None:
     wiring = replace(Wiring.build("live", command_queue=4), watchdog=Watchdog(0.05))
-    desk = CommandDesk(wiring.controls, (8, 6))
+    desk = CommandDesk(wiring.controls, PromptContext((8, 6)))
     loop = RenderLoop(wiring, Compositor(Effect()), Outputs(()), RenderOptions(), Metrics())
     thread, go = threading.Thread(target=loop.run), threading.Event()
 

@@ -21,6 +21,7 @@ from samcam.live.control.status import LiveStatus, ObjectStatus
 from samcam.live.frames import Prompt
 from samcam.live.remote import desk as control_desk
 from samcam.live.remote import server as control_server
+from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.desk import CommandDesk
 from samcam.live.remote.endpoints import (
     MAX_REQUEST_BYTES,
@@ -359,7 +360,7 @@ def test_it_ends_while_somebody_is_connected(folder: Path, monkeypatch: pytest.M
 def test_it_ends_while_a_command_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_desk, "OUTCOME_S", 60.0)
     controls = Controls(4)
-    desk = CommandDesk(controls, (640, 360))
+    desk = CommandDesk(controls, PromptContext((640, 360)))
     server = ControlServer(desk.answer, "demo")
     server.start()
     (run,) = open_runs()

@@ -20,8 +20,7 @@ from samcam.live.window.drawing.canvas import View, draw_canvas
 from samcam.live.window.drawing.help import draw_help, help_fits
 from samcam.live.window.drawing.status_line import status_parts
 from samcam.live.window.drawing.text import LINE_PX, PAD_PX
-from samcam.live.window.guard import QUIT_AGAIN_S
-from samcam.live.window.input import WindowInput
+from samcam.live.window.input import QUIT_AGAIN_S, WindowInput
 from samcam.live.window.keys import ESCAPE, KeyPress
 from samcam.live.window.letterbox import Letterbox, Point
 from samcam.live.window.state import InputState

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from samcam.live.window.guard import QUIT_AGAIN_S
+from samcam.live.window.input import QUIT_AGAIN_S
 from tests.conftest import skip_or_fail
 from tests.helpers.demo_user import DemoUser, demo_user
 from tests.helpers.window_user import END_TIMEOUT_S, running_command
