@@ -27,7 +27,7 @@ from samcam.live.recording.values import Arrays, encode_command
 from samcam.live.sinks import H264, FragmentedMp4, to_i420
 from samcam.live.watchdog import Watchdog
 from samcam.live.writer_thread import Destination, WriterThread
-from samcam.system.files import FOLDER_MODE, RowFile, make_private_folder
+from samcam.system.files import RowFile, foreign_entry, make_private_folder
 
 MAX_PICTURES: Final = 8  # that wait for the encoder
 _KEPT: Final = "what was written can be replayed"
@@ -53,15 +53,15 @@ def prepare_folder(folder: Path) -> None:
         SinkError: It cannot be made, or holds something.
     """
     try:
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-        first = next(folder.iterdir(), None)
+        first = foreign_entry(folder)
+        if first is None:
+            make_private_folder(folder)
     except OSError as error:
         raise record_failure(folder, error) from error
     if first is not None:
         raise SinkError(
             f"--record {folder}: the folder holds {first.name}; expected a new or an empty folder"
         )
-    make_private_folder(folder)
 
 
 class Recorder(WriterThread[Frame | _Note]):

@@ -25,7 +25,7 @@ from samcam.live.effects import EFFECT_NAMES, OBJECT_EFFECTS
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8
 from samcam.live.sources import MAX_MEGAPIXELS
 from samcam.system import CheckedAs, ModelError, Section, Setting, read_model
-from samcam.system.files import read_regular, reason_of, shown_value
+from samcam.system.files import read_regular, reason_of, shown_value, write_whole
 
 ARRAYS_FOLDER: Final = "arrays"
 COMMAND_CLASSES: Final[Mapping[str, type]] = {cls.__name__: cls for cls in get_args(Command)}
@@ -110,9 +110,7 @@ class Arrays:
         path = self._folder / name
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
-            partial = path.with_name(path.name + ".part")
-            partial.write_bytes(content)
-            partial.replace(path)
+            write_whole(path, content)
         return name
 
     def load(self, name: str, shape: tuple[int, ...]) -> U8:
