@@ -1,1 +1,1 @@
-"""The live loop: capture, infer, render, and everything that leaves the app."""
+"""The live program: capture, tracking, pictures for the outputs."""
