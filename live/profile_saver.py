@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from samcam.engines import is_model_name
 from samcam.live.frames import FrameResult, Mask
-from samcam.live.masks import upsample_logits
 from samcam.live.profiles import ProfileError, save_profile
 from samcam.system.files import is_there, lenient_path
 
@@ -74,10 +73,8 @@ def _visible(result: FrameResult) -> int:
 def _masks(result: FrameResult) -> dict[int, Mask]:
     masks: dict[int, Mask] = {}
     for item in result.objects:
-        if item.mask_logits is not None:
-            mask: Mask = upsample_logits(item.mask_logits, result.frame.size_wh) > 0
-            if mask.any():
-                masks[item.object_id] = mask
+        if (mask := item.mask()).any():
+            masks[item.object_id] = mask
     return masks
 
 

@@ -55,6 +55,16 @@ class _Draft:
     object_id: int | None = None
     frame: int | None = None
 
+    def pointed(self) -> Prompt:
+        """Return it where it has no mask; ValueError where no picture could have such a place."""
+        return Prompt(
+            object_id=self.object_id or 1,
+            frame_index=self.frame,
+            points_xy_px=np.array([p[:2] for p in self.points], np.float32).reshape(-1, 2),
+            labels=np.array([p[2] for p in self.points], np.int32),
+            box_xyxy_px=None if self.box is None else np.array(self.box, np.float32),
+        )
+
 
 def parse_prompts(
     specs: Iterable[str],
@@ -241,6 +251,11 @@ def _fill(draft: _Draft, pairs: Sequence[tuple[str, Any]], problems: list[str]) 
         problems.append(f"{draft.where}: image: expected together with mask=FILE.png")
     if not seen & {"point", "neg", "box", "bbox_txt", "mask"} and len(problems) == found:
         problems.append(f"{draft.where}: expected a point, a box, a mask or bbox_txt")
+    if draft.mask is None and len(problems) == found:
+        try:
+            draft.pointed()
+        except ValueError as error:
+            problems.append(f"{draft.where}: {error}")
     return len(problems) == found
 
 
@@ -287,14 +302,7 @@ def _build(draft: _Draft, size_wh: tuple[int, int]) -> Iterator[Prompt]:
         ValueError: A file cannot be read, or it does not fit the picture.
     """
     if draft.mask is None:
-        prompt = Prompt(
-            object_id=draft.object_id or 1,
-            frame_index=draft.frame,
-            points_xy_px=np.array([p[:2] for p in draft.points], np.float32).reshape(-1, 2),
-            labels=np.array([p[2] for p in draft.points], np.int32),
-            box_xyxy_px=None if draft.box is None else np.array(draft.box, np.float32),
-        )
-        yield prompt.fitted(size_wh)
+        yield draft.pointed().fitted(size_wh)
         return
     reference, whose = None, "the source; use image=FILE if the mask belongs to another picture"
     if draft.image is not None:

@@ -137,6 +137,8 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
     assert parse_command("prompt point=99999,1") == ()
     with pytest.raises(CommandError, match="point=x,1: expected X,Y"):
         parse_command("prompt point=x,1")
+    with pytest.raises(CommandError, match="box 30,10,20,20: empty box"):
+        parse_command("prompt box=30,10,20,20")
 
 
 @pytest.mark.parametrize(
