@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from samcam.engines.base import EngineError
+from samcam.system import Section, Setting
 
 MAX_THREADS = 256
 TORCH_PRECISIONS: Final = ("float32", "bfloat16")
@@ -19,18 +20,28 @@ def is_torch_device(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class TorchOptions:
-    """Settings of the torch backend.
+class TorchOptions(Section):
+    """The torch backend (`--backend torch`)."""
 
-    Attributes:
-        device: One of `TORCH_DEVICES`; auto is the GPU where torch sees one.
-        precision: "float32": exact, without TF32. "bfloat16": autocast.
-        compile: torch.compile of the tracking step; on a GPU replayed as a CUDA graph.
-    """
-
-    device: str = "auto"
-    precision: str = "float32"
-    compile: bool = False
+    device: Annotated[
+        str,
+        Setting(
+            "auto: a GPU where torch sees one; else cpu, cuda or cuda:N.",
+            expected=TORCH_DEVICES,
+            rule=lambda device, _: "" if is_torch_device(device) else TORCH_DEVICES,
+        ),
+    ] = "auto"
+    precision: Annotated[
+        str,
+        Setting(
+            "float32 is exact; bfloat16 is faster on a GPU and rounds (autocast).",
+            choices=TORCH_PRECISIONS,
+        ),
+    ] = "float32"
+    compile: Annotated[
+        bool,
+        Setting("Compile the tracking step; the start then takes minutes. On a GPU: a CUDA graph."),
+    ] = False
 
     def __post_init__(self) -> None:
         if not is_torch_device(self.device):
@@ -42,16 +53,20 @@ class TorchOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """Settings of the runtimes.
+class EngineOptions(Section):
+    """How the networks run."""
 
-    Attributes:
-        providers: ONNX Runtime execution providers, best first; nothing falls back silently.
-        threads: Threads of one network; 0 for half the cores this process may use, at least 1.
-    """
-
-    providers: tuple[str, ...] = ("CPUExecutionProvider",)
-    threads: int = 0
+    providers: Annotated[
+        tuple[str, ...],
+        Setting(
+            "ONNX Runtime execution providers, best first; each must be there, nothing falls back.",
+            limits={"min_length": 1},
+        ),
+    ] = ("CPUExecutionProvider",)
+    threads: Annotated[
+        int,
+        Setting("Threads of one network on the CPU; 0: half the cores.", "threads", 0, MAX_THREADS),
+    ] = 0
     torch: TorchOptions = TorchOptions()
 
     def __post_init__(self) -> None:

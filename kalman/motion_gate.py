@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import numpy as np
 
 from samcam.kalman.box_filter import BoxState, initiate, predict, update
 from samcam.kalman.motion_score import F32, box_ious, select_mask
+from samcam.system import Section, Setting
 
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
 AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
@@ -23,13 +24,11 @@ _NOWHERE.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
-class GateSettings:
+class GateSettings(Section):
     """When the motion model acts and what moves it; sources in `live.tracker.presets`.
 
     Attributes:
-        weight: alpha_kf, share of the motion IoU in the choice, 0..1.
-        stable_steps: Good masks in a row before the filter takes part in the choice.
-        stable_iou: Predicted IoU above which a mask moves the filter.
+        weight: alpha_kf.
         reset_when_weak: Start over after one mask at or below `stable_iou` (SAMURAI). Else such
             a mask only moves nothing.
         start_iou: Predicted IoU that a mask needs to start the filter; 0 starts it blindly.
@@ -38,14 +37,25 @@ class GateSettings:
             forgotten: an extrapolation that old would only keep the object from being found.
     """
 
-    weight: float
-    stable_steps: int
-    stable_iou: float
+    weight: Annotated[
+        float, Setting("Share of the motion in the choice among candidate masks.", low=0, high=1)
+    ]
+    stable_steps: Annotated[
+        int, Setting("Good masks in a row before motion takes part.", "steps", 1, 1000)
+    ]
+    stable_iou: Annotated[
+        float, Setting("Predicted IoU above which a mask moves the filter.", low=0, high=1)
+    ]
     reset_when_weak: bool
     start_iou: float
-    follow_iou: float
+    follow_iou: Annotated[
+        float,
+        Setting("Overlap with the motion that a mask needs to move the filter.", low=0, high=1),
+    ]
     hold_steps: int
-    hold_s: float
+    hold_s: Annotated[
+        float, Setting("Motion is forgotten after this long without a mask.", "s", 0, 60)
+    ]
 
     def __post_init__(self) -> None:
         for name in ("weight", "stable_iou", "start_iou", "follow_iou"):

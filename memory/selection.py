@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Annotated, Final
+
+from samcam.system import Section, Setting
 
 MAX_RECENT: Final = 6  # num_maskmem 7 less the conditioning one, sam2_base.py:25
 MAX_RECENT_POINTERS: Final = 15  # max_obj_ptrs_in_encoder 16 less one, sam2_base.py:638
@@ -24,7 +26,7 @@ class RecentOrder(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BankPolicy:
+class BankPolicy(Section):
     """What a memory bank keeps and how it counts.
 
     Attributes:
@@ -36,10 +38,12 @@ class BankPolicy:
             training for recent ones. SAM 2 itself does not.
     """
 
-    max_cond: int = 4
+    max_cond: Annotated[int, Setting("Prompted frames kept in memory.", "memories", 1, 4)] = 4
     recent_order: RecentOrder = RecentOrder.DISTANCE
     gate_pointers: bool = False
-    clamp_pointer_offset: bool = False
+    clamp_pointer_offset: Annotated[
+        bool, Setting("Count an old memory's pointer as at most 15 steps old.")
+    ] = False
 
     def __post_init__(self) -> None:
         if self.max_cond < 1:
@@ -47,18 +51,25 @@ class BankPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class AdmissionThresholds:
+class AdmissionThresholds(Section):
     """A tracked mask enters the memory when every score is above its threshold.
 
     Attributes:
-        predicted_iou: tau_mask, 0..1.
-        object_score: tau_obj, a logit.
-        motion_iou: tau_kf, 0..1; passes where the motion score is not known.
+        predicted_iou: tau_mask.
+        object_score: tau_obj.
+        motion_iou: tau_kf; passes where the motion score is not known.
     """
 
-    predicted_iou: float
-    object_score: float
-    motion_iou: float
+    predicted_iou: Annotated[
+        float, Setting("A mask enters the memory above this predicted IoU.", low=0, high=1)
+    ]
+    object_score: Annotated[
+        float, Setting("A mask enters the memory above this object score.", "logit", -32, 32)
+    ]
+    motion_iou: Annotated[
+        float,
+        Setting("A mask enters the memory above this overlap with the motion.", low=0, high=1),
+    ]
 
 
 def admits(

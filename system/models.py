@@ -58,6 +58,7 @@ class Setting:
         doc: One plain sentence.
         unit: Unit of a number, "" where it has none.
         low, high: Inclusive range of a number, of each number of a list, of a mapping's keys.
+        choices: Allowed words or numbers; empty: any. Of a `float | str`: the words.
         expected: What it may hold, in words, where its type does not say it.
         limits: Further ones of pydantic's, such as pattern, multiple_of, max_length.
         rule: What a value must be beside the fields before it, in words; "" where it is that.
@@ -67,13 +68,14 @@ class Setting:
     unit: str = ""
     low: float | None = None
     high: float | None = None
+    choices: tuple[str | int, ...] = ()
     expected: str = ""
     limits: Mapping[str, Any] = field(default_factory=dict, hash=False)
     rule: Callable[[Any, Mapping[str, Any]], str] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """Add the range, for pydantic."""
-        schema = self._bounded(handler(source), self.limits)
+        """Add range, choices and rule, for pydantic."""
+        schema = self._narrowed(handler(source), self.limits)
         return schema if self.rule is None else self._ruled(schema, self.rule)
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
@@ -96,7 +98,10 @@ class Setting:
 
         return dict(with_info_after_validator_function(check, schema))
 
-    def _bounded(self, schema: Schema, limits: Mapping[str, Any]) -> Schema:
+    def _narrowed(self, schema: Schema, limits: Mapping[str, Any]) -> Schema:
+        kind = {"int": int, "str": str}.get(schema["type"])
+        if kind and self.choices and isinstance(self.choices[0], kind):
+            return {"type": "literal", "expected": list(self.choices)}
         schema = dict(schema)
         if schema["type"] in ("int", "float"):
             ends = {"ge": self.low, "le": self.high}
@@ -104,12 +109,12 @@ class Setting:
         if schema["type"] not in ("nullable", "function-before"):
             schema.update(limits)  # of the value, not of its parts
             limits = {}
-        for name in ("schema", "keys_schema"):
+        for name in ("schema", "keys_schema", "values_schema"):
             if name in schema:
-                schema[name] = self._bounded(schema[name], limits)
+                schema[name] = self._narrowed(schema[name], limits)
         for name in ("items_schema", "choices"):
             if isinstance(schema.get(name), list):
-                schema[name] = [self._bounded(part, limits) for part in schema[name]]
+                schema[name] = [self._narrowed(part, limits) for part in schema[name]]
         return schema
 
 

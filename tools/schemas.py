@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from samcam.engines import Manifest
+from samcam.live.config import Settings
 from samcam.live.recording import Header, PictureRow, StepRow
 from samcam.system import schema_of
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 MODELS: Final[dict[str, tuple[type, str]]] = {
+    "config": (Settings, "SamCam's configuration, config.yaml"),
     "manifest": (Manifest, "manifest.json of a SamCam model folder"),
     "recording": (Header, "recording.json of a SamCam recording"),
     "recording_pictures": (PictureRow, "pictures.jsonl row of a SamCam recording"),

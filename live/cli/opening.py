@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 
-from samcam.engines import EngineOptions, Sam2Networks, TorchOptions, load_model
+from samcam.engines import Sam2Networks, load_model
 from samcam.live.cli.plan import Plan, build_effect
 from samcam.live.cli.run import Run
-from samcam.live.config import Request, SourceSettings, settings_for_model, suggest_rules
+from samcam.live.config import Request, settings_for_model, suggest_rules
 from samcam.live.errors import ConfigError
 from samcam.live.feed import (
     BorderOptions,
@@ -36,7 +37,7 @@ from samcam.live.sinks import (
     VirtualCameraOptions,
     open_sinks,
 )
-from samcam.live.sources import SourceInfo, SourceOptions
+from samcam.live.sources import SourceInfo, SourceOptions, SourceSettings
 from samcam.live.tracker import Tracker, merge_prompts
 from samcam.live.window import WindowOptions
 
@@ -45,25 +46,8 @@ log = logging.getLogger(__name__)
 
 def source_options(settings: SourceSettings, watched: bool, loop: bool = False) -> SourceOptions:
     """Return the sources' options; a single picture stays on where somebody watches."""
-    return SourceOptions(
-        fps=settings.fps,
-        width=settings.width,
-        height=settings.height,
-        camera_fps=settings.camera_fps,
-        mjpg=settings.mjpg,
-        rotate=settings.rotate,
-        mirror=settings.mirror,
-        repeat_picture=watched,
-        loop=loop,
-        max_megapixels=settings.max_megapixels,
-        demo_frames=settings.demo_frames,
-        demo_size_wh=settings.demo_size,
-        retry_first_s=settings.retry_first_s,
-        retry_max_s=settings.retry_max_s,
-        retry_limit_s=settings.retry_limit_s,
-        open_timeout_s=settings.open_timeout_s,
-        read_timeout_s=settings.read_timeout_s,
-    )
+    given = {item.name: getattr(settings, item.name) for item in fields(SourceSettings)}
+    return SourceOptions(**given, repeat_picture=watched, loop=loop)
 
 
 def load_networks(request: Request, plan: Plan) -> Sam2Networks:
@@ -72,14 +56,7 @@ def load_networks(request: Request, plan: Plan) -> Sam2Networks:
     Raises:
         EngineError: It is missing or damaged, or cannot run.
     """
-    engine = plan.settings.engine
-    chosen = engine.torch
-    options = EngineOptions(
-        providers=engine.providers,
-        threads=engine.threads,
-        torch=TorchOptions(chosen.device, chosen.precision, chosen.compile),
-    )
-    return load_model(request.model, request.backend, options)
+    return load_model(request.model, request.backend, plan.settings.engine)
 
 
 def open_tracker(request: Request, plan: Plan) -> Tracker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,6 @@ from samcam.live.config import (
 )
 from samcam.live.effects import (
     EFFECT_NAMES,
-    EFFECTS,
     NO_EFFECT,
     BackgroundVideo,
     EdgeOptions,
@@ -74,7 +73,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     """
     problems = []
     try:
-        settings = load_settings(path, request.overrides)
+        settings = load_settings(path, request.overrides, request.recorded)
     except ConfigError as error:
         settings, problems = Settings(), list(error.problems)
     problems += _word_problems(request)
@@ -217,8 +216,7 @@ def build_effect(
         )
         video = None if chosen.video is None else _open_background(chosen, max_megapixels)
         return Effect(name, ReplaceOptions(chosen.color, picture, video), edge)
-    section = getattr(settings, name)
-    return Effect(name, EFFECTS[name].options(**asdict(section)), edge)
+    return Effect(name, getattr(settings, name), edge)
 
 
 def build_own_effects(

@@ -1,16 +1,18 @@
 """Settings: what they are, what may stand in them, where they are read."""
 
+from samcam.live.config.changes import apply_overrides, settings_for_model, suggest_rules
 from samcam.live.config.effects import EffectSettings, ReplaceSettings
-from samcam.live.config.load import find_config, known_keys, load_settings
+from samcam.live.config.load import load_settings
+from samcam.live.config.places import find_config
 from samcam.live.config.request import Request
 from samcam.live.config.schema import (
     ControlSettings,
     HotkeySettings,
     Settings,
-    SourceSettings,
-    suggest_rules,
+    flat,
+    known_keys,
+    new_name,
 )
-from samcam.live.config.tracker import apply_overrides, settings_for_model
 
 __all__ = [
     "ControlSettings",
@@ -19,11 +21,12 @@ __all__ = [
     "ReplaceSettings",
     "Request",
     "Settings",
-    "SourceSettings",
     "apply_overrides",
     "find_config",
+    "flat",
     "known_keys",
     "load_settings",
+    "new_name",
     "settings_for_model",
     "suggest_rules",
 ]

@@ -6,6 +6,7 @@ ones that contain themselves; all of that is counted before anything is built.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import yaml
@@ -15,6 +16,8 @@ _MAX_VALUES: Final = 20_000  # with what links repeat; a whole config.yaml has s
 _MAX_EVENTS: Final = 2 * _MAX_VALUES  # lists have two, a begin and an end
 _MAX_DEPTH: Final = 32
 _MAX_NUMBER: Final = 64  # characters
+_SHOWN_PARTS: Final = 8
+_LONGEST_SHOWN: Final = 80
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _Base: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
 
@@ -73,6 +76,12 @@ class _Loader(_Base):  # type: ignore[misc]  # one of two classes with the same 
             seen.add(key.value)
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
+
+
+# YAML 1.1 takes 1e-3 for a text.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def _problem(text: str, node: Any) -> yaml.MarkedYAMLError:
@@ -134,3 +143,34 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
 def _check_number(node: yaml.Node) -> None:
     if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER:
         raise _problem(f"a number of {len(node.value)} characters", node)
+
+
+def key_lines(text: str) -> dict[str, int]:
+    """Return the line of each dotted key of a text that `parse_yaml` took, counted from 1."""
+    found: dict[str, int] = {}
+
+    def walk(node: yaml.Node | None, prefix: str) -> None:
+        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode):
+                found[f"{prefix}{key.value}"] = key.start_mark.line + 1
+                walk(value, f"{prefix}{key.value}.")
+
+    walk(yaml.compose(text, _Loader), "")
+    return found
+
+
+def _cut(value: object, levels: int = 3) -> object:
+    """Return the beginning of a value: nobody reads more of it in a message."""
+    if isinstance(value, dict):
+        parts = list(value.items())[:_SHOWN_PARTS] if levels else []
+        return {key: _cut(part, levels - 1) for key, part in parts}
+    if isinstance(value, list | tuple | set):
+        return [_cut(part, levels - 1) for part in list(value)[:_SHOWN_PARTS]] if levels else []
+    return value
+
+
+def shown_yaml(value: object) -> str:
+    """Return a value as YAML would write it, cut to one short line."""
+    text = yaml.safe_dump(_cut(value), default_flow_style=True, allow_unicode=True, width=10_000)
+    text = text.removesuffix("...\n").strip().replace("\n", " ")
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."

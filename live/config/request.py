@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from samcam.live.profiles import Profile, said_by
@@ -13,7 +14,8 @@ class Request:
     """The command line, taken apart but not yet checked.
 
     `given`: the options that stand on it; `saved`: what the profile of that name holds;
-    `foreign_hotkeys`: whether those of the settings are a recording's and may open no file.
+    `recorded`: settings by key that a replay brings, below those of `--set`; `foreign_hotkeys`:
+    whether those of the settings are a recording's and may open no file.
     """
 
     source: str = "0"
@@ -39,6 +41,7 @@ class Request:
     loop: bool = False
     profile: str | None = None
     saved: Profile | None = None
+    recorded: Mapping[str, object] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     foreign_hotkeys: bool = False
 

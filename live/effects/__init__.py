@@ -2,6 +2,7 @@
 
 from samcam.live.effects.alpha import over_checkerboard, to_rgba
 from samcam.live.effects.background_video import BackgroundVideo
+from samcam.live.effects.blend import LENGTH_UNIT
 from samcam.live.effects.edges import EdgeOptions
 from samcam.live.effects.effect_set import EffectSet, Layers, Picture
 from samcam.live.effects.effects import (
@@ -20,6 +21,7 @@ from samcam.live.effects.smoothing import MaskSmoother
 __all__ = [
     "EFFECTS",
     "EFFECT_NAMES",
+    "LENGTH_UNIT",
     "NO_EFFECT",
     "OBJECT_EFFECTS",
     "BackgroundVideo",

@@ -15,6 +15,7 @@ Indices = NDArray[np.intp]
 
 _FEW = 8  # picking border pixels out pays up to one in so many of the box
 SIZE_UNIT_PX = 720  # lengths in the options are for a picture this high and grow with it
+LENGTH_UNIT = f"px at {SIZE_UNIT_PX} px height"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 
-from samcam.live.effects.blend import length_px
+from samcam.live.effects.blend import LENGTH_UNIT, length_px
 from samcam.live.effects.cells import blurred_cells, enlarge_cells
 from samcam.live.frames import U8
 from samcam.live.masks import MaskLayer
+from samcam.system import Section, Setting
 
 _SMALL_SIGMA_PX = 2.0  # blur left to do at reduced size: enough that up-scaling shows no grid
 _MAX_REDUCTION = 32
 
 
 @dataclass(frozen=True, slots=True)
-class BlurOptions:
-    """How strong.
+class BlurOptions(Section):
+    """The effect `blur`."""
 
-    Attributes:
-        sigma_px: Standard deviation of the Gaussian, for a picture 720 pixels high.
-    """
-
-    sigma_px: float = 18.0
+    sigma_px: Annotated[float, Setting("Strength of the blur.", LENGTH_UNIT, 1, 200)] = 18.0
 
 
 def blurred(image_bgr: U8, without: Sequence[MaskLayer], options: BlurOptions) -> U8:

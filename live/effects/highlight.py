@@ -5,31 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import cv2
 import numpy as np
 
-from samcam.live.effects.blend import SoftEdge, length_px, mix_border, mix_inside, soft_edge
+from samcam.live.effects.blend import (
+    LENGTH_UNIT,
+    SoftEdge,
+    length_px,
+    mix_border,
+    mix_inside,
+    soft_edge,
+)
 from samcam.live.effects.palette import Bgr, object_colour, text_colour, tinted
 from samcam.live.frames import U8
 from samcam.live.masks import MaskLayer, border_distance_u8, distance_px
+from samcam.system import Section, Setting
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, slots=True)
-class HighlightOptions:
-    """How objects are marked; lengths are for a picture 720 pixels high and grow with it.
+class HighlightOptions(Section):
+    """The effect `highlight`."""
 
-    Attributes:
-        tint: Share of the object's colour inside the mask, 0..1.
-        contour_px: Width of the contour, centred on the mask's border.
-        label: Whether to write the object id beside it.
-    """
-
-    tint: float = 0.4
-    contour_px: float = 3.0
-    label: bool = True
+    tint: Annotated[
+        float, Setting("Share of the object's colour inside its mask.", low=0, high=1)
+    ] = 0.4
+    contour_px: Annotated[float, Setting("Width of the contour.", LENGTH_UNIT, 0, 50)] = 3.0
+    label: Annotated[bool, Setting("Write the object's id beside it.")] = True
 
 
 DEFAULT_HIGHLIGHT = HighlightOptions()

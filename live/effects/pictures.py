@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import cv2
 import numpy as np
 
 from samcam.live.effects.background_video import BackgroundVideo
-from samcam.live.effects.blend import length_px, scaled_to_cover
+from samcam.live.effects.blend import LENGTH_UNIT, length_px, scaled_to_cover
 from samcam.live.effects.blur import BlurOptions, blurred
 from samcam.live.effects.cells import enlarge_cells, flat_cells
 from samcam.live.effects.edges import layer_mask
 from samcam.live.frames import U8
 from samcam.live.masks import MaskLayer, PixelBox, pixel_box
+from samcam.system import Section, Setting
 
 _ROUND_TO_PX = 4  # sides of squares are multiples of this
 _LEAST_PARTS = 3  # a square's pieces along each side, to tell object from surroundings
@@ -28,52 +30,63 @@ _LIGHT_CELL_PX = 8  # the spotlight's soft edge needs no more detail
 
 
 @dataclass(frozen=True, slots=True)
-class PixelateOptions:
-    """`cell_px`: side of a cell."""
+class PixelateOptions(Section):
+    """The effect `pixelate`."""
 
-    cell_px: float = 24.0
-
-
-@dataclass(frozen=True, slots=True)
-class DimOptions:
-    """`amount`: share of the light that is taken away, 0..1."""
-
-    amount: float = 0.7
+    cell_px: Annotated[float, Setting("Side of a square.", LENGTH_UNIT, 4, 200)] = 24.0
 
 
 @dataclass(frozen=True, slots=True)
-class SpotlightOptions:
-    """A pool of light around each object.
+class DimOptions(Section):
+    """The effect `dim`."""
 
-    Attributes:
-        amount: Share of the light that is taken away beyond it, 0..1.
-        size: Its half axes in halves of the object's width and height.
-    """
-
-    amount: float = 0.8
-    size: float = 1.5
+    # Not up to 1: a black background would be hiding, for which `replace` has safer defaults.
+    amount: Annotated[float, Setting("Share of the light that is taken away.", low=0, high=0.9)] = (
+        0.7
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class GrayscaleOptions:
-    """`amount`: share of the colour that is taken away, 0..1."""
+class SpotlightOptions(Section):
+    """The effect `spotlight`: a pool of light around each object."""
 
-    amount: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class CensorOptions:
-    """`style`: pixelate or blur; `size_px`: side of a cell, or standard deviation of the blur."""
-
-    style: str = "pixelate"
-    size_px: float = 32.0
+    amount: Annotated[
+        float, Setting("Share of the light taken away beyond the spotlight.", low=0, high=0.9)
+    ] = 0.8
+    size: Annotated[
+        float, Setting("Width and height of the spotlight.", "times the object's", 0.5, 10)
+    ] = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class ChromaOptions:
-    """`color`: red, green, blue of the key, 0..255 each."""
+class GrayscaleOptions(Section):
+    """The effect `grayscale`."""
 
-    color: tuple[int, int, int] = (0, 255, 0)
+    amount: Annotated[float, Setting("Share of the colour that is taken away.", low=0, high=1)] = (
+        1.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CensorOptions(Section):
+    """The effect `censor`."""
+
+    style: Annotated[
+        str, Setting("How the object is made unrecognisable.", choices=("pixelate", "blur"))
+    ] = "pixelate"
+    size_px: Annotated[
+        float, Setting("Side of a square, or strength of the blur.", LENGTH_UNIT, 8, 200)
+    ] = 32.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChromaOptions(Section):
+    """The effect `chroma`."""
+
+    color: Annotated[
+        tuple[int, int, int],
+        Setting("Key colour around the object.", "red, green, blue", 0, 255),
+    ] = (0, 255, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,10 +105,18 @@ class ReplaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class TransparentOptions:
-    """`color`: red, green, blue of what an output without transparency shows, 0..255 each."""
+class TransparentOptions(Section):
+    """The effect `transparent`."""
 
-    color: tuple[int, int, int] = (0, 0, 0)
+    color: Annotated[
+        tuple[int, int, int],
+        Setting(
+            "What an output that knows no transparency shows around the object.",
+            "red, green, blue",
+            0,
+            255,
+        ),
+    ] = (0, 0, 0)
 
 
 def square_px(options: PixelateOptions, shape: tuple[int, int]) -> tuple[int, int]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import re
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +11,7 @@ from typing import Final
 
 from samcam.engines import BACKENDS, MANIFEST_NAME, EngineError, file_sha256, find_model
 from samcam.live.commands import SaveProfile, SetEffect
-from samcam.live.config import Request, known_keys, load_settings
+from samcam.live.config import Request, known_keys, load_settings, new_name
 from samcam.live.control import CommandScript, ScriptedCommand
 from samcam.live.effects import EFFECT_NAMES
 from samcam.live.errors import CaptureError, ConfigError
@@ -53,7 +51,6 @@ from samcam.system.files import (
 
 _LONGEST_VERSION: Final = 40
 _LONGEST_WORD: Final = 40
-_NOT_YAML: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 _log = logging.getLogger(__name__)
 
@@ -88,8 +85,7 @@ class Recording:
                 f"--replay {folder}: no {HEADER_FILE} there; expected a folder that --record wrote"
             )
         try:
-            header = read_header(folder)
-            _check_settings(header)
+            header = _with_settings(read_header(folder))
             steps = _read_steps(folder)
             arrays = Arrays(folder)
             prompts = tuple(_read_prompts(header, arrays))
@@ -133,12 +129,12 @@ class Recording:
             preset=request.preset if "--preset" in given else header.preset,
             effect=request.effect if "--effect" in given else header.effect,
             pace=request.pace or "recorded",
-            overrides=(*settings, *request.overrides),
+            recorded=settings,
             foreign_hotkeys=HOTKEYS not in _keys_of(request.overrides),
         )
 
-    def _settings(self, request: Request) -> tuple[str, ...]:
-        """Return the recorded settings, as --set takes them, without what may not be opened."""
+    def _settings(self, request: Request) -> dict[str, object]:
+        """Return the recorded settings that `--set` leaves, without what may not be opened."""
         effect = request.effect if "--effect" in request.given else self.header.effect
         own = self.header.settings.get("effect.per_object")
         effects = [effect, *(own.values() if isinstance(own, dict) else ())]
@@ -153,17 +149,13 @@ class Recording:
             raise CaptureError(f"--replay {self.folder}: {error}") from error
         for line in left_out:
             _log.warning("replay: %s", line)
-        texts = {k: f"{k}={_as_yaml(v)}" for k, v in trusted.items()}
+        recorded = {key: value for key, value in trusted.items() if key not in given}
         try:
-            load_settings(None, [text for key, text in texts.items() if key not in given])
-        except ConfigError as error:  # nobody gave these with --set
-            wrong = [line for line in error.problems if line.startswith("--set")]
-            if wrong:
-                shown = wrong[0].removeprefix("--set: ")
-                raise CaptureError(
-                    f"--replay {self.folder}: {HEADER_FILE}: settings: {shown}"
-                ) from error
-        return tuple(texts.values())
+            load_settings(None, given=recorded)
+        except ConfigError as error:
+            shown = f"{HEADER_FILE}: settings: {error.problems[0]}"
+            raise CaptureError(f"--replay {self.folder}: {shown}") from error
+        return recorded
 
     def _scripted(self, request: Request) -> Iterator[ScriptedCommand]:
         """Give the recorded commands, without changes of the effect where `--effect` is given."""
@@ -310,19 +302,16 @@ def _keys_of(overrides: Collection[str]) -> set[str]:
     return {text.partition("=")[0].strip() for text in overrides}
 
 
-def _as_yaml(value: object) -> str:
-    """Write a value so that YAML reads the same: characters that it folds or refuses as escapes."""
-    text = json.dumps(value, ensure_ascii=False)
-    return _NOT_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _check_settings(header: Header) -> None:
-    unknown = [key for key in header.settings if key not in known_keys()]
+def _with_settings(header: Header) -> Header:
+    """Return a header with its settings as they are called now."""
+    settings = {new_name(key): value for key, value in header.settings.items()}
+    unknown = [key for key in settings if key not in known_keys()]
     if unknown:
         raise ValueError(
             f"{HEADER_FILE}: settings.{unknown[0][:_LONGEST_WORD]}: unknown to this version; "
             "expected the keys of its configuration"
         )
+    return replace(header, settings=settings)
 
 
 def _read_steps(folder: Path) -> RecordedSteps:

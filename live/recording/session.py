@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from samcam.engines import MANIFEST_NAME, file_sha256, find_model
-from samcam.live.config import Request, Settings, known_keys
+from samcam.live.config import Request, Settings, flat
 from samcam.live.errors import CaptureError
 from samcam.live.frames import Prompt
 from samcam.live.recording.fingerprint import fingerprint
@@ -65,7 +64,7 @@ def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorde
     except OSError as error:
         raise record_failure(folder, error) from error
     model = find_model(request.model)
-    settings, files = mark_files(flat_settings(session.settings))
+    settings, files = mark_files(flat(session.settings))
     header = Header(
         version=session.version,
         source=source,
@@ -84,17 +83,6 @@ def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorde
     if source.pictures == "lossless":
         encoding = H264(preset="ultrafast", lossless=True)
     return Recorder(folder, header, None if source.pictures is None else encoding, watchdog)
-
-
-def flat_settings(settings: Settings) -> Mapping[str, Any]:
-    """Return every key path with its value, lists for tuples."""
-    values: dict[str, Any] = {}
-    for key in known_keys():
-        value: Any = settings
-        for name in key.split("."):
-            value = getattr(value, name)
-        values[key] = list(value) if isinstance(value, tuple) else value
-    return values
 
 
 def _source_record(session: Session) -> SourceRecord:

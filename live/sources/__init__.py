@@ -10,7 +10,7 @@ from samcam.live.sources.base import (
 )
 from samcam.live.sources.camera import list_cameras, open_camera
 from samcam.live.sources.choose import open_source
-from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
+from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions, SourceSettings
 
 __all__ = [
     "MAX_MEGAPIXELS",
@@ -18,6 +18,7 @@ __all__ = [
     "SoundOrigin",
     "SourceInfo",
     "SourceOptions",
+    "SourceSettings",
     "VideoSource",
     "WrappedSource",
     "broken_frames",

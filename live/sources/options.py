@@ -3,51 +3,98 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
+
+from samcam.system import Section, Setting
 
 # A phone's 108 MP fit; decoded once they take 330 MB, and the run keeps a few of them.
 MAX_MEGAPIXELS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """Settings of every kind of source; each kind reads its own.
+class SourceSettings(Section):
+    """How pictures come in."""
+
+    fps: Annotated[
+        float,
+        Setting(
+            "Rate of pictures, folders and the demo, which have no times of their own.",
+            "frames/s",
+            0.1,
+            1000,
+        ),
+    ] = 30.0
+    width: Annotated[
+        int | None, Setting("Picture width to ask a camera for; null: its own.", "px", 16, 16384)
+    ] = None
+    height: Annotated[
+        int | None, Setting("Picture height to ask a camera for; null: its own.", "px", 16, 16384)
+    ] = None
+    camera_fps: Annotated[
+        float | None, Setting("Rate to ask a camera for; null: its own.", "frames/s", 1, 1000)
+    ] = None
+    mjpg: Annotated[
+        bool, Setting("Ask a camera for MJPG, which many need for high sizes and rates.")
+    ] = False
+    rotate: Annotated[
+        int, Setting("Turn every picture clockwise.", "degrees", choices=(0, 90, 180, 270))
+    ] = 0
+    mirror: Annotated[bool, Setting("Flip every picture left to right, after rotating.")] = False
+    demo_frames: Annotated[
+        int, Setting("Length of the demo scene; 0: endless.", "frames", 0, 1_000_000)
+    ] = 240
+    demo_size: Annotated[
+        tuple[int, int], Setting("Width and height of the demo scene.", "px", 16, 8192)
+    ] = (854, 480)
+    max_megapixels: Annotated[
+        float,
+        Setting(
+            "Larger pictures are refused before they are decoded: sources, mask=, image=, "
+            "backgrounds.",
+            "million px",
+            0.01,
+            4000,
+        ),
+    ] = MAX_MEGAPIXELS
+    independent: Annotated[
+        bool,
+        Setting("Pictures of a folder have nothing to do with each other: forget all before each."),
+    ] = False
+    retry_first_s: Annotated[
+        float,
+        Setting("Wait before the first try to get a lost camera or URL back.", "s", 0.05, 60),
+    ] = 0.5
+    retry_max_s: Annotated[
+        float, Setting("The wait doubles with every try, up to this.", "s", 0.05, 3600)
+    ] = 10.0
+    retry_limit_s: Annotated[
+        float | None,
+        Setting(
+            "Give up, with exit code 3, after this long without a picture; null: never.",
+            "s",
+            0.1,
+            86_400,
+        ),
+    ] = None
+    open_timeout_s: Annotated[
+        float, Setting("How long a URL may take to answer.", "s", 0.1, 600)
+    ] = 10.0
+    read_timeout_s: Annotated[
+        float, Setting("How long a URL may be silent before it counts as lost.", "s", 0.1, 600)
+    ] = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions(SourceSettings):
+    """Settings of every kind of source, each of which reads its own, and what a run adds.
 
     Attributes:
-        fps: Frames per second of folders, pictures and the demo, which have no times of their own.
-        width, height: Picture size to ask a camera for, in pixels; None: its own choice.
-        camera_fps: Rate to ask a camera for; None: its own choice.
-        mjpg: Ask a camera for MJPG, which many need for high rates and sizes.
-        rotate: Degrees clockwise, 0, 90, 180 or 270; every kind.
-        mirror: Flip left and right, after rotating; every kind.
         repeat_picture: Serve a single picture again and again at `fps` until closed.
         loop: Start again at the end, for ever; not for cameras and URLs, which have none.
-        max_megapixels: Pictures of more pixels are refused before they are decoded; every kind.
-        demo_frames: Length of the demo; 0: endless.
-        demo_size_wh: Size of the demo's pictures in pixels.
-        retry_first_s, retry_max_s: A lost camera or URL is tried again after the first wait, then
-            after twice as long each time, up to the longest wait.
-        retry_limit_s: Give up after this many seconds without a picture; None: never.
-        open_timeout_s, read_timeout_s: How long a URL may be silent before it counts as lost.
     """
 
-    fps: float = 30.0
-    width: int | None = None
-    height: int | None = None
-    camera_fps: float | None = None
-    mjpg: bool = False
-    rotate: int = 0
-    mirror: bool = False
     repeat_picture: bool = False
     loop: bool = False
-    max_megapixels: float = MAX_MEGAPIXELS
-    demo_frames: int = 240
-    demo_size_wh: tuple[int, int] = (854, 480)
-    retry_first_s: float = 0.5
-    retry_max_s: float = 10.0
-    retry_limit_s: float | None = None
-    open_timeout_s: float = 10.0
-    read_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
         if self.rotate not in (0, 90, 180, 270):
@@ -62,8 +109,8 @@ class SourceOptions:
         ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        if self.demo_frames < 0 or min(self.demo_size_wh) < 16:
+        if self.demo_frames < 0 or min(self.demo_size) < 16:
             raise ValueError(
                 "demo: expected 0 or more frames of at least 16 x 16 pixels, "
-                f"got {self.demo_frames} of {self.demo_size_wh}"
+                f"got {self.demo_frames} of {self.demo_size}"
             )

@@ -2,9 +2,7 @@
 
 from samcam.live.tracker.crop import Crop, CropSettings, first_crop, wants_crop
 from samcam.live.tracker.presets import (
-    CATCH_UP,
     DEFAULT_PRESET,
-    DEFAULT_PROMPT_HISTORY,
     PRESETS,
     TrackerSettings,
     preset,
@@ -14,9 +12,7 @@ from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
 from samcam.live.tracker.tracker import Tracker
 
 __all__ = [
-    "CATCH_UP",
     "DEFAULT_PRESET",
-    "DEFAULT_PROMPT_HISTORY",
     "PRESETS",
     "Crop",
     "CropSettings",

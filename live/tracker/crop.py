@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import cv2
 import numpy as np
 
 from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import pixel_box
+from samcam.system import Section, Setting
 
 OUTSIDE_LOGIT: Final = -10.0  # clearly not the object, as a mask prompt says it
 WHOLE_FROM: Final = 0.9  # share of the picture's side from which a crop is not worth its run
@@ -39,18 +40,28 @@ def wants_crop(model: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CropSettings:
-    """How large the crop is.
+class CropSettings(Section):
+    """How large the crop is."""
 
-    Attributes:
-        zoom: Its sides relative to the object's larger side, both as shares of the picture's.
-        min_share: Its smallest side, as share of the picture's.
-        growth: Factor of its sides for each step without a mask that moves the filter.
-    """
-
-    zoom: float = 3.0
-    min_share: float = 0.25
-    growth: float = 1.15
+    zoom: Annotated[
+        float,
+        Setting(
+            "Side of the crop relative to the object's box.",
+            "times the object's",
+            1.2,
+            20,
+        ),
+    ] = 3.0
+    min_share: Annotated[
+        float,
+        Setting("Smallest crop, as share of the picture's side.", "share of the picture", 0.05, 1),
+    ] = 0.25
+    growth: Annotated[
+        float,
+        Setting(
+            "How much wider the crop gets with each step without a sure mask.", "times", 1.05, 4
+        ),
+    ] = 1.15
 
     def map_size(self, cells: int) -> int:
         """Return the side of the map that the smallest crop's mask fits into without loss."""

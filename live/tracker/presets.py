@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
 from samcam.kalman import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, RecentOrder
+from samcam.system import Section, Setting
 
 DEFAULT_PRESET: Final = "default"
-DEFAULT_PROMPT_HISTORY: Final = 8  # about a quarter of a second: what a person sees and clicks
 CATCH_UP: Final = ("retrack", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class TrackerSettings:
+class TrackerSettings(Section):
     """Rules of one tracker; the same for all its objects.
 
     Attributes:
@@ -31,14 +31,12 @@ class TrackerSettings:
         gate: The motion gate; None: the best predicted IoU chooses.
         make_gate: Makes the gate of one object from `gate`.
         state: When an object is uncertain, lost, recovered.
-        presence_threshold: Object score logit above which the object is there.
-            0 in SAM 2 (sam2_base.py:355).
+        presence_threshold: 0 in SAM 2 (sam2_base.py:355).
         corrections_condition: A corrected frame becomes a conditioning memory. False in SAM 2
             (add_all_frames_to_correct_as_cond, sam2_video_predictor.py:35).
         trust_prompts: What the user points at is there: a positive click or a box counts as
             present whatever the score; a prompt that gives an empty mask is not remembered; and
             a correction of an object that was not seen starts without its mask. SAM 2: False.
-        prompt_history: Processed steps that are kept for prompts on pictures already shown.
         catch_up: What a prompt on a past step does to the steps since: `retrack` tracks that
             object through them again; `none` only puts the memory where it belongs.
         crop: The part of the picture that the networks see of a known object, around where its
@@ -51,11 +49,32 @@ class TrackerSettings:
     gate: GateSettings | None = None
     make_gate: Callable[[GateSettings], Gate] = MotionGate
     state: StateThresholds = field(default_factory=StateThresholds)
-    presence_threshold: float = 0.0
-    corrections_condition: bool = False
-    trust_prompts: bool = False
-    prompt_history: int = DEFAULT_PROMPT_HISTORY
-    catch_up: str = CATCH_UP[0]
+    presence_threshold: Annotated[
+        float, Setting("Object score above which the object is there.", "logit", -32, 32)
+    ] = 0.0
+    corrections_condition: Annotated[
+        bool, Setting("A corrected frame is remembered like a first prompt.")
+    ] = False
+    trust_prompts: Annotated[
+        bool, Setting("What the user points at is there, whatever the object score says.")
+    ] = False
+    prompt_history: Annotated[
+        int,
+        Setting(
+            "Past pictures on which a click still counts where it was seen; each costs memory.",
+            "processed frames",
+            0,
+            64,
+        ),
+    ] = 8  # about a quarter of a second: what a person sees and clicks
+    catch_up: Annotated[
+        str,
+        Setting(
+            "After a click on a past picture: track that object again since then, or only "
+            "remember.",
+            choices=CATCH_UP,
+        ),
+    ] = CATCH_UP[0]
     crop: CropSettings | None = None
 
     def __post_init__(self) -> None:

@@ -14,31 +14,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 from samcam.live.frames import ObjectState
+from samcam.system import Section, Setting
 
 
 @dataclass(frozen=True, slots=True)
-class StateThresholds:
+class StateThresholds(Section):
     """When the state changes. Ours; only the first number has a model elsewhere.
 
     Attributes:
-        uncertain_iou: Predicted IoU below which a mask is in doubt. Source: SAMURAI's
-            stable_ious_threshold 0.3, sam2.1_hiera_t.yaml:125 @76ba195.
-        certain_iou: What it must reach again before the doubt ends; above `uncertain_iou`.
-        doubt_steps: Doubtful masks in a row before `uncertain`.
-        lost_steps, lost_s: Absent for so many steps and so many seconds before `lost`.
-        recover_steps: Certain masks in a row before `recovered`, or `tracking` after a doubt.
-        recovered_s: Seconds for which `recovered` is shown before it is `tracking`.
+        uncertain_iou: Source: SAMURAI's stable_ious_threshold, sam2.1_hiera_t.yaml:125 @76ba195.
+        certain_iou: At least `uncertain_iou`.
+        lost_steps, lost_s: Both must have passed.
+        recover_steps: Also before `tracking` after a doubt.
     """
 
-    uncertain_iou: float = 0.3
-    certain_iou: float = 0.4
-    doubt_steps: int = 2
-    lost_steps: int = 3
-    lost_s: float = 0.1
-    recover_steps: int = 2
-    recovered_s: float = 1.0
+    uncertain_iou: Annotated[
+        float, Setting("Predicted IoU below which a mask is in doubt.", low=0, high=1)
+    ] = 0.3
+    certain_iou: Annotated[
+        float, Setting("Predicted IoU at which the doubt ends.", low=0, high=1)
+    ] = 0.4
+    doubt_steps: Annotated[
+        int, Setting("Doubtful masks in a row before uncertain.", "steps", 1, 1000)
+    ] = 2
+    lost_steps: Annotated[
+        int, Setting("Steps without the object before lost.", "steps", 1, 1000)
+    ] = 3
+    lost_s: Annotated[float, Setting("Seconds without the object before lost.", "s", 0, 60)] = 0.1
+    recover_steps: Annotated[
+        int, Setting("Certain masks in a row before recovered.", "steps", 1, 1000)
+    ] = 2
+    recovered_s: Annotated[
+        float, Setting("How long recovered is shown before tracking.", "s", 0, 60)
+    ] = 1.0
 
     def __post_init__(self) -> None:
         if self.certain_iou < self.uncertain_iou:

@@ -14,39 +14,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 
 from samcam.engines import ImageFeatures, Sam2Networks, stability_score
 from samcam.live.commands import Proposal
 from samcam.live.frames import F32, Mask
+from samcam.system import Section, Setting
 
 _POSITIVE: Final = np.ones((1,), np.int32)
 
 
 @dataclass(frozen=True, slots=True)
-class SuggestRules:
-    """What is tried and what is kept.
+class SuggestRules(Section):
+    """What is tried and what is kept."""
 
-    Attributes:
-        points_per_side: The grid has its square of points.
-        predicted_iou: Least predicted IoU.
-        stability: Least stability score.
-        stability_delta: In logits; the score is the IoU of the mask cut at +delta and at -delta.
-        min_area, max_area: Shares of the picture, inclusive.
-        max_overlap: Of two masks with a higher IoU than this only the better one stays.
-        max_proposals: Most that are kept at any time.
-    """
-
-    points_per_side: int = 32
-    predicted_iou: float = 0.8
-    stability: float = 0.95
-    stability_delta: float = 1.0
-    min_area: float = 0.0001
-    max_area: float = 0.95
-    max_overlap: float = 0.7
-    max_proposals: int = 128
+    points_per_side: Annotated[
+        int, Setting("Points along each side of the grid that is tried.", "points", 1, 64)
+    ] = 32
+    predicted_iou: Annotated[
+        float, Setting("Least predicted IoU of a proposal.", low=0, high=1)
+    ] = 0.8
+    stability: Annotated[
+        float,
+        Setting(
+            "Least overlap of a mask cut a little higher with itself cut a little lower.",
+            low=0,
+            high=1,
+        ),
+    ] = 0.95
+    stability_delta: Annotated[
+        float, Setting("How much higher and lower that is.", "logit", 0.01, 16)
+    ] = 1.0
+    min_area: Annotated[
+        float, Setting("Least area of a proposal.", "share of the picture", 0, 1)
+    ] = 0.0001
+    max_area: Annotated[
+        float, Setting("Largest area of a proposal.", "share of the picture", 0, 1)
+    ] = 0.95
+    max_overlap: Annotated[
+        float,
+        Setting("Of two masks whose IoU is above this, the worse is dropped.", low=0, high=1),
+    ] = 0.7
+    max_proposals: Annotated[
+        int, Setting("Most proposals of one picture; the best stay.", low=1, high=254)
+    ] = 128
 
 
 SAM2_RULES: Final = SuggestRules()

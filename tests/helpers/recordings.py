@@ -10,10 +10,9 @@ import jsonschema
 import numpy as np
 from PIL import Image
 
-from samcam.live.config.schema import Settings
+from samcam.live.config.schema import Settings, flat
 from samcam.live.frames import U8
 from samcam.live.recording.header import Header, SourceRecord, write_header
-from samcam.live.recording.session import flat_settings
 from samcam.live.sinks.fragmented import H264, FragmentedMp4
 from samcam.live.sinks.video import to_i420
 from samcam.live.sources.demo.scene import DemoScene
@@ -102,7 +101,7 @@ def one_step(folder: Path) -> None:
     folder.mkdir()
     source = SourceRecord("demo", "demo", SIZE_WH, 30.0)
     words = ("nano", "0" * 64, "auto", "default", "highlight", "all")
-    write_header(folder, Header("0.1.0", source, *words, flat_settings(Settings())))
+    write_header(folder, Header("0.1.0", source, *words, flat(Settings())))
     (folder / "steps.jsonl").write_text('{"step": 0, "frame": 0, "time_ns": 0}\n')
 
 

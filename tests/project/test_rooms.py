@@ -69,11 +69,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "live.frames",
         "live.own_thread",
         "memory",
-        "system",
     ),
     (
         "live.masks",
         "live.prompt_checks",
+        "system",
     ),
 )
 # Beside the package: programs that use it, and what they may take.

@@ -36,9 +36,9 @@ class Part(Section):
     pair: Annotated[tuple[int, int], Setting("Two.", low=3, high=4)] = (3, 4)
     texts: tuple[str, ...] = ()
     choice: Literal[0, 90] = 0
-    word: Literal["auto", "true", "false"] = "auto"
-    either: Annotated[float | Literal["auto"], Setting("Both.", "ms", 0, 10)] = 0.0
-    by_id: Annotated[Mapping[int, Literal["a", "b"]] | None, Setting("Ids.", "", 1, 254)] = None
+    word: Annotated[str, Setting("A word.", choices=("auto", "true", "false"))] = "auto"
+    either: Annotated[float | str, Setting("Both.", "ms", 0, 10, ("auto",))] = 0.0
+    by_id: Annotated[Mapping[int, str] | None, Setting("Ids.", "", 1, 254, ("a", "b"))] = None
     keys: Mapping[str, str] = field(default_factory=dict)
     truth: bool = False
 

@@ -109,7 +109,7 @@ def test_check_config(
     assert capsys.readouterr() == ("configuration is fine: config.yaml\n", "")
     path.write_text("source:\n  fps: 0\n")
     assert main(["--check-config"]) == 2
-    assert "config.yaml: source.fps: 0: expected" in capsys.readouterr().err
+    assert "config.yaml, line 2: source.fps: 0: expected" in capsys.readouterr().err
     assert main(["--check-config", "--config", str(repo_root / "config.yaml")]) == 0
 
 
@@ -131,14 +131,14 @@ def test_check_config(
         (["--preset", "dam"], ["--preset dam", "expected default | "]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
         (
-            ["--preset", "sam2", "--set", "tracker.window.enabled=true"],
-            ["tracker.window.enabled", "sam2", "no motion gate"],
+            ["--preset", "sam2", "--set", "tracker.crop.enabled=true"],
+            ["tracker.crop.enabled", "sam2", "no motion gate"],
         ),
         (
-            ["--set", "tracker.window.enabled=maybe"],
-            ["tracker.window.enabled", "auto | true | false"],
+            ["--set", "tracker.crop.enabled=maybe"],
+            ["tracker.crop.enabled", "auto | true | false"],
         ),
-        (["--set", "tracker.window.zoom=1"], ["tracker.window.zoom", "1.2..20"]),
+        (["--set", "tracker.crop.zoom=1"], ["tracker.crop.zoom", "1.2..20"]),
         (["--output", "virtualcam:"], ["virtualcam:", "no name", "virtualcam[:DEVICE]"]),
         (["--output", "web:8080"], ["web:8080", "unknown", "virtualcam[:DEVICE]"]),
         (["--output", "vidoe:x.mp4"], ["vidoe:x.mp4", "video:FILE.mp4"]),

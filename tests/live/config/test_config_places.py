@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from run_live import main
-from samcam.live.config import load as config
-from samcam.live.config.load import ConfigPlace, find_config, load_settings
+from samcam.live.config import places as config
+from samcam.live.config.load import load_settings
+from samcam.live.config.places import ConfigPlace, find_config
 from tests.conftest import REPO_ROOT, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S
 

@@ -279,7 +279,7 @@ def test_before_the_first_frame_the_statistics_are_empty() -> None:
 
 
 def test_a_real_source_from_end_to_end() -> None:
-    source = open_source("demo", SourceOptions(demo_frames=10, demo_size_wh=(64, 36)))
+    source = open_source("demo", SourceOptions(demo_frames=10, demo_size=(64, 36)))
     with running(source, "all") as run:
         assert [frame.index for frame in run.drain()] == list(range(10))
     assert source.read() is None, "it was closed"

@@ -18,13 +18,12 @@ from samcam.engines.base import EngineError
 from samcam.live.commands import SetEffect
 from samcam.live.config.load import load_settings
 from samcam.live.config.request import Request
-from samcam.live.config.schema import Settings
+from samcam.live.config.schema import Settings, flat
 from samcam.live.errors import CaptureError
 from samcam.live.recording.fingerprint import fingerprint
 from samcam.live.recording.header import read_header, write_header
 from samcam.live.recording.named_files import mark_files, names_other_files
 from samcam.live.recording.replay import Recording
-from samcam.live.recording.session import flat_settings
 from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.hotkey_names import parse_bindings
 from samcam.live.sources.options import SourceOptions
@@ -43,7 +42,8 @@ def change(folder: Path, **header: Any) -> None:
 def settings_of(folder: Path, *sets: str, **request: Any) -> Settings:
     """Return the settings that a replay runs with."""
     asked = Request(replay=folder, overrides=sets, **request)
-    return load_settings(None, Recording.open(folder).request(asked).overrides)
+    replayed = Recording.open(folder).request(asked)
+    return load_settings(None, replayed.overrides, replayed.recorded)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def name_background(folder: Path, path: Path, marked: bool, effect: str = "replace") -> None:
-    values = flat_settings(Settings()) | {PICTURE: str(path)}
+    values = flat(Settings()) | {PICTURE: str(path)}
     values, files = mark_files(values)
     rows = {key: {"sha256": f.sha256, "files": [], "bytes": f.bytes} for key, f in files.items()}
     change(folder, settings=values, effect=effect, files=rows if marked else {})
@@ -144,7 +144,7 @@ def test_a_background_without_a_mark_is_not_opened(
         (tmp_path / "LOOP").symlink_to("LOOP")
     path = name if name[0] in "/~" else str(tmp_path / name)
     for mark in ({}, {VIDEO: {"sha256": "0" * 64, "files": [], "bytes": 5}}):
-        values = flat_settings(Settings()) | {VIDEO: path}
+        values = flat(Settings()) | {VIDEO: path}
         change(recording, settings=values, effect="replace", files=mark)
         with pytest.raises(CaptureError, match=f"{VIDEO}: .*; name it with --set {VIDEO}="):
             settings_of(recording)
@@ -177,7 +177,7 @@ def test_hotkeys_that_name_files_are_left_out(
         "<f5>": "prompt point=1,2",
         "<f6>": "hide on",
     }
-    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys})
+    change(recording, settings=flat(Settings()) | {"hotkeys.keys": keys})
     assert set(settings_of(recording).hotkeys.keys) == {"<f5>", "<f6>"}
     assert caplog.text.count("names a file") == 4
     kept = settings_of(recording, 'hotkeys.keys={"<f4>": "profile save x"}').hotkeys.keys
@@ -202,7 +202,7 @@ def test_a_file_is_not_opened_however_a_hotkey_spells_it(
     """Quotes inside a word, and characters that YAML folds, hid the key from a search in texts."""
     name = tmp_path / "missing"  # that it is read is seen by the error
     keys = {"<f1>": f"prompt {spec}".replace("FILE", str(name)), "<f2>": "hide"}
-    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys})
+    change(recording, settings=flat(Settings()) | {"hotkeys.keys": keys})
     settings = settings_of(recording)
     assert list(settings.hotkeys.keys) == ["<f2>"]
     assert parse_bindings(settings.hotkeys.keys, PromptContext((640, 360)), "linux")[1] == []
@@ -214,7 +214,7 @@ def test_what_is_not_left_out_of_hotkeys_is_still_not_opened(
     """A second look, at what is really read: the settings of the run, before anything is opened."""
     keys = {"<f1>": "prompt @/nowhere", "<f2>": "profile save /nowhere/x", "<f3>": "hide"}
     monkeypatch.setattr("samcam.live.recording.named_files._names_file", lambda command: False)
-    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": keys}, model="nano")
+    change(recording, settings=flat(Settings()) | {"hotkeys.keys": keys}, model="nano")
     asked = ["--replay", str(recording), "--output", "none", "--check-config"]
     assert main(asked) == 2
     lines = capsys.readouterr().err.splitlines()
@@ -227,7 +227,7 @@ def test_what_is_not_left_out_of_hotkeys_is_still_not_opened(
 def test_a_recorded_setting_is_read_as_it_stands(recording: Path) -> None:
     """Characters that YAML folds or refuses: a text was another one after the check of it."""
     text = "".join(map(chr, (*range(0x20, 0x2100), *range(0xFE00, 0x10000), 0x1F600)))
-    change(recording, settings=flat_settings(Settings()) | {"hotkeys.keys": {"<f1>": text}})
+    change(recording, settings=flat(Settings()) | {"hotkeys.keys": {"<f1>": text}})
     assert settings_of(recording).hotkeys.keys == {"<f1>": text}
 
 

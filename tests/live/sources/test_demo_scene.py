@@ -166,7 +166,7 @@ def test_the_source_gives_the_scene(scene: DemoScene) -> None:
 
 
 def test_the_source_can_be_endless() -> None:
-    options = SourceOptions(demo_frames=0, demo_size_wh=(64, 36))
+    options = SourceOptions(demo_frames=0, demo_size=(64, 36))
     source = open_source("demo", options)
     assert source.info.frame_count is None
     for _ in range(2 * PERIOD + 1):

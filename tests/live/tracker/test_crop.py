@@ -11,13 +11,13 @@ import pytest
 
 from samcam.live.cli.opening import open_tracker
 from samcam.live.cli.plan import plan_request
-from samcam.live.config.request import Request
-from samcam.live.config.tracker import (
+from samcam.live.config.changes import (
+    CropOverrides,
     TrackerOverrides,
-    WindowOverrides,
     apply_overrides,
     settings_for_model,
 )
+from samcam.live.config.request import Request
 from samcam.live.frames import F32
 from samcam.live.masks import logits_box
 from samcam.live.tracker.crop import (
@@ -208,8 +208,8 @@ def test_the_box_of_a_mask_is_in_cells() -> None:
 
 def chosen(enabled: str, preset: str = "default", model: str = "nano") -> CropSettings | None:
     """Return the crop of a tracker with this setting."""
-    crop = WindowOverrides(enabled=enabled, zoom=4.0, min_share=0.3, growth=1.5)
-    overrides = TrackerOverrides(window=crop)
+    crop = CropOverrides(4.0, 0.3, 1.5, enabled)
+    overrides = TrackerOverrides(crop=crop)
     settings = apply_overrides(PRESETS[preset], overrides)
     return settings_for_model(settings, overrides, model).crop
 
@@ -223,8 +223,8 @@ def test_the_setting_is_off_on_or_the_models() -> None:
     assert chosen("auto", preset="sam2") is None
     with pytest.raises(ValueError, match=r"the preset sam2 has no motion gate"):
         chosen("true", preset="sam2")
-    assert TrackerOverrides().window == WindowOverrides(enabled="auto")
-    without = TrackerOverrides(window=WindowOverrides(enabled="false"))
+    assert TrackerOverrides().crop == CropOverrides(enabled="auto")
+    without = TrackerOverrides(crop=CropOverrides(enabled="false"))
     assert apply_overrides(DEFAULT, without) == DEFAULT
     with Tracker.open("nano") as tracker:
         assert tracker.settings.crop == CropSettings()
@@ -232,7 +232,7 @@ def test_the_setting_is_off_on_or_the_models() -> None:
 
 def test_a_run_takes_the_setting(nano_dir: Path) -> None:
     """From the command line to the tracker."""
-    request = Request(model=str(nano_dir), overrides=("tracker.window.enabled=auto",))
+    request = Request(model=str(nano_dir), overrides=("tracker.crop.enabled=auto",))
     with open_tracker(request, plan_request(request, None)) as tracker:
         assert tracker.settings.crop == CropSettings()
 

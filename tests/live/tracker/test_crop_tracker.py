@@ -385,13 +385,13 @@ def test_crops_are_replayed_bit_for_bit(
     clip = write_clip(tmp_path / "clip.mp4", 12)
     prompts = ("--prompt", CARD, "--prompt", f"{BALL} frame=3")
     start = ("--source", str(clip), *prompts, "--record", "rec", "--output", "masks:original")
-    crops = ("--set", "tracker.window.enabled=true", "--set", "tracker.window.zoom=1.5")
+    crops = ("--set", "tracker.crop.enabled=true", "--set", "tracker.crop.zoom=1.5")
     assert main([*start, *crops]) == 0
     header = json.loads(Path("rec/recording.json").read_text())
-    assert header["settings"]["tracker.window.enabled"] == "true"
+    assert header["settings"]["tracker.crop.enabled"] == "true"
     check_schemas(Path("rec"))
     assert main(["--replay", "rec", "--output", "masks:again"]) == 0
     assert files_of(Path("again")) == files_of(Path("original"))
-    whole = ("--set", "tracker.window.enabled=false")
+    whole = ("--set", "tracker.crop.enabled=false")
     assert main(["--replay", "rec", *whole, "--output", "masks:whole"]) == 0
     assert files_of(Path("whole")) != files_of(Path("original"))

@@ -20,7 +20,7 @@ from samcam.engines.base import Array
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.sam2_graphs import DecoderOutput
 from samcam.live.commands import Proposal
-from samcam.live.config.schema import SuggestSettings, suggest_rules
+from samcam.live.config.changes import SuggestSettings, suggest_rules
 from samcam.live.frames import F32, Frame, FrameResult, Mask
 from samcam.live.loop.observer import ObservedSource
 from samcam.live.loop.suggest import pictures_to_suggest_for, suggest_objects
