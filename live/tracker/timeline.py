@@ -38,8 +38,7 @@ class Timeline:
     """The objects of a tracker, the steps they came through, and changes to those steps."""
 
     def __init__(self, stepper: ObjectStepper, preview: ClickPreview) -> None:
-        """Start without objects; the stepper's settings say how many steps are kept and what is
-        tracked again."""
+        """Start without objects; the stepper's settings say how many steps are kept."""
         self.tracks: dict[int, ObjectTrack] = {}
         self.clock = StageClock()
         self._stepper = stepper
@@ -125,8 +124,7 @@ class Timeline:
         self._mark(object_id, past.step)
 
     def undo(self, object_id: int | None) -> str:
-        """Take back the last prompt or commit, of one object or of any; return what to tell the
-        user.
+        """Take back the last prompt or commit, of one object or of any; return what to say.
 
         Raises:
             ValueError: There is none.
@@ -166,8 +164,7 @@ class Timeline:
         return f"{who}: {done}" + (", it is not tracked any more" if gone else "")
 
     def cycle(self, object_id: int, by: int) -> str:
-        """Answer the last click of an object with another candidate; return what to tell the
-        user.
+        """Answer the last click of an object with another candidate; return what to say.
 
         Raises:
             ValueError: There is no such click, its picture is no longer kept, or there is only
@@ -228,8 +225,7 @@ class Timeline:
         return f"{who}: mask committed to memory"
 
     def pin(self, step: int | None) -> str | None:
-        """Keep one step for as long as the user needs it; return a notice where another one is
-        taken.
+        """Keep one step for as long as the user needs it; return a notice if it is another one.
 
         Raises:
             ValueError: Nothing is kept.

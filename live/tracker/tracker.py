@@ -194,8 +194,7 @@ class Tracker:
         return self._timeline.undo(object_id)
 
     def apply(self, command: TrackerCommand) -> str | None:
-        """Do what a command says before the next step; return what the user should know, or
-        None.
+        """Do what a command says before the next step; return what to tell the user, or None.
 
         Raises:
             ValueError: It cannot be done, or cannot be right: see `prompt` and `undo`.
@@ -237,8 +236,7 @@ class Tracker:
         return HoverAnswer(request, logits, predicted_iou)
 
     def suggest(self, step: int) -> MaskGenerator:
-        """Return what finds objects on a kept step's picture, between steps; nothing that is
-        tracked changes.
+        """Return a search for objects on a kept step's picture; nothing that is tracked changes.
 
         Raises:
             ValueError: The step is not kept.
