@@ -14,10 +14,10 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,50 +27,29 @@ from samcam.live.control import object_name
 from samcam.live.errors import ConfigError
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
 from samcam.live.prompts import PromptFiles, read_masks, read_reference
-from samcam.system import hide_in_url
+from samcam.system import ModelError, Section, Setting, hide_in_url, read_model
 from samcam.system.files import (
-    Form,
     NoHomeError,
-    check_form,
     close_to_others,
     expand_user,
-    is_whole,
+    foreign_entry,
     make_private_folder,
     parse_json,
     read_regular,
     reason_of,
-    shown_value,
     write_private,
+    write_whole,
 )
 
 PROFILE_FILE: Final = "profile.json"
 TEXT_KEYS: Final = ("source", "model", "preset", "effect")
-_VERSION: Final = 1
 _MAX_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"\w[\w .-]{0,62}")
 _FILE: Final = re.compile(r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png")
 _STALE_PART: Final = re.compile(r"profile\.json-[0-9a-f]{8}\.part")
 
 
-def _is_saved_file(value: Any) -> bool:
-    """Whether a file lies in the profile's own folder."""
-    return isinstance(value, str) and _FILE.fullmatch(value) is not None
-
-
-def _is_object(value: Any) -> bool:
-    return is_whole(value) and MIN_OBJECT_ID <= value <= MAX_OBJECT_ID
-
-
-_TEXT: Final = Form("a text", lambda value: isinstance(value, str) and bool(value))
-_SAVED_FILE: Final = Form("the name of a file that a saving wrote", _is_saved_file)
-_OBJECT: Final = Form(f"{MIN_OBJECT_ID}..{MAX_OBJECT_ID}, each once", _is_object)
-_PROFILE: Final[Mapping[str, Form]] = {
-    "version": Form(str(_VERSION), lambda value: is_whole(value) and value == _VERSION),
-    **dict.fromkeys(("saved", *TEXT_KEYS), _TEXT),
-    "picture": _SAVED_FILE,
-    "objects": Form("a list of at least one", lambda v: isinstance(v, list) and bool(v)),
-}
-_MASK: Final[Mapping[str, Form]] = {"object": _OBJECT, "mask": _SAVED_FILE}
+_Text: TypeAlias = Annotated[str, Setting(limits={"min_length": 1}, expected="a text")]
 
 
 class ProfileError(ValueError):
@@ -78,25 +57,57 @@ class ProfileError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
-    """A loaded profile.
+class ProfileObject(Section):
+    """An object of a profile."""
 
-    Attributes:
-        folder: Where it is.
-        saved: Date and time, ISO 8601.
-        source, model, preset, effect: As on the command line.
-        picture: File name of the reference picture.
-        masks: Object id to the file name of its mask.
-    """
+    object: Annotated[int, Setting("Its number.", low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
+    mask: Annotated[
+        str,
+        Setting(
+            "File of its mask on the reference picture: what is not black.",
+            limits={"pattern": r"^object_[0-9]{1,3}_mask-[0-9a-f]{8}\.png$"},
+            expected="the name of a file that a saving wrote",
+        ),
+    ]
 
-    folder: Path
-    saved: str
-    source: str
-    model: str
-    preset: str
-    effect: str
-    picture: str
-    masks: dict[int, str]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile(Section):
+    """What profile.json holds; the files that it names lie beside it."""
+
+    __needed__: ClassVar = ("version",)
+
+    version: Annotated[int, Setting(low=1, high=1, expected="1")] = 1
+    saved: Annotated[_Text, Setting("Date and time, ISO 8601.")]
+    source: Annotated[_Text, Setting("As after --source; a file or folder with its whole path.")]
+    model: Annotated[_Text, Setting("As after --model; a folder with its whole path.")]
+    preset: _Text
+    effect: _Text
+    picture: Annotated[
+        str,
+        Setting(
+            "File of the reference picture.",
+            limits={"pattern": r"^picture-[0-9a-f]{8}\.png$"},
+            expected="the name of a file that a saving wrote",
+        ),
+    ]
+    objects: Annotated[
+        tuple[ProfileObject, ...],
+        Setting(
+            limits={"min_length": 1, "max_length": MAX_OBJECT_ID}, expected="a list of at least one"
+        ),
+    ]
+
+    def __post_init__(self) -> None:
+        ids = [item.object for item in self.objects]
+        for number, object_id in enumerate(ids):
+            if object_id in ids[:number]:
+                raise ValueError(f"objects.{number}.object: {object_id}: expected each once")
+
+    @property
+    def object_ids(self) -> list[int]:
+        """Its objects, ascending."""
+        return sorted(item.object for item in self.objects)
 
     def read_prompts(self, name: str, max_megapixels: float) -> list[Prompt]:
         """Return its objects as prompts of the first frame: masks of its picture.
@@ -108,7 +119,7 @@ class Profile:
         Raises:
             ConfigError: A file is missing or holds something else; one line for each.
         """
-        files = PromptFiles(self.folder, max_megapixels=max_megapixels)
+        files = PromptFiles(profile_folder(name), max_megapixels=max_megapixels)
         prompts: list[Prompt] = []
         problems: list[str] = []
         try:
@@ -116,13 +127,13 @@ class Profile:
         except ValueError as error:
             raise ConfigError(f"{said_by(name, 'picture')}: {error}") from error
         size_wh, whose = picture.shape[1::-1], f"image={self.picture}"
-        for object_id, file in sorted(self.masks.items()):
+        for item in sorted(self.objects, key=lambda item: item.object):
             try:
-                (mask,) = read_masks(files, file, size_wh, whose, apart=False).values()
+                (mask,) = read_masks(files, item.mask, size_wh, whose, apart=False).values()
             except ValueError as error:
-                problems.append(f"{said_by(name, f'object {object_id}')}: {error}")
+                problems.append(f"{said_by(name, f'object {item.object}')}: {error}")
             else:
-                prompts.append(Prompt(object_id, 0, mask=mask, reference_bgr=picture))
+                prompts.append(Prompt(item.object, 0, mask=mask, reference_bgr=picture))
         if problems:
             raise ConfigError(problems)
         return prompts
@@ -200,8 +211,7 @@ def load_profile(name: str) -> Profile:
     Raises:
         ConfigError: There is none, or it is damaged; one line.
     """
-    folder = profile_folder(name)
-    path = folder / PROFILE_FILE
+    path = profile_folder(name) / PROFILE_FILE
     try:
         data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
@@ -209,10 +219,11 @@ def load_profile(name: str) -> Profile:
         reason = reason_of(error)
         raise ConfigError(f"--profile {name}: {path}: {reason}; saved profiles: {known}") from error
     try:
-        profile = _parse(folder, data)
+        profile = read_model(Profile, parse_json(data))
     except ValueError as error:
+        said = error.line if isinstance(error, ModelError) else error
         raise ConfigError(
-            f"--profile {name}: {path}: {error}; save it anew, or remove the folder"
+            f"--profile {name}: {path}: {said}; save it anew, or remove the folder"
         ) from error
     if hide_in_url(profile.source) != profile.source:
         close_to_others(path)
@@ -245,7 +256,7 @@ def describe_profiles() -> Iterator[str]:
         except ConfigError as error:
             yield f"{name}: {error}"
             continue
-        objects = ", ".join(map(str, sorted(profile.masks)))
+        objects = ", ".join(map(str, profile.object_ids))
         yield (
             f"{name}: objects {objects}; source {hide_in_url(profile.source)}, "
             f"model {profile.model}, effect {profile.effect}; saved {profile.saved}"
@@ -254,7 +265,7 @@ def describe_profiles() -> Iterator[str]:
 
 
 def save_profile(
-    name: str, options: dict[str, str], picture_bgr: U8, masks: dict[int, Mask]
+    name: str, options: Mapping[str, Any], picture_bgr: U8, masks: dict[int, Mask]
 ) -> Path:
     """Write a profile, or replace the one of that name.
 
@@ -276,11 +287,10 @@ def save_profile(
     except ConfigError as error:
         raise ProfileError(str(error)) from error
     try:
-        foreign = folder.exists() and not (folder / PROFILE_FILE).is_file()
-        foreign = foreign and not _is_empty(folder)
+        foreign = foreign_entry(folder, PROFILE_FILE)
     except (OSError, ValueError) as error:  # such as a name longer than file systems take
         raise _unwritable(name, folder, error) from error
-    if foreign:
+    if foreign is not None:
         raise ProfileError(
             f"profile {name}: {folder} holds something else; expected a new folder or a profile"
         )
@@ -288,26 +298,21 @@ def save_profile(
     files = {f"picture-{stamp}.png": picture_bgr}
     for object_id, mask in sorted(masks.items()):
         files[f"object_{object_id}_mask-{stamp}.png"] = mask.astype(np.uint8) * 255
-    picture, *mask_names = files
-    document = {
-        "version": _VERSION,
-        "saved": datetime.now(UTC).isoformat(timespec="seconds"),
-        **{key: options[key] for key in TEXT_KEYS},
-        "picture": picture,
-        "objects": [
-            {"object": object_id, "mask": file}
-            for object_id, file in zip(sorted(masks), mask_names, strict=True)
-        ],
-    }
-    partial = folder / f"{PROFILE_FILE}-{stamp}.part"
+    picture, *names = files
+    profile = Profile(
+        **options,
+        saved=datetime.now(UTC).isoformat(timespec="seconds"),
+        picture=picture,
+        objects=tuple(map(ProfileObject, sorted(masks), names)),
+    )
+    text = json.dumps(asdict(profile), indent=1) + "\n"
     try:
         make_private_folder(folder)
         for file, pixels in files.items():
             write_private(folder / file, _png(pixels))
-        write_private(partial, (json.dumps(document, indent=1) + "\n").encode())
-        partial.replace(folder / PROFILE_FILE)
+        write_whole(folder / PROFILE_FILE, text.encode(), private=True)
     except OSError as error:
-        for file in (*files, partial.name):
+        for file in files:
             with suppress(OSError):
                 (folder / file).unlink(missing_ok=True)
         raise _unwritable(name, folder, error) from error
@@ -327,13 +332,6 @@ def _png(pixels: U8) -> bytes:
     return data.tobytes()
 
 
-def _is_empty(folder: Path) -> bool:
-    try:
-        return not any(folder.iterdir())
-    except OSError:
-        return False
-
-
 def _sweep(folder: Path, keep: set[str]) -> None:
     """Remove what earlier savings left; what cannot be removed does no harm."""
     with suppress(OSError):
@@ -341,36 +339,3 @@ def _sweep(folder: Path, keep: set[str]) -> None:
             old = _FILE.fullmatch(item.name) or _STALE_PART.fullmatch(item.name)
             if old and item.name not in keep:
                 item.unlink(missing_ok=True)
-
-
-def _parse(folder: Path, data: bytes) -> Profile:
-    """Check the document.
-
-    Raises:
-        ValueError: Says what is wrong; one line.
-    """
-    row: Any = parse_json(data)
-    if not isinstance(row, dict):
-        raise ValueError(f"expected an object with the keys {', '.join(_PROFILE)}")
-    check_form(row, _PROFILE)
-    return Profile(
-        folder=folder,
-        saved=row["saved"],
-        picture=row["picture"],
-        masks=_parse_masks(row["objects"]),
-        **{key: row[key] for key in TEXT_KEYS},
-    )
-
-
-def _parse_masks(rows: Sequence[Any]) -> dict[int, str]:
-    masks: dict[int, str] = {}
-    for number, row in enumerate(rows):
-        where = f"objects.{number}"
-        if not isinstance(row, dict):
-            raise ValueError(f"{where}: {shown_value(row)}: expected the keys object and mask")
-        check_form(row, _MASK, f"{where}.")
-        object_id = row["object"]
-        if object_id in masks:
-            raise ValueError(f"{where}.object: {object_id}: expected {_OBJECT.expected}")
-        masks[object_id] = row["mask"]
-    return masks

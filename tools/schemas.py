@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from samcam.engines import Manifest
 from samcam.live.config import Settings
+from samcam.live.profiles import Profile
 from samcam.live.recording import Header, PictureRow, StepRow
 from samcam.system import schema_of
 
@@ -18,6 +19,7 @@ FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "schemas"
 MODELS: Final[dict[str, tuple[type, str]]] = {
     "config": (Settings, "SamCam's configuration, config.yaml"),
     "manifest": (Manifest, "manifest.json of a SamCam model folder"),
+    "profile": (Profile, "profile.json of a SamCam profile"),
     "recording": (Header, "recording.json of a SamCam recording"),
     "recording_pictures": (PictureRow, "pictures.jsonl row of a SamCam recording"),
     "recording_steps": (StepRow, "steps.jsonl row of a SamCam recording"),

@@ -252,7 +252,7 @@ def _open_and_track(
 
 def _say_what_is_looked_for(request: Request, names: Sequence[str], controls: Controls) -> None:
     if request.profile is not None and request.saved is not None:
-        said = looked_for(request.profile, sorted(request.saved.masks), names)
+        said = looked_for(request.profile, request.saved.object_ids, names)
         log.info("%s", said)
         controls.say(said)
 

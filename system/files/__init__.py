@@ -11,7 +11,6 @@ from samcam.system.files.bounded_files import (
     shown_path,
     shown_value,
 )
-from samcam.system.files.object_form import Form, check_form, is_whole, value_problems
 from samcam.system.files.pipes import is_pipe, say_if_pipe, waiting_for_writer
 from samcam.system.files.places import (
     NoHomeError,
@@ -40,10 +39,8 @@ from samcam.system.files.whole_files import write_whole
 __all__ = [
     "FOLDER_MODE",
     "MAX_JSON_BYTES",
-    "Form",
     "NoHomeError",
     "RowFile",
-    "check_form",
     "check_name",
     "close_to_others",
     "decode_text",
@@ -54,7 +51,6 @@ __all__ = [
     "is_loop",
     "is_pipe",
     "is_there",
-    "is_whole",
     "lenient_path",
     "make_private_folder",
     "on_another_machine",
@@ -71,7 +67,6 @@ __all__ = [
     "shown_value",
     "text_lines",
     "user_home",
-    "value_problems",
     "waiting_for_writer",
     "write_private",
     "write_whole",
