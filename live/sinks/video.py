@@ -154,14 +154,23 @@ class VideoSink:
         )
 
 
+def made_even(picture: U8, size_wh: tuple[int, int]) -> U8 | None:
+    """Return a picture of an even size, its last column or row repeated where that is missing.
+
+    None where it has quite another size.
+    """
+    missing_x, missing_y = size_wh[0] - picture.shape[1], size_wh[1] - picture.shape[0]
+    if not (0 <= missing_x <= 1 and 0 <= missing_y <= 1):
+        return None
+    if not (missing_x or missing_y):
+        return picture
+    padded = cv2.copyMakeBorder(picture, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
+    return np.asarray(padded, np.uint8)
+
+
 def to_i420(picture: U8, size_wh: tuple[int, int]) -> U8:
     """Return a BGR picture as (H * 3 / 2, W) uint8 planes of a size, both numbers even."""
-    height, width = picture.shape[:2]
-    missing_x, missing_y = size_wh[0] - width, size_wh[1] - height
-    if not (0 <= missing_x <= 1 and 0 <= missing_y <= 1):
-        # A camera that came back with another picture size: the file keeps its own.
-        picture = np.asarray(cv2.resize(picture, size_wh), np.uint8)
-    elif missing_x or missing_y:
-        padded = cv2.copyMakeBorder(picture, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
-        picture = np.asarray(padded, np.uint8)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420), np.uint8)
+    fitted = made_even(picture, size_wh)
+    if fitted is None:  # a camera that came back with another picture size: the file keeps its own
+        fitted = np.asarray(cv2.resize(picture, size_wh), np.uint8)
+    return np.asarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2YUV_I420), np.uint8)

@@ -20,6 +20,8 @@ import numpy as np
 from samcam.live.effects import to_rgba
 from samcam.live.errors import SinkError
 from samcam.live.frames import U8, Composite
+from samcam.live.sinks.video import made_even
+from samcam.live.sources.video import letterboxed
 from samcam.live.watchdog import Watchdog
 from samcam.system import FixableError, install, program
 
@@ -191,28 +193,10 @@ def even_size(size_wh: tuple[int, int]) -> tuple[int, int]:
 
 
 def fit_picture(picture: U8, size_wh: tuple[int, int]) -> U8:
-    """Return a picture of this size: the same one where it fits, else letterboxed.
-
-    Args:
-        picture: (H, W, 3) uint8 BGR; never written to.
-        size_wh: Even width and height in pixels.
-    """
-    width, height = size_wh
-    missing_x, missing_y = width - picture.shape[1], height - picture.shape[0]
-    if missing_x == 0 and missing_y == 0:
-        return picture
-    if 0 <= missing_x <= 1 and 0 <= missing_y <= 1:  # only made even: no scaling, no black line
-        padded = cv2.copyMakeBorder(picture, 0, missing_y, 0, missing_x, cv2.BORDER_REPLICATE)
-        return np.asarray(padded, np.uint8)
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    inner = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    canvas: U8 = np.zeros((height, width, 3), np.uint8)
-    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(
-        picture, inner, interpolation=how
-    )
-    return canvas
+    """Return a (H, W, 3) uint8 BGR picture of an even size: the same one where it fits, else made
+    even without scaling, else letterboxed."""
+    fitted = made_even(picture, size_wh)
+    return letterboxed(picture, size_wh) if fitted is None else fitted
 
 
 def open_virtual_camera(

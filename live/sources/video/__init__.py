@@ -1,7 +1,7 @@
 """Video files and streams: decoding, times, colours, sound."""
 
 from samcam.live.sources.video.decoding import Decoder, open_file
-from samcam.live.sources.video.displayed import DisplayedPictures
+from samcam.live.sources.video.displayed import DisplayedPictures, letterboxed
 from samcam.live.sources.video.file import VideoFile
 from samcam.live.sources.video.open_errors import describe
 from samcam.live.sources.video.sound import SoundPacket, SoundTrack
@@ -13,5 +13,6 @@ __all__ = [
     "SoundTrack",
     "VideoFile",
     "describe",
+    "letterboxed",
     "open_file",
 ]

@@ -14,7 +14,8 @@ from samcam.system import FixableError
 ALTERNATIVES = "use --output with virtualcam, video:FILE.mp4, masks:DIR or none"
 WITHOUT_X11: Final = ("win32", "darwin")
 PACKAGES: Final = "libx11-6 libxext6 libxcursor1 libxi6 libxrandr2"
-_WHERE = "--output window: "
+INSTALL_X11: Final = f"on Debian and Ubuntu: sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
+WHERE = "--output window: "
 _CONNECT_TIMEOUT_S = 2.0
 _X11_TCP_PORT = 6000
 _LIBRARIES = ("libX11.so.6", "libXext.so.6")  # SDL brings all else, or does without it
@@ -49,9 +50,9 @@ def check_display() -> None:
     if not display:
         wayland = bool(os.environ.get("WAYLAND_DISPLAY"))
         hint = "; Wayland alone will not do, start XWayland" if wayland else ""
-        raise NoWindowError(f"there is no display (DISPLAY is not set{hint})", ALTERNATIVES, _WHERE)
+        raise NoWindowError(f"there is no display (DISPLAY is not set{hint})", ALTERNATIVES, WHERE)
     if not _x_server_answers(display):
-        raise NoWindowError(f"no X server answers at DISPLAY={display}", ALTERNATIVES, _WHERE)
+        raise NoWindowError(f"no X server answers at DISPLAY={display}", ALTERNATIVES, WHERE)
 
 
 def _x_server_answers(display: str) -> bool:
@@ -87,5 +88,4 @@ def check_libraries() -> None:
             ctypes.CDLL(library)
         except OSError as error:
             reason = f"a system library is missing: {error}"
-            fix = f"on Debian and Ubuntu: sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
-            raise NoWindowError(reason, fix, _WHERE) from error
+            raise NoWindowError(reason, INSTALL_X11, WHERE) from error

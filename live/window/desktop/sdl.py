@@ -15,9 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import cv2
 import numpy as np
 
-from samcam.live.errors import SinkError
 from samcam.live.frames import U8
-from samcam.live.window.desktop.display import ALTERNATIVES, PACKAGES, WITHOUT_X11
+from samcam.live.window.desktop.display import (
+    ALTERNATIVES,
+    INSTALL_X11,
+    WHERE,
+    WITHOUT_X11,
+    NoWindowError,
+)
 from samcam.live.window.desktop.x11_errors import X11Errors
 from samcam.live.window.keys import DELETE, KeyPress
 from samcam.system import install
@@ -57,7 +62,7 @@ def load_pygame() -> Any:
     """Return the package, told to leave banner, signals and screen saver alone.
 
     Raises:
-        SinkError: It is not installed.
+        NoWindowError: It is not installed.
     """
     settings = _SETTINGS if sys.platform in WITHOUT_X11 else {**_SETTINGS, **_ON_X11}
     for name, value in settings.items():
@@ -65,9 +70,8 @@ def load_pygame() -> Any:
     try:
         import pygame
     except ImportError as error:
-        raise SinkError(
-            f"--output window: pygame-ce cannot be loaded ({error}): {install()}, or {ALTERNATIVES}"
-        ) from error
+        reason = f"pygame-ce cannot be loaded ({error})"
+        raise NoWindowError(reason, f"{install()}, or {ALTERNATIVES}", WHERE) from error
     return pygame
 
 
@@ -87,7 +91,7 @@ class SdlWindow:
             size_wh: Of its inside, in pixels.
 
         Raises:
-            SinkError: It cannot be opened.
+            NoWindowError: It cannot be opened.
         """
         self.closed = False
         self.stale = False
@@ -101,10 +105,7 @@ class SdlWindow:
             display.set_mode(size_wh, self._pygame.RESIZABLE)
         except self._pygame.error as error:
             display.quit()
-            raise SinkError(
-                f"--output window: no window can be opened: {error}; on Debian and Ubuntu: "
-                f"sudo apt-get install {PACKAGES}; or {ALTERNATIVES}"
-            ) from error
+            raise NoWindowError(f"no window can be opened: {error}", INSTALL_X11, WHERE) from error
         if sys.platform not in WITHOUT_X11:
             info = display.get_wm_info()
             _tell_old_name(info["window"], title)
