@@ -39,7 +39,8 @@ class EffectKind:
     """One effect, declared.
 
     Attributes:
-        options: Its class of options; the section of the settings has the same names.
+        options: Its class of options, which is its section of the settings (but for `replace`,
+            whose settings name files).
         draw: What it makes of a picture; None: it marks the objects and changes nothing else.
         place: Of those on the surroundings, one after the other: the lowest comes first.
         covers: Whether what it covers cannot be made out any more. Upon an object it is then
