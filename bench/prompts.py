@@ -57,5 +57,5 @@ def prompt_from_box(
     box = np.clip(corners(box_xywh), low, high).astype(np.float32)
     if kind == "box":
         return Prompt(1, frame_index, box_xyxy_px=box)
-    centre = ((box[:2] + box[2:]) / np.float32(2))[None].astype(np.float32)
+    centre = (box[:2] + box[2:]) / np.float32(2)
     return Prompt(1, frame_index, centre, np.ones(1, np.int32))

@@ -52,7 +52,7 @@ _ROOMS = {
     "live.frames": ("Frame", "FrameResult", "ObjectResult", "ObjectState", "Prompt"),
     "live.masks": ("upsample_logits",),
     "live.sources": ("NoSignal", "SourceOptions", "VideoSource", "open_source"),
-    "live.tracker": ("PRESETS", "Tracker", "TrackerSettings", "CropSettings"),
+    "live.tracker": ("PRESETS", "CropSettings", "Tracker", "TrackerSettings"),
 }
 
 

@@ -7,14 +7,19 @@ and gives is in docs/export.md; what does not fit is refused when the model is o
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from samcam import EngineOptions, Prompt, Tracker, open_source
 from samcam.engines import DeviceTensor, Feed, HostTensor, StackBuffers, TensorSpec, check_feeds
 
-TYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int32)": "int32"}
-TYPES["tensor(bool)"] = "bool"
+TYPES = {"float": "float32", "uint8": "uint8", "int32": "int32", "bool": "bool"}
+
+
+def specs_of(tensors: Iterable[Any]) -> dict[str, TensorSpec]:
+    """Say what a network takes or gives; ONNX Runtime writes types as tensor(float)."""
+    return {t.name: TensorSpec(t.name, TYPES[t.type[7:-1]], tuple(t.shape)) for t in tensors}
 
 
 class PlainOnnxRuntime:
@@ -25,14 +30,8 @@ class PlainOnnxRuntime:
 
         self._network = network
         self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self.inputs: Mapping[str, TensorSpec] = {
-            item.name: TensorSpec(item.name, TYPES[item.type], tuple(item.shape))
-            for item in self._session.get_inputs()
-        }
-        self.outputs: Mapping[str, TensorSpec] = {
-            item.name: TensorSpec(item.name, TYPES[item.type], tuple(item.shape))
-            for item in self._session.get_outputs()
-        }
+        self.inputs: Mapping[str, TensorSpec] = specs_of(self._session.get_inputs())
+        self.outputs: Mapping[str, TensorSpec] = specs_of(self._session.get_outputs())
         self._stacks = StackBuffers()
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
