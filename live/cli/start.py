@@ -55,6 +55,7 @@ from samcam.live.sources import (
     SourceInfo,
     SourceOptions,
     VideoSource,
+    broken_frames,
     list_cameras,
     open_source,
 )
@@ -296,7 +297,10 @@ def _open_and_suggest(
             searching = wiring.watchdog.watching("suggestions: search", "the search has taken")
             with running(workers, wiring.stop, settings.pipeline.shutdown_s), searching:
                 read = ObservedSource(source, run.metrics, wiring.watchdog)
-                return suggest_objects(read, generate, report, wiring.stop.is_set, take)
+                try:
+                    return suggest_objects(read, generate, report, wiring.stop.is_set, take)
+                finally:
+                    run.metrics.count("broken frames", broken_frames(source))
 
         return run.execute(stages, interrupts)
 

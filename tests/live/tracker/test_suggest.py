@@ -278,6 +278,20 @@ def test_of_a_video_the_first_frame(run_cli: RunCli, nano_dir: Path) -> None:
     assert "1 of 1 frames" in result.stdout
 
 
+def test_a_picture_that_cannot_be_read_is_counted(
+    run_cli: RunCli, tmp_path: Path, nano_dir: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "1.png"), DemoScene((64, 48)).render(0)[0])
+    (folder / "2.png").write_bytes(b"no picture")
+    few = ("--set", "suggest.points_per_side=1")
+    result = run_cli("--source", folder, "--suggest", "out.json", *few)
+    assert result.returncode == 0, result.stderr
+    assert len(read(result.cwd / "out.json")["pictures"]) == 1
+    assert "broken frames 1" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
