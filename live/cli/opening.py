@@ -33,13 +33,11 @@ from samcam.live.profile_saver import ProfileSaver
 from samcam.live.sinks import (
     Outputs,
     SinkOptions,
-    VideoOptions,
     VirtualCameraOptions,
     open_sinks,
 )
 from samcam.live.sources import SourceInfo, SourceOptions, SourceSettings
 from samcam.live.tracker import Tracker, merge_prompts
-from samcam.live.window import WindowOptions
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +124,8 @@ def open_outputs(
     settings = plan.settings
     options = SinkOptions(
         mode="newest" if run.wiring.pace == "live" else "blocking",
-        video=VideoOptions(settings.output.crf, settings.output.preset, settings.output.sound),
-        window=WindowOptions(
-            max_width=settings.window.max_width,
-            max_height=settings.window.max_height,
-            object_names=settings.window.object_names or (),
-        ),
+        video=settings.output,
+        window=settings.window,
         virtual_camera=VirtualCameraOptions(
             size_wh=settings.output.virtual_camera_size,
             fps=settings.output.virtual_camera_fps,

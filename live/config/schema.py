@@ -15,7 +15,9 @@ from typing import Annotated, Any, Final
 from samcam.engines import EngineOptions
 from samcam.live.config.changes import SuggestSettings, TrackerOverrides
 from samcam.live.config.effects import EffectSettings
+from samcam.live.sinks import VideoOptions
 from samcam.live.sources import SourceSettings
+from samcam.live.window import WindowOptions
 from samcam.system import Section, Setting
 
 # Keys and sections that earlier versions called otherwise. Recordings are read with the new names;
@@ -32,20 +34,9 @@ DEFAULT_KEYS = {
 
 
 @dataclass(frozen=True, slots=True)
-class OutputSettings(Section):
+class OutputSettings(VideoOptions):
     """What leaves the program."""
 
-    crf: Annotated[
-        int, Setting("Quality of a video file: lower is better and larger.", "x264 CRF", 0, 51)
-    ] = 20
-    preset: Annotated[
-        str,
-        Setting(
-            "Speed of the video encoder: a slower one makes a smaller file.",
-            choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
-        ),
-    ] = "superfast"
-    sound: Annotated[bool, Setting("Keep the sound of a source file in a video file.")] = True
     on_lost: Annotated[
         str | None,
         Setting(
@@ -88,21 +79,6 @@ class OutputSettings(Section):
             choices=("auto",),
         ),
     ] = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class WindowSettings(Section):
-    """The preview window; it can be resized by hand."""
-
-    max_width: Annotated[int, Setting("Widest it opens.", "px", 160, 16384)] = 1280
-    max_height: Annotated[int, Setting("Highest it opens.", "px", 90, 16384)] = 720
-    object_names: Annotated[
-        tuple[str, ...] | None,
-        Setting(
-            "Names of the objects 1, 2, ... in its status line; null: object 1, object 2, ...",
-            limits={"min_length": 1},
-        ),
-    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +162,7 @@ class Settings(Section):
     effect: EffectSettings = field(default_factory=EffectSettings)
     output: OutputSettings = OutputSettings()
     suggest: SuggestSettings = field(default_factory=SuggestSettings)
-    window: WindowSettings = WindowSettings()
+    window: WindowOptions = field(default_factory=WindowOptions)
     pipeline: PipelineSettings = PipelineSettings()
     metrics: MetricsSettings = MetricsSettings()
     control: ControlSettings = ControlSettings()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import av
 import cv2
@@ -18,24 +19,27 @@ from samcam.live.frames import U8, Composite
 from samcam.live.sinks.fragmented import H264, FragmentedMp4, has_pictures
 from samcam.live.sinks.sound import open_sound
 from samcam.live.sources import SoundOrigin
+from samcam.system import Section, Setting
 from samcam.system.files import is_file, is_pipe, is_there
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class VideoOptions:
-    """How video files are written.
+class VideoOptions(Section):
+    """How video files are written."""
 
-    Attributes:
-        crf: x264 quality, 0..51; lower is better and larger.
-        preset: x264 preset. superfast takes 3.3 ms for 854x480 on one core, veryfast 4.1 ms for
-            two thirds of the size.
-    """
-
-    crf: int = 20
-    preset: str = "superfast"
-    sound: bool = True
+    crf: Annotated[
+        int, Setting("Quality of a video file: lower is better and larger.", "x264 CRF", 0, 51)
+    ] = 20
+    preset: Annotated[
+        str,
+        Setting(
+            "Speed of the video encoder: a slower one makes a smaller file.",
+            choices=("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow"),
+        ),
+    ] = "superfast"  # 3.3 ms for 854x480 on one core; veryfast: 4.1 ms, two thirds of the size
+    sound: Annotated[bool, Setting("Keep the sound of a source file in a video file.")] = True
 
 
 class VideoSink:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 from samcam.live.control import Controls, Notice
 from samcam.live.errors import SinkError
@@ -15,6 +16,7 @@ from samcam.live.window.desktop.sdl import SdlWindow
 from samcam.live.window.drawing.canvas import View, draw_canvas, letterbox_of
 from samcam.live.window.input import WindowInput
 from samcam.live.window.state import InputState
+from samcam.system import Section, Setting
 
 _EVENTS_EVERY_S = 0.008  # handling events takes about 1 ms; mouse and keys need no more
 _DRAW_EVERY_S = 1 / 62  # a display shows no more
@@ -43,19 +45,20 @@ def newest_words(
 
 
 @dataclass(frozen=True, slots=True)
-class WindowOptions:
-    """How the window opens.
+class WindowOptions(Section):
+    """The preview window; it can be resized by hand."""
 
-    Attributes:
-        title: In its title bar; also its name for window managers.
-        max_width, max_height: Largest size to open with, in pixels; the user can resize it.
-        object_names: Of the objects 1, 2 and so on, for the status line.
-    """
+    title: ClassVar = "SamCam"  # also its name for window managers
 
-    title: str = "SamCam"
-    max_width: int = 1280
-    max_height: int = 720
-    object_names: tuple[str, ...] = ()
+    max_width: Annotated[int, Setting("Widest it opens.", "px", 160, 16384)] = 1280
+    max_height: Annotated[int, Setting("Highest it opens.", "px", 90, 16384)] = 720
+    object_names: Annotated[
+        tuple[str, ...] | None,
+        Setting(
+            "Names of the objects 1, 2, ... in its status line; null: object 1, object 2, ...",
+            limits={"min_length": 1},
+        ),
+    ] = None
 
 
 class PreviewWindow:
@@ -71,7 +74,7 @@ class PreviewWindow:
             SinkError: There is no display, or a system library or pygame-ce is missing.
         """
         prepare_display()
-        self._names = options.object_names
+        self._names = options.object_names or ()
         width, height = info.size_wh
         scale = min(1.0, options.max_width / width, options.max_height / height)
         size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))

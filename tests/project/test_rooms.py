@@ -32,12 +32,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("live.cli",),
     ("live.recording",),
     ("live.loop",),
+    ("live.remote",),
+    ("live.config",),
+    ("live.sinks",),
     (
-        "live.remote",
-        "live.sinks",
-    ),
-    (
-        "live.config",
         "live.feed",
         "live.profile_saver",
         "live.window",
