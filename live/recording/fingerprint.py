@@ -27,7 +27,7 @@ class Fingerprint(Section):
         tuple[tuple[str, Sha256], ...],
         Setting(
             "Name and SHA-256 of a folder's first pictures, by name; empty for a file.",
-            limits={"max_length": MAX_LISTED},
+            limits={"max_length": MAX_LISTED, "fail_fast": True},
             expected=f"at most {MAX_LISTED} pairs of name and 64 lower-case hex digits",
         ),
     ] = ()

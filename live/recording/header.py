@@ -97,7 +97,7 @@ class Header(Section):
         tuple[Mapping[str, Any], ...],
         Setting(
             "The command line's, as in commands.jsonl.",
-            limits={"max_length": 1 << 16},
+            limits={"max_length": 1 << 16, "fail_fast": True},
             expected="a list of objects",
         ),
     ] = ()

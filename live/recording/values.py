@@ -49,14 +49,18 @@ class ArrayRow(Section):
     dtype: Annotated[str, CheckedAs(Literal[_DTYPES])]
     shape: Annotated[
         tuple[int, ...],
-        Setting(low=0, limits={"max_length": 3}, expected="at most three whole numbers"),
+        Setting(
+            low=0,
+            limits={"max_length": 3, "fail_fast": True},
+            expected="at most three whole numbers",
+        ),
     ]
     values: Annotated[
         tuple[float | bool, ...] | None,
         Setting(
             low=-_LARGEST,
             high=_LARGEST,
-            limits={"max_length": _MAX_VALUES},
+            limits={"max_length": _MAX_VALUES, "fail_fast": True},
             expected=f"at most {_MAX_VALUES} numbers up to {_LARGEST:g}",
         ),
     ] = None

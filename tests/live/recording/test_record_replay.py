@@ -351,7 +351,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "empty").mkdir()
     cases: list[tuple[list[str], int, str]] = [
         ([*demo, "--record", "r"], 5, "holds "),
-        ([*demo, "--record", "file"], 5, "--record file: cannot be written: File exists"),
+        ([*demo, "--record", "file"], 5, "--record file: cannot be written: Not a directory"),
         ([*demo, "--pace", "recorded"], 2, "--pace recorded: expected with --replay DIR only"),
         ([*demo, "--record", "n", "--output", "masks:n/m"], 2, "in the folder of --record n"),
         ([*demo, "--record", "n", "--metrics", "n/m.jsonl"], 2, "in the folder of --record n"),

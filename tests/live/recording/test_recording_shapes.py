@@ -198,3 +198,15 @@ def test_rows_that_were_lost_are_said(
     assert caplog.messages == [
         f"replay: the run had {said} steps, but steps.jsonl has 1: these can be replayed"
     ]
+
+
+def test_of_a_list_of_wrong_values_the_first_is_named(recording: Path) -> None:
+    """A message for each of millions takes gigabytes."""
+    path = recording / "recording.json"
+    header = json.loads(path.read_text()) | {"prompts": [5] * 100_000}
+    header["source"]["fingerprint"]["files"] = [["a", 5]] * 100_000
+    path.write_text(json.dumps(header))
+    said = str(said_of(recording))
+    assert "prompts.0: 5: expected a mapping" in said
+    assert "source.fingerprint.files: [" in said
+    assert len(said) < 500
