@@ -49,10 +49,12 @@ class Notice:
     Attributes:
         text: One line.
         time_s: `time.monotonic()` at which it was said.
+        refusal: Whether it says that a command was refused.
     """
 
     text: str
     time_s: float
+    refusal: bool = False
 
 
 class CommandQueue(queue.Queue[T]):
@@ -160,13 +162,13 @@ class Controls:
 
     def refused(self, command: Command, reason: str) -> None:
         """Tell the user, and whoever sent it, that a command is refused."""
-        self.say(f"refused: {reason}")
+        self.say(f"refused: {reason}", refusal=True)
         for listener in self._refusal_listeners:
             listener(command, reason)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, refusal: bool = False) -> None:
         """Tell the user something: the newest notice stands until another one comes."""
-        self._notice.put(Notice(hide_secrets(text), time.monotonic()))
+        self._notice.put(Notice(hide_secrets(text), time.monotonic(), refusal))
 
     def heard_ctl(self) -> None:
         self._ctl_s = time.monotonic()

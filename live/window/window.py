@@ -163,7 +163,8 @@ class PreviewWindow:
         hover = controls.hover_answer.peek()
         if hover is not None and not user.hover_fits(hover.request):
             hover = None
-        state, notice = newest_words(user.state, user.said_s, controls.notice, now_s)
+        said = controls.notice
+        state, notice = newest_words(user.state, user.said_s, said, now_s)
         return View(
             composite=self._on_screen if state.frozen else self._composite,
             left=tuple(one for one in (self._composite, self._left) if one is not None),
@@ -171,6 +172,7 @@ class PreviewWindow:
             status=controls.status,
             note=note,
             notice=notice,
+            refusal=said is not None and said.refusal,
             hover=hover,
             pinned=controls.pinned.peek() if state.frozen else None,
             names=self._names,

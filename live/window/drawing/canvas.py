@@ -41,7 +41,6 @@ _FRAME_PX = 4  # border that marks a frozen or a hidden picture
 _MARK_PX = 5
 _DARK = Bgr(0, 0, 0)
 HIDDEN_TEXT: Final = "HIDDEN: nothing leaves; p shows again"
-REFUSED: Final = "refused: "  # how `Controls.refused` begins
 FROZEN_TEXT: Final = "FROZEN to click in: the stream goes on; space lets go"
 
 
@@ -55,6 +54,7 @@ class View:
         status: State of the run; None before the first picture.
         note: What is wrong with the stream just now, or "".
         notice: What the program says, or "".
+        refusal: Whether that is that a command was refused.
         hover: What a click would give, or None.
         pinned: What prompts on the frozen picture came to, or None.
         names: Of the objects 1, 2 and so on.
@@ -67,6 +67,7 @@ class View:
     status: LiveStatus | None = None
     note: str = ""
     notice: str = ""
+    refusal: bool = False
     hover: HoverAnswer | None = None
     pinned: PinnedAnswers | None = None
     names: tuple[str, ...] = ()
@@ -230,7 +231,7 @@ def _draw_notes(canvas: U8, view: View, row: int, urgent: bool = False) -> int:
     found = "" if proposals is None else proposals.note
     texts = [hidden_note, view.note, found, view.notice, view.state.message]
     if urgent:  # alone, and on an opaque ground
-        texts = [hidden_note, view.notice if view.notice.startswith(REFUSED) else ""]
+        texts = [hidden_note, view.notice if view.refusal else ""]
     for text in texts:
         lines = wrap(text, canvas.shape[1] - 4 * PAD_PX)
         if not lines:

@@ -188,7 +188,10 @@ def test_privacy_and_refusals_stand_above_a_list_that_leaves_no_room(private: bo
     hidden = replace(picture("black"), hidden=private)
     rows = np.s_[PAD_PX + 2 : PAD_PX + LINE_PX, 2 * PAD_PX : 300]  # the first line
     alone, over = (
-        draw_canvas(View(hidden, InputState(help_visible=shown), notice=said), (400, 200))[rows]
+        draw_canvas(
+            View(hidden, InputState(help_visible=shown), notice=said, refusal=not private),
+            (400, 200),
+        )[rows]
         for shown in (False, True)
     )
     words = alone == np.array(AMBER, np.uint8)
