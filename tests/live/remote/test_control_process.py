@@ -133,7 +133,8 @@ def test_ctl_loads_neither_networks_nor_windows() -> None:
     """A key press waits for it: the program's large packages stay out."""
     script = (
         "import sys, samcam.live.remote.ctl; "
-        "print(sorted({'cv2', 'numpy', 'av', 'onnxruntime', 'yaml'} & set(sys.modules)))"
+        "large = {'cv2', 'numpy', 'av', 'onnxruntime', 'pydantic', 'yaml'}; "
+        "print(sorted(large & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=REPO_ROOT, capture_output=True, text=True, check=True
