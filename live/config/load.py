@@ -49,18 +49,23 @@ def load_settings(
             was expected.
     """
     problems: list[str] = []
-    entries = dict(_read_file(path, problems)) if path is not None else {}
-    entries |= {key: _Entry(value, "") for key, value in (given or {}).items()}
-    entries |= dict(_parse_overrides(overrides, problems))
-    problems += _unknown(entries)
-    values = {key: entries[key].value for key in known_keys() if key in entries}
-    try:
-        settings = read_model(Settings, _nested(values)) if values else Settings()
-    except ModelError as error:
-        for problem in error.problems:
-            values.pop(problem.key, None)
-            problems.append(_said(problem, entries[problem.key].origin))
-        settings = read_model(Settings, _nested(values))
+    values: dict[str, object] = {}
+    for entries in (  # each is checked whole: what wins over a mistake does not hide it
+        {} if path is None else dict(_read_file(path, problems)),
+        {key: _Entry(value, "") for key, value in (given or {}).items()},
+        dict(_parse_overrides(overrides, problems)),
+    ):
+        problems += _unknown(entries)
+        found = {key: entry.value for key, entry in entries.items() if key in known_keys()}
+        try:
+            if found:
+                read_model(Settings, _nested(found))
+        except ModelError as error:
+            for problem in error.problems:
+                del found[problem.key]
+                problems.append(_said(problem, entries[problem.key].origin))
+        values |= found
+    settings = read_model(Settings, _nested(values)) if values else Settings()
     problems += cross_check(settings)
     if problems:
         raise ConfigError(problems)

@@ -115,6 +115,12 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     )
 
 
+def test_what_wins_over_a_mistake_does_not_hide_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", "source: {fps: 0}\n")
+    (line,) = problems_of(path, "source.fps=5")
+    assert line.startswith(f"{path}, line 1: source.fps: 0: expected a number 0.1..1000")
+
+
 def test_old_keys_are_refused_with_their_new_names(tmp_path: Path) -> None:
     path = write(tmp_path / "c.yaml", "tracker:\n  window:\n    zoom: 2\n  window.growth: 2\n")
     assert problems_of(path, "tracker.window.zoom=2") == (
