@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TypeAlias
 
 import cv2
@@ -238,12 +237,7 @@ class Sam2Networks:
     def __enter__(self) -> Sam2Networks:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _rows(self, what: str, given: int, offsets: int, fixed: bool, limit_name: str) -> int:

@@ -43,7 +43,7 @@ from samcam.live.loop import (
     run_pipeline,
     suggest_objects,
 )
-from samcam.live.metrics import COMPOSE, Metrics, MetricsWriter, Progress, Stopwatch
+from samcam.live.metrics import COMPOSE, Metrics, MetricsWriter, Progress
 from samcam.live.motion import Carrier
 from samcam.live.profile_saver import ProfileSaver
 from samcam.live.profiles import ProfileError, describe_profiles, looked_for
@@ -289,7 +289,7 @@ def _open_and_suggest(
         def stages(observe: StepObserver) -> bool:
             def take(result: FrameResult, age_ms: float) -> None:
                 observe(result, age_ms)
-                with Stopwatch(run.metrics, COMPOSE):
+                with run.metrics.timing(COMPOSE):
                     composite = compositor.compose(result)
                 for worker in workers:
                     worker.put(composite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from samcam.live.frames import NS_PER_MS, Composite, Frame, FrameResult
-from samcam.live.metrics import CAPTURE_WAIT, Metrics, MetricsWriter, Progress, Stopwatch
+from samcam.live.metrics import CAPTURE_WAIT, Metrics, MetricsWriter, Progress
 from samcam.live.sinks import FrameSink
 from samcam.live.slots import Slot
 from samcam.live.sources import VideoSource, WrappedSource
@@ -47,7 +47,7 @@ class ObservedSink:
     def put(self, composite: Composite) -> None:
         output = f"output {self._sink.name}"
         watching = self._watchdog.watching(f"{output}: write", f"{output} has taken no picture for")
-        with Stopwatch(self._metrics, self._sink.name), watching:
+        with self._metrics.timing(self._sink.name), watching:
             self._sink.put(composite)
         if composite.stand_in_time_ns is None and not composite.repeats:
             self._metrics.left(self._sink.name, composite.result)

@@ -22,7 +22,7 @@ from samcam.live.feed import (
 from samcam.live.frames import NS_PER_MS, Composite, FrameResult
 from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.status_meter import StatusMeter
-from samcam.live.metrics import COMPOSE, Metrics, Stopwatch
+from samcam.live.metrics import COMPOSE, Metrics
 from samcam.live.motion import CARRY
 from samcam.live.profile_saver import ProfileSaver
 from samcam.live.sinks import Outputs, SinkWorker
@@ -166,7 +166,7 @@ class RenderLoop:
 
     def _take(self, result: FrameResult) -> None:
         watching = self._wiring.watchdog.watching("effects: compose", "the effect has taken")
-        with Stopwatch(self._metrics, COMPOSE), watching:
+        with self._metrics.timing(COMPOSE), watching:
             composite = self._compositor.compose(result)
         if self._options.profiles is not None:
             self._options.profiles.see(result, self._compositor.effect.name)

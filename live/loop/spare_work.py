@@ -129,9 +129,9 @@ class SpareWork:
         """Start with an empty budget; the first of `jobs` that has work gets the slice."""
         self._jobs = tuple(jobs)
         self._now_s = now_s
-        self._saved_s = 0.0
-        self._looked_s = now_s()
-        self._paid_s = 0.0
+        # The budget: a share of the time since then may be spent, and spending moves it on. Beside
+        # it, since when it would be if nothing had been spent after inference last caught up.
+        self._since_s = self._unspent_since_s = now_s()
         self._dropped = 0
 
     def run_slice(self, held_up: Callable[[], bool]) -> bool:
@@ -142,19 +142,15 @@ class SpareWork:
         then.
         """
         start_s = self._now_s()
-        gained_s = (start_s - self._looked_s) * SHARE
-        self._looked_s = start_s
-        self._saved_s = min(self._saved_s + gained_s, MAX_SAVED_S)
-        if self._saved_s <= 0 or not any(job() for job in self._jobs):
+        self._since_s = max(self._since_s, start_s - MAX_SAVED_S / SHARE)
+        if start_s <= self._since_s or not any(job() for job in self._jobs):
             return False
         if held_up():
-            spent_s = self._now_s() - start_s
-            self._saved_s -= spent_s
-            self._paid_s += spent_s
+            self._since_s += (self._now_s() - start_s) / SHARE
         return True
 
     def caught_up(self, dropped: int) -> None:
         """Note that no frame waits: what was paid comes back, unless frames were dropped since."""
         if dropped == self._dropped:
-            self._saved_s += self._paid_s
-        self._paid_s, self._dropped = 0.0, dropped
+            self._since_s = self._unspent_since_s
+        self._unspent_since_s, self._dropped = self._since_s, dropped

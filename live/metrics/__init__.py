@@ -1,7 +1,7 @@
 """Figures of a run: timings, progress, the summary at its end."""
 
 from samcam.live.metrics.file import MetricsWriter
-from samcam.live.metrics.metrics import CAPTURE_WAIT, COMPOSE, Metrics, Stopwatch
+from samcam.live.metrics.metrics import CAPTURE_WAIT, COMPOSE, Metrics
 from samcam.live.metrics.progress import Progress
 from samcam.live.metrics.summary import format_summary
 
@@ -11,6 +11,5 @@ __all__ = [
     "Metrics",
     "MetricsWriter",
     "Progress",
-    "Stopwatch",
     "format_summary",
 ]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -125,6 +125,13 @@ class Metrics:
                 ring = self._stages[stage] = _Ring()
             ring.add(milliseconds)
 
+    @contextmanager
+    def timing(self, stage: str) -> Iterator[None]:
+        """Record the time of a `with` block as one stage, unless it fails."""
+        start_ns = time.perf_counter_ns()
+        yield
+        self.record(stage, (time.perf_counter_ns() - start_ns) / NS_PER_MS)
+
     def count(self, name: str, amount: int = 1) -> None:
         with self._lock:
             self._counters[name] = self._counters.get(name, 0) + amount
@@ -202,28 +209,6 @@ class Metrics:
             counters=counters,
             peak_rss_mb=peak_rss_mb(),
         )
-
-
-class Stopwatch:
-    """Context manager that records the time of its block as one stage."""
-
-    def __init__(self, metrics: Metrics, stage: str) -> None:
-        self._metrics = metrics
-        self._stage = stage
-        self._start_ns = 0
-
-    def __enter__(self) -> None:
-        self._start_ns = time.perf_counter_ns()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            passed_ns = time.perf_counter_ns() - self._start_ns
-            self._metrics.record(self._stage, passed_ns / NS_PER_MS)
 
 
 def peak_rss_mb() -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Final
 
 from samcam.live.config import Settings
@@ -75,12 +74,7 @@ class RemoteControls:
         self._hotkeys.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         deadline_s = time.monotonic() + _STOP_S
         self._desk.close()
         if self._server is not None:

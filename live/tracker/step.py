@@ -107,7 +107,9 @@ class ObjectStepper:
         admitted = vouched or self._is_admitted(track, answer)
         asked = prompt is not None and (settings.corrections_condition or not track.remembers)
         if admitted:
-            self._remember(past, track, answer, vouched or asked, vouched, clock)
+            features, seen = self._to_remember(past, mine, answer, clock)
+            memory = self._encode_memory(features, seen, vouched, clock)
+            track.remember(past.step, answer, memory, conditioning=vouched or asked)
         elif track.remembers:
             track.bank.add_pointer(past.step, answer.obj_ptr)
         return self.publish(past, track, answer, admitted, memory_steps)
@@ -264,36 +266,23 @@ class ObjectStepper:
             is_empty=not answer.visible,
         )
 
-    def _remember(
-        self,
-        past: PastStep,
-        track: ObjectTrack,
-        answer: Answer,
-        conditioning: bool,
-        sure: bool,
-        clock: StageClock,
-    ) -> None:
-        """Encode the answer into the bank, as a `conditioning` memory or a recent one.
+    def _to_remember(
+        self, past: PastStep, mine: PastObject, answer: Answer, clock: StageClock
+    ) -> tuple[ImageFeatures, Answer]:
+        """Return the features and the answer that become the memory: those of the step, or others.
 
         With crops a prompted mask from a much wider one, as the first is, becomes a memory of a
         crop of its own, which shows the object as large as it will be seen later. Tracked masks
         do not: on generated clips that was worse, for a mask found again in a wide crop is often
-        a wrong one. `sure`: the user vouches for the mask.
+        a wrong one.
         """
-        seen, features = answer, None
+        crop = answer.crop
         if answer.prompted and answer.visible:
-            wh = answer.crop.picture_wh
-            own = crop_around(answer.box, wh, self._cells, self.settings.crop)
-            if own.area * CENTRED_FROM <= answer.crop.area:
-                mask = resampled(answer.low_res_mask, answer.crop, own, len(answer.low_res_mask))
-                seen, features = (
-                    replace(answer, low_res_mask=mask),
-                    self._encode_part(past, own, clock),
-                )
-        if features is None:
-            features = self.encode(past, past.of(track.object_id), answer.crop, clock).features
-        memory = self._encode_memory(features, seen, sure, clock)
-        track.remember(past.step, answer, memory, conditioning)
+            own = crop_around(answer.box, crop.picture_wh, self._cells, self.settings.crop)
+            if own.area * CENTRED_FROM <= crop.area:
+                mask = resampled(answer.low_res_mask, crop, own, len(answer.low_res_mask))
+                return self._encode_part(past, own, clock), replace(answer, low_res_mask=mask)
+        return self.encode(past, mine, crop, clock).features, answer
 
     def _encode_memory(
         self, features: ImageFeatures, answer: Answer, sure: bool, clock: StageClock

@@ -7,7 +7,6 @@ own, so adding, prompting or removing one changes no bit of another's answer.
 from __future__ import annotations
 
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Final
 
 from numpy.typing import NDArray
@@ -304,12 +303,7 @@ class Tracker:
     def __enter__(self) -> Tracker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _present(self) -> set[int]:

@@ -17,7 +17,7 @@ from samcam.live.effects.effects import Effect
 from samcam.live.feed.compositor import compose
 from samcam.live.frames import Frame, FrameResult, ObjectResult, ObjectState
 from samcam.live.loop.observer import ObservedSink
-from samcam.live.metrics.metrics import TOTAL, WINDOW, Metrics, Stopwatch, peak_rss_mb
+from samcam.live.metrics.metrics import TOTAL, WINDOW, Metrics, peak_rss_mb
 from samcam.live.metrics.progress import Progress
 from samcam.live.metrics.summary import format_summary
 from samcam.live.sinks.null import NullSink
@@ -104,11 +104,11 @@ def test_processed_frames_drops_and_source_age() -> None:
     assert snapshot.elapsed_s > 0
 
 
-def test_stopwatch_leaves_out_what_failed() -> None:
+def test_timing_leaves_out_what_failed() -> None:
     metrics = Metrics()
-    with Stopwatch(metrics, "compose"):
+    with metrics.timing("compose"):
         pass
-    with pytest.raises(ZeroDivisionError), Stopwatch(metrics, "compose"):
+    with pytest.raises(ZeroDivisionError), metrics.timing("compose"):
         raise ZeroDivisionError
     assert metrics.snapshot().stages["compose"].count == 1
 
