@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.accuracy_tables import (
+from bench.reports.accuracy_tables import (
     box_table,
     clicks_table,
     mask_table,
@@ -25,18 +25,8 @@ from bench.accuracy_tables import (
     stills_table,
     summary_table,
 )
-from bench.clicks import CLICK_RULES, MAX_CLICKS, ClickedNetworks, ClickScore, evaluate_clicks
-from bench.datasets import Dataset, DatasetError, read_dataset
-from bench.environment import Environment, describe_environment, model_line
-from bench.evaluate import (
-    BoxClipScore,
-    MaskClipScore,
-    StepTracker,
-    evaluate_box_clip,
-    evaluate_mask_clip,
-)
-from bench.prompts import PROMPT_KINDS, PromptKind
-from bench.report import (
+from bench.reports.environment import Environment, describe_environment, model_line
+from bench.reports.report import (
     BAD_INPUT,
     NO_MODEL,
     NO_OUTPUT,
@@ -47,8 +37,24 @@ from bench.report import (
     publish,
     write_block,
 )
-from bench.sheet import SheetError, write_sheet
-from bench.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
+from bench.reports.sheet import SheetError, write_sheet
+from bench.scores.clicks import (
+    CLICK_RULES,
+    MAX_CLICKS,
+    ClickedNetworks,
+    ClickScore,
+    evaluate_clicks,
+)
+from bench.scores.datasets import Dataset, DatasetError, read_dataset
+from bench.scores.evaluate import (
+    BoxClipScore,
+    MaskClipScore,
+    StepTracker,
+    evaluate_box_clip,
+    evaluate_mask_clip,
+)
+from bench.scores.prompts import PROMPT_KINDS, PromptKind
+from bench.scores.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.frames import U8
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, CropSettings, Tracker, wants_crop

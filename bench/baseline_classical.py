@@ -1,6 +1,6 @@
 """`python -m bench.baseline_classical DATA_DIR`: what no network at all reaches on the same data.
 
-`bench.grabcut` in the model's place: the same clips, prompts, photographs and figures as
+`bench.scores.grabcut` in the model's place: the same clips, prompts, photographs and figures as
 `bench.accuracy`. With `--beside FILE`, the JSON of a run of that program, both stand in one table.
 Exit codes: 0 fine, 2 wrong use or data, 5 output.
 """
@@ -25,11 +25,8 @@ from bench.accuracy import (
     measure_stills,
     read_selected,
 )
-from bench.datasets import Dataset, DatasetError
-from bench.environment import describe_environment
-from bench.grabcut import LONGEST_SIDE_PX, GrabCutStills, GrabCutTracker
-from bench.prompts import PromptKind
-from bench.report import (
+from bench.reports.environment import describe_environment
+from bench.reports.report import (
     BAD_INPUT,
     NO_OUTPUT,
     Report,
@@ -40,7 +37,10 @@ from bench.report import (
     publish,
     table,
 )
-from bench.sheet import SheetError
+from bench.reports.sheet import SheetError
+from bench.scores.datasets import Dataset, DatasetError
+from bench.scores.grabcut import LONGEST_SIDE_PX, GrabCutStills, GrabCutTracker
+from bench.scores.prompts import PromptKind
 from samcam.live.tracker import DEFAULT_PRESET
 from samcam.system import prepare_streams
 

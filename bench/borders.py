@@ -16,8 +16,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bench.environment import describe_environment
-from bench.report import Report, Section, Table, add_markdown_option, exit_code, publish, table
+from bench.reports.environment import describe_environment
+from bench.reports.report import (
+    Report,
+    Section,
+    Table,
+    add_markdown_option,
+    exit_code,
+    publish,
+    table,
+)
 from samcam.live.effects import ChromaOptions, EdgeOptions, Effect
 from samcam.live.feed import BorderOptions, Compositor
 from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState

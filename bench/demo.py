@@ -18,10 +18,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from bench.datasets import DatasetError, read_object_ids
-from bench.environment import REPOSITORY
-from bench.metrics import compute_j
-from bench.sheet import SheetError, draw_tile, pick_frames, write_sheet
+from bench.reports.environment import REPOSITORY
+from bench.reports.sheet import SheetError, draw_tile, pick_frames, write_sheet
+from bench.scores.datasets import DatasetError, read_object_ids
+from bench.scores.metrics import compute_j
 from samcam.live.frames import U8
 from samcam.live.sources.demo import CARD_ID, GEAR_ID, DemoScene, demo_clicks
 from samcam.system import prepare_streams

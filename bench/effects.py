@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from bench.environment import describe_environment
-from bench.report import (
+from bench.reports.environment import describe_environment
+from bench.reports.report import (
     Report,
     Section,
     Table,

@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.environment import REPOSITORY
+from bench.reports.environment import REPOSITORY
 from samcam.live.sources.demo import demo_clicks
 from samcam.system import prepare_streams
 

@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.environment import describe_environment, model_line
-from bench.report import (
+from bench.reports.environment import describe_environment, model_line
+from bench.reports.report import (
     NO_MODEL,
     Report,
     Section,

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.environment import describe_environment
-from bench.report import (
+from bench.reports.environment import describe_environment
+from bench.reports.report import (
     Report,
     Section,
     Table,

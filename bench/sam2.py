@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from bench.environment import describe_environment
-from bench.report import (
+from bench.reports.environment import describe_environment
+from bench.reports.report import (
     NO_MODEL,
     Report,
     Section,

@@ -21,18 +21,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from bench.datasets import (
-    VOID_OR_BINARY,
-    DatasetError,
-    MaskClip,
-    read_dataset,
-    read_object_ids,
-)
-from bench.environment import describe_environment, model_line
-from bench.evaluate import NOMINAL_FPS, object_ids_of, read_frames
-from bench.metrics import compute_j
-from bench.prompts import prompt_from_mask
-from bench.report import (
+from bench.reports.environment import describe_environment, model_line
+from bench.reports.report import (
     BAD_INPUT,
     NO_MODEL,
     NO_OUTPUT,
@@ -44,6 +34,16 @@ from bench.report import (
     publish,
     table,
 )
+from bench.scores.datasets import (
+    VOID_OR_BINARY,
+    DatasetError,
+    MaskClip,
+    read_dataset,
+    read_object_ids,
+)
+from bench.scores.evaluate import NOMINAL_FPS, object_ids_of, read_frames
+from bench.scores.metrics import compute_j
+from bench.scores.prompts import prompt_from_mask
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
 from samcam.live.motion import Carrier

@@ -21,8 +21,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from bench.environment import REPOSITORY, describe_environment, model_line
-from bench.report import (
+from bench.reports.environment import REPOSITORY, describe_environment, model_line
+from bench.reports.report import (
     NO_MODEL,
     Report,
     Section,

@@ -17,17 +17,8 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
-from bench.datasets import (
-    VOID_OR_BINARY,
-    DatasetError,
-    StillSet,
-    read_dataset,
-    read_object_ids,
-    read_picture,
-)
-from bench.environment import describe_environment, model_line
-from bench.metrics import compute_j
-from bench.report import (
+from bench.reports.environment import describe_environment, model_line
+from bench.reports.report import (
     BAD_INPUT,
     NO_MODEL,
     Report,
@@ -39,6 +30,15 @@ from bench.report import (
     publish,
     table,
 )
+from bench.scores.datasets import (
+    VOID_OR_BINARY,
+    DatasetError,
+    StillSet,
+    read_dataset,
+    read_object_ids,
+    read_picture,
+)
+from bench.scores.metrics import compute_j
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.config import load_settings, suggest_rules
 from samcam.live.errors import ConfigError

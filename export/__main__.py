@@ -126,7 +126,7 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         raise ExportError("--precision int8: for CPUs; with --backend tensorrt fp32, fp16 or bf16")
     if precision == "int8":
         require_training(CALIBRATION_BY)  # now, not after minutes
-    from samcam.export.sam2 import Sam2Export, export_sam2
+    from samcam.export.sam2.writer import Sam2Export, export_sam2
 
     if options.backend == "tensorrt":
         # also now; the GPU first: without a driver TensorRT ends the process
@@ -151,7 +151,7 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
 
 
 def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:
-    from samcam.export.seeds_contract import CONTRACT, SeedsExport, export_seeds
+    from samcam.export.seeds.contract import CONTRACT, SeedsExport, export_seeds
 
     if options.precision not in (None, "fp32") or options.backend != "onnx":
         raise ExportError(

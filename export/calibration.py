@@ -23,7 +23,7 @@ def calibration_pictures(size: int, count: int = CALIBRATION_PICTURES) -> list[U
     """
     require_training(CALIBRATION_BY)
     from training.evaluate import HELD_OUT_SEED
-    from training.generator import generate_clip
+    from training.scenes.generator import generate_clip
 
     return [
         generate_clip(np.random.default_rng((HELD_OUT_SEED, i)), 1, size, None).images_bgr[0]

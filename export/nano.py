@@ -19,8 +19,8 @@ from samcam.export.examples import Inputs, random_inputs, real_inputs
 from samcam.export.folder import fresh_folder
 from samcam.export.graphs import compare_both, write_graph
 from samcam.export.quantise import quantise_encoder
-from training.model import Nano
-from training.sizes import MASK_STRIDE
+from training.network.model import Nano
+from training.network.sizes import MASK_STRIDE
 
 MAX_COND, NUM_RECENT, MAX_RECENT_PTRS = 4, 6, 15
 ORIGIN = "trained by training/ on generated clips; see training/README.md"

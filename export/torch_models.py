@@ -19,8 +19,8 @@ from samcam.engines import (
     file_sha256,
 )
 from samcam.export.errors import ExportError
-from samcam.export.sam2_checkpoint import load_sam2
-from samcam.export.sam2_modules import build_modules
+from samcam.export.sam2.checkpoint import load_sam2
+from samcam.export.sam2.modules import build_modules
 
 WEIGHTS_NAME: Final = "model.safetensors"  # as transformers calls it: `load_sam2` reads the folder
 NANO_CHECKPOINTS: Final = Path(__file__).resolve().parent.parent / "training" / "checkpoint"

@@ -260,7 +260,7 @@ def check_ranges(
         A line where an fp16 node is too near.
     """
     try:
-        from samcam.export.range_report import measure_ranges
+        from samcam.export.half.range_report import measure_ranges
     except ImportError as error:
         say(f"range report: not made: {error}: {install('export')}")
         return []

@@ -17,9 +17,9 @@ import torch
 
 from samcam.system import prepare_streams
 from training.batches import Batch, BatchSpec, batches
-from training.ingredients import FREE
-from training.model import Nano
+from training.network.model import Nano
 from training.rollout import Rollout, RolloutOptions
+from training.scenes.ingredients import FREE
 
 HELD_OUT_SEED = 8_000_000
 

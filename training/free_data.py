@@ -3,7 +3,7 @@
     python -m training.free_data [--photographs ../shared/train] [--attribution FILE]
 
 Debian packages come by name through apt, checked against the checksums of its signed lists, and are
-kept; a call that was stopped goes on. What training reads lies in CACHE/free (training/real.py).
+kept; a call that was stopped goes on. What training reads (scenes/real.py) lies in CACHE/free.
 Exit codes: 0 fine, 3 a package or picture cannot be had.
 """
 
@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samcam.system import prepare_streams
-from training.attribution import write_attribution
-from training.copyrights import CopyrightError, Terms, parse_copyright, terms_of
-from training.free_packages import PACKAGES, Package, pictures_of
-from training.real import FREE_FOLDER, INDEX_NAME
+from training.free.attribution import write_attribution
+from training.free.copyrights import CopyrightError, Terms, parse_copyright, terms_of
+from training.free.packages import PACKAGES, Package, pictures_of
+from training.scenes.real import FREE_FOLDER, INDEX_NAME
 
 Image = NDArray[np.uint8]
 

@@ -18,9 +18,9 @@ import numpy as np
 
 from samcam.system import prepare_streams
 from training.evaluate import HELD_OUT_SEED
-from training.footage import Footage, open_footage
-from training.generator import generate_clip
-from training.real import RealPictures, open_real
+from training.scenes.footage import Footage, open_footage
+from training.scenes.generator import generate_clip
+from training.scenes.real import RealPictures, open_real
 
 FIRST_CLIP_SEED = HELD_OUT_SEED + 100_000
 MIN_AREA = 0.01  # share of the first picture that the followed object covers at least

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samcam.system import prepare_streams
-from training.footage import Footage, open_footage
-from training.generator import Clip, generate_clip
-from training.ingredients import EVERYTHING, NOTHING_EXTRA
-from training.real import open_real
+from training.scenes.footage import Footage, open_footage
+from training.scenes.generator import Clip, generate_clip
+from training.scenes.ingredients import EVERYTHING, NOTHING_EXTRA
+from training.scenes.real import open_real
 
 _COLOURS = np.array(
     [[80, 80, 255], [80, 255, 80], [255, 120, 60], [60, 255, 255], [255, 60, 255],

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.batches import Batch, centre_pixel
-from training.losses import StepLoss, refined_loss, step_loss
-from training.mask_decoder import Rough
-from training.model import Nano
-from training.sizes import MASK_STRIDE
+from training.network.losses import StepLoss, refined_loss, step_loss
+from training.network.mask_decoder import Rough
+from training.network.model import Nano
+from training.network.sizes import MASK_STRIDE
 
 MAX_CORRECTIONS = 4  # with the first click five, as many as users give
 

@@ -28,13 +28,13 @@ from torch import nn
 from samcam.system import prepare_streams
 from training.batches import Batch, batches
 from training.evaluate import load_model
-from training.fast_dtype import choose_dtype
-from training.footage import open_footage
-from training.ingredients import Ingredients
-from training.model import Nano
-from training.muon import Muon, split_parameters
+from training.network.fast_dtype import choose_dtype
+from training.network.model import Nano
+from training.network.muon import Muon, split_parameters
 from training.plans import PLANS, Plan, Stage, plain, scaled
 from training.rollout import Rollout, RolloutOptions
+from training.scenes.footage import open_footage
+from training.scenes.ingredients import Ingredients
 from training.ship import ship
 
 EMA_DECAY = 0.998

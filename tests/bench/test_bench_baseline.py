@@ -11,9 +11,9 @@ import pytest
 
 from bench import baseline_classical
 from bench.baseline_classical import Figures, comparison_table
-from bench.datasets import read_dataset
-from bench.evaluate import evaluate_box_clip, evaluate_mask_clip
-from bench.grabcut import (
+from bench.scores.datasets import read_dataset
+from bench.scores.evaluate import evaluate_box_clip, evaluate_mask_clip
+from bench.scores.grabcut import (
     LONGEST_SIDE_PX,
     GrabCutStills,
     GrabCutTracker,
@@ -23,9 +23,9 @@ from bench.grabcut import (
     look_at,
     segment,
 )
-from bench.metrics import compute_j
-from bench.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
-from bench.stills import evaluate_stills
+from bench.scores.metrics import compute_j
+from bench.scores.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
+from bench.scores.stills import evaluate_stills
 from samcam.live.frames import U8, Frame, Mask, ObjectState, Prompt
 from tests.helpers.labelled_data import write_ids
 

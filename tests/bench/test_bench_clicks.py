@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.accuracy_tables import clicks_table
-from bench.clicks import (
+from bench.reports.accuracy_tables import clicks_table
+from bench.scores.clicks import (
     CLICK_RULES,
     MAX_CLICKS,
     ClickedInstance,
@@ -21,7 +21,7 @@ from bench.clicks import (
     next_click,
     score_clicks,
 )
-from bench.datasets import read_dataset
+from bench.scores.datasets import read_dataset
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.sam2_graphs import Sam2Networks
 from samcam.live.frames import U8, Mask, Prompt

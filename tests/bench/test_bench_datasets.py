@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.datasets import DatasetError, list_pictures, read_dataset, read_object_ids, read_picture
+from bench.scores.datasets import (
+    DatasetError,
+    list_pictures,
+    read_dataset,
+    read_object_ids,
+    read_picture,
+)
 from tests.helpers.labelled_data import write_ids, write_jpegs, write_palette_png
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.datasets import read_dataset
-from bench.evaluate import evaluate_box_clip, evaluate_mask_clip
-from bench.stills import PromptedNetworks, evaluate_stills
+from bench.scores.datasets import read_dataset
+from bench.scores.evaluate import evaluate_box_clip, evaluate_mask_clip
+from bench.scores.stills import PromptedNetworks, evaluate_stills
 from samcam.engines.fake_backend import fake_networks
 from samcam.live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from samcam.live.tracker.presets import PRESETS

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.metrics import (
+from bench.scores.metrics import (
     SUCCESS_THRESHOLDS,
     Mask,
     boundary_map,

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bench import demo, hover, loop, speed
-from bench.datasets import DatasetError
+from bench.scores.datasets import DatasetError
 from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.labelled_data import write_palette_png

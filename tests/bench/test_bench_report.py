@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.prompts import click_point, prompt_from_box, prompt_from_mask
-from bench.report import (
+from bench.reports.report import (
     BAD_INPUT,
     NO_OUTPUT,
     Report,
@@ -23,7 +22,14 @@ from bench.report import (
     table,
     write_block,
 )
-from bench.sheet import CAPTION_HEIGHT_PX, TILE_WIDTH_PX, draw_tile, pick_frames, write_sheet
+from bench.reports.sheet import (
+    CAPTION_HEIGHT_PX,
+    TILE_WIDTH_PX,
+    draw_tile,
+    pick_frames,
+    write_sheet,
+)
+from bench.scores.prompts import click_point, prompt_from_box, prompt_from_mask
 
 PAGE = """# Title
 <!-- bench:speed -->

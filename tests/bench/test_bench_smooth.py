@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bench import smooth
-from bench.datasets import read_dataset
-from bench.report import number
+from bench.reports.report import number
+from bench.scores.datasets import read_dataset
 from tests.helpers.labelled_data import write_ids
 
 FRAMES = 20

@@ -26,7 +26,7 @@ from samcam.export.verify import follow
 from tests.conftest import RunCli, require_tool, run_python
 from tests.helpers.tiny_model import example_feeds, probe_outputs, tiny_manifest
 from tests.helpers.torch_probe import Probe
-from training.model import Nano
+from training.network.model import Nano
 
 SIZE = 64
 

@@ -17,7 +17,7 @@ import pytest
 from samcam.export import download as download_module
 from samcam.export.download import CHECKPOINTS, TRIES, Checkpoint, download
 from samcam.export.errors import ExportError
-from samcam.export.sam2_checkpoint import VARIANTS
+from samcam.export.sam2.checkpoint import VARIANTS
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
 

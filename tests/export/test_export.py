@@ -20,7 +20,7 @@ from samcam.engines.graph_table import MEMORY_ENCODER
 from samcam.export.__main__ import main
 from samcam.export.errors import ExportError
 from samcam.export.folder import fresh_folder
-from samcam.export.sam2_checkpoint import load_sam2, read_official
+from samcam.export.sam2.checkpoint import load_sam2, read_official
 from tests.conftest import REPO_ROOT, RunCli
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.live.cli.test_cli import DEMO, one_error

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from samcam.export import nano, sam2
+from samcam.export import nano
 from samcam.export.__main__ import main
+from samcam.export.sam2 import writer as sam2
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_tensorrt import FakeTensorRt
 

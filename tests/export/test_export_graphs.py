@@ -17,14 +17,14 @@ from samcam.engines.model_folder import load_model
 from samcam.export.errors import ExportError
 from samcam.export.examples import random_inputs, real_inputs
 from samcam.export.graphs import check_graph, compare, write_graph
-from samcam.export.sam2_checkpoint import (
+from samcam.export.sam2.checkpoint import (
     VARIANTS,
     load_sam2,
     read_official,
     rename_keys,
     sam2_config,
 )
-from samcam.export.sam2_modules import MaskPrompt, build_modules, sam2_manifest
+from samcam.export.sam2.modules import MaskPrompt, build_modules, sam2_manifest
 
 SIZE = 256
 PUBLISHED_MILLIONS = {"tiny": 38.9, "small": 46.0, "base+": 80.8, "large": 224.4}  # Meta's README

@@ -9,8 +9,8 @@ import pytest
 
 from samcam.engines.fake_backend import fake_manifest
 from samcam.engines.tensorrt.files import graph_path
-from samcam.export import half_graphs
-from samcam.export.half_graphs import LOWERED, MAX_ROUNDS, HalfOrder
+from samcam.export.half import graphs as half_graphs
+from samcam.export.half.graphs import LOWERED, MAX_ROUNDS, HalfOrder
 
 
 def keep_large_parts(

@@ -27,10 +27,10 @@ from samcam.engines.options import EngineOptions, TorchOptions
 from samcam.engines.tensorrt.files import graph_path
 from samcam.engines.torch_backend import networks_of
 from samcam.export.__main__ import main
-from samcam.export.element_types import element_types, read_graph
 from samcam.export.errors import ExportError
 from samcam.export.examples import Inputs, real_inputs
-from samcam.export.half_graphs import (
+from samcam.export.half.element_types import element_types, read_graph
+from samcam.export.half.graphs import (
     LOWERED,
     HalfOrder,
     add_half_graphs,
@@ -38,11 +38,18 @@ from samcam.export.half_graphs import (
     parts_behind,
     write_half,
 )
-from samcam.export.precision import ATTENTIONS, ELEMENT_TYPES, WEIGHTED, lower, part_type, parts_of
+from samcam.export.half.precision import (
+    ATTENTIONS,
+    ELEMENT_TYPES,
+    WEIGHTED,
+    lower,
+    part_type,
+    parts_of,
+)
+from samcam.export.half.range_report import FP16_MAX, measure_ranges
 from samcam.export.quantise import quantise_encoder
-from samcam.export.range_report import FP16_MAX, measure_ranges
-from samcam.export.sam2_checkpoint import load_sam2
-from samcam.export.sam2_modules import build_modules
+from samcam.export.sam2.checkpoint import load_sam2
+from samcam.export.sam2.modules import build_modules
 from samcam.live.frames import Frame
 from samcam.live.tracker.presets import SAM2
 from samcam.live.tracker.tracker import Tracker

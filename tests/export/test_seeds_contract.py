@@ -19,9 +19,9 @@ from samcam.engines.graph_table import IMAGE_ENCODER, MASK_DECODER, MEMORY_ATTEN
 from samcam.engines.host_rules import NO_OBJECT_LOGIT, choose_token, uses_multimask_tokens
 from samcam.export.__main__ import main
 from samcam.export.errors import ExportError
-from samcam.export.sam2_checkpoint import load_sam2
-from samcam.export.sam2_modules import build_modules
-from samcam.export.seeds_contract import (
+from samcam.export.sam2.checkpoint import load_sam2
+from samcam.export.sam2.modules import build_modules
+from samcam.export.seeds.contract import (
     MEAN_RGB,
     STD_RGB,
     SeedsExport,
@@ -29,7 +29,7 @@ from samcam.export.seeds_contract import (
     export_seeds,
     networks,
 )
-from samcam.export.seeds_modules import choose_tokens, seeds_modules
+from samcam.export.seeds.modules import choose_tokens, seeds_modules
 from tests.helpers.parity import load_golden
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]

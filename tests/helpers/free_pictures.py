@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.free_data import prepare_photographs
-from training.real import FREE_FOLDER, INDEX_NAME
+from training.scenes.real import FREE_FOLDER, INDEX_NAME
 
 U8 = NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import get_1d_sine_pe
 
-from samcam.export.sam2_checkpoint import read_official, rename_keys, sam2_config
+from samcam.export.sam2.checkpoint import read_official, rename_keys, sam2_config
 
 NUM_MEMORIES = 7
 NUM_POINTERS = 16

@@ -16,7 +16,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from bench.datasets import read_object_ids
+from bench.scores.datasets import read_object_ids
 from run_live import main
 from samcam.live.commands import SaveProfile, SetEffect
 from samcam.live.effects.effects import Effect

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from bench.datasets import read_object_ids
+from bench.scores.datasets import read_object_ids
 from tests.conftest import RunCli
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 

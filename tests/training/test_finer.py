@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from training.finer import MaskRefiner
+from training.network.finer import MaskRefiner
 
 CELLS = 16
 

@@ -21,9 +21,9 @@ from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from training import plans, train
 from training.batches import BatchSpec, batches, centre_pixel, low_resolution
 from training.evaluate import HELD_OUT_SEED, kind_of
-from training.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
-from training.losses import choice_regret, mask_ious, mask_losses, refined_loss, step_loss
-from training.model import Nano
+from training.network.losses import choice_regret, mask_ious, mask_losses, refined_loss, step_loss
+from training.network.model import Nano
+from training.network.sizes import MASK_STRIDE
 from training.rollout import (
     MAX_CORRECTIONS,
     Rollout,
@@ -31,8 +31,8 @@ from training.rollout import (
     choose,
     correction_points,
 )
+from training.scenes.generator import SHAPE_KINDS, TEXTURE_KINDS, generate_clip
 from training.ship import MAX_BYTES
-from training.sizes import MASK_STRIDE
 
 ROOT = REPO_ROOT
 CHECKPOINT = ROOT / "training/checkpoint/nano.pt"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from training import train
-from training.fast_dtype import BUDGET_S, Choice, Measure, choose_dtype
+from training.network.fast_dtype import BUDGET_S, Choice, Measure, choose_dtype
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.datasets import read_dataset
+from bench.scores.datasets import read_dataset
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.free_pictures import (
     COPYRIGHT,
@@ -27,17 +27,23 @@ from tests.helpers.free_pictures import (
     write_photographs,
 )
 from training.batches import BatchSpec, batches
-from training.casting import CUTOUT, Stage, make_actor, make_crowd
-from training.copyrights import CopyrightError, parse_copyright, terms_of
-from training.cutouts import CutoutSprite, draw_cutout, prepare_cutout, relabelled, soften_seam
 from training.evaluate import evaluate
+from training.free.copyrights import CopyrightError, parse_copyright, terms_of
 from training.free_data import is_held_out, prepare_sprite
-from training.generator import generate_clip
-from training.ingredients import FREE, NOTHING_EXTRA
-from training.model import Nano
-from training.photographs import draw_photograph
-from training.real import Photograph, RealPictures, cut_instance, open_real
-from training.render import composite
+from training.network.model import Nano
+from training.scenes.casting import CUTOUT, Stage, make_actor, make_crowd
+from training.scenes.cutouts import (
+    CutoutSprite,
+    draw_cutout,
+    prepare_cutout,
+    relabelled,
+    soften_seam,
+)
+from training.scenes.generator import generate_clip
+from training.scenes.ingredients import FREE, NOTHING_EXTRA
+from training.scenes.photographs import draw_photograph
+from training.scenes.real import Photograph, RealPictures, cut_instance, open_real
+from training.scenes.render import composite
 
 SMALL = 96
 

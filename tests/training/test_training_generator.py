@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from samcam.live.sources.demo import scene as demo_scene
 from tests.helpers.free_pictures import write_free
-from training import backgrounds, casting, extras, generator
-from training.blending import Blending, toned
-from training.casting import Stage, make_cast
-from training.extras import Extras, Fringe, decorated, reflect
-from training.footage import HEIGHT, WIDTH, Footage
-from training.generator import SOLID_KINDS, generate_clip
-from training.ingredients import EVERYTHING, NOTHING_EXTRA, Ingredients
-from training.meshes import ball, extrude
-from training.real import RealPictures, open_real
-from training.regions import GRID, draw_regions, find_regions
-from training.render import Layer, composite
-from training.solid_render import Material, SolidSprite, draw_solid
-from training.solids import Piece, Solid, build_solid, posed
+from training.scenes import backgrounds, casting, extras, generator
+from training.scenes.blending import Blending, toned
+from training.scenes.casting import Stage, make_cast
+from training.scenes.extras import Extras, Fringe, decorated, reflect
+from training.scenes.footage import HEIGHT, WIDTH, Footage
+from training.scenes.generator import SOLID_KINDS, generate_clip
+from training.scenes.ingredients import EVERYTHING, NOTHING_EXTRA, Ingredients
+from training.scenes.meshes import ball, extrude
+from training.scenes.real import RealPictures, open_real
+from training.scenes.regions import GRID, draw_regions, find_regions
+from training.scenes.render import Layer, composite
+from training.scenes.solid_render import Material, SolidSprite, draw_solid
+from training.scenes.solids import Piece, Solid, build_solid, posed
 
 Image = NDArray[np.uint8]
 SMALL = 96

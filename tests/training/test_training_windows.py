@@ -12,11 +12,11 @@ import torch
 from tests.conftest import REPO_ROOT
 from training import plans, train
 from training.batches import BatchSpec, batches
-from training.generator import Clip, generate_clip
-from training.model import Nano
-from training.muon import Muon, orthogonalised, split_parameters
+from training.network.model import Nano
+from training.network.muon import Muon, orthogonalised, split_parameters
+from training.scenes.generator import Clip, generate_clip
+from training.scenes.windows import SMALLEST, ClipPool, varied
 from training.ship import write_progress
-from training.windows import SMALLEST, ClipPool, varied
 
 SIZE = 96
 
@@ -33,7 +33,7 @@ def checked(frames: int) -> Clip:
 def test_labels_stay_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the window: a labelled pixel shows a place inside the object, others do not."""
     monkeypatch.setattr(
-        "training.windows._light", lambda rng: np.arange(256, dtype=np.uint8)[None, :, None]
+        "training.scenes.windows._light", lambda rng: np.arange(256, dtype=np.uint8)[None, :, None]
     )
     rng = np.random.default_rng(5)
     seen = 0

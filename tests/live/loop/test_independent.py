@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.datasets import read_object_ids
+from bench.scores.datasets import read_object_ids
 from run_live import main
 from samcam.live.cli.opening import make_compositor
 from samcam.live.cli.plan import plan_request

@@ -20,8 +20,8 @@ from samcam.live.sources.demo.scene import (
     scene_pose,
 )
 from samcam.live.sources.options import SourceOptions
-from training.shapes import SHAPE_KINDS
-from training.textures import TEXTURE_KINDS
+from training.scenes.shapes import SHAPE_KINDS
+from training.scenes.textures import TEXTURE_KINDS
 
 SIZE_WH = (854, 480)
 FPS = 30

@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from bench.datasets import read_object_ids
+from bench.scores.datasets import read_object_ids
 from bench.suggest import main as bench_suggest
 from run_live import main
 from samcam.engines.base import Array

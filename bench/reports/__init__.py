@@ -1,0 +1,1 @@
+"""What a measurement says about itself: environment, tables, sheets of pictures."""

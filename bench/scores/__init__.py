@@ -1,0 +1,1 @@
+"""Data sets, prompts and the scores of masks and boxes."""

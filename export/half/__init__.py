@@ -1,0 +1,1 @@
+"""Half-precision graphs: which parts stay in float32, found by running them."""

@@ -1,0 +1,1 @@
+"""Free data: Debian's packages, their licences and attributions."""

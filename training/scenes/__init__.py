@@ -1,0 +1,1 @@
+"""What clips are made of: drawn figures and solids, photographs, backgrounds, light and motion."""
