@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -146,15 +147,12 @@ def _read(
 def _open_and_read(
     path: Path, max_megapixels: float, text: str, size_wh: tuple[int, int], whose: str
 ) -> MaskFile:
-    file = PictureFile(path, max_megapixels)
-    try:
+    with closing(PictureFile(path, max_megapixels)) as file:
         if sorted(file.size_wh) != sorted(size_wh):  # EXIF may turn it; nothing is decoded yet
             _check_size(file.size_wh, size_wh, text, whose)
         image = file.read_raw()
         _check_size(image.size, size_wh, text, whose)
         return understand(image, file.lossy, file.read().image_bgr)
-    finally:
-        file.close()
 
 
 def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, whose: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
-from samcam.live.frames import Frame
+from samcam.live.frames import NS_PER_S, U8, Frame
 
 
 class NoSignal(Exception):
@@ -88,18 +90,46 @@ class VideoSource(Protocol):
         """Release the device or file. Idempotent."""
 
 
-@runtime_checkable
-class CountsBrokenFrames(Protocol):
-    """A source that can meet frames it cannot decode; it skips them, leaving a gap in `index`."""
-
-    @property
-    def broken_frames(self) -> int:
-        """Frames skipped so far because they could not be decoded."""
-
-
 def broken_frames(source: VideoSource) -> int:
-    """Return how many frames `source` skipped as broken; 0 for kinds that have none."""
-    return source.broken_frames if isinstance(source, CountsBrokenFrames) else 0
+    """Return how many frames `source` could not decode and skipped, each a gap in `index`.
+
+    Kinds of source that can meet such frames count them in an attribute `broken_frames`.
+    """
+    return int(getattr(source, "broken_frames", 0))
+
+
+def media_time_ns(index: int, fps: float) -> int:
+    """Return the media time of a picture that has none of its own."""
+    return round(index * NS_PER_S / fps)
+
+
+class SteadySource:
+    """Pictures that are there whenever they are wanted, at the rate `info.fps`."""
+
+    def __init__(self, info: SourceInfo, picture: Callable[[int], U8]) -> None:
+        """Start at frame 0.
+
+        Args:
+            info: Its `frame_count` is how many there are; None: no end.
+            picture: Returns the (H, W, 3) BGR picture of an index.
+        """
+        self.info = info
+        self._picture = picture
+        self._next = 0
+        self._closed = False
+
+    def read(self) -> Frame | None:
+        """Return the next picture, at the next multiple of 1 / fps."""
+        index = self._next
+        if self._closed or index == self.info.frame_count:
+            return None
+        self._next += 1
+        image = self._picture(index)
+        return Frame(index, media_time_ns(index, self.info.fps), time.perf_counter_ns(), image)
+
+    def close(self) -> None:
+        """Stop reading. Idempotent."""
+        self._closed = True
 
 
 class WrappedSource:

@@ -186,12 +186,7 @@ class CameraConnection:
                 _log.warning(
                     "camera %r: %s %g was asked for, the camera gives %g", name, what, value, got
                 )
-        self._fps = nominal_fps(device.get(cv2.CAP_PROP_FPS))
-
-    @property
-    def fps(self) -> float:
-        """As the camera says, or 30."""
-        return self._fps
+        self.fps = nominal_fps(device.get(cv2.CAP_PROP_FPS))
 
     def grab(self) -> Grab:
         """Wait for the next picture and stamp it when it arrives, before it is decoded.

@@ -103,8 +103,8 @@ class ReconnectingSource:
         self._connect = connect
         self._options = options
         self._clock = clock
+        self.broken_frames = 0
         self._next_index = 0
-        self._broken = 0
         self._start_ns: int | None = None
         self._closed = False
         self._lost_at = 0.0
@@ -127,19 +127,8 @@ class ReconnectingSource:
         # A camera's is old when the first is read. A URL's waits in line with those behind it, and
         # of a recording whose server says no length none may be lost.
         self._first = first if kind == "url" else None
-        self._info = SourceInfo(
-            name, kind, (image.shape[1], image.shape[0]), self._connection.fps, None, live=True
-        )
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known since the first connection."""
-        return self._info
-
-    @property
-    def broken_frames(self) -> int:
-        """Frames that arrived but could not be decoded."""
-        return self._broken
+        fps = self._connection.fps
+        self.info = SourceInfo(name, kind, image.shape[1::-1], fps, None, live=True)
 
     def read(self) -> Frame | None:
         """Wait for the next picture.
@@ -166,13 +155,13 @@ class ReconnectingSource:
             _log.info("source %r: the signal is back", self._name)
             self._reason = ""
         self._wait_s = self._options.retry_first_s
-        self._broken += grab.skipped
+        self.broken_frames += grab.skipped
         if self._start_ns is None:
             self._start_ns = grab.captured_ns
         index = self._next_index + grab.skipped
         self._next_index = index + 1
         time_ns = grab.captured_ns - self._start_ns
-        image = letterboxed(grab.image_bgr, self._info.size_wh)
+        image = letterboxed(grab.image_bgr, self.info.size_wh)
         return Frame(index, time_ns, grab.captured_ns, image)
 
     def close(self) -> None:

@@ -86,7 +86,7 @@ def test_pynput_only_in_the_hotkeys_and_inside_functions() -> None:
 def test_pi_heif_only_where_heic_is_read_and_inside_functions() -> None:
     """LGPL-3.0 and optional: only a HEIC or HEIF picture loads it."""
     uses = [i for i in all_imports(*PACKAGES, "run_live.py") if i.top in ("pi_heif", "pillow_heif")]
-    assert [(i.path, i.at_import_time) for i in uses] == [("live/sources/pictures/heif.py", False)]
+    assert [(i.path, i.at_import_time) for i in uses] == [("live/sources/pictures/file.py", False)]
 
 
 def test_pygame_only_in_its_window_and_inside_functions() -> None:

@@ -18,7 +18,6 @@ from PIL import Image, UnidentifiedImageError
 from samcam.live.frames import U8
 from samcam.live.sources.options import MAX_MEGAPIXELS
 from samcam.live.sources.pictures.avif_crop import crop_of
-from samcam.live.sources.pictures.heif import HeifMissingError, open_heif
 from samcam.live.sources.pictures.kinds import (
     HEAD_BYTES,
     LOSSY_FORMATS,
@@ -35,6 +34,7 @@ from samcam.live.sources.pictures.pixels import (
     upright,
 )
 from samcam.live.sources.quiet import quiet_opencv
+from samcam.system import install
 
 # Without those that run other programs (EPS, WMF) or hold no pixels themselves.
 _FORMATS: Final = (
@@ -191,8 +191,6 @@ class PictureFile:
                 yield
             except (PictureError, MemoryError):
                 raise
-            except HeifMissingError as error:
-                raise PictureError(str(error)) from error
             except UnidentifiedImageError as error:
                 raise PictureError(f"not a readable picture; {_kinds()}") from error
             except DAMAGE as error:
@@ -212,7 +210,7 @@ class PictureFile:
         if self._path.suffix.lower() in RAW_SUFFIXES:
             raise PictureError("raw pictures of cameras are not read; convert it to JPEG or TIFF")
         if found == "HEIF":
-            return open_heif(self._file)
+            return _open_heif(self._file)
         image = Image.open(self._file, formats=_FORMATS)
         if _TIFF_DNG in _tags(image):
             raise PictureError("raw pictures of cameras are not read; convert it to JPEG or TIFF")
@@ -298,6 +296,19 @@ class PictureFile:
     def _note(self, text: str) -> None:
         if text not in self.notes:
             self.notes.append(text)
+
+
+def _open_heif(file: IO[bytes]) -> Image.Image:
+    """Open a HEIF picture by pi-heif; libheif joins the tiles, crops, turns and mirrors."""
+    try:
+        from pi_heif import as_plugin
+    except ImportError as error:
+        raise PictureError(
+            f"HEIC and HEIF pictures need the package pi-heif; install it with {install('heif')}, "
+            "or convert the picture to JPEG"
+        ) from error
+    image: Image.Image = as_plugin.HeifImageFile(file)
+    return image
 
 
 def _duration_ms(image: Image.Image) -> float:

@@ -6,12 +6,13 @@ import logging
 import statistics
 import time
 from abc import ABC, abstractmethod
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from samcam.live.errors import CaptureError
 from samcam.live.frames import NS_PER_MS, NS_PER_S, U8, Frame
-from samcam.live.sources.base import SourceInfo, VideoSource
+from samcam.live.sources.base import SourceInfo, SteadySource, VideoSource, media_time_ns
 from samcam.live.sources.options import MAX_MEGAPIXELS, SourceOptions
 from samcam.live.sources.pictures.file import PictureError, PictureFile
 from samcam.live.sources.pictures.kinds import PICTURE_SUFFIXES
@@ -36,13 +37,10 @@ def read_picture(path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) 
         PictureError: It is no picture, damaged or too large.
         OSError: It cannot be read at all.
     """
-    file = PictureFile(path, max_megapixels)
-    try:
+    with closing(PictureFile(path, max_megapixels)) as file:
         image = file.read().image_bgr
-        _say(name, file, set(), first_only=True)
-        return image
-    finally:
-        file.close()
+        _log_notes(name, file, set(), first_only=True)
+    return image
 
 
 def open_picture(path: Path, name: str, options: SourceOptions) -> VideoSource:
@@ -55,11 +53,9 @@ def open_picture(path: Path, name: str, options: SourceOptions) -> VideoSource:
         file = PictureFile(path, options.max_megapixels)
         if file.page_count > 1:
             return PictureSequence(file, name, options.fps)
-        try:
+        with closing(file):
             image = file.read().image_bgr
-            _say(name, file, set())
-        finally:
-            file.close()
+            _log_notes(name, file, set())
     except PictureError as error:
         raise CaptureError(f"source {name!r}: {error}") from error
     except OSError as error:
@@ -67,84 +63,48 @@ def open_picture(path: Path, name: str, options: SourceOptions) -> VideoSource:
             f"source {name!r}: cannot be read: {error.strerror or error}; "
             "check that it exists and that you may read it"
         ) from error
-    return Picture(image, name, options.fps, options.repeat_picture)
+    count = None if options.repeat_picture else 1
+    info = SourceInfo(name, "picture", image.shape[1::-1], options.fps, count, live=False)
+    return SteadySource(info, lambda index: image)
 
 
-def _say(name: str, file: PictureFile, said: set[str], first_only: bool = False) -> None:
-    """Log what was left out of a picture, each thing once.
+def _log_notes(name: str, file: PictureFile, logged: set[str], first_only: bool = False) -> None:
+    """Log what was left out of a picture that was read, each thing once.
 
     Args:
         name: As the user wrote it.
-        file: Read.
-        said: What was said already; grows.
+        logged: What was logged before; grows.
         first_only: Whether one page of several was read.
     """
     notes = list(file.notes)
     if first_only and file.page_count > 1:
         notes.append(f"of its {file.page_count} pictures the first is taken")
     for note in notes:
-        if note not in said:
-            said.add(note)
+        if note not in logged:
+            logged.add(note)
             _log.warning("%s: %s", name, note)
 
 
-def _media_time_ns(index: int, fps: float) -> int:
-    return round(index * NS_PER_S / fps)
-
-
-class Picture:
-    """One picture: one frame, or with `repeat` the same one at `fps` until closed."""
-
-    def __init__(self, image_bgr: U8, name: str, fps: float, repeat: bool = False) -> None:
-        self._image: U8 | None = image_bgr
-        self._fps = fps
-        self._count = None if repeat else 1
-        self._next = 0
-        self._info = SourceInfo(
-            name, "picture", (image_bgr.shape[1], image_bgr.shape[0]), fps, self._count, live=False
-        )
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known."""
-        return self._info
-
-    def read(self) -> Frame | None:
-        """Return the picture, at the next multiple of 1 / fps."""
-        if self._image is None or (self._count is not None and self._next >= self._count):
-            return None
-        index = self._next
-        self._next += 1
-        return Frame(index, _media_time_ns(index, self._fps), time.perf_counter_ns(), self._image)
-
-    def close(self) -> None:
-        """Let go of the picture."""
-        self._image = None
-
-
 class _Pictures(ABC):
-    """What sequences and folders share: sizes, gaps of what cannot be read, and what is said."""
+    """What sequences and folders share: sizes, gaps of what cannot be read, and warnings.
+
+    Attributes:
+        info: Its `frame_count` includes pictures that may turn out to be broken.
+        broken_frames: Pictures skipped because they could not be read.
+    """
+
+    info: SourceInfo
 
     def __init__(self, name: str, count: int) -> None:
+        self.broken_frames = 0
         self._name = name
         self._count = count
         self._next = 0
-        self._broken = 0
         self._closed = False
-        self._said: set[str] = set()
+        self._logged: set[str] = set()
         self._size_wh: tuple[int, int] | None = None
         self._first: Frame | None = None
-        self._info: SourceInfo
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known; `frame_count` includes pictures that may turn out to be broken."""
-        return self._info
-
-    @property
-    def broken_frames(self) -> int:
-        """Pictures skipped because they could not be read."""
-        return self._broken
+        self._why_none = ""  # what is wrong with the first one that could not be read
 
     def read(self) -> Frame | None:
         """Return the next picture; its index is its place in the order.
@@ -192,10 +152,11 @@ class _Pictures(ABC):
         """Return what a picture is called in messages."""
 
     def _skip(self, index: int, reason: str) -> None:
-        self._broken += 1
-        if self._broken <= _MOST_NAMED:
+        self._why_none = self._why_none or reason
+        self.broken_frames += 1
+        if self.broken_frames <= _MOST_NAMED:
             _log.warning("source %r: %s skipped: %s", self._name, self._title(index), reason)
-        elif self._broken == _MOST_NAMED + 1:
+        elif self.broken_frames == _MOST_NAMED + 1:
             _log.warning("source %r: further ones are skipped and counted", self._name)
 
     def _fitted(self, image: U8, index: int) -> U8:
@@ -203,8 +164,8 @@ class _Pictures(ABC):
         if self._size_wh is None:
             self._size_wh = size_wh
         note = "other sizes"
-        if size_wh != self._size_wh and note not in self._said:
-            self._said.add(note)
+        if size_wh != self._size_wh and note not in self._logged:
+            self._logged.add(note)
             _log.warning(
                 "source %r: %s is %dx%d; what is not %dx%d, as the first one, is scaled into it",
                 *(self._name, self._title(index), *size_wh, *self._size_wh),
@@ -234,7 +195,7 @@ class PictureSequence(_Pictures):
             raise CaptureError(
                 f"source {name!r}: none of its {self._count} pictures can be read; is it complete?"
             )
-        self._info = SourceInfo(name, kind, self._first.size_wh, self._fps, self._count, live=False)
+        self.info = SourceInfo(name, kind, self._first.size_wh, self._fps, self._count, live=False)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
@@ -243,9 +204,9 @@ class PictureSequence(_Pictures):
 
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
         page = self._file.read(index)
-        _say(f"source {self._name!r}", self._file, self._said)
+        _log_notes(f"source {self._name!r}", self._file, self._logged)
         if page.duration_ms is None:
-            return page.image_bgr, _media_time_ns(index, self._fps), None
+            return page.image_bgr, media_time_ns(index, self._fps), None
         time_ns, duration_ns = self._time_ns, round(page.duration_ms * NS_PER_MS)
         self._time_ns += duration_ns
         return page.image_bgr, time_ns, duration_ns
@@ -287,31 +248,22 @@ class PictureFolder(_Pictures):
             )
         for note in listing.notes:
             _log.warning("source %r: %s", name, note)
-        self._reason = ""
         self._first = self._read_next()
         if self._first is None:
             raise CaptureError(
                 f"source {name!r}: none of its {self._count} pictures can be read; the first is "
-                f"{self._paths[0].name}: {self._reason}"
+                f"{self._paths[0].name}: {self._why_none}"
             )
-        self._info = SourceInfo(
-            name, "folder", self._first.size_wh, self._fps, self._count, live=False
-        )
+        size_wh = self._first.size_wh
+        self.info = SourceInfo(name, "folder", size_wh, self._fps, self._count, live=False)
 
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
         path = self._paths[index]
-        file = PictureFile(path, self._limit, self._depth)
-        try:
+        with closing(PictureFile(path, self._limit, self._depth)) as file:
             image = file.read().image_bgr
             title = f"source {self._name!r}, {path.name} the first"
-            _say(title, file, self._said, first_only=True)
-        finally:
-            file.close()
-        return image, _media_time_ns(index, self._fps), None
+            _log_notes(title, file, self._logged, first_only=True)
+        return image, media_time_ns(index, self._fps), None
 
     def _title(self, index: int) -> str:
         return self._paths[index].name
-
-    def _skip(self, index: int, reason: str) -> None:
-        super()._skip(index, reason)
-        self._reason = self._reason or reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -153,17 +154,9 @@ def _look(paths: Sequence[Path]) -> tuple[bool, bool]:
     """
     stored, shown = [], []
     for path in paths:
-        try:
-            file = PictureFile(path)
-        except (PictureError, OSError):
-            continue
-        try:
+        with suppress(PictureError, OSError), closing(PictureFile(path)) as file:
             stored.append(len(file.read_raw().getbands()) == 1)
             shown.append(_shows_few_values(file.read().image_bgr))
-        except PictureError:
-            continue
-        finally:
-            file.close()
     return bool(stored) and all(stored), bool(shown) and all(shown)
 
 

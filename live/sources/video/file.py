@@ -46,7 +46,8 @@ class VideoFile:
     What the times mean stands in `live.sources.video.media_time`. A frame that cannot be decoded is
     counted and skipped; its index stays empty, unless it comes before the first good one: frame 0
     is the first that can be shown. A file that was cut off gives what is there. Pictures of
-    another size in the middle are letter-boxed.
+    another size in the middle are letter-boxed. `info.frame_count` is there only where the file's
+    index has every frame.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class VideoFile:
         except BaseException:
             container.close()
             raise
-        self._info = SourceInfo(
+        self.info = SourceInfo(
             name,
             kind,
             self._pending.size_wh,
@@ -116,19 +117,9 @@ class VideoFile:
         return cls(container, name, path=path, max_megapixels=max_megapixels)
 
     @property
-    def info(self) -> SourceInfo:
-        """What is known; `frame_count` only where the file's index has every frame."""
-        return self._info
-
-    @property
     def broken_frames(self) -> int:
         """Frames skipped because they could not be decoded."""
         return self._decoder.broken
-
-    @property
-    def start(self) -> Fraction | None:
-        """Corrected container time of media time 0, in seconds; None where frames have none."""
-        return self._times.start
 
     def read(self) -> Frame | None:
         """Return the next frame.
@@ -261,8 +252,7 @@ class VideoFile:
         image = self._pictures.picture(decoded)
         if self._size_wh is None:
             self._size_wh = image.shape[1], image.shape[0]
-        if (image.shape[1], image.shape[0]) != self._size_wh:
-            image = letterboxed(image, self._size_wh)
+        image = letterboxed(image, self._size_wh)
         time_ns = self._times.time_ns(decoded)
         self._longest_step_ns = max(self._longest_step_ns, time_ns - self._newest_ns)
         self._newest_ns = time_ns

@@ -148,7 +148,11 @@ class MediaClock:
 
 
 class FrameTimes:
-    """Media times of the shown frames of one stream, from 0, in the order in which they come."""
+    """Media times of the shown frames of one stream, from 0, in the order in which they come.
+
+    Attributes:
+        start: Corrected container time of media time 0 in seconds; None before a frame had a time.
+    """
 
     def __init__(self, interval_ns: int, container: InputContainer) -> None:
         """Start before the first frame.
@@ -158,17 +162,12 @@ class FrameTimes:
             container: What the frames come from.
         """
         self._interval_ns = interval_ns
-        self._start: Fraction | None = None
+        self.start: Fraction | None = None
         self._last_ns = -interval_ns
         self._newest_pts = self._newest_dts = -(2**63)
         self._faulty_dts = 0
         # AVI stores no presentation times, and FFmpeg's own are wrong where there are B-frames.
         self._faulty_pts = 1 if container.format.name == "avi" else 0
-
-    @property
-    def start(self) -> Fraction | None:
-        """Corrected container time of media time 0 in seconds; None before a frame had a time."""
-        return self._start
 
     def time_ns(self, frame: VideoFrame) -> int:
         """Return the media time of the next frame."""
@@ -177,9 +176,9 @@ class FrameTimes:
         time_ns = next_ns
         if stamp is not None and frame.time_base is not None:
             at = stamp * frame.time_base
-            if self._start is None:
-                self._start = at - Fraction(next_ns, NS_PER_S)
-            time_ns = round((at - self._start) * NS_PER_S)
+            if self.start is None:
+                self.start = at - Fraction(next_ns, NS_PER_S)
+            time_ns = round((at - self.start) * NS_PER_S)
         if time_ns <= self._last_ns:
             time_ns = next_ns
         self._last_ns = time_ns

@@ -53,7 +53,13 @@ def _is_known(stream: AudioStream) -> bool:
 
 
 class SoundTrack:
-    """Gives the sound of a file in order; used by one thread."""
+    """Gives the sound of a file in order; used by one thread.
+
+    Attributes:
+        looped: Whether it has no end.
+        half_picture_s: Half of what a picture lasts: times that are closer are the same picture's.
+        stream: Of the newest round.
+    """
 
     def __init__(self, origin: SoundOrigin) -> None:
         """Open the file.
@@ -66,6 +72,8 @@ class SoundTrack:
             raise ValueError(f"source {origin.name!r} is no file; expected a copy on this machine")
         self._path = origin.path
         self._origin = origin
+        self.looped = origin.looped
+        self.half_picture_s = origin.interval_s / 2
         self._round_s = Fraction(0)  # media time at which this round of a looped file began
         self._newest_s = Fraction(0)  # of the round's pictures
         self._newest_ends_s = Fraction(0)
@@ -73,24 +81,9 @@ class SoundTrack:
         self._open()
 
     @property
-    def looped(self) -> bool:
-        """Whether it has no end."""
-        return self._origin.looped
-
-    @property
-    def half_picture_s(self) -> Fraction:
-        """Half of what a picture lasts: times that are closer are the same picture's."""
-        return self._origin.interval_s / 2
-
-    @property
     def newest_picture_s(self) -> Fraction:
         """Media time of the latest picture that was passed by."""
         return self._round_s + self._newest_s
-
-    @property
-    def stream(self) -> AudioStream:
-        """The stream of the newest round."""
-        return self._stream
 
     def read(self) -> SoundPacket | None:
         """Return the next packet; None at the end.
@@ -121,7 +114,7 @@ class SoundTrack:
             self._container.close()
             raise ValueError(f"source {self._origin.name!r} has no sound that this FFmpeg can read")
         lead = best_video_stream(self._container)
-        self._stream, self._lead = stream, lead
+        self.stream, self._lead = stream, lead
         self._clock = MediaClock(self._container, lead)
         self._packets: Iterator[Packet[Stream]] = self._container.demux(lead, stream)
         self._gave = False  # a packet, in this round
@@ -142,18 +135,18 @@ class SoundTrack:
             ends_s = at_s + (packet.duration or 0) * packet.time_base
             sound = cast("Packet[AudioStream]", packet)
             self._waiting.append(SoundPacket(sound, at_s + self._round_s, ends_s + self._round_s))
-        if self._origin.looped:  # what comes after the last picture is left out
+        if self.looped:  # what comes after the last picture is left out
             limit_s = self._round_s + self._newest_s
             if len(self._waiting) > _MOST_WAITING:
                 self._ready.append(self._waiting.popleft())
-        while self._waiting and (not self._origin.looped or self._waiting[0].ends_s <= limit_s):
+        while self._waiting and (not self.looped or self._waiting[0].ends_s <= limit_s):
             self._ready.append(self._waiting.popleft())
 
     def _next_round(self) -> bool:
         """Open a looped file anew; False where it is not looped, or has nothing to give."""
         ends_s = self._round_s + self._newest_ends_s
         self._ready.extend(sound for sound in self._waiting if sound.ends_s <= ends_s)
-        if not self._origin.looped or not (self._ready or self._gave):
+        if not self.looped or not (self._ready or self._gave):
             return False  # no round will ever give what this one has not
         self._container.close()
         self._round_s = ends_s

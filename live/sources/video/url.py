@@ -227,16 +227,11 @@ class UrlConnection:
         self._patience_s = options.read_timeout_s
         self._begin_s = time.monotonic()
         self._next = 0
-        self._fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
+        self.fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
         self._before = before
         # Pictures without times of their own may be the same again.
         self._comparable = container.format.name not in _WITHOUT_TIMES
         self._reads_on = self._comparable and container.format.name != "rtsp"
-
-    @property
-    def fps(self) -> float:
-        """As the stream says, or 30."""
-        return self._fps
 
     def grab(self) -> Grab:
         """Decode the next picture and stamp it on arrival.
@@ -284,7 +279,7 @@ class UrlConnection:
         at, shown, newest = self._next, self._before.shown, self._decoder.all_packets
         self._next += 1
         if at < len(shown):
-            is_slow = took_s > self._patience_s and at < 2 * self._fps * took_s
+            is_slow = took_s > self._patience_s and at < 2 * self.fps * took_s
             if shown[at] == newest and not is_slow:
                 return True
             del shown[at:]
