@@ -328,14 +328,11 @@ class Composite:
         hidden: True where `feed_bgr` has nothing of the camera's picture: a privacy rule, the
             panic key or a missing signal replaced it.
         panic: Whether the panic key was on.
-        stand_in_time_ns: Set on a stand-in only, such as "no signal": its media time. `result` is
-            then the last one there was, and only `feed_bgr` is to be shown or written.
-        caption: What a stand-in says; "" for every other picture.
-        repeats: True where this step was sent before and only `feed_bgr` is another one, such as
-            after the panic key: files have that frame already.
         alpha: (H, W) uint8, 0 where the picture is transparent; None: nowhere. `feed_bgr` is
             mixed over `backdrop_rgb` by it, for outputs without transparency.
         backdrop_rgb: Red, green, blue, 0..255 each.
+        repeats: True where this was sent before and only `feed_bgr` is another one, such as after
+            the panic key: files have that picture already.
     """
 
     result: FrameResult
@@ -344,15 +341,38 @@ class Composite:
     areas_px: tuple[int, ...]
     hidden: bool = False
     panic: bool = False
-    stand_in_time_ns: int | None = None
-    caption: str = ""
-    repeats: bool = False
     alpha: U8 | None = None
     backdrop_rgb: tuple[int, int, int] = (0, 0, 0)
+    repeats: bool = False
 
     @property
     def time_ns(self) -> int:
         """Media time of the picture in `feed_bgr`."""
-        if self.stand_in_time_ns is not None:
-            return self.stand_in_time_ns
         return self.result.frame.time_ns
+
+    @property
+    def is_new_frame(self) -> bool:
+        """Whether it is a frame's first picture, and counts as that frame."""
+        return not self.repeats
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StandIn(Composite):
+    """A picture that is sent while no frames come; only `feed_bgr` is to be shown or written.
+
+    Attributes:
+        result: The last one there was.
+        began_ns: Its media time.
+        caption: What it says, such as "no signal".
+    """
+
+    began_ns: int
+    caption: str
+
+    @property
+    def time_ns(self) -> int:
+        return self.began_ns
+
+    @property
+    def is_new_frame(self) -> bool:
+        return False

@@ -19,7 +19,7 @@ from samcam.live.effects import (
     refine_layer,
 )
 from samcam.live.feed.cover import NO_SIGNAL, captioned, cover
-from samcam.live.frames import NS_PER_MS, U8, Composite, Frame, FrameResult
+from samcam.live.frames import NS_PER_MS, U8, Composite, Frame, FrameResult, StandIn
 from samcam.live.masks import (
     MaskLayer,
     grown_to,
@@ -188,25 +188,23 @@ class Compositor:
             backdrop_rgb=made.backdrop_rgb,
         )
 
-    def stand_in(self, last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
+    def stand_in(self, last: FrameResult, time_ns: int, text: str = NO_SIGNAL) -> StandIn:
         """Return the picture that is sent while no frames come, with `text` on it.
 
-        `last`, the picture composed last, gives the size; `time_ns` is the media time at which
-        it begins.
+        `last` gives the size; `time_ns` is the media time at which it begins.
         """
-        height, width = last.feed_bgr.shape[:2]
-        known = [item.object_id for item in last.result.objects]
-        made = captioned(cover((width, height), self._effects.left_alone(known), time_ns), text)
-        return replace(
-            last,
+        width, height = size_wh = last.frame.size_wh
+        known = [item.object_id for item in last.objects]
+        made = captioned(cover(size_wh, self._effects.left_alone(known), time_ns), text)
+        return StandIn(
+            result=last,
             feed_bgr=_read_only(made.feed_bgr),
             object_ids=_read_only(np.zeros((height, width), np.uint8)),
-            areas_px=tuple(0 for _ in last.areas_px),
+            areas_px=(0,) * len(known),
             hidden=True,
             panic=self.panic,
-            stand_in_time_ns=time_ns,
+            began_ns=time_ns,
             caption=text,
-            repeats=False,
             alpha=None if made.alpha is None else _read_only(made.alpha),
             backdrop_rgb=made.backdrop_rgb,
         )
@@ -295,11 +293,9 @@ def compose(result: FrameResult, effect: Effect, policy: FeedPolicy = DEFAULT_PO
     return Compositor(effect, policy).compose(result)
 
 
-def before_the_first(size_wh: tuple[int, int]) -> Composite:
-    """Return what stands in the place of a last picture while there is none; for `stand_in`."""
-    image = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
-    nothing = FrameResult(Frame(0, 0, 0, image), -1, ())
-    return Composite(nothing, _read_only(image), _read_only(image[..., 0]), (), hidden=True)
+def before_the_first(size_wh: tuple[int, int]) -> FrameResult:
+    """Return what stands in the place of a last result while there is none; for `stand_in`."""
+    return FrameResult(Frame(0, 0, 0, np.zeros((size_wh[1], size_wh[0], 3), np.uint8)), -1, ())
 
 
 def _close(effect: Effect | None) -> None:

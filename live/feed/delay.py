@@ -115,7 +115,7 @@ class DelayLine:
         """
         now_ns = self._clock_ns()
         due_ns, late = now_ns, False
-        if composite.stand_in_time_ns is None and not composite.repeats:
+        if composite.is_new_frame:
             grabbed_ns = composite.result.frame.captured_ns
             if self._delay_ms is None:
                 self._measure(composite, now_ns, (now_ns - grabbed_ns) / NS_PER_MS)

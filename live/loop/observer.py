@@ -49,7 +49,7 @@ class ObservedSink:
         watching = self._watchdog.watching(f"{output}: write", f"{output} has taken no picture for")
         with self._metrics.timing(self._sink.name), watching:
             self._sink.put(composite)
-        if composite.stand_in_time_ns is None and not composite.repeats:
+        if composite.is_new_frame:
             self._metrics.left(self._sink.name, composite.result)
 
     def close(self) -> None:

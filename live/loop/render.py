@@ -19,7 +19,7 @@ from samcam.live.feed import (
     FeedControl,
     before_the_first,
 )
-from samcam.live.frames import NS_PER_MS, Composite, FrameResult
+from samcam.live.frames import NS_PER_MS, Composite, FrameResult, StandIn
 from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.status_meter import StatusMeter
 from samcam.live.metrics import COMPOSE, Metrics
@@ -30,7 +30,6 @@ from samcam.live.slots import Closed
 
 _log = logging.getLogger(__name__)
 
-_FILE_SINKS = ("video", "masks")  # they have every frame once
 _MISSED = 3.0  # a source is silent when this many of its usual intervals passed
 _POLL_S = 0.010  # longest wait for a result: mouse and keys are looked at this often
 
@@ -89,23 +88,24 @@ class RenderLoop:
             None if options.profiles is None else self._save_profile,
         )
         self._workers = outputs.workers
+        self._files = [one for one in self._workers if one.is_file]
+        self._cameras = [one for one in self._workers if one.kind in DELAYED_SINKS]
+        self._others = [one for one in self._workers if one not in self._files + self._cameras]
         self._window = outputs.window
         self._options = options
         self._metrics = metrics
-        self._last: Composite | None = None
-        self._trouble_said = False
-        self._opening = ""  # what cameras were told before the first picture
+        self._last: FrameResult | None = None
         self._last_ns = time.perf_counter_ns()
+        self._stand_in: StandIn | None = None  # what is shown instead of it
+        self._trouble_said = False
         self._meter = StatusMeter(
             wiring.monitor, metrics, lambda: wiring.frames.dropped + wiring.results.dropped
         )
         for worker in self._workers:
             metrics.watch_drops(worker.thread_name, partial(_dropped, worker))
         self._delay: DelayLine | None = None
-        self._delayed: tuple[SinkWorker, ...] = ()
         if options.delay is not None:
             delay = self._delay = DelayLine(options.delay, wiring.controls.say)
-            self._delayed = tuple(w for w in self._workers if w.kind in DELAYED_SINKS)
             metrics.watch_drops("delay", lambda: delay.dropped)
 
     def run(self) -> None:
@@ -118,7 +118,7 @@ class RenderLoop:
             worker.start()
         if self._window is not None:
             self._window.connect(self._wiring.controls, self._served())
-            self._refresh_window()
+            self._serve()
         while not self._wiring.stop.is_set():
             try:
                 result = self._wiring.shown.get(self._longest_wait_s())
@@ -127,27 +127,21 @@ class RenderLoop:
                 return
             for worker in self._workers:
                 worker.check()
-            # A carried picture has the step of the answer before it, which has been shown.
-            step = self._step_shown() + 1
-            changed = self._apply_commands(step if result is None else max(step, result.step))
             if result is not None:
+                # A carried picture has the step of the answer before it, which has been shown.
+                self._apply_commands(max(self._next_step(), result.step))
                 self._control.follow_script(result)
                 self._take(result)
-            elif changed:
-                self._compose_again()
-            else:
-                self._stand_in()
-            if result is not None or changed:
                 self._publish()
-            self._publish_if_due()
+            elif not self._obey():
+                self._look_for_signal()
             self._send_due()
-            self._refresh_window()
+            self._serve()
 
     def _served(self) -> tuple[str, ...]:
         """Return what the user would interrupt by quitting by accident."""
-        cameras = any(worker.kind in DELAYED_SINKS for worker in self._workers)
         served = {
-            "the virtual camera is on": cameras,
+            "the virtual camera is on": bool(self._cameras),
             "this is being recorded": self._options.recording,
         }
         return tuple(text for text, is_so in served.items() if is_so)
@@ -170,7 +164,7 @@ class RenderLoop:
             composite = self._compositor.compose(result)
         if self._options.profiles is not None:
             self._options.profiles.see(result, self._compositor.effect.name)
-        self._last, self._last_ns = composite, time.perf_counter_ns()
+        self._last, self._last_ns, self._stand_in = result, time.perf_counter_ns(), None
         if self._wiring.carrier is not None:
             self._count_carried(result)
         self._present(composite)
@@ -188,36 +182,80 @@ class RenderLoop:
             self._metrics.count("predicted frames")
             self._metrics.record(CARRY, predicted_ms)
 
-    def _step_shown(self) -> int:
-        return -1 if self._last is None else self._last.result.step
+    def _next_step(self) -> int:
+        return 0 if self._last is None else self._last.step + 1
 
-    def _compose_again(self) -> None:
-        """Compose the last result again: a change must not wait for a stream that stands still."""
-        last = self._last
-        if last is None:
-            self._caption_before_first(self._opening)
-            return
-        if last.stand_in_time_ns is None:
-            last = self._compositor.compose(last.result)
+    def _obey(self) -> bool:
+        """Apply commands while no result comes; say whether anything changed.
+
+        A change is shown at once: it must not wait for a stream that stands still.
+        """
+        changed = self._apply_commands(self._next_step())
+        if changed:
+            self._show_again()
+            self._publish()
+        return changed
+
+    def _show_again(self) -> None:
+        """Compose what is shown once more; files have it already."""
+        again: Composite
+        if self._stand_in is not None:
+            before = self._stand_in
+            again = self._compositor.stand_in(before.result, before.began_ns, before.caption)
+        elif self._last is not None:
+            again = self._compositor.compose(self._last)
         else:
-            last = self._compositor.stand_in(last, last.stand_in_time_ns, last.caption)
-        self._last = replace(last, repeats=True)
-        self._present(self._last)
+            return
+        again = replace(again, repeats=True)
+        if self._last is None:
+            self._put(again, self._cameras)
+        else:
+            self._to_viewers(again)
+
+    def _look_for_signal(self) -> None:
+        """Replace a picture that is stale for want of a signal, once per outage.
+
+        When pictures come again before inference has answered for one, the text changes to
+        "starting". Before the first one cameras are shown why; files begin with that one.
+        """
+        lost = self._signal_is_lost()
+        caption = NO_SIGNAL if lost else STARTING
+        if self._stand_in is not None and caption == self._stand_in.caption:
+            return
+        if self._last is None:
+            if self._options.size_wh is not None and self._cameras:
+                blank = before_the_first(self._options.size_wh)
+                self._stand_in = self._compositor.stand_in(blank, 0, caption)
+                self._put(self._stand_in, self._cameras)
+        elif lost or self._stand_in is not None:
+            passed_ns = time.perf_counter_ns() - self._last_ns
+            time_ns = self._last.frame.time_ns + passed_ns
+            self._stand_in = self._compositor.stand_in(self._last, time_ns, caption)
+            self._present(self._stand_in)
 
     def _present(self, composite: Composite) -> None:
+        """Hand over a new picture: to those who look, then to the files.
+
+        So what is hidden while a file has no room is hidden at once for those who look, and no
+        older picture shows it to them again.
+        """
+        self._to_viewers(composite)
+        for worker in self._files:
+            while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
+                self._obey()
+                self._serve()
+
+    def _to_viewers(self, composite: Composite) -> None:
         """Hand over a picture; window and cameras get it when it is due, if there is a delay."""
+        self._put(composite, self._others)
         if self._delay is None:
             self._show(composite)
-            self._send(composite, self._workers)
             return
-        at_once = [w for w in self._workers if w not in self._delayed]
-        self._send(composite, at_once)
-        if self._window is not None and at_once:
+        if self._window is not None and self._files + self._others:
             self._window.left(composite)
-        if self._compositor.panic:  # at once, and before anything that waits
+        if composite.panic:  # at once, and before anything that waits
             self._delay.clear()
             self._show(composite)
-            self._send(composite, self._delayed)
         elif self._delay.put(composite):
             self._metrics.count("late pictures")
 
@@ -226,47 +264,33 @@ class RenderLoop:
         if self._delay is not None:
             for composite in self._delay.take_due():
                 self._show(composite)
-                self._send(composite, self._delayed)
 
     def _drain_delay(self) -> None:
         """Wait for the delayed pictures, at the end of a source."""
         while self._delay is not None and self._delay.next_due_s() is not None:
             if self._wiring.stop.wait(self._longest_wait_s()):
                 return
-            if self._apply_commands(self._step_shown() + 1):  # the panic key, above all
-                self._compose_again()
-                self._publish()
-            self._publish_if_due()
+            self._obey()  # the panic key, above all
             self._send_due()
-            self._refresh_window()
+            self._serve()
 
     def _longest_wait_s(self) -> float:
         next_due_s = None if self._delay is None else self._delay.next_due_s()
         return _POLL_S if next_due_s is None else min(_POLL_S, next_due_s)
 
     def _show(self, composite: Composite) -> None:
-        if self._window is None:
-            return
-        self._window.show(composite)
-        if not self._workers and not composite.repeats and composite.stand_in_time_ns is None:
-            self._metrics.left("window", composite.result)
+        """Hand a picture to window and cameras."""
+        if self._window is not None:
+            self._window.show(composite)
+            if not self._workers and composite.is_new_frame:
+                self._metrics.left("window", composite.result)
+        self._put(composite, self._cameras)
 
-    def _send(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
-        """Hand a picture to sinks; window and commands are served while a file has no room.
-
-        Files come last: what is hidden meanwhile is hidden at once for those who look, and no
-        older picture shows it to them again.
-        """
-        for worker in sorted(workers, key=lambda one: one.kind in _FILE_SINKS):
-            is_file = worker.kind in _FILE_SINKS
-            if composite.repeats and is_file:
-                continue  # it would only push a picture out that still waits to be written
+    def _put(self, composite: Composite, workers: Sequence[SinkWorker]) -> None:
+        """Hand a picture to sinks; the window is served while one has no room."""
+        for worker in workers:
             while not worker.put(composite, _POLL_S) and not self._wiring.stop.is_set():
-                if is_file and self._apply_commands(self._step_shown() + 1):
-                    self._compose_again()  # to no file, as it repeats
-                    self._publish()
-                self._publish_if_due()  # which output is waited for, above all
-                self._refresh_window()
+                self._serve()
 
     def _age_ms(self) -> float:
         return (time.perf_counter_ns() - self._last_ns) / NS_PER_MS
@@ -286,39 +310,10 @@ class RenderLoop:
         usual_ms = stats.usual_ms or 0.0
         return silent_ms > max(self._options.max_mask_age_ms, _MISSED * usual_ms)
 
-    def _stand_in(self) -> None:
-        """Replace a picture that is stale for want of a signal, once per outage.
-
-        When pictures come again before inference has answered for one, the text changes to
-        "starting".
-        """
-        last = self._last
-        lost = self._signal_is_lost()
-        if last is None:
-            text = NO_SIGNAL if lost else STARTING
-            if text != self._opening:
-                self._caption_before_first(text)
-            return
-        if not lost and not last.caption:
-            return
-        text = NO_SIGNAL if lost else STARTING
-        if text == last.caption:
-            return
-        passed_ns = time.perf_counter_ns() - self._last_ns
-        time_ns = last.result.frame.time_ns + passed_ns
-        self._last = self._compositor.stand_in(last, time_ns, text)
-        self._present(self._last)
-
-    def _caption_before_first(self, text: str) -> None:
-        """Show cameras why there is no picture yet; files begin with the first one."""
-        cameras = [worker for worker in self._workers if worker.kind in DELAYED_SINKS]
-        if self._options.size_wh is None or not cameras or not text:
-            return
-        self._opening = text
-        blank = before_the_first(self._options.size_wh)
-        self._send(self._compositor.stand_in(blank, 0, text), cameras)
-
-    def _refresh_window(self) -> None:
+    def _serve(self) -> None:
+        """Do what cannot wait: say what hangs or is waited for, draw, take mouse and keys."""
+        if self._meter.is_due():
+            self._publish()
         if self._window is None:
             return
         with self._wiring.watchdog.watching("output window: draw"):
@@ -331,18 +326,13 @@ class RenderLoop:
         with self._wiring.watchdog.watching("effects: command", "a command has taken"):
             return self._control.apply(step)
 
-    def _publish_if_due(self) -> None:
-        """Publish rates and what hangs while no picture comes."""
-        if self._meter.is_due():
-            self._publish()
-
     def _publish(self) -> None:
         """Publish the state of the run; before the first picture only what hangs."""
         hanging = self._wiring.watchdog.hanging()
         self._wiring.controls.hanging = hanging
         if self._last is None:
             return
-        status = self._meter.take(self._last.result, self._compositor.own_effects)
+        status = self._meter.take(self._last, self._compositor.own_effects)
         status = replace(
             status,
             effect=self._compositor.effect.name,

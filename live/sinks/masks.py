@@ -78,7 +78,7 @@ class MasksSink:
         Raises:
             SinkError: The folder cannot be written, such as on a full disk.
         """
-        if composite.stand_in_time_ns is not None or composite.repeats:
+        if not composite.is_new_frame:
             return
         try:
             if not self._started:

@@ -15,7 +15,6 @@ from samcam.live.slots import Closed, Slot, SlotMode
 
 BLOCKED_S = 30.0  # a sink whose one call takes longer at the end of a run is given up
 _WAIT_S = 0.25  # longest wait without looking around
-_ONCE = frozenset({"masks", "video"})  # files, which have a repeated frame already
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +47,11 @@ class SinkWorker:
         return self.name.partition(":")[0]
 
     @property
+    def is_file(self) -> bool:
+        """Whether it writes files, which have every frame once."""
+        return self.kind in ("masks", "video")
+
+    @property
     def thread_name(self) -> str:
         """Name of the thread in the log, and of the slot among the figures."""
         return self._thread.name
@@ -76,7 +80,7 @@ class SinkWorker:
         Raises:
             BaseException: What broke the sink.
         """
-        if composite.repeats and self.kind in _ONCE:
+        if composite.repeats and self.is_file:
             return True
         try:
             return self._slot.put(composite, timeout)

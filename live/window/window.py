@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from samcam.live.control import Controls, Notice
 from samcam.live.errors import SinkError
-from samcam.live.frames import U8, Composite
+from samcam.live.frames import U8, Composite, StandIn
 from samcam.live.sources import SourceInfo
 from samcam.live.window.desktop.display import ALTERNATIVES, prepare_display
 from samcam.live.window.desktop.sdl import SdlWindow
@@ -183,7 +183,6 @@ class PreviewWindow:
         composite = self._on_screen = view.composite
         if composite is not None:
             user.letterbox = letterbox_of(composite, size_wh)
-            stand_in = composite.stand_in_time_ns is not None
-            step = None if stand_in else composite.result.step
+            step = None if isinstance(composite, StandIn) else composite.result.step
             user.set_picture(step, composite.object_ids, composite.result.motion)
         return draw_canvas(view, size_wh)

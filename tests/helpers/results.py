@@ -7,7 +7,16 @@ import numpy as np
 from samcam.live.effects.effects import Effect
 from samcam.live.feed.compositor import Compositor
 from samcam.live.feed.cover import NO_SIGNAL
-from samcam.live.frames import F32, U8, Composite, Frame, FrameResult, ObjectResult, ObjectState
+from samcam.live.frames import (
+    F32,
+    U8,
+    Composite,
+    Frame,
+    FrameResult,
+    ObjectResult,
+    ObjectState,
+    StandIn,
+)
 
 MS = 1_000_000
 
@@ -55,6 +64,6 @@ def result_of(
     return FrameResult(Frame(index, time_ns, 0, image_bgr), index, objects)
 
 
-def stand_in(last: Composite, time_ns: int, text: str = NO_SIGNAL) -> Composite:
+def stand_in(last: Composite, time_ns: int, text: str = NO_SIGNAL) -> StandIn:
     """Return what stands in after a picture, on a flat card."""
-    return Compositor(Effect()).stand_in(last, time_ns, text)
+    return Compositor(Effect()).stand_in(last.result, time_ns, text)

@@ -14,7 +14,7 @@ import numpy as np
 from samcam.live.commands import HoverAnswer
 from samcam.live.control import LiveStatus
 from samcam.live.effects import Bgr, object_colour, over_checkerboard, text_colour, tinted
-from samcam.live.frames import F32, U8, Composite, PinnedAnswers
+from samcam.live.frames import F32, U8, Composite, PinnedAnswers, StandIn
 from samcam.live.masks import mask_layer
 from samcam.live.motion import warp_logits
 from samcam.live.window.drawing.help import draw_help, help_fits
@@ -77,7 +77,7 @@ class View:
     def hidden_note(self) -> str:
         """What is to be said where all that left is hidden, else ""."""
         left = self.left or (() if self.composite is None else (self.composite,))
-        if not left or not all(one.hidden and one.stand_in_time_ns is None for one in left):
+        if not left or not all(_is_private(one) for one in left):
             return ""
         why = "the object is lost" if left[0].result.objects else "click the object"
         return f"only you see this, the output is hidden: {why}"
@@ -134,9 +134,14 @@ def letterbox_of(composite: Composite, canvas_wh: tuple[int, int]) -> Letterbox:
     return Letterbox((width, height), canvas_wh)
 
 
+def _is_private(composite: Composite) -> bool:
+    """Whether there is a picture that only the user may see."""
+    return composite.hidden and not isinstance(composite, StandIn)
+
+
 def _draw_picture(canvas: U8, composite: Composite) -> None:
     """Put the feed on the canvas; where the feed is hidden, the source: one must see to click."""
-    private = composite.hidden and composite.stand_in_time_ns is None
+    private = _is_private(composite)
     image = composite.result.frame.image_bgr if private else composite.feed_bgr
     box = letterbox_of(composite, (canvas.shape[1], canvas.shape[0]))
     (left, top), (width, height) = box.offset_xy, box.drawn_wh

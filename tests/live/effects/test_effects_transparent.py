@@ -101,7 +101,7 @@ def test_lost_everything_is_transparent_and_nothing_can_be_found_there() -> None
 
 def test_no_signal_is_seen_and_only_the_words_cover_what_lies_behind() -> None:
     compositor = Compositor(Effect("transparent"))
-    alpha = compositor.stand_in(seen(Effect("transparent")), 5).alpha
+    alpha = compositor.stand_in(seen(Effect("transparent")).result, 5).alpha
     assert alpha is not None
     assert 0.005 < (alpha > 0).mean() < 0.3
 

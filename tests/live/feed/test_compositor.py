@@ -148,7 +148,7 @@ def test_a_hidden_picture_has_nothing_of_the_cameras(name: str, cause: str) -> N
         if cause == "stale mask":
             made = compositor.compose(result_of(image, (tracked(1, None),), 1, 10**10))
         elif cause == "no signal":
-            made = compositor.stand_in(made, 77)
+            made = compositor.stand_in(made.result, 77)
         assert made.hidden
         assert made.panic == (cause == "panic")
         assert made.alpha is None or cause == "no signal" or not made.alpha.any()

@@ -18,7 +18,7 @@ from samcam.live.effects.effects import Effect
 from samcam.live.errors import ConfigError
 from samcam.live.feed.compositor import Compositor, compose
 from samcam.live.feed.delay import DelayLine, DelayOptions, plan_delay
-from samcam.live.frames import Composite, Frame, FrameResult
+from samcam.live.frames import Composite, Frame, FrameResult, StandIn
 from samcam.live.loop.capture import CaptureStats
 from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.render import RenderLoop, RenderOptions
@@ -160,7 +160,8 @@ def test_no_signal_leaves_behind_what_waits_and_without_more_delay() -> None:
     clock.now_ns = 99 * MS
     assert line.take_due() == []
     clock.now_ns = 100 * MS
-    assert [item.stand_in_time_ns for item in line.take_due()] == [None, 5]
+    due = line.take_due()
+    assert [(type(item), item.time_ns) for item in due] == [(Composite, 0), (StandIn, 5)]
 
 
 def test_memory_limits_the_delay() -> None:
@@ -266,7 +267,7 @@ def test_the_panic_key_does_not_wait_without_signal_either() -> None:
         file.await_count(2)
         wiring.controls.send(HideFeed(on=True))
         camera.await_count(1)
-    assert [item.stand_in_time_ns is None for item in file.got] == [True, False]
+    assert [type(item) for item in file.got] == [Composite, StandIn]
     assert [item.hidden for item in camera.got] == [True]
 
 
