@@ -131,6 +131,12 @@ class MemoryBank(Generic[T]):
         _discard(self._recent, step)
         _discard(self._pointers, step)
 
+    def forget_tracked(self, after: int) -> None:
+        """Drop what steps after one left, except those with a conditioning memory."""
+        given = {kept.step for kept in self._conditioning}
+        self._recent = [one for one in self._recent if one.step <= after or one.step in given]
+        self._pointers = [one for one in self._pointers if one.step <= after or one.step in given]
+
     def add(self, entry: MemoryEntry[T]) -> None:
         """Take in a memory; one of the same step and kind is replaced.
 

@@ -37,6 +37,13 @@ class PinnedStep:
         for object_id in object_ids:
             self._put(object_id, None)
 
+    def answer(self, past: PastStep, object_id: int, clock: StageClock) -> ObjectTrack:
+        """Answer a kept step from where the object was before it; return where it is after it."""
+        before = past.of(object_id).before
+        track = before.fork() if before else ObjectTrack(object_id, self._stepper.settings)
+        self.note(past, object_id, self._stepper.step(past, track, clock))
+        return track
+
     def answer_again(self, object_id: int, clock: StageClock) -> None:
         """Answer once more: what the object remembers from earlier steps has changed."""
         past = self._history.pinned
@@ -46,9 +53,7 @@ class PinnedStep:
         if mine is None or not (mine.before or mine.prompts):
             self.note(past, object_id, None)
             return
-        new = ObjectTrack(object_id, self._stepper.settings)
-        track = new if mine.before is None else mine.before.fork()
-        self.note(past, object_id, self._stepper.step(past, track, clock))
+        self.answer(past, object_id, clock)
 
     def _put(self, object_id: int, mask: F32 | None) -> None:
         if self.answers is not None:

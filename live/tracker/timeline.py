@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from samcam.live.frames import PinnedAnswers, Prompt
-from samcam.live.tracker.history import PastObject, PastStep, StepHistory
+from samcam.live.tracker.history import PastStep, StepHistory
 from samcam.live.tracker.pinned import PinnedStep
 from samcam.live.tracker.presets import CATCH_UP
 from samcam.live.tracker.preview import ClickPreview
@@ -25,7 +25,7 @@ MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
 MAX_PROMPTS_PER_STEP: Final = 64  # of one object
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Edit:
     """A prompt or a commit, in the order in which the user gave them."""
 
@@ -92,7 +92,7 @@ class Timeline:
         for track in tracks:
             self.tracks[track.object_id] = track
             prompts = past.of(track.object_id).prompts
-            self._log.extend([_Edit(track.object_id, past.step)] * len(prompts))
+            self._log.extend(_Edit(track.object_id, past.step) for _ in prompts)
         self._history.append(past)
         if self._history.newest is past and any(mine.prompts for mine in past.objects.values()):
             self._clicked = past
@@ -140,21 +140,22 @@ class Timeline:
         past = self._history.find(edit.step)
         mine = None if past is None else past.objects.get(edit.object_id)
         if past is None or mine is None:
-            count = self._drop_from_log(edit)
+            others = [e for e in self._log if (e.object_id, e.step) == (edit.object_id, edit.step)]
+            for other in others:
+                self._log.remove(other)
             self._forget_step(edit.object_id, edit.step)
-            what = "its last prompt" if count == 1 else f"its last {count} prompts"
+            what = "its last prompt" if len(others) == 1 else f"its last {len(others)} prompts"
             done = f"{what} taken back; that picture is no longer kept: masks since then stay"
         else:
-            self._log.reverse()
-            self._log.remove(edit)  # the last one, of several prompts on one step
-            self._log.reverse()
+            self._log.remove(edit)
             if edit.commit:
                 mine.committed = False
             else:
                 mine.prompts = mine.prompts[:-1]
-            if not self._exact(past.step):
+            exact = self._exact(past.step)
+            if not exact:
                 self._forget_step(edit.object_id, past.step, and_object=not mine.prompts)
-            if self._exact(past.step) or mine.prompts:
+            if exact or mine.prompts:
                 self._mark(edit.object_id, past.step)
             else:
                 self._answer_pinned(edit.object_id)
@@ -175,24 +176,25 @@ class Timeline:
         edit = next(
             (e for e in reversed(self._log) if e.object_id == object_id and not e.commit), None
         )
-        past = None if edit is None else self._history.find(edit.step)
-        if past is None and edit is not None and self._clicked is not None:
-            past = self._clicked if self._clicked.step == edit.step else None
-        mine = None if past is None else past.objects.get(object_id)
         if edit is None:
             raise ValueError(f"{who}: no click of it to answer differently")
+        past, clicked = self._history.find(edit.step), self._clicked
+        if past is None and clicked is not None and clicked.step == edit.step:
+            past = clicked
+        mine = None if past is None else past.objects.get(object_id)
         if past is None or mine is None or not mine.prompts:
             raise ValueError(f"{who}: the picture of its last click is no longer kept; click again")
         if mine.token is None or len(mine.candidates) < 2:
             raise ValueError(f"{who}: its last prompt has one answer only; expected a click or box")
-        place = (mine.candidates.index(mine.token) + by) % len(mine.candidates)
         count = len(mine.candidates)
+        place = (mine.candidates.index(mine.token) + by) % count
         chosen = replace(mine.prompts[-1], candidate=mine.candidates[place])
         mine.prompts = (*mine.prompts[:-1], chosen)
         if not self._exact(past.step):
             self._forget_step(object_id, past.step, and_object=False)
         if self._history.find(past.step) is None:
-            self._forget_since(object_id, past.step)
+            for state in self._states_after(object_id, past.step):
+                state.bank.forget_tracked(after=past.step)  # it came of another answer
             self._enter(past, object_id)
         else:
             self._mark(object_id, past.step)
@@ -230,14 +232,13 @@ class Timeline:
         Raises:
             ValueError: Nothing is kept.
         """
-        if step is None:
-            self._pinned.pin(None)
-            return None
-        past = self._history.nearest(step)
-        if past is None:
+        past = None if step is None else self._history.nearest(step)
+        if step is not None and past is None:
             raise ValueError(f"step {step}: no picture is kept for prompts")
         self._pinned.pin(past)
-        return None if past.step == step else f"picture {past.step} kept for prompts, not {step}"
+        if past is None or past.step == step:
+            return None
+        return f"picture {past.step} kept for prompts, not {step}"
 
     def forget(self, object_id: int | None) -> None:
         """Forget an object, or all, as if it had never been."""
@@ -286,15 +287,11 @@ class Timeline:
 
     def _known_at(self, object_id: int, past: PastStep) -> bool:
         """Whether an object is known when a step's prompts are answered."""
-        for earlier in self._history:
-            mine = earlier.objects.get(object_id)
-            if mine is None or earlier.step > past.step:
-                continue
-            if mine.before is not None or any(
-                prompt.points_at_something for prompt in mine.prompts
-            ):
-                return True
-        return False
+        until = [one.objects.get(object_id) for one in self._history if one.step <= past.step]
+        return any(
+            mine.before is not None or any(prompt.points_at_something for prompt in mine.prompts)
+            for mine in filter(None, until)
+        )
 
     def _track_again(self, object_id: int, step: int) -> None:
         again = self._history.since(step)
@@ -311,77 +308,40 @@ class Timeline:
 
     def _enter(self, past: PastStep, object_id: int) -> None:
         """Answer a step's prompts and put the memory into the present and the states between."""
-        mine = past.of(object_id)
-        new = ObjectTrack(object_id, self._stepper.settings)
-        track = new if mine.before is None else mine.before.fork()
-        self._pinned.note(past, object_id, self._stepper.step(past, track, self.clock))
+        track = self._pinned.answer(past, object_id, self.clock)
         if not track.bank.at(past.step):
             if not self.knows(object_id):
                 self.tracks[object_id] = track  # known, and lost from the start
             return
         if not self._history.is_recent(past.step):
             track.forget_motion()  # nobody knows how it moved since
-        for later in self._kept_after(past.step):
-            theirs = later.of(object_id)
-            if theirs.before is None:
-                theirs.before = track.fork()
-            else:
-                theirs.before.adopt(track, past.step)
-            track.predict(later.dt_s)
-        present = self.tracks.get(object_id)
-        if present is None:
-            self.tracks[object_id] = track
-        else:
-            present.adopt(track, past.step)
+        for later in self._history:
+            if later.step > past.step:
+                theirs = later.of(object_id)
+                theirs.before = track.carried_to(theirs.before, past.step)
+                track.predict(later.dt_s)
+        self.tracks[object_id] = track.carried_to(self.tracks.get(object_id), past.step)
         if past is not self._history.pinned:
             self._answer_pinned(object_id)
         self._preview.forget()
 
     def _forget_step(self, object_id: int, step: int, and_object: bool = True) -> None:
         """Take a step's memory out of the present and of the states since."""
-        present = self.tracks.get(object_id)
-        if present is None:
-            return
-        for state in self._states_after(present, step):
+        for state in self._states_after(object_id, step):
             state.bank.forget(step)
         self._preview.forget()
-        if and_object and not present.remembers:
+        present = self.tracks.get(object_id)
+        if and_object and present is not None and not present.remembers:
             self.forget(object_id)
 
-    def _forget_since(self, object_id: int, step: int) -> None:
-        """Take what was tracked after a step out of them too: it came of another answer."""
-        present = self.tracks.get(object_id)
-        if present is None:
-            return
-        for state in self._states_after(present, step):
-            given = {entry.step for entry in state.bank.conditioning}
-            tracked = {entry.step for entry in state.bank.recent} | {*state.bank.pointer_steps}
-            for later in tracked - given:
-                if later > step:
-                    state.bank.forget(later)
-
-    def _states_after(self, present: ObjectTrack, step: int) -> list[ObjectTrack]:
+    def _states_after(self, object_id: int, step: int) -> list[ObjectTrack]:
         """Return where an object stands now, and stood before each kept step after this one."""
-        states = [present]
-        for later in self._kept_after(step):
-            before = later.objects.get(present.object_id, PastObject()).before
-            if before is not None:
-                states.append(before)
-        return states
-
-    def _kept_after(self, step: int) -> list[PastStep]:
-        """Return the kept steps after this one, the pinned one too."""
-        return [past for past in self._history if past.step > step]
+        later = [past.objects.get(object_id) for past in self._history if past.step > step]
+        states = [self.tracks.get(object_id), *(mine.before for mine in filter(None, later))]
+        return [state for state in states if state is not None]
 
     def _answer_pinned(self, object_id: int) -> None:
         """Answer the pinned step again where that is not done with the steps around it."""
         pinned = self._history.pinned
         if pinned is not None and not self._exact(pinned.step):
             self._pinned.answer_again(object_id, self.clock)
-
-    def _drop_from_log(self, edit: _Edit) -> int:
-        """Drop all of an object's edits on a step; return how many there were."""
-        left = [e for e in self._log if (e.object_id, e.step) != (edit.object_id, edit.step)]
-        count = len(self._log) - len(left)
-        self._log = deque(left, MAX_UNDO)
-        return count

@@ -50,18 +50,21 @@ class ObjectTrack:
         twin.gate = None if self.gate is None else self.gate.fork()
         return twin
 
-    def adopt(self, earlier: ObjectTrack, step: int) -> None:
-        """Take over what a prompt on a past step changed, without tracking from there.
+    def carried_to(self, later: ObjectTrack | None, step: int) -> ObjectTrack:
+        """Return a later state with what a prompt on a past step changed, without tracking from
+        there.
 
-        `earlier` is the track that the prompt was answered on, its motion carried on to where
-        this one is; the step's memories enter as such.
+        This is the track that the prompt was answered on, its motion carried on to where the later
+        one is; the step's memories enter as such. None: the object was not known there.
         """
-        self.bank.forget(step)
-        for entry in earlier.bank.at(step):
-            self.bank.add(entry)
-        self.gate = None if earlier.gate is None else earlier.gate.fork()
-        self.status = earlier.status
-        self.crop_state = earlier.crop_state
+        if later is None:
+            return self.fork()
+        later.bank.forget(step)
+        for entry in self.bank.at(step):
+            later.bank.add(entry)
+        later.gate = None if self.gate is None else self.gate.fork()
+        later.status, later.crop_state = self.status, self.crop_state
+        return later
 
     def forget_motion(self) -> None:
         """Start the motion model anew: too much time has passed that nobody measured."""
