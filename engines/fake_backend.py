@@ -66,42 +66,34 @@ class FakeBackend:
         self.calls = 0
         self.input_shapes: Counter[Shapes] = Counter()
         self._spec = spec or fake_manifest().specs()[name]
-        self._inputs = {tensor.name: tensor for tensor in self._spec.inputs}
-        self._outputs = {tensor.name: tensor for tensor in self._spec.outputs}
+        self.inputs = {tensor.name: tensor for tensor in self._spec.inputs}
+        self.outputs = {tensor.name: tensor for tensor in self._spec.outputs}
         self._function = outputs
         self._delay_s = delay_s
         self._buffers: dict[str, Array] = {}
         self._stacks = StackBuffers()
         self._closed = False
 
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._outputs
-
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         if self._closed:
             raise EngineError(f"{self._spec.name}: closed")
-        arrays = check_feeds(self._spec.name, self._inputs, feeds, self._stacks)
+        arrays = check_feeds(self._spec.name, self.inputs, feeds, self._stacks)
         self._count(arrays)
         if self._delay_s:
             time.sleep(self._delay_s)
         given = self._function(arrays) if self._function is not None else {}
-        unknown = given.keys() - self._outputs.keys()
+        unknown = given.keys() - self.outputs.keys()
         if unknown:
             raise EngineError(f"{self._spec.name}: unknown outputs {', '.join(sorted(unknown))}")
         lengths = {
             axis: length
-            for name, spec in self._inputs.items()
+            for name, spec in self.inputs.items()
             for axis, length in zip(spec.shape, arrays[name].shape, strict=True)
             if isinstance(axis, str)
         }
         return {
             name: HostTensor(self._write(spec, given.get(name), lengths), owned=False)
-            for name, spec in self._outputs.items()
+            for name, spec in self.outputs.items()
         }
 
     def close(self) -> None:

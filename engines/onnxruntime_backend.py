@@ -48,31 +48,22 @@ class OnnxRuntimeBackend:
         """
         self._name = f"{network} ({path})"
         self._session: onnxruntime.InferenceSession | None = _open_session(path, options)
-        self._inputs = _specs_of(self._session.get_inputs())
-        self._outputs = _specs_of(self._session.get_outputs())
-        self._output_names = list(self._outputs)
+        self.inputs = _specs_of(self._session.get_inputs())
+        self.outputs = _specs_of(self._session.get_outputs())
         self._stacks = StackBuffers()
         _log.debug("%s: %s, %d threads", self._name, options.providers, options.resolved_threads)
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._outputs
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run once; see `Backend.run`. Outputs are never written again."""
         if self._session is None:
             raise EngineError(f"{self._name}: closed")
-        arrays = check_feeds(self._name, self._inputs, feeds, self._stacks)
+        arrays = check_feeds(self._name, self.inputs, feeds, self._stacks)
         try:
-            results = self._session.run(self._output_names, arrays)
+            results = self._session.run(list(self.outputs), arrays)
         except Exception as error:  # the runtime's exceptions have no common base of their own
             raise EngineError(f"{self._name}: run failed: {_one_line(error)}") from error
         outputs: dict[str, DeviceTensor] = {}
-        for name, array in zip(self._output_names, results, strict=True):
+        for name, array in zip(self.outputs, results, strict=True):
             array.flags.writeable = False  # shared by everyone who keeps it
             outputs[name] = HostTensor(array, owned=True)
         return outputs

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack, TensorSpec
+from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_PROMPT,
@@ -98,8 +98,8 @@ class TorchNetwork:
         settings = options.torch
         self._name = spec.name
         self._spec = spec
-        self._inputs = {tensor.name: tensor for tensor in spec.inputs}
-        self._outputs = {tensor.name: tensor for tensor in spec.outputs}
+        self.inputs = {tensor.name: tensor for tensor in spec.inputs}
+        self.outputs = {tensor.name: tensor for tensor in spec.outputs}
         self._device = resolve_device(settings.device)
         self._module: nn.Module | None = module.to(self._device)
         self._rounded = settings.precision == "bfloat16" and spec.name in ROUNDED
@@ -115,14 +115,6 @@ class TorchNetwork:
             import_torch().set_num_threads(options.resolved_threads)
 
     @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._outputs
-
-    @property
     def device(self) -> str:
         return str(self._device)
 
@@ -130,7 +122,7 @@ class TorchNetwork:
         """Run once; see `Backend.run`. On a GPU it returns before that is done."""
         if self._module is None:
             raise EngineError(f"{self._name}: closed")
-        lengths = check_shapes(self._name, self._inputs, feeds)
+        lengths = check_shapes(self._name, self.inputs, feeds)
         step = self._step
         if step is not None and any(self._tracking.get(a, n) != n for a, n in lengths.items()):
             step = None
@@ -138,7 +130,7 @@ class TorchNetwork:
             with ExitStack() as modes:
                 for mode in _modes(self._device, self._rounded):
                     modes.enter_context(mode)
-                given = [_to_torch(feeds[name], self._device) for name in self._inputs]
+                given = [_to_torch(feeds[name], self._device) for name in self.inputs]
                 answer = self._module(*given) if step is None else step(given)
         except Exception as error:  # torch's exceptions have no common base of their own
             reason = " ".join(str(error).split())[:300]

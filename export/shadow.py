@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from samcam.engines import Array, Backend, DeviceTensor, Feed, TensorSpec
+from samcam.engines import Array, Backend, DeviceTensor, Feed
 
 _TINY: Final = 1e-30  # instead of the largest value of an output that is all zeros
 
@@ -51,15 +51,8 @@ class Shadow:
     def __init__(self, network: str, reference: Backend, candidate: Backend) -> None:
         self._reference = reference
         self._candidate = candidate
-        self.errors = {name: OutputError(network, name) for name in reference.outputs}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._reference.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._reference.outputs
+        self.inputs, self.outputs = reference.inputs, reference.outputs
+        self.errors = {name: OutputError(network, name) for name in self.outputs}
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run both; return the reference's outputs."""

@@ -94,14 +94,6 @@ class TensorRtBackend:
             raise
 
     @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._outputs
-
-    @property
     def graph(self) -> bool:
         return self._graph is not None
 
@@ -109,7 +101,7 @@ class TensorRtBackend:
         """Run once; see `Backend.run`. Returns before the GPU is done."""
         if self._closed:
             raise EngineError(f"{self._name}: closed")
-        lengths = check_shapes(self._name, self._inputs, feeds)
+        lengths = check_shapes(self._name, self.inputs, feeds)
         if not 1 <= lengths.get("T", 1) <= MAX_POINTS:
             raise EngineError(
                 f"{self._name}: expected 1 to {MAX_POINTS} points, got {lengths['T']}"
@@ -161,17 +153,17 @@ class TensorRtBackend:
             _make_context(engine, profile, self._device, self._name)
             for profile in range(engine.num_optimization_profiles)
         ]
-        self._inputs, self._outputs = _specs_of(engine, self._contexts[TRACKING], network)
+        self.inputs, self.outputs = _specs_of(engine, self._contexts[TRACKING], network)
         self._tracking_shapes = {
-            name: tuple(engine.get_tensor_profile_shape(name, TRACKING)[1]) for name in self._inputs
+            name: tuple(engine.get_tensor_profile_shape(name, TRACKING)[1]) for name in self.inputs
         }
         self._places = {
             name: FixedInput(self._device, self._largest(name), np.dtype(spec.dtype))
-            for name, spec in self._inputs.items()
+            for name, spec in self.inputs.items()
         }
         self._arrived = self._device.make_event()
         addresses = {name: place.address for name, place in self._places.items()}
-        for name, spec in self._outputs.items():
+        for name, spec in self.outputs.items():
             shape, dtype = tuple(int(axis) for axis in spec.shape), np.dtype(spec.dtype)
             block = self._device.allocate(int(np.prod(shape)) * dtype.itemsize)
             mirror = None
@@ -187,7 +179,7 @@ class TensorRtBackend:
     def _largest(self, name: str) -> int:
         profiles = range(len(self._contexts))
         shapes = [tuple(self._engine.get_tensor_profile_shape(name, p)[2]) for p in profiles]
-        itemsize = np.dtype(self._inputs[name].dtype).itemsize
+        itemsize = np.dtype(self.inputs[name].dtype).itemsize
         return max(int(np.prod(shape)) for shape in shapes) * itemsize
 
     def _run_tracking(self) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from samcam.engines import DeviceTensor, EngineOptions, Feed, OnnxRuntimeBackend, TensorSpec
+from samcam.engines import DeviceTensor, EngineOptions, Feed, OnnxRuntimeBackend
 from samcam.export.half.element_types import (
     FLOAT_TYPES,
     NAMES,
@@ -181,24 +181,18 @@ class ProbingBackend:
         self.probes = write_probing_graph(path, target)
         self._inner = OnnxRuntimeBackend(network, target, EngineOptions())
         target.unlink()  # it is in memory now
+        self.inputs = self._inner.inputs
+        found = self._inner.outputs.items()
+        self.outputs = {name: spec for name, spec in found if not name.startswith(_PREFIX)}
         self.maxima: dict[str, float] = {}
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._inner.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        found = self._inner.outputs
-        return {name: spec for name, spec in found.items() if not name.startswith(_PREFIX)}
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         results = self._inner.run(feeds)
         for name, value in results.items():
-            if name.startswith(_PREFIX):
+            if name not in self.outputs:
                 now, before = float(value.numpy()), self.maxima.get(name, 0.0)
                 self.maxima[name] = math.inf if math.isnan(now) else max(now, before)
-        return {name: value for name, value in results.items() if not name.startswith(_PREFIX)}
+        return {name: results[name] for name in self.outputs}
 
     def close(self) -> None:
         self._inner.close()
