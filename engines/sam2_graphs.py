@@ -80,27 +80,18 @@ class Sam2Networks:
         absent = [name for name in NETWORKS if name not in backends]
         if absent:
             raise EngineError(f"model {manifest.name}: no backend for {', '.join(absent)}")
-        self._manifest = manifest
-        self._backends = dict(backends)
+        self.manifest = manifest
+        self.backends = dict(backends)  # by network
         size, mask_size = manifest.image_size, manifest.mask_size
         self._image: U8 = np.zeros((1, size, size, 3), np.uint8)
         self._no_mask: F32 = np.zeros((1, 1, mask_size, mask_size), np.float32)
         self._no_mask.flags.writeable = False  # so that a device may keep it
 
-    @property
-    def manifest(self) -> Manifest:
-        return self._manifest
-
-    @property
-    def backends(self) -> Mapping[str, Backend]:
-        """Network name to backend, for measurements."""
-        return self._backends
-
     def encode_image(self, image_bgr: U8) -> ImageFeatures:
         """Encode one picture, (H, W, 3) uint8 of any size, stretched to S x S bilinearly."""
-        size = self._manifest.image_size
+        size = self.manifest.image_size
         cv2.resize(image_bgr, (size, size), dst=self._image[0], interpolation=cv2.INTER_LINEAR)
-        outputs = self._backends[IMAGE_ENCODER].run({"image": self._image})
+        outputs = self.backends[IMAGE_ENCODER].run({"image": self._image})
         return ImageFeatures(
             outputs["pix_feat"].copy(),
             outputs["pix_feat_no_mem"].copy(),
@@ -131,11 +122,11 @@ class Sam2Networks:
             EngineError: More memories or pointers than a model of the fixed form takes.
             ValueError: Lists of different lengths, or empty ones.
         """
-        fixed = self._manifest.form == "fixed"
+        fixed = self.manifest.form == "fixed"
         num_memories, num_pointers = len(maskmem_features), len(obj_ptrs)
         rows_n = self._rows("memories", num_memories, len(maskmem_tpos), fixed, "max_memories")
         rows_p = self._rows("pointers", num_pointers, len(obj_ptr_tpos), fixed, "max_pointers")
-        outputs = self._backends[MEMORY_ATTENTION].run(
+        outputs = self.backends[MEMORY_ATTENTION].run(
             {
                 "pix_feat": features.pix_feat,
                 "maskmem_features": RowStack(maskmem_features, rows_n),
@@ -172,7 +163,7 @@ class Sam2Networks:
             # network adds: sam2_base.py:315-318 @2b90b9f.
             points = np.zeros((1, 1, 2), np.float32)
             kinds = np.full((1, 1), NO_POINT_LABEL, np.int32)
-        outputs = self._backends[MASK_DECODER].run(
+        outputs = self.backends[MASK_DECODER].run(
             {
                 "pix_feat_with_mem": pix_feat_with_mem,
                 "high_res_feat0": features.high_res_feat0,
@@ -206,7 +197,7 @@ class Sam2Networks:
         Returns:
             `maskmem_features` [1, M, G, G]; it outlives later runs.
         """
-        outputs = self._backends[MEMORY_ENCODER].run(
+        outputs = self.backends[MEMORY_ENCODER].run(
             {
                 "pix_feat": features.pix_feat,
                 "low_res_mask": low_res_mask[None, None],
@@ -223,8 +214,8 @@ class Sam2Networks:
         Returns:
             `mask_input` and `low_res_mask`, each (L, L) float32; they outlive later runs.
         """
-        square = stretch_mask(mask, self._manifest.image_size)
-        outputs = self._backends[MASK_PROMPT].run({"mask": square.astype(np.uint8)[None, None]})
+        square = stretch_mask(mask, self.manifest.image_size)
+        outputs = self.backends[MASK_PROMPT].run({"mask": square.astype(np.uint8)[None, None]})
         return (
             _kept(outputs["mask_input"])[0, 0],
             _kept(outputs["low_res_mask"])[0, 0],
@@ -232,7 +223,7 @@ class Sam2Networks:
 
     def close(self) -> None:
         """Close every backend, also after one that fails to. Idempotent."""
-        close_all(self._backends.values())
+        close_all(self.backends.values())
 
     def __enter__(self) -> Sam2Networks:
         return self
@@ -249,11 +240,11 @@ class Sam2Networks:
             )
         if not fixed:
             return given
-        limit: int = getattr(self._manifest, limit_name)
+        limit: int = getattr(self.manifest, limit_name)
         if given > limit:
-            lower = f"lower tracker.bank.max_cond (at most {self._manifest.max_cond})"
+            lower = f"lower tracker.bank.max_cond (at most {self.manifest.max_cond})"
             raise EngineError(
-                f"model {self._manifest.name}: memory_attention takes at most {limit} {what}, "
+                f"model {self.manifest.name}: memory_attention takes at most {limit} {what}, "
                 f"got {given}: {lower}"
             )
         return limit

@@ -15,7 +15,7 @@ from samcam.engines.tensorrt.cuda_runtime import CudaEvent
 class CudaTensor:
     """A `DeviceTensor` in the memory of a GPU."""
 
-    __slots__ = ("_block", "_device", "_dtype", "_mirror", "_shape")
+    __slots__ = ("_block", "_device", "_mirror", "dtype", "shape")
 
     def __init__(
         self,
@@ -29,21 +29,13 @@ class CudaTensor:
         the host."""
         self._device = device
         self._block = block
-        self._shape = shape
-        self._dtype = dtype
+        self.shape = shape
+        self.dtype = dtype
         self._mirror = mirror
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        return self._shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._dtype
-
-    @property
     def nbytes(self) -> int:
-        return int(np.prod(self._shape)) * self._dtype.itemsize
+        return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def address_on(self, device: CudaDevice) -> int | None:
         """Return the address of the values if they are on this device, else None."""
@@ -55,7 +47,7 @@ class CudaTensor:
             if self._mirror is not None:
                 return self._mirror.values()
             data = self._device.read(self._block.address, self.nbytes)
-        values = data.view(self._dtype).reshape(self._shape)
+        values = data.view(self.dtype).reshape(self.shape)
         values.flags.writeable = False
         return values
 
@@ -64,7 +56,7 @@ class CudaTensor:
         with self._device.use():
             block = self._device.allocate(self.nbytes)
             self._device.copy(block.address, self._block.address, self.nbytes)
-        return CudaTensor(self._device, block, self._shape, self._dtype)
+        return CudaTensor(self._device, block, self.shape, self.dtype)
 
 
 class HostMirror:

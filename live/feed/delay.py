@@ -93,20 +93,11 @@ class DelayLine:
         self._options = options
         self._say = say
         self._clock_ns = clock_ns
-        self._delay_ms = options.delay_ms
+        self.delay_ms = options.delay_ms
         self._waiting: deque[tuple[int, Composite]] = deque()
         self._measured_ms: deque[float] = deque(maxlen=_MOST_MEASURED)
         self._measured_since_ns: int | None = None
-        self._dropped = 0
-
-    @property
-    def delay_ms(self) -> float | None:
-        return self._delay_ms
-
-    @property
-    def dropped(self) -> int:
-        """Pictures dropped because more waited than there are places for."""
-        return self._dropped
+        self.dropped = 0  # more waited than there are places for
 
     def put(self, composite: Composite) -> bool:
         """Add the newest picture; return whether it is too late and is sent as soon as possible.
@@ -117,15 +108,15 @@ class DelayLine:
         due_ns, late = now_ns, False
         if composite.is_new_frame:
             grabbed_ns = composite.result.frame.captured_ns
-            if self._delay_ms is None:
+            if self.delay_ms is None:
                 self._measure(composite, now_ns, (now_ns - grabbed_ns) / NS_PER_MS)
             else:
-                due_ns = grabbed_ns + round(self._delay_ms * NS_PER_MS)
+                due_ns = grabbed_ns + round(self.delay_ms * NS_PER_MS)
                 late = due_ns < now_ns
         self._waiting.append((due_ns, composite))
         if len(self._waiting) > self._options.places:
             del self._waiting[self._least_missed()]
-            self._dropped += 1
+            self.dropped += 1
         return late
 
     def _least_missed(self) -> int:
@@ -168,9 +159,9 @@ class DelayLine:
             return
         p95 = float(np.percentile(list(self._measured_ms), 95))
         wanted = math.ceil(p95 / _ROUNDED_TO_MS) * _ROUNDED_TO_MS
-        self._delay_ms = float(min(wanted, math.floor(self._options.limit_ms)))
-        text = f"output delay: {self._delay_ms:.0f} ms from now on; set OBS's Sync Offset to it"
-        if self._delay_ms < wanted:
+        self.delay_ms = float(min(wanted, math.floor(self._options.limit_ms)))
+        text = f"output delay: {self.delay_ms:.0f} ms from now on; set OBS's Sync Offset to it"
+        if self.delay_ms < wanted:
             text += f" (wanted {wanted} ms, but memory allows no more)"
         log.info("%s", text)
         self._say(text)

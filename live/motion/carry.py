@@ -64,24 +64,20 @@ class _Motion:
 class _Trail:
     def __init__(self, answer: FrameResult, shape: tuple[int, int]) -> None:
         """Begin at the answer's own frame; (h, w) is the shape of the small pictures."""
-        self._scene: F32 = np.zeros((*shape, 2), np.float32)
+        # displacement dx, dy from the frame reached back to the answer's
+        self.scene: F32 = np.zeros((*shape, 2), np.float32)
         self._own: dict[int, F32] = {}
         self._small: dict[int, F32] = {}
         for item in answer.objects:
             if item.mask_logits is not None and item.state is not ObjectState.LOST:
-                self._own[item.object_id] = self._scene
+                self._own[item.object_id] = self.scene
                 self._small[item.object_id] = np.asarray(
                     cv2.resize(item.mask_logits, shape[::-1]), np.float32
                 )
 
-    @property
-    def scene(self) -> F32:
-        """(h, w, 2) displacement from the frame reached back to the answer's."""
-        return self._scene
-
     def follow(self, motion: _Motion) -> None:
         """Go on to the next frame."""
-        self._scene = chain(motion.backward, self._scene)
+        self.scene = chain(motion.backward, self.scene)
         for object_id, own in self._own.items():
             inside = sample(self._small[object_id], own) > 0
             self._own[object_id] = chain(object_motion(motion.forward, inside), own)
@@ -95,7 +91,7 @@ class _Trail:
         own = self._own.get(item.object_id)
         if own is None or item.mask_logits is None:
             return None
-        by_scene = warp_logits(item.mask_logits, self._scene)
+        by_scene = warp_logits(item.mask_logits, self.scene)
         return (by_scene + warp_logits(item.mask_logits, own)) / np.float32(2)
 
 
@@ -110,16 +106,11 @@ class Carrier:
         self._ahead: deque[FrameResult] = deque(maxlen=_MAX_AHEAD)
         self._from: FrameResult | None = None
         self._trail: _Trail | None = None  # of `_from`; None after a change of the picture's size
-        self._newest_index = -1
-
-    @property
-    def newest_index(self) -> int:
-        """Source index of the newest frame that inference answered; -1 before the first."""
-        return self._newest_index
+        self.newest_index = -1  # of the frames that inference answered, in the source
 
     def answer(self, result: FrameResult) -> None:
         """Take an answer of inference; answers come in order."""
-        self._newest_index = result.frame.index
+        self.newest_index = result.frame.index
         self._ahead.append(result)
 
     def show(self, frame: Frame) -> FrameResult | None:

@@ -99,14 +99,9 @@ class RecordedPictures:
         self._pictures = DisplayedPictures(self._decoder.stream, self._name, max_megapixels)
         self._rows = enumerate(read_rows(folder / PICTURES_FILE), 1)
         self._closed = False
-        self._info = SourceInfo(
+        self.info = SourceInfo(
             self._name, "recording", record.size_wh, record.fps, None, live=False
         )
-
-    @property
-    def info(self) -> SourceInfo:
-        """What is known."""
-        return self._info
 
     def read(self) -> Frame | None:
         """Return the next picture; the end where a killed run left no more.

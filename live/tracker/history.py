@@ -89,12 +89,7 @@ class StepHistory:
 
     def __init__(self, length: int) -> None:
         self._recent: deque[PastStep] = deque(maxlen=length)
-        self._pinned: PastStep | None = None
-
-    @property
-    def pinned(self) -> PastStep | None:
-        """The step that is kept for longer; None: there is none."""
-        return self._pinned
+        self.pinned: PastStep | None = None  # kept however old it gets
 
     @property
     def newest(self) -> PastStep | None:
@@ -102,8 +97,8 @@ class StepHistory:
 
     def __iter__(self) -> Iterator[PastStep]:
         """Every kept step, ascending."""
-        if self._pinned is not None and not self.is_recent(self._pinned.step):
-            yield self._pinned
+        if self.pinned is not None and not self.is_recent(self.pinned.step):
+            yield self.pinned
         yield from self._recent
 
     def append(self, past: PastStep) -> None:
@@ -126,10 +121,6 @@ class StepHistory:
         """Return the kept step that is nearest; None where nothing is kept."""
         return min(self, key=lambda past: abs(past.step - step), default=None)
 
-    def pin(self, past: PastStep | None) -> None:
-        """Keep this step however old it gets, instead of the one before; None: none."""
-        self._pinned = past
-
     def forget(self, object_id: int | None) -> None:
         """Drop one object from all steps, or all objects."""
         for past in self:
@@ -140,4 +131,4 @@ class StepHistory:
 
     def clear(self) -> None:
         self._recent.clear()
-        self._pinned = None
+        self.pinned = None

@@ -24,7 +24,7 @@ class PinnedStep:
 
     def pin(self, past: PastStep | None) -> None:
         """Keep this step and begin anew; None: release it."""
-        self._history.pin(past)
+        self._history.pinned = past
         self.answers = None if past is None else PinnedAnswers(past.step, {})
 
     def note(self, past: PastStep, object_id: int, result: ObjectResult | None) -> None:
