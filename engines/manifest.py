@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
@@ -59,6 +59,9 @@ class GraphFile(Section):
     precision: Annotated[Precision, Setting("Element type that the network computes in.")] = (
         "float32"
     )
+
+
+_Files = make_dataclass("_Files", [(name, GraphFile) for name in NETWORKS], bases=(Section,))
 
 
 def _mask_size(size: int, before: Mapping[str, Any]) -> str:
@@ -154,8 +157,7 @@ class Manifest(Section):
     ] = "float32"
     token_rule: Annotated[TokenRule, Setting(rule=_token_rule)] = DEFAULT_TOKEN_RULE
     files: Annotated[
-        Mapping[Network, GraphFile],
-        Setting(limits={"min_length": len(NETWORKS)}, expected="a file for each network"),
+        Mapping[str, GraphFile], CheckedAs(_Files), Setting("By network, of which each has one.")
     ] = field(default_factory=dict)
     weights: Annotated[
         GraphFile | None,
@@ -179,6 +181,8 @@ class Manifest(Section):
         pointer = np.array(self.no_obj_ptr, np.float32).reshape(-1)
         pointer.flags.writeable = False
         object.__setattr__(self, "no_obj_ptr", pointer)
+        if isinstance(self.files, _Files):
+            object.__setattr__(self, "files", vars(self.files))
 
     @property
     def max_memories(self) -> int:

@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from training.network.sizes import MASK_STRIDE
+from training.scenes.crops import ClipPool, varied
 from training.scenes.footage import Footage, open_footage
 from training.scenes.generator import Clip, generate_clip
 from training.scenes.ingredients import EVERYTHING
 from training.scenes.real import RealPictures, open_real
-from training.scenes.windows import ClipPool, varied
 
 MAX_POINTS = 3
 MIN_FIRST_AREA = 0.002  # share of the picture an object must cover in frame 0 to be prompted
@@ -38,8 +38,8 @@ class BatchSpec:
         frames: Frames per clip T.
         size: Picture side S in pixels.
         objects: Prompted objects per clip R (an object may repeat with another prompt).
-        reuse: How often a drawn clip is used on the average, each time through another window
-            (training/scenes/windows.py); 1 for clips as they are drawn.
+        reuse: How often a drawn clip is used on the average, each time through another crop
+            (training/scenes/crops.py); 1 for clips as they are drawn.
         without: Names of `training.scenes.ingredients` that are left out.
     """
 

@@ -139,7 +139,7 @@ def test_manifest_without_its_files_is_not_written(tmp_path: Path) -> None:
         ({"no_obj_ptr": [1e300] * 8}, "1e+300]: expected numbers that float32 holds"),
         ({"no_obj_ptr": ["x"] * 8}, '"x"]: expected a list of numbers'),
         ({"token_rule": {}}, "token_rule.stability_delta: missing"),
-        ({"files": {}}, "files: {}: expected a file for each network"),
+        ({"files": {}}, "files.memory_attention: missing; expected a section with the keys file"),
         ({"files": {"decoder": {}}}, "files.decoder: unknown key; expected image_encoder, mem"),
         ({"half": []}, "half: []: expected a mapping of texts to objects"),
         ({"half": {"decoder": {}}}, "half.decoder: unknown key; expected image_encoder, memory"),

@@ -213,7 +213,7 @@ def test_a_folder_of_ctl_that_others_can_open(control_folder: Path) -> None:
     assert check_control_folder(ControlSettings()).state is State.OK
 
 
-def test_hotkeys_name_what_mends_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hotkeys_name_what_fixes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")

@@ -297,7 +297,7 @@ def test_without_the_package_the_message_names_pip(monkeypatch: pytest.MonkeyPat
     assert "\n" not in str(caught.value)
 
 
-def test_what_mends_it_depends_on_the_system(tmp_path: Path) -> None:
+def test_what_fixes_it_depends_on_the_system(tmp_path: Path) -> None:
     modules, sysfs = tmp_path / "modules", tmp_path / "sys" / "class" / "video4linux"
     sysfs.mkdir(parents=True)
     where = (modules, sysfs)

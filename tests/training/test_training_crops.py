@@ -1,4 +1,4 @@
-"""Clips seen through windows, and the optimiser of the matrices."""
+"""Clips seen through crops, and the optimiser of the matrices."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from training import plans, train
 from training.batches import BatchSpec, batches
 from training.network.model import Nano
 from training.network.muon import Muon, orthogonalised, split_parameters
+from training.scenes.crops import SMALLEST, ClipPool, varied
 from training.scenes.generator import Clip, generate_clip
-from training.scenes.windows import SMALLEST, ClipPool, varied
 from training.ship import write_progress
 
 SIZE = 96
@@ -31,9 +31,9 @@ def checked(frames: int) -> Clip:
 
 
 def test_labels_stay_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the window: a labelled pixel shows a place inside the object, others do not."""
+    """Whatever the crop: a labelled pixel shows a place inside the object, others do not."""
     monkeypatch.setattr(
-        "training.scenes.windows._light", lambda rng: np.arange(256, dtype=np.uint8)[None, :, None]
+        "training.scenes.crops._light", lambda rng: np.arange(256, dtype=np.uint8)[None, :, None]
     )
     rng = np.random.default_rng(5)
     seen = 0
@@ -49,7 +49,7 @@ def test_labels_stay_on_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen > 40
 
 
-def test_windows_zoom_and_move() -> None:
+def test_crops_zoom_and_move() -> None:
     rng = np.random.default_rng(2)
     areas, moved = [], 0
     for _ in range(80):
@@ -59,7 +59,7 @@ def test_windows_zoom_and_move() -> None:
         moved += len({mask.tobytes() for mask in ids}) > 1
     assert max(areas) > 1.5
     assert max(areas) < 1.1 / SMALLEST**2
-    assert moved > 10, "some windows follow, by steps"
+    assert moved > 10, "some crops follow, by steps"
 
 
 def test_a_pool_is_bounded_and_used_again() -> None:

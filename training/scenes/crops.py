@@ -1,8 +1,8 @@
-"""Other views of a drawn clip: a window that follows an object or stands, mirrored, in other light.
+"""Other views of a drawn clip: a crop that follows an object or stands, mirrored, in other light.
 
 Drawing costs more than a training step; a clip that is drawn larger than the network's picture can
-be used several times, each time otherwise. Windows that move and jump over time are also what a
-tracker that steers its own window gives the network.
+be used several times, each time otherwise. Crops that move and jump over time are also what a
+tracker that steers its own crop gives the network.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from training.scenes.generator import Clip, Image
 
-Window = tuple[float, float, float]  # left, top, side in pixels of the drawn clip
+Crop = tuple[float, float, float]  # left, top, side in pixels of the drawn clip
 
-SMALLEST = 0.45  # side of the smallest window, as a share of the drawn picture's
+SMALLEST = 0.45  # side of the smallest crop, as a share of the drawn picture's
 
 
 @dataclass
@@ -46,22 +46,22 @@ class ClipPool:
 
 
 def varied(rng: np.random.Generator, clip: Clip, size: int) -> Clip:
-    """The clip through random windows, perhaps mirrored and backwards, at (size, size) pixels."""
+    """The clip through random crops, perhaps mirrored and backwards, at (size, size) pixels."""
     order = slice(None, None, -1 if len(clip.ids) > 1 and rng.random() < 0.3 else 1)
     images, ids = clip.images_bgr[order], clip.ids[order]
     parts = None if clip.parts is None else clip.parts[order]
-    windows = _windows(rng, ids)
+    crops = _crops(rng, ids)
     mirrored = rng.random() < 0.5
     light = _light(rng)
     shown = [
         cv2.LUT(_cut(p, w, size, cv2.INTER_AREA, mirrored), light)
-        for p, w in zip(images, windows, strict=True)
+        for p, w in zip(images, crops, strict=True)
     ]
 
     def labels(planes: Image) -> Image:
         cut = [
             _cut(p, w, size, cv2.INTER_NEAREST, mirrored)
-            for p, w in zip(planes, windows, strict=True)
+            for p, w in zip(planes, crops, strict=True)
         ]
         return np.stack(cut)
 
@@ -69,8 +69,8 @@ def varied(rng: np.random.Generator, clip: Clip, size: int) -> Clip:
     return replace(clip, images_bgr=seen, ids=labels(ids), parts=seen_parts)
 
 
-def _cut(picture: Image, window: Window, size: int, smooth: int, mirrored: bool) -> Image:
-    x, y, side = (round(v) for v in window)
+def _cut(picture: Image, crop: Crop, size: int, smooth: int, mirrored: bool) -> Image:
+    x, y, side = (round(v) for v in crop)
     piece = picture[y : y + side, x : x + side]
     if mirrored:
         piece = piece[:, ::-1]
@@ -86,8 +86,8 @@ def _light(rng: np.random.Generator) -> Image:
     return np.asarray(np.clip(ramp, 0, 255)[None], np.uint8)
 
 
-def _windows(rng: np.random.Generator, ids: Image) -> list[Window]:
-    """One window per frame of (T, S, S) ids."""
+def _crops(rng: np.random.Generator, ids: Image) -> list[Crop]:
+    """One crop per frame of (T, S, S) ids."""
     frames, size = len(ids), ids.shape[1]
     kind = rng.random()
     present = np.unique(ids[0])
@@ -101,22 +101,22 @@ def _windows(rng: np.random.Generator, ids: Image) -> list[Window]:
     return _following(rng, ids == rng.choice(present), size)
 
 
-def _following(rng: np.random.Generator, masks: NDArray[np.bool_], size: int) -> list[Window]:
-    """Windows about an object: they stand for some frames, then jump to where it is now."""
+def _following(rng: np.random.Generator, masks: NDArray[np.bool_], size: int) -> list[Crop]:
+    """Crops about an object: they stand for some frames, then jump to where it is now."""
     zoom = float(rng.uniform(1.5, 4.0))
-    windows: list[Window] = []
+    crops: list[Crop] = []
     for mask in masks:
-        if windows and rng.random() < 0.5:
-            windows.append(windows[-1])
+        if crops and rng.random() < 0.5:
+            crops.append(crops[-1])
             continue
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         if not len(rows):
-            windows.append(windows[-1] if windows and rng.random() < 0.5 else (0, 0, float(size)))
+            crops.append(crops[-1] if crops and rng.random() < 0.5 else (0, 0, float(size)))
             continue
         extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
         side = float(np.clip(extent * zoom * np.exp(rng.normal(0, 0.15)), SMALLEST * size, size))
         middle = np.array([columns[0] + columns[-1], rows[0] + rows[-1]]) / 2
         corner = middle - side / 2 + rng.normal(0, 0.08 * side, 2)
         x, y = np.clip(corner, 0, size - side)
-        windows.append((float(x), float(y), side))
-    return windows
+        crops.append((float(x), float(y), side))
+    return crops
