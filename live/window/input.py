@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from samcam.live.commands import (
     Command,
@@ -29,9 +29,18 @@ from samcam.live.window.marks import Marks
 from samcam.live.window.prompts import box_prompt, is_drag, meant
 from samcam.live.window.proposals import Outline, ProposalBoard
 from samcam.live.window.state import InputState
-from samcam.live.window.words import MESSAGE_S, Words
 
+MESSAGE_S: Final = 3.0
 QUIT_AGAIN_S: Final = 2.0
+
+
+class _Press(NamedTuple):
+    """The left button went down: where on the canvas, and on which picture."""
+
+    at: Point
+    step: int | None
+    motion: F32 | None
+    proposal: Outline | None
 
 
 class WindowInput:
@@ -40,6 +49,7 @@ class WindowInput:
     Attributes:
         quit_requested: Whether the user wants to leave.
         letterbox: How the canvas maps to the source; None before the first picture.
+        said_s: When the newest message was shown first, by the clock.
     """
 
     def __init__(
@@ -67,26 +77,18 @@ class WindowInput:
         self._object_ids: U8 | None = None
         self._motion: F32 | None = None
         self._resets = controls.resets
-        self._pressed: Point | None = None
-        self._pressed_step: int | None = None
-        self._pressed_motion: F32 | None = None
-        self._pressed_on: Outline | None = None
+        self._press: _Press | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover, self._board = HoverPointer(controls, clock), ProposalBoard(controls, clock)
-        self._words = Words(clock)
-
-    @property
-    def said_s(self) -> float:
-        """When the message of `state` was said, by the clock."""
-        return self._words.said_s
+        self._message, self._message_for_s, self.said_s = "", 0.0, -math.inf
 
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._words.text
+        message = self._message if self._clock() < self.said_s + self._message_for_s else ""
         drag = None
-        if self._pressed is not None and is_drag(self._pressed, self._cursor):
-            drag = (self._pressed, self._cursor)
+        if self._press is not None and is_drag(self._press.at, self._cursor):
+            drag = (self._press.at, self._cursor)
         chosen, marks, board = self._objects.object_id, self._marks.all, self._board.view
         return InputState(chosen, self._help_visible, drag, message, self._frozen, marks, board)
 
@@ -118,9 +120,8 @@ class WindowInput:
         """Begin a click or a box, at a canvas position; it counts for the picture of now."""
         point = self._points_at(x, y)
         if point is not None:
-            self._pressed = self._cursor = Point(x, y)
-            self._pressed_step, self._pressed_motion = self._step, self._motion
-            self._pressed_on = self._board.at(point)
+            self._cursor = Point(x, y)
+            self._press = _Press(self._cursor, self._step, self._motion, self._board.at(point))
 
     def move(self, x: float, y: float) -> None:
         """Follow the pointer."""
@@ -133,21 +134,24 @@ class WindowInput:
 
     def release_left(self, x: float, y: float) -> None:
         """Send a positive point, or a box if the pointer was dragged."""
-        start, self._pressed = self._pressed, None
-        if start is None or self.letterbox is None:
+        press, self._press = self._press, None
+        if press is None or self.letterbox is None:
             return
-        proposal, size_wh = self._pressed_on, self.letterbox.source_wh
-        if proposal is not None and not is_drag(start, Point(x, y)):
-            self._take(proposal, size_wh)
+        end, size_wh = Point(x, y), self.letterbox.source_wh
+        dragged = is_drag(press.at, end)
+        if press.proposal is not None and not dragged:
+            self._take(press.proposal, press.step, size_wh)
             return
         first, last = (
-            meant(self.letterbox.to_source(at.x, at.y), self._pressed_motion, size_wh)
-            for at in (start, Point(x, y))
+            meant(self.letterbox.to_source(at.x, at.y), press.motion, size_wh)
+            for at in (press.at, end)
         )
-        if is_drag(start, Point(x, y)):
-            self._send_box(first, last)
+        if not dragged:
+            self._send_point(first, True, press.step)
+        elif box := box_prompt(self._objects.object_id, first, last, press.step):
+            self._send_prompt(box, "box")
         else:
-            self._send_point(first, True, self._pressed_step)
+            self._say("box too thin: drag across the object")
 
     def press_right(self, x: float, y: float) -> None:
         """Send a negative point: this is not the object."""
@@ -243,7 +247,7 @@ class WindowInput:
         box, step = self.letterbox, self._step
         if box is None or step is None:
             return None
-        if self._pressed is not None or self._board.pointed is not None:
+        if self._press is not None or self._board.pointed is not None:
             return None
         return HoverScene(box, step, self._motion, self._objects.object_id)
 
@@ -320,7 +324,7 @@ class WindowInput:
             self._frozen = False
             self._marks.forget()
             self._board.end()
-            self._pressed_on = None
+            self._press = self._press and self._press._replace(proposal=None)
 
     def _suggest(self) -> None:
         """Freeze the picture and ask for proposals on it, or let it go with them."""
@@ -332,14 +336,14 @@ class WindowInput:
         if self._frozen and self._step is not None:
             self._board.start(self._step, self._motion)
 
-    def _take(self, outline: Outline, size_wh: tuple[int, int]) -> None:
+    def _take(self, outline: Outline, step: int | None, size_wh: tuple[int, int]) -> None:
         """Make a proposal the chosen object; the next click is for a free one."""
         owner, object_id = self._board.owner(outline), self._objects.object_id
         if owner is not None:
             self._say(f"this is {self._name(owner)} already")
             return
         mask = upsample_logits(outline.proposal.mask_logits, size_wh) > 0
-        prompt = Prompt(object_id=object_id, mask=mask, step=self._pressed_step)
+        prompt = Prompt(object_id=object_id, mask=mask, step=step)
         if self._send_prompt(prompt, "taken"):
             self._board.take(outline, object_id)
             self._choose_new()
@@ -354,13 +358,6 @@ class WindowInput:
     def _send_point(self, point: Point, positive: bool, step: int | None) -> None:
         prompt = Prompt.click(point.x, point.y, self._objects.object_id, positive, step)
         self._send_prompt(prompt, "this" if positive else "not this")
-
-    def _send_box(self, a: Point, b: Point) -> None:
-        prompt = box_prompt(self._objects.object_id, a, b, self._pressed_step)
-        if prompt is None:
-            self._say("box too thin: drag across the object")
-        else:
-            self._send_prompt(prompt, "box")
 
     def _send_prompt(self, prompt: Prompt, what: str) -> bool:
         if not self._send(prompt):
@@ -385,4 +382,4 @@ class WindowInput:
         return object_name(object_id, self._names)
 
     def _say(self, message: str, for_s: float = MESSAGE_S) -> None:
-        self._words.say(message, for_s)
+        self._message, self._message_for_s, self.said_s = message, for_s, self._clock()

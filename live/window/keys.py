@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from typing import Final
 
 ESCAPE: Final = "\x1b"
@@ -14,47 +14,27 @@ _HOTKEY_NAMES: Final = {ESCAPE: "<esc>", DELETE: "<delete>", " ": "<space>"}
 
 
 class Key(Enum):
-    """What a key asks for."""
+    """What a key asks for, by the characters that do."""
 
-    QUIT = auto()
-    HELP = auto()
-    REMOVE = auto()
-    RESET = auto()
-    RESET_ALL = auto()
-    UNDO = auto()
-    COMMIT = auto()
-    SMALLER = auto()
-    LARGER = auto()
-    NEW_OBJECT = auto()
-    PREVIOUS_OBJECT = auto()
-    NEXT_OBJECT = auto()
-    EFFECT = auto()
-    PANIC = auto()
-    FREEZE = auto()
-    SUGGEST = auto()
+    QUIT = f"q{ESCAPE}"
+    HELP = "h"
+    REMOVE = f"x{DELETE}"
+    RESET = "r"
+    RESET_ALL = "k"
+    UNDO = "u"
+    COMMIT = "c"
+    SMALLER = "["
+    LARGER = "]"
+    NEW_OBJECT = "n"
+    PREVIOUS_OBJECT = ","
+    NEXT_OBJECT = "."
+    EFFECT = "e"
+    PANIC = "p"
+    FREEZE = " "
+    SUGGEST = "a"
 
 
-_CHARACTERS: Final = {
-    "q": Key.QUIT,
-    ESCAPE: Key.QUIT,
-    "h": Key.HELP,
-    "x": Key.REMOVE,
-    DELETE: Key.REMOVE,
-    "r": Key.RESET,
-    "k": Key.RESET_ALL,
-    "u": Key.UNDO,
-    "c": Key.COMMIT,
-    "[": Key.SMALLER,
-    "]": Key.LARGER,
-    "n": Key.NEW_OBJECT,
-    ",": Key.PREVIOUS_OBJECT,
-    ".": Key.NEXT_OBJECT,
-    "e": Key.EFFECT,
-    "p": Key.PANIC,
-    " ": Key.FREEZE,
-    "a": Key.SUGGEST,
-}
-
+_KEYS: Final = {character: key for key in Key for character in key.value}
 HELP_LINES: Final = (
     ("left click", "this is the object"),
     ("right click", "this is not"),
@@ -109,7 +89,7 @@ def key_of(press: KeyPress) -> Key | int | None:
     if character in "123456789":
         return int(character)
     # Capitals come with Caps Lock too, so only the key itself makes a difference.
-    meaning = _CHARACTERS.get(character.lower())
+    meaning = _KEYS.get(character.lower())
     if meaning is Key.RESET and "<shift>" in press.held:
         return Key.RESET_ALL
     return meaning

@@ -29,15 +29,10 @@ class Mark:
 
 
 class Marks:
-    """The newest ones, as many as can be told apart."""
+    """The newest ones, as many as can be told apart, in `all`, the oldest first."""
 
     def __init__(self) -> None:
-        self._marks: tuple[Mark, ...] = ()
-
-    @property
-    def all(self) -> tuple[Mark, ...]:
-        """In the order in which they were made."""
-        return self._marks
+        self.all: tuple[Mark, ...] = ()
 
     def add(self, prompt: Prompt) -> None:
         """Mark what a prompt of one click or box points at."""
@@ -49,13 +44,13 @@ class Marks:
             mark = Mark(prompt.object_id, Point(x, y), bool(prompt.labels[-1]))
         else:
             return
-        self._marks = (*self._marks, mark)[-_MAX_MARKS:]
+        self.all = (*self.all, mark)[-_MAX_MARKS:]
 
     def take_back(self, object_id: int) -> None:
         """Remove an object's last one."""
-        last = next((m for m in reversed(self._marks) if m.object_id == object_id), None)
-        self._marks = tuple(mark for mark in self._marks if mark is not last)
+        last = next((m for m in reversed(self.all) if m.object_id == object_id), None)
+        self.all = tuple(mark for mark in self.all if mark is not last)
 
     def forget(self, object_id: int | None = None) -> None:
         """Remove an object's, or all."""
-        self._marks = tuple(m for m in self._marks if object_id not in (None, m.object_id))
+        self.all = tuple(m for m in self.all if object_id not in (None, m.object_id))

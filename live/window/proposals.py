@@ -72,11 +72,18 @@ class ProposalBoard:
     """Asks for proposals and keeps what came; main thread only.
 
     Those that the user took or dropped stay so, whatever the search still finds.
+
+    Attributes:
+        pointed: The smallest proposal under the pointer, a taken one too.
     """
 
     def __init__(self, controls: Controls, clock: Callable[[], float] = time.monotonic) -> None:
         self._controls = controls
         self._clock = clock
+        self._forget()
+
+    def _forget(self) -> None:
+        self.pointed: Outline | None = None
         self._begun_s = 0.0
         self._request: SuggestRequest | None = None
         self._motion: F32 | None = None
@@ -87,17 +94,11 @@ class ProposalBoard:
         self._unwanted: set[Proposal] = set()
         self._taken: dict[Outline, int] = {}
         self._dropped: list[Outline] = []
-        self._pointed: Outline | None = None
 
     @property
     def active(self) -> bool:
         """Whether proposals are asked for or shown."""
         return self._request is not None
-
-    @property
-    def pointed(self) -> Outline | None:
-        """The smallest proposal under the pointer, a taken one too."""
-        return self._pointed
 
     @property
     def refused(self) -> bool:
@@ -110,7 +111,7 @@ class ProposalBoard:
         if self._request is None:
             return None
         return ProposalView(
-            tuple(self._outlines), self._pointed, tuple(self._taken.items()), self._note()
+            tuple(self._outlines), self.pointed, tuple(self._taken.items()), self._note()
         )
 
     def start(self, step: int, motion: F32 | None) -> None:
@@ -129,13 +130,7 @@ class ProposalBoard:
         """Take the request back and forget everything."""
         self._controls.suggest.put(None)
         self._controls.suggestions.put(None)
-        self._request = self._motion = self._answer = self._pointed = None
-        self._behind = False
-        self._made = 0
-        self._outlines.clear()
-        self._unwanted.clear()
-        self._taken.clear()
-        self._dropped.clear()
+        self._forget()
 
     def look(
         self, letterbox: Letterbox, pointer: Point | None, object_ids: Collection[int]
@@ -161,7 +156,7 @@ class ProposalBoard:
                 self._insert(outline)
                 self._unwanted.clear()
                 self._behind = True
-        self._pointed = None if pointer is None else self.at(pointer)
+        self.pointed = None if pointer is None else self.at(pointer)
 
     def at(self, point: Point) -> Outline | None:
         """Return the smallest proposal at a source position, of those that `look` took over."""
@@ -190,7 +185,7 @@ class ProposalBoard:
         """Show a proposal no longer."""
         self._outlines.remove(outline)
         self._dropped.append(outline)
-        self._pointed = None
+        self.pointed = None
 
     def _take_over(self, proposals: tuple[Proposal, ...], size_wh: tuple[int, int]) -> bool:
         """Forget what a better one replaced, add some of what is new, say if some is left."""

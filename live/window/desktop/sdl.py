@@ -10,7 +10,7 @@ import atexit
 import ctypes
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
@@ -30,6 +30,8 @@ from samcam.system import install
 if TYPE_CHECKING:
     from pygame.event import Event
 
+    from samcam.live.window.input import WindowInput
+
 _ICON_PX: Final = 64
 _SETTINGS: Final = {
     "PYGAME_HIDE_SUPPORT_PROMPT": "1",
@@ -43,19 +45,6 @@ _ON_X11: Final = {
     "SDL_FRAMEBUFFER_ACCELERATION": "0",  # a copy of pixels needs no OpenGL
     "SDL_VIDEO_X11_NET_WM_BYPASS_COMPOSITOR": "0",  # that is for games in full screen
 }
-
-
-class Receiver(Protocol):
-    """Who is told of mouse and keys; positions are pixels of the canvas."""
-
-    def press_left(self, x: float, y: float) -> None: ...
-    def release_left(self, x: float, y: float) -> None: ...
-    def press_right(self, x: float, y: float) -> None: ...
-    def press_middle(self, x: float, y: float) -> None: ...
-    def wheel(self, by: int) -> None: ...
-    def move(self, x: float, y: float) -> None: ...
-    def leave(self) -> None: ...
-    def key(self, press: KeyPress) -> None: ...
 
 
 def load_pygame() -> Any:
@@ -130,8 +119,8 @@ class SdlWindow:
             screen.blit(self._surface(canvas), (0, 0))
             self._pygame.display.flip()
 
-    def handle_events(self, receiver: Receiver | None) -> None:
-        """Tell the receiver what the user did since the last time."""
+    def handle_events(self, receiver: WindowInput | None) -> None:
+        """Tell the receiver what the user did since the last time, in pixels of the canvas."""
         for event in self._pygame.event.get():
             if event.type in (self._pygame.QUIT, self._pygame.WINDOWCLOSE):
                 self.closed = True
@@ -151,21 +140,20 @@ class SdlWindow:
         size_wh = image_bgr.shape[1::-1]
         return self._pygame.image.frombuffer(np.ascontiguousarray(image_bgr), size_wh, "BGR")
 
-    def _pass_on(self, event: Event, receiver: Receiver) -> None:
+    def _pass_on(self, event: Event, receiver: WindowInput) -> None:
         pygame = self._pygame
         if event.type == pygame.MOUSEBUTTONDOWN:
-            press = {
+            presses = {
                 pygame.BUTTON_LEFT: receiver.press_left,
                 pygame.BUTTON_MIDDLE: receiver.press_middle,
                 pygame.BUTTON_RIGHT: receiver.press_right,
-            }.get(event.button)  # the wheel comes as buttons once more
-            if press is not None:
-                press(*event.pos)
+            }
+            if event.button in presses:  # the wheel comes as buttons once more
+                presses[event.button](*event.pos)
         elif event.type == pygame.MOUSEBUTTONUP and event.button == pygame.BUTTON_LEFT:
             receiver.release_left(*event.pos)
         elif event.type == pygame.MOUSEWHEEL and event.y:
-            up = event.y > 0
-            receiver.wheel(1 if up != event.flipped else -1)
+            receiver.wheel(1 if (event.y > 0) != event.flipped else -1)
         elif event.type == pygame.MOUSEMOTION:
             receiver.move(*event.pos)
         elif event.type == pygame.WINDOWLEAVE:

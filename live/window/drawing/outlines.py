@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from samcam.live.effects import Bgr, object_colour, tinted
-from samcam.live.frames import U8, Mask
+from samcam.live.frames import U8
 from samcam.live.window.letterbox import Letterbox
 from samcam.live.window.proposals import Outline, ProposalView
 
@@ -29,11 +29,11 @@ def draw_proposals(canvas: U8, view: ProposalView, letterbox: Letterbox) -> None
         layer, drawn = _lines(view.outlines, letterbox)
         cv2.copyTo(layer, drawn, canvas)
     for outline, object_id in view.taken:
-        _line(canvas, outline, letterbox, object_colour(object_id))
+        draw_lines(canvas, *_contours(outline, letterbox), object_colour(object_id))
     pointed = view.pointed
     if pointed is not None and pointed in view.outlines:
         _fill(canvas, pointed, letterbox, pointed.colour)
-        _line(canvas, pointed, letterbox, pointed.colour)
+        draw_lines(canvas, *_contours(pointed, letterbox), pointed.colour)
 
 
 @lru_cache(maxsize=1)  # the picture behind may change often, they seldom do
@@ -43,10 +43,7 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
     layer = np.zeros((height, width, 3), np.uint8)
     drawn = np.zeros((height, width), np.uint8)
     for outline in outlines:
-        shape, corner = _on_canvas(outline, letterbox)
-        contours, _ = cv2.findContours(
-            shape.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE
-        )
+        contours, corner = _contours(outline, letterbox)
         for target, colour, thickness in (
             (layer, _DARK, 4),
             (layer, outline.colour, 2),
@@ -56,10 +53,12 @@ def _lines(outlines: Sequence[Outline], letterbox: Letterbox) -> tuple[U8, U8]:
     return layer, drawn
 
 
-def _line(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr) -> None:
+def _contours(
+    outline: Outline, letterbox: Letterbox
+) -> tuple[Sequence[cv2.typing.MatLike], tuple[int, int]]:
     shape, corner = _on_canvas(outline, letterbox)
-    contours, _ = cv2.findContours(shape.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    draw_lines(canvas, contours, corner, colour)
+    contours, _ = cv2.findContours(shape, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    return contours, corner
 
 
 def draw_lines(
@@ -73,11 +72,11 @@ def draw_lines(
 def _fill(canvas: U8, outline: Outline, letterbox: Letterbox, colour: Bgr) -> None:
     shape, (x, y) = _on_canvas(outline, letterbox)
     part = canvas[y : y + shape.shape[0], x : x + shape.shape[1]]
-    cv2.copyTo(tinted(part, colour, _TINT), shape.astype(np.uint8), part)
+    cv2.copyTo(tinted(part, colour, _TINT), shape, part)
 
 
-def _on_canvas(outline: Outline, letterbox: Letterbox) -> tuple[Mask, tuple[int, int]]:
-    """Return the mask in canvas pixels and where its upper left corner lies."""
+def _on_canvas(outline: Outline, letterbox: Letterbox) -> tuple[U8, tuple[int, int]]:
+    """Return the mask in canvas pixels, 0 or 1, and where its upper left corner lies."""
     box = outline.box
     (left, top), (width, height) = letterbox.offset_xy, letterbox.drawn_wh
     scale_x, scale_y = width / letterbox.source_wh[0], height / letterbox.source_wh[1]
@@ -86,4 +85,4 @@ def _on_canvas(outline: Outline, letterbox: Letterbox) -> tuple[Mask, tuple[int,
     size_wh = max(1, x2 - x1), max(1, y2 - y1)
     grey = outline.inside.astype(np.uint8) * np.uint8(255)
     shape = cv2.resize(grey, size_wh, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(shape > 127, np.bool_), (left + x1, top + y1)
+    return (shape > 127).astype(np.uint8), (left + x1, top + y1)

@@ -115,7 +115,7 @@ def fit_parts(parts: Sequence[Part], width: int) -> list[Part]:
     while True:
         more = [Part(f"+{dropped} more", _NEVER)] if dropped else []
         if sum(part.width for part in (*kept, *more)) <= width:
-            break
+            return [*kept, *more]
         objects = [part for part in kept if part.rank >= 100]
         figures = [part for part in kept if 1 < part.rank < 100]
         marks = [part for part in kept if part.rank == 1]
@@ -127,8 +127,7 @@ def fit_parts(parts: Sequence[Part], width: int) -> list[Part]:
         elif marks:
             kept.remove(marks[-1])
         else:
-            break
-    return kept + ([Part(f"+{dropped} more", _NEVER)] if dropped else [])
+            return [*kept, *more]
 
 
 def draw_status(canvas: U8, parts: Sequence[Part]) -> None:

@@ -13,11 +13,10 @@ from samcam.live.effects.effects import Effect
 from samcam.live.feed.compositor import compose
 from samcam.live.frames import Prompt
 from samcam.live.window.drawing.canvas import View, draw_canvas, letterbox_of
-from samcam.live.window.input import WindowInput
+from samcam.live.window.input import MESSAGE_S, WindowInput
 from samcam.live.window.keys import ESCAPE, KeyPress
 from samcam.live.window.letterbox import Letterbox
 from samcam.live.window.prompts import MIN_DRAG_PX
-from samcam.live.window.words import MESSAGE_S
 from tests.helpers.results import disc_logits, result_of, textured, tracked
 
 STEP = 7
