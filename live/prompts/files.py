@@ -6,14 +6,13 @@ import logging
 import math
 import re
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from samcam.live.frames import MAX_OBJECT_ID, MAX_PENDING_PROMPTS
 from samcam.live.sources import MAX_MEGAPIXELS
-from samcam.system.files import check_name, decode_text, lenient_path, text_lines
+from samcam.system.files import check_name, decode_text, lenient_path, reason_of, text_lines
 
 _log = logging.getLogger(__name__)
 
@@ -114,10 +113,12 @@ def read_bbox(files: PromptFiles, name: str) -> tuple[float, float, float, float
     try:
         lines = text_lines(files.read_text(path))
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot be read: {reason(error)}") from error
-    found = list(_without_header(lines))
+        raise ValueError(f"cannot be read: {reason_of(error)}") from error
+    found = _without_header(lines)
     if not found:
-        raise ValueError(f"has no line of numbers{_only(lines)}; expected x,y,w,h")
+        text = next(filter(None, map(str.strip, lines)), "")
+        has = f", only {text[:60]!r}" if text else ": it is empty"
+        raise ValueError(f"has no line of numbers{has}; expected x,y,w,h")
     try:
         x, y, width, height = numbers(found[0], 4)
     except ValueError:
@@ -126,12 +127,6 @@ def read_bbox(files: PromptFiles, name: str) -> tuple[float, float, float, float
     if len(found) > 1:
         _log.info("bbox_txt=%s: only the first of its %d lines is used", name, len(found))
     return x, y, width, height
-
-
-def _only(lines: list[str]) -> str:
-    """Return what stands in a file without numbers, if anything does."""
-    text = next((line.strip() for line in lines if line.strip()), "")
-    return f", only {text[:60]!r}" if text else ": it is empty"
 
 
 def _what_is_wrong(line: str) -> str:
@@ -146,18 +141,12 @@ def _what_is_wrong(line: str) -> str:
     return f"{infinite[:20]!r} is not finite"
 
 
-def _without_header(lines: list[str]) -> Iterator[str]:
-    """Give the lines without blank ones and comments, and without one header before the others."""
-    first = True
-    for line in lines:
-        text = line.strip()
-        if not text.strip(_AROUND) or text.startswith(("#", "//")):
-            continue
-        if first and not any(map(_is_number, _split(text))):
-            first = False
-            continue
-        first = False
-        yield text
+def _without_header(lines: list[str]) -> list[str]:
+    """Return the lines without blank ones and comments, and without a header line."""
+    texts = [line.strip() for line in lines]
+    filled = [t for t in texts if t.strip(_AROUND) and not t.startswith(("#", "//"))]
+    has_header = bool(filled) and not any(map(_is_number, _split(filled[0])))
+    return filled[has_header:]
 
 
 def _is_number(word: str) -> bool:
@@ -166,7 +155,3 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samcam.live.frames import MAX_OBJECT_ID, U8, Mask
-from samcam.live.prompts.files import PromptFiles, reason
+from samcam.live.prompts.files import PromptFiles
 from samcam.live.sources.pictures import PictureError, PictureFile, read_picture
-from samcam.system.files import check_name, is_there
+from samcam.system.files import check_name, is_there, reason_of
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +54,20 @@ def read_reference(files: PromptFiles, name: str) -> U8:
     """Return the picture (H, W, 3) BGR that a mask belongs to; ValueError says why it cannot be
     read."""
     path = files.place(name)
-    try:
+    with _readable(f"image={path}"):
         check_name(path)
         return read_picture(path, f"image={name}", files.max_megapixels)
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Make a ValueError of what is wrong with a picture file."""
+    try:
+        yield
     except PictureError as error:
-        raise ValueError(f"image={path}: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
     except OSError as error:
-        raise ValueError(f"image={path}: cannot be read: {reason(error)}") from error
+        raise ValueError(f"{what}: cannot be read: {reason_of(error)}") from error
 
 
 def read_masks(
@@ -135,24 +141,14 @@ def _read(
     files: PromptFiles, name: str, text: str, size_wh: tuple[int, int], whose: str
 ) -> MaskFile:
     path = files.place(name)
-    try:
+    with _readable(f"mask={path}"):
         check_name(path)
-        return _open_and_read(path, files.max_megapixels, text, size_wh, whose)
-    except PictureError as error:
-        raise ValueError(f"mask={path}: {error}") from error
-    except OSError as error:
-        raise ValueError(f"mask={path}: cannot be read: {reason(error)}") from error
-
-
-def _open_and_read(
-    path: Path, max_megapixels: float, text: str, size_wh: tuple[int, int], whose: str
-) -> MaskFile:
-    with closing(PictureFile(path, max_megapixels)) as file:
-        if sorted(file.size_wh) != sorted(size_wh):  # EXIF may turn it; nothing is decoded yet
-            _check_size(file.size_wh, size_wh, text, whose)
-        image = file.read_raw()
-        _check_size(image.size, size_wh, text, whose)
-        return understand(image, file.lossy, file.read().image_bgr)
+        with closing(PictureFile(path, files.max_megapixels)) as file:
+            if sorted(file.size_wh) != sorted(size_wh):  # EXIF may turn it; nothing is decoded yet
+                _check_size(file.size_wh, size_wh, text, whose)
+            image = file.read_raw()
+            _check_size(image.size, size_wh, text, whose)
+            return _meaning(image, file.lossy, file.read().image_bgr)
 
 
 def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, whose: str) -> None:
@@ -163,7 +159,7 @@ def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, whos
         )
 
 
-def understand(image: Image.Image, lossy: bool, shown_bgr: U8) -> MaskFile:
+def _meaning(image: Image.Image, lossy: bool, shown_bgr: U8) -> MaskFile:
     """Return the meaning of a mask picture, as it is stored, upright; `shown_bgr` is (H, W, 3)
     as it looks.
 

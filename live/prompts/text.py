@@ -14,9 +14,9 @@ import numpy as np
 
 from samcam.live.errors import ConfigError
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
-from samcam.live.prompts.files import PromptFiles, numbers, read_bbox, reason
+from samcam.live.prompts.files import PromptFiles, numbers, read_bbox
 from samcam.live.prompts.masks import read_masks, read_reference
-from samcam.system.files import parse_json, text_lines
+from samcam.system.files import parse_json, reason_of, text_lines
 
 KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
 _NAME_KEYS: Final = ("mask", "image", "bbox_txt")
@@ -71,7 +71,7 @@ def parse_prompts(
     size_wh: tuple[int, int],
     frame_count: int | None = None,
     files: PromptFiles = _HERE,
-    unsaid_frame: int | None = 0,
+    default_frame: int | None = 0,
 ) -> list[Prompt]:
     """Parse the prompts of the command line.
 
@@ -80,7 +80,7 @@ def parse_prompts(
             file name), or `@FILE.jsonl` with one JSON object of the same keys per line.
         size_wh: Picture size of the source; points must lie inside, boxes are cut at its edges.
         frame_count: Length of the source, None when unknown.
-        unsaid_frame: Frame of prompts that name none; None: the next one that is processed.
+        default_frame: Frame of prompts that name none; None: the next one that is processed.
 
     Raises:
         ConfigError: All problems at once; each line says which prompt, which value and what was
@@ -92,7 +92,7 @@ def parse_prompts(
         before = len(prompts)
         for draft in _drafts(spec, files, problems):
             if draft.frame is None:
-                draft.frame = unsaid_frame
+                draft.frame = default_frame
             frame = draft.frame or 0
             if frame_count is not None and frame >= frame_count:
                 problems.append(
@@ -115,8 +115,7 @@ def check_prompt_texts(specs: Iterable[str]) -> None:
     """Check the form of prompts, without a picture; ConfigError with all problems at once."""
     problems: list[str] = []
     for spec in specs:
-        for _ in _drafts(spec, _NO_PIPES, problems):
-            pass
+        list(_drafts(spec, _NO_PIPES, problems))
     if problems:
         raise ConfigError(problems)
 
@@ -137,9 +136,8 @@ def _drafts(spec: str, files: PromptFiles, problems: list[str]) -> Iterator[_Dra
     if spec.startswith("@"):
         yield from _read_jsonl(files.place(spec[1:]), files, problems)
         return
-    where = f'--prompt "{spec}"'
-    draft = _Draft(where, files)
-    pairs = _split(spec, where, problems)
+    draft = _Draft(f'--prompt "{spec}"', files)
+    pairs = _split(spec, draft.where, problems)
     if pairs is not None and _fill(draft, pairs, problems):
         yield draft
 
@@ -176,7 +174,7 @@ def _read_jsonl(path: Path, files: PromptFiles, problems: list[str]) -> Iterator
     try:
         lines = list(_filled_lines(text_lines(files.read_text(path))))
     except (OSError, ValueError) as error:
-        problems.append(f"--prompt @{path}: cannot be read: {reason(error)}")
+        problems.append(f"--prompt @{path}: cannot be read: {reason_of(error)}")
         return
     if len(lines) > files.limits.max_prompts:  # at once, before any of them is taken apart
         problems.append(f"--prompt @{path}: {_too_many(files)}")

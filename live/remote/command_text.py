@@ -338,7 +338,7 @@ def _read_prompt(spec: str, context: PromptContext | None) -> tuple[Prompt, ...]
         files = PromptFiles(context.folder, context.pipes, context.max_megapixels, context.limits)
         # A running stream has long passed frame 0: without frame=N it is the next one.
         prompts = parse_prompts(
-            [spec], context.size_wh, context.frame_count, files, unsaid_frame=None
+            [spec], context.size_wh, context.frame_count, files, default_frame=None
         )
     except ConfigError as error:
         # one line: the reader of a socket, or of a log, gets no more

@@ -1,4 +1,4 @@
-"""What a source of pictures is, and how it says that it has none for now."""
+"""What a source of pictures is, and how it reports that it has none for now."""
 
 from __future__ import annotations
 

@@ -43,7 +43,6 @@ def open_source(spec: str, options: SourceOptions | None = None) -> VideoSource:
     Raises:
         CaptureError: Nothing fits, or it cannot be opened; says what was tried.
     """
-
     chosen = options or SourceOptions()
 
     def reopen() -> VideoSource:
@@ -82,7 +81,8 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
         return PictureFolder(path, spec, options)
     if path.exists():
         return _open_file(path, spec, options)
-    if "/" in spec or "\\" in spec or _has_media_suffix(path):
+    suffixes = PICTURE_SUFFIXES | REFUSED_SUFFIXES | VIDEO_SUFFIXES
+    if "/" in spec or "\\" in spec or path.suffix.lower() in suffixes:
         raise CaptureError(f"source {spec!r}: no such file or folder; {_EXPECTED}")
     try:
         return open_camera(spec, options)
@@ -122,15 +122,9 @@ def _path_of_address(spec: str) -> str:
     return spec[len("file:") :]
 
 
-def _has_media_suffix(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES | REFUSED_SUFFIXES | VIDEO_SUFFIXES
-
-
 def _open_file(path: Path, spec: str, options: SourceOptions) -> VideoSource:
-    if is_pipe(path):  # what is in it can be read once only
-        return VideoFile.open(path, spec, options.max_megapixels)
     try:
-        picture = is_picture(path)
+        picture = not is_pipe(path) and is_picture(path)  # a pipe can be read once only
     except OSError as error:
         raise CaptureError(
             f"source {spec!r}: cannot be read: {error.strerror or error}; "

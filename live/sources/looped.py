@@ -11,7 +11,7 @@ from samcam.live.sources.base import SourceInfo, VideoSource, WrappedSource, bro
 
 
 class LoopedSource(WrappedSource):
-    """Opens a source anew whenever it ends; indices and times go on, as if it were one long one.
+    """Opens a source again whenever it ends; indices and times go on, as if it were one long one.
 
     The first picture of a round comes one frame's time after the last one of the round before.
     """

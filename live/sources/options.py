@@ -11,6 +11,16 @@ from samcam.system import Section, Setting
 MAX_MEGAPIXELS: Final = 120.0
 
 
+def too_large(width: int, height: int, max_megapixels: float) -> str:
+    """Return what to say of pictures of a video that are larger than allowed, "" of others."""
+    if width * height <= max_megapixels * 1e6:
+        return ""
+    return (
+        f"has pictures of {width} x {height} pixels, more than source.max_megapixels = "
+        f"{max_megapixels:g} allows; set it higher if the memory is there"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSettings(Section):
     """How pictures come in."""

@@ -80,6 +80,10 @@ class ReconnectingSource:
     While the signal is lost `read` raises `NoSignal` at once between attempts, so the reader can
     wait where it can be woken. The size stays that of the first picture: others, in mid-stream or
     after a reconnect, are letter-boxed, because outputs cannot change size in the middle.
+
+    Attributes:
+        info: As of the first connection.
+        broken_frames: Frames that arrived but could not be decoded.
     """
 
     def __init__(
@@ -125,7 +129,7 @@ class ReconnectingSource:
             raise
         image = first.image_bgr
         # A camera's is old when the first is read. A URL's waits in line with those behind it, and
-        # of a recording whose server says no length none may be lost.
+        # of a recording of unknown length none may be lost.
         self._first = first if kind == "url" else None
         fps = self._connection.fps
         self.info = SourceInfo(name, kind, image.shape[1::-1], fps, None, live=True)
@@ -173,7 +177,7 @@ class ReconnectingSource:
             self._connection = None
 
     def _take_first(self) -> Grab | None:
-        """Return the picture that told the size, once; it arrives when it is read, as all do."""
+        """Return the picture that the size was taken from, once; it is stamped now, as all are."""
         first, self._first = self._first, None
         return first and replace(first, captured_ns=time.perf_counter_ns(), skipped=0)
 

@@ -49,7 +49,7 @@ class WindowInput:
     Attributes:
         quit_requested: Whether the user wants to leave.
         letterbox: How the canvas maps to the source; None before the first picture.
-        said_s: When the newest message was shown first, by the clock.
+        message_s: When the newest message was shown first, by the clock.
     """
 
     def __init__(
@@ -80,12 +80,12 @@ class WindowInput:
         self._press: _Press | None = None
         self._cursor = Point(0.0, 0.0)
         self._hover, self._board = HoverPointer(controls, clock), ProposalBoard(controls, clock)
-        self._message, self._message_for_s, self.said_s = "", 0.0, -math.inf
+        self._message, self._message_for_s, self.message_s = "", 0.0, -math.inf
 
     @property
     def state(self) -> InputState:
         """What to draw now."""
-        message = self._message if self._clock() < self.said_s + self._message_for_s else ""
+        message = self._message if self._clock() < self.message_s + self._message_for_s else ""
         drag = None
         if self._press is not None and is_drag(self._press.at, self._cursor):
             drag = (self._press.at, self._cursor)
@@ -151,7 +151,7 @@ class WindowInput:
         elif box := box_prompt(self._objects.object_id, first, last, press.step):
             self._send_prompt(box, "box")
         else:
-            self._say("box too thin: drag across the object")
+            self._show("box too thin: drag across the object")
 
     def press_right(self, x: float, y: float) -> None:
         """Send a negative point: this is not the object."""
@@ -163,7 +163,9 @@ class WindowInput:
             self._board.drop(proposal)
             return
         if self._objects.object_id not in self._objects.present:
-            self._say(f"{self._name(self._objects.object_id)}: click it with the left button first")
+            self._show(
+                f"{self._name(self._objects.object_id)}: click it with the left button first"
+            )
             return
         self._send_point(meant(point, self._motion, box.source_wh), False, self._step)
 
@@ -177,15 +179,15 @@ class WindowInput:
         if object_id:
             self._remove(object_id)
         else:
-            self._say("no object here to remove")
+            self._show("no object here to remove")
 
     def wheel(self, by: int) -> None:
         """Answer the last click with a larger (1) or smaller (-1) candidate mask."""
         if self._objects.clicked is None:
-            self._say("click an object first: then its candidates can be chosen")
+            self._show("click an object first: then its candidates can be chosen")
         elif self._send(CycleCandidate(self._objects.clicked, by)):
             size = "larger" if by > 0 else "smaller"
-            self._say(f"{self._name(self._objects.clicked)}: {size} candidate")
+            self._show(f"{self._name(self._objects.clicked)}: {size} candidate")
 
     def look_for_proposals(self) -> None:
         """Take over what was found since; call it before drawing, for it is clicked as drawn."""
@@ -194,7 +196,7 @@ class WindowInput:
             return
         here = box.to_source(at.x, at.y) if box.contains(at.x, at.y) else None
         self._board.look(box, here, self._objects.present)
-        if self._board.refused:  # why was said
+        if self._board.refused:  # why is on screen already
             self._let_go()
 
     def hover(self) -> None:
@@ -256,18 +258,18 @@ class WindowInput:
         if self.letterbox is None or not self.letterbox.contains(x, y):
             return None
         if self._step is None:
-            self._say("no picture to click in just now")
+            self._show("no picture to click in just now")
             return None
         return self.letterbox.to_source(x, y)
 
     def _choose(self, object_id: int) -> None:
         self._objects.object_id = object_id
-        self._say(f"the next click is for {self._name(object_id)}")
+        self._show(f"the next click is for {self._name(object_id)}")
 
     def _choose_new(self) -> None:
         object_id = self._objects.free()
         if object_id is None:
-            self._say(f"all {MAX_OBJECT_ID} objects are in use: remove one first")
+            self._show(f"all {MAX_OBJECT_ID} objects are in use: remove one first")
         else:
             self._choose(object_id)
 
@@ -279,11 +281,11 @@ class WindowInput:
         if object_id is None:
             self._resets = max(self._resets, self._controls.resets) + 1
             self._objects.forget_all()
-            self._say("all objects forgotten" if known else "no object to forget")
+            self._show("all objects forgotten" if known else "no object to forget")
             return
         self._objects.forget(object_id)
         done = "forgotten" if object_id in known else "not known, nothing to forget"
-        self._say(f"{self._name(object_id)}: {done}")
+        self._show(f"{self._name(object_id)}: {done}")
 
     def _ask_or_quit(self) -> None:
         """Quit, where somebody is served at the second press."""
@@ -294,7 +296,7 @@ class WindowInput:
             return
         self._quit_asked_s = now_s
         question = f"{', '.join(served)}: press q or Esc again within {QUIT_AGAIN_S:.0f} s to quit"
-        self._say(question, QUIT_AGAIN_S)
+        self._show(question, QUIT_AGAIN_S)
 
     def _panic(self) -> None:
         """Hide the feed at once, or ask for the other state: `FeedControl` guards against haste."""
@@ -306,7 +308,7 @@ class WindowInput:
         if self._frozen:
             self._let_go()
         elif self._controls.play.holds:
-            self._say("playing")
+            self._show("playing")
         else:
             self._keep()
             return
@@ -315,7 +317,7 @@ class WindowInput:
     def _keep(self) -> None:
         """Freeze the picture on screen; a waiting file goes on waiting."""
         if self._step is None:
-            self._say("no picture to freeze just now")
+            self._show("no picture to freeze just now")
         elif self._send(PinStep(self._step)):
             self._frozen = True
 
@@ -340,7 +342,7 @@ class WindowInput:
         """Make a proposal the chosen object; the next click is for a free one."""
         owner, object_id = self._board.owner(outline), self._objects.object_id
         if owner is not None:
-            self._say(f"this is {self._name(owner)} already")
+            self._show(f"this is {self._name(owner)} already")
             return
         mask = upsample_logits(outline.proposal.mask_logits, size_wh) > 0
         prompt = Prompt(object_id=object_id, mask=mask, step=step)
@@ -365,21 +367,21 @@ class WindowInput:
         self._objects.prompted(prompt.object_id)
         if self._frozen:
             self._marks.add(prompt)
-        self._say(f"{self._name(prompt.object_id)}: {what}")
+        self._show(f"{self._name(prompt.object_id)}: {what}")
         return True
 
     def _tell(self, command: UndoPrompt | CommitMask, what: str) -> None:
         if self._send(command):
-            self._say(f"{self._name(self._objects.object_id)}: {what}")
+            self._show(f"{self._name(self._objects.object_id)}: {what}")
 
     def _send(self, command: Command) -> bool:
         if not self._controls.send(command):
-            self._say("too many commands are waiting: this one was not taken")
+            self._show("too many commands are waiting: this one was not taken")
             return False
         return True
 
     def _name(self, object_id: int) -> str:
         return object_name(object_id, self._names)
 
-    def _say(self, message: str, for_s: float = MESSAGE_S) -> None:
-        self._message, self._message_for_s, self.said_s = message, for_s, self._clock()
+    def _show(self, message: str, for_s: float = MESSAGE_S) -> None:
+        self._message, self._message_for_s, self.message_s = message, for_s, self._clock()

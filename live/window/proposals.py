@@ -102,7 +102,7 @@ class ProposalBoard:
 
     @property
     def refused(self) -> bool:
-        """Whether there will be none; why was said."""
+        """Whether there will be none; why is on screen already."""
         return self._answer is not None and bool(self._answer.refusal)
 
     @property

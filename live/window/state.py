@@ -1,4 +1,4 @@
-"""What the window draws of the user's doing: plain values, made anew for each look."""
+"""What the window draws of the user's doing: plain values, made for each drawing."""
 
 from __future__ import annotations
 

@@ -23,23 +23,23 @@ _DRAW_EVERY_S = 1 / 62  # a display shows no more
 _NOTICE_S = 4.0
 
 
-def newest_words(
-    state: InputState, said_s: float, notice: Notice | None, now_s: float
+def newest_message(
+    state: InputState, message_s: float, notice: Notice | None, now_s: float
 ) -> tuple[InputState, str]:
-    """Choose between what the user's doing and what the program says: the newer one stands.
+    """Choose between the user's message and the program's notice: the newer one is shown.
 
     A refusal must not stand beside what it refused, nor beside what was done since.
 
     Args:
         state: With the message on the user's doing.
-        said_s: When that was said.
-        notice: What the program said last.
+        message_s: When that was shown first.
+        notice: The program's last one.
         now_s: The present, by the same clock as both.
 
     Returns:
         The state, without its message where that is older, and the notice or "".
     """
-    if notice is None or notice.time_s < said_s or now_s - notice.time_s >= _NOTICE_S:
+    if notice is None or notice.time_s < message_s or now_s - notice.time_s >= _NOTICE_S:
         return state, ""
     return replace(state, message=""), notice.text
 
@@ -163,16 +163,16 @@ class PreviewWindow:
         hover = controls.hover_answer.peek()
         if hover is not None and not user.hover_fits(hover.request):
             hover = None
-        said = controls.notice
-        state, notice = newest_words(user.state, user.said_s, said, now_s)
+        notice = controls.notice
+        state, text = newest_message(user.state, user.message_s, notice, now_s)
         return View(
             composite=self._on_screen if state.frozen else self._composite,
             left=tuple(one for one in (self._composite, self._left) if one is not None),
             state=state,
             status=controls.status,
             note=note,
-            notice=notice,
-            refusal=said is not None and said.refusal,
+            notice=text,
+            refusal=notice is not None and notice.refusal,
             hover=hover,
             pinned=controls.pinned.peek() if state.frozen else None,
             names=self._names,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from typing import Final
 
-_MOST_BOXES: Final = 10_000  # in one box; a file of more is damaged
+from samcam.live.sources.iso_boxes import boxes, clean_aperture
+
+_MOST_ITEMS: Final = 10_000  # a file of more is damaged
 _FULL_BOX: Final = 4  # bytes of version and flags
 
 
@@ -24,43 +27,26 @@ def crop_of(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int, int, int] 
         found = _clap(data)
         if found is None:
             return None
-        width, height, right, down = (
-            numerator / denominator for numerator, denominator in struct.iter_unpack(">iI", found)
-        )
+        left, top, right, bottom = clean_aperture(found, size_wh)
     except (struct.error, ValueError, ZeroDivisionError, StopIteration, IndexError):
         return None
-    left = round((size_wh[0] - width) / 2 + right)
-    top = round((size_wh[1] - height) / 2 + down)
-    box = left, top, left + round(width), top + round(height)
-    inside = 0 <= left < box[2] <= size_wh[0] and 0 <= top < box[3] <= size_wh[1]
-    return box if inside and (box[2] - left, box[3] - top) != size_wh else None
+    inside = 0 <= left < right <= size_wh[0] and 0 <= top < bottom <= size_wh[1]
+    is_whole = (right - left, bottom - top) == size_wh
+    return (left, top, right, bottom) if inside and not is_whole else None
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give kind and body of each box."""
-    at = 0
-    for _ in range(_MOST_BOXES):
-        if at + 8 > len(data):
-            return
-        size, kind = struct.unpack_from(">I4s", data, at)
-        head = 8
-        if size == 1:
-            (size,), head = struct.unpack_from(">Q", data, at + 8), 16
-        elif size == 0:
-            size = len(data) - at
-        if size < head:
-            return
-        yield kind, data[at + head : at + size]
-        at += size
+    """Give kind and content of each box."""
+    return ((box.kind, data[box.start : box.end]) for box in boxes(io.BytesIO(data)))
 
 
 def _inside(data: bytes, kind: bytes, skipped: int = 0) -> bytes:
-    """Return the body of the first box of a kind, StopIteration where there is none."""
+    """Return the content of the first box of a kind, StopIteration where there is none."""
     return next(body for found, body in _boxes(data[skipped:]) if found == kind)
 
 
 def _clap(data: bytes) -> bytes | None:
-    """Return the body of the main picture's clap box: four fractions."""
+    """Return the content of the main picture's clap box."""
     meta = _inside(data, b"meta")
     main = _inside(meta, b"pitm", _FULL_BOX)
     main_id = int.from_bytes(main[_FULL_BOX : _FULL_BOX + (4 if main[0] else 2)], "big")
@@ -77,7 +63,7 @@ def _properties_of(ipma: bytes, main_id: int) -> list[int]:
     id_form = ">I" if ipma[0] else ">H"
     wide = ipma[3] & 1
     (count,), at = struct.unpack_from(">I", ipma, 4), 8
-    for _ in range(min(count, _MOST_BOXES)):
+    for _ in range(min(count, _MOST_ITEMS)):
         (item,) = struct.unpack_from(id_form, ipma, at)
         at += struct.calcsize(id_form)
         used, at = ipma[at], at + 1

@@ -44,7 +44,7 @@ _FORMATS: Final = (
 _MOVING: Final = ("AVIF", "GIF", "PNG", "WEBP")
 _MAX_PAGES: Final = 1_000_000
 # Browsers take what asks for less than 11 ms, or for no time at all, as this.
-_SHORTEST_MS, _UNSAID_MS = 11.0, 100.0
+_SHORTEST_MS, _DEFAULT_MS = 11.0, 100.0
 _TIFF_KIND, _TIFF_DNG = 254, 50706
 _TIFF_REDUCED, _TIFF_MASK = 1, 4
 _NARROW_MOST = 15  # the upper eight of 16 bits are at most this where only 12 are in use
@@ -167,7 +167,7 @@ class PictureFile:
         with suppress(PictureError), self._guarded():  # `read` says what is wrong with it
             for number in range(min(self.page_count, _MOST_TIMED)):
                 durations.append(_duration_ms(self._load(number)))
-        return durations or [_UNSAID_MS]
+        return durations or [_DEFAULT_MS]
 
     def read_raw(self) -> Image.Image:
         """Decode the first page and return it upright, else as stored: palette, alpha, 16 bits.
@@ -313,7 +313,7 @@ def _open_heif(file: IO[bytes]) -> Image.Image:
 
 def _duration_ms(image: Image.Image) -> float:
     duration = float(image.info.get("duration") or 0.0)
-    return duration if duration >= _SHORTEST_MS else _UNSAID_MS
+    return duration if duration >= _SHORTEST_MS else _DEFAULT_MS
 
 
 def _tags(image: Image.Image) -> Mapping[int, Any]:

@@ -140,7 +140,7 @@ class _Pictures(ABC):
 
     @abstractmethod
     def _picture(self, index: int) -> tuple[U8, int, int | None]:
-        """Return a picture, its media time and how long it is shown, in ns, where that is said.
+        """Return a picture, its media time and how long it is shown, in ns, where that is known.
 
         Raises:
             PictureError: It is broken.

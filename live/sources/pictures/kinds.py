@@ -48,18 +48,6 @@ _STARTS: Final = (
 )
 
 
-def read_head(path: Path) -> bytes:
-    """Return a regular file's first bytes; nothing of a pipe or a device, which would be eaten.
-
-    Raises:
-        OSError: It is missing or cannot be read.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        return b""
-    with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
 def format_of(head: bytes) -> str | None:
     """Return Pillow's name of a picture format, JXL, VIDEO, or None where the bytes say nothing."""
     for start, name in _STARTS:
@@ -95,7 +83,11 @@ def is_picture(path: Path) -> bool:
         OSError: It cannot be read.
     """
     suffix = path.suffix.lower()
-    found = format_of(read_head(path))
+    head = b""
+    if stat.S_ISREG(path.stat().st_mode):  # a pipe would lose its first bytes
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    found = format_of(head)
     if found == "JPEG" and suffix in VIDEO_SUFFIXES:  # motion JPEG: one after the other
         return False
     if found is not None:

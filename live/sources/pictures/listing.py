@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -34,20 +34,9 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """How the files of one set are named around what they share: `frame_0001` + `_mask` + `.png`.
-
-    Attributes:
-        affix: The mask word with its separators, "" for none.
-        suffix: In small letters.
-    """
-
-    affix: str
-    suffix: str
-
-    def __str__(self) -> str:
-        return f"{self.affix}{self.suffix}"
+# How the files of one set are named around what they share, as in `frame_0001` + `_mask` + `.png`:
+# the mask word with its separators, "" for none, and the suffix in small letters.
+_Family: TypeAlias = tuple[str, str]
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
@@ -125,10 +114,10 @@ def _split(path: Path, names: set[str]) -> tuple[str, _Family]:
     """
     stem, suffix = path.stem.casefold(), path.suffix.lower()
     if (match := _AFTER.fullmatch(stem)) and match[1] in names:
-        return match[1], _Family(match[2], suffix)
+        return match[1], (match[2], suffix)
     if (match := _BEFORE.fullmatch(stem)) and match[2] in names:
-        return match[2], _Family(match[1], suffix)
-    return stem, _Family("", suffix)
+        return match[2], (match[1], suffix)
+    return stem, ("", suffix)
 
 
 def _mask_families(together: Sequence[dict[_Family, Path]]) -> set[_Family]:

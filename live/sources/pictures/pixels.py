@@ -54,7 +54,7 @@ class Depth:
         to their own full scale. Pictures that use more count as 16 bits.
         """
         used = int(samples.max(initial=0))
-        if not used:  # black says nothing of those that follow
+        if not used:  # a black one tells nothing about those that follow
             return np.zeros(samples.shape, np.uint8)
         bits = next((bits for bits in _NARROW_BITS if used < 1 << bits), 16)
         self.bits = bits if self.bits is None else max(bits, self.bits)
@@ -66,8 +66,8 @@ def to_bgr(image: Image.Image, depth: Depth, note: Note) -> U8:
 
     Args:
         image: Loaded.
-        depth: See there.
-        note: Told each thing that is left out or was changed.
+        depth: Of the source.
+        note: Called for each thing that is left out or was changed.
     """
     image = upright(image, note)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:

@@ -7,23 +7,16 @@ that no intact file is called incomplete; what a structure does not tell is not 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final
 
+from samcam.live.sources.iso_boxes import boxes
 from samcam.live.sources.video.ebml import SEGMENT, elements
 
 _MOST_ELEMENTS: Final = 200_000  # of one file; one with more is taken for whole
 _PICTURE_BOXES: Final = frozenset((b"mdat", b"moof"))
 _SHORTEST_ELEMENT: Final = 2  # bytes; what is left over is the beginning of one
 _TS_SYNC: Final = 0x47
-
-
-class Box(NamedTuple):
-    """One box of an mp4 at its top level, in bytes; `end` may lie beyond the end of the file."""
-
-    kind: bytes
-    end: int
 
 
 def is_cut_off(path: Path, container_format: str) -> bool:
@@ -50,28 +43,8 @@ def is_cut_off(path: Path, container_format: str) -> bool:
     return False
 
 
-def boxes(file: BinaryIO) -> Iterator[Box]:
-    """Walk the boxes of an mp4 at its top level, the last of which may end beyond the file."""
-    at = 0
-    file_size = os.fstat(file.fileno()).st_size
-    for _ in range(_MOST_ELEMENTS):
-        file.seek(at)
-        head = file.read(16)
-        if len(head) < 8:
-            return
-        size = int.from_bytes(head[:4], "big")
-        if size == 1:
-            size = int.from_bytes(head[8:16], "big")
-        elif size == 0:  # to the end of the file
-            size = file_size - at
-        at += size
-        yield Box(head[4:8], at)
-        if size < 8 or at > file_size:  # no system can look for what is 2^63 bytes on
-            return
-
-
 def _is_matroska_cut_off(file: BinaryIO, size: int) -> bool:
-    """Walk the elements; a recorder that was killed left the length of the whole unsaid."""
+    """Walk the elements; a recorder that was killed wrote no length of the whole."""
     end = 0
     for element in elements(file):
         end = element.start + (element.length or 0)

@@ -24,7 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from samcam.live.errors import CaptureError
-from samcam.live.sources.options import MAX_MEGAPIXELS
+from samcam.live.sources.options import MAX_MEGAPIXELS, too_large
 from samcam.live.sources.video.media_time import MediaClock
 from samcam.live.sources.video.open_errors import reason_and_advice
 from samcam.live.sources.video.tail import MOST_IN_TAIL, Tail, end_of, stamp
@@ -38,7 +38,7 @@ _MAX_BROKEN_IN_A_ROW = 300  # ten seconds at 30 fps
 
 
 def ended_by_closing(container: InputContainer, error: BaseException) -> bool:
-    """Return whether a server that said no length closed the connection: the only end it can tell.
+    """Return whether a server that gave no length closed the connection: the only end it can mark.
 
     FFmpeg calls it an error, as if 2^64 bytes were to come; a connection that broke has another.
     """
@@ -65,16 +65,16 @@ def open_file(
     """
     try:
         status = path.stat()
-    except OSError as error:
-        raise _unreadable(name, error) from error
-    if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
-        raise CaptureError(f"source {name!r}: a folder or device; expected a video file or a pipe")
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise CaptureError(
-            f"source {name!r}: is empty (0 bytes); expected a video or picture; was its recording "
-            "cut off?"
-        )
-    try:
+        is_file = stat.S_ISREG(status.st_mode)
+        if not is_file and not stat.S_ISFIFO(status.st_mode):
+            raise CaptureError(
+                f"source {name!r}: a folder or device; expected a video file or a pipe"
+            )
+        if is_file and status.st_size == 0:
+            raise CaptureError(
+                f"source {name!r}: is empty (0 bytes); expected a video or picture; was its "
+                "recording cut off?"
+            )
         with waiting_for_writer(path, name):
             return open_container(
                 f"file:{path}",
@@ -82,14 +82,12 @@ def open_file(
                 max_megapixels=max_megapixels,
                 container_format=container_format,
             )
-    except CaptureError:
+    except CaptureError:  # an OSError, too
         raise
     except OSError as error:
-        raise _unreadable(name, error) from error
-
-
-def _unreadable(name: str, error: OSError) -> CaptureError:
-    return CaptureError(f"source {name!r}: cannot be read: {error.strerror}; expected a video file")
+        raise CaptureError(
+            f"source {name!r}: cannot be read: {error.strerror}; expected a video file"
+        ) from error
 
 
 def open_container(
@@ -152,12 +150,7 @@ def _problem(container: InputContainer, max_megapixels: float) -> str:
             "usual one such as H.264; convert it with ffmpeg"
         )
     width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > max_megapixels * 1e6:
-        return (
-            f"has pictures of {width} x {height} pixels, more than source.max_megapixels = "
-            f"{max_megapixels:g} allows; set it higher if the memory is there"
-        )
-    return ""
+    return too_large(width, height, max_megapixels)
 
 
 def video_streams(container: InputContainer) -> list[VideoStream]:
@@ -241,7 +234,7 @@ class Decoder:
         self._left_out = False  # the last packet, since it is cut off
         self._took_last = False  # what is held at the end
         self.cut_off = False  # whether the end came in the middle of a picture
-        self._failure: Exception | None = None  # of the container, told after what came before it
+        self._failure: Exception | None = None  # of the container, raised after what came before it
 
     def next_frame(self) -> VideoFrame | None:
         """Return the next good frame, its times corrected by `MediaClock`; None at the end.

@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 
 from samcam.live.errors import CaptureError
 from samcam.live.frames import U8
+from samcam.live.sources.options import too_large
 from samcam.live.sources.video.colours import is_hdr, tag_colours, tone_mapping
 from samcam.live.sources.video.side_data import Crop, container_crop, display_matrix
 
@@ -100,7 +101,7 @@ def _is_transparent(frame: VideoFrame) -> bool:
 class DisplayedPictures:
     """Turns the decoded frames of one stream into what a player shows; used by one thread.
 
-    What cannot be shown as it is meant is said once in the log.
+    What cannot be shown as it is meant is logged once.
     """
 
     def __init__(self, stream: VideoStream, name: str, max_megapixels: float) -> None:
@@ -116,7 +117,7 @@ class DisplayedPictures:
         in_stream = self._context.sample_aspect_ratio
         self._aspect_of_frames = in_stream == self._container_aspect or not self._container_aspect
         self._name = name
-        self._max_pixels = max_megapixels * 1e6
+        self._max_megapixels = max_megapixels
         self._crop = container_crop(stream)
         self._matrix = b""
         self._orientation = Orientation()
@@ -124,7 +125,7 @@ class DisplayedPictures:
         self._scaler_of_cropped = VideoReformatter()
         self._tone_mapper: VideoReformatter | None = None
         self._looked_at_alpha = False
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def picture(self, frame: VideoFrame) -> U8:
         """Return a frame as (H, W, 3) uint8 BGR.
@@ -134,8 +135,9 @@ class DisplayedPictures:
         """
         self._orient(frame)
         width, height = self._square_size_wh(frame)
-        self._check_size(width, height)
-        self._say_what_is_left_out(frame)
+        if problem := too_large(width, height, self._max_megapixels):
+            raise CaptureError(f"source {self._name!r}: {problem}")
+        self._warn_of_what_is_not_shown(frame)
         tag_colours(frame)
         try:
             bgr = self._bgr(frame, (width, height))
@@ -169,7 +171,7 @@ class DisplayedPictures:
         """Return what of a frame is cut off by the container; its stream's own was by decoding."""
         if min(self._crop.size_wh(frame.width, frame.height)) >= 1:
             return self._crop
-        self._say("its cropping is left out: it leaves nothing of the picture")
+        self._warn("its cropping is left out: it leaves nothing of the picture")
         return Crop()
 
     def _reformatter_for(self, frame: VideoFrame) -> VideoReformatter:
@@ -189,17 +191,9 @@ class DisplayedPictures:
         if not aspect or aspect == 1:
             return width, height
         if not Fraction(1, _STRANGE_ASPECT) <= aspect <= _STRANGE_ASPECT:
-            self._say("its pixel aspect %s is left out: no picture has such pixels", aspect)
+            self._warn("its pixel aspect %s is left out: no picture has such pixels", aspect)
             return width, height
         return max(1, round(width * aspect)), height
-
-    def _check_size(self, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
-            raise CaptureError(
-                f"source {self._name!r}: has pictures of {width} x {height} pixels, more than "
-                f"source.max_megapixels = {self._max_pixels / 1e6:g} allows; set it higher if the "
-                "memory is there"
-            )
 
     def _orient(self, frame: VideoFrame) -> None:
         """Take the display matrix of a frame; without one, that of the frame before holds."""
@@ -209,20 +203,20 @@ class DisplayedPictures:
         self._matrix = matrix
         orientation = orientation_of(matrix)
         if orientation is None:
-            self._say("its display matrix turns by %s degrees: shown unturned", frame.rotation)
+            self._warn("its display matrix turns by %s degrees: shown unturned", frame.rotation)
         self._orientation = orientation or Orientation()
 
-    def _say_what_is_left_out(self, frame: VideoFrame) -> None:
+    def _warn_of_what_is_not_shown(self, frame: VideoFrame) -> None:
         if is_hdr(frame):
-            self._say("HDR, shown tone-mapped to BT.709 as on an ordinary screen")
+            self._warn("HDR, shown tone-mapped to BT.709 as on an ordinary screen")
         if frame.interlaced_frame:
-            self._say("interlaced, shown as it is: both fields of a frame in one picture")
+            self._warn("interlaced, shown as it is: both fields of a frame in one picture")
         if any(part.is_alpha for part in frame.format.components) and not self._looked_at_alpha:
             self._looked_at_alpha = True  # every frame of a GIF could have some
             if _is_transparent(frame):
-                self._say("has transparency, which is left out: all of it is shown")
+                self._warn("has transparency, which is left out: all of it is shown")
 
-    def _say(self, what: str, *values: object) -> None:
-        if what not in self._said:
-            self._said.add(what)
+    def _warn(self, what: str, *values: object) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
             _log.warning(f"source %r: {what}", self._name, *values)

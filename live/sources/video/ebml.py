@@ -20,7 +20,7 @@ class Element(NamedTuple):
     Attributes:
         kind: Its EBML ID.
         start: Where its content starts in the file, in bytes.
-        length: Of its content in bytes; None where a recorder left it unsaid.
+        length: Of its content in bytes; None where a recorder wrote none.
     """
 
     kind: int

@@ -25,7 +25,7 @@ from samcam.live.sources.video.frame_count import (
     SampleTable,
     frame_rate,
     header_length_s,
-    told_length_s,
+    stated_length_s,
 )
 from samcam.live.sources.video.media_time import FrameTimes, own_length_s
 from samcam.live.sources.video.open_errors import describe
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class ClosedEarlyError(CaptureError):
-    """A connection whose length was not said ended before the end that the header tells."""
+    """A connection of unknown length ended before the end that the header states."""
 
 
 class VideoFile:
@@ -70,7 +70,7 @@ class VideoFile:
         self._container: InputContainer | None = container
         self._name = name
         self._path = path
-        self._said_complete = self._taken_for_end = False
+        self._checked_complete = self._taken_for_end = False
         self._newest_ns = self._longest_step_ns = 0
         self._size_wh: tuple[int, int] | None = None
         # Whether its end may be the connection's: FFmpeg takes half a chunk for the last one.
@@ -80,7 +80,7 @@ class VideoFile:
         try:
             self._table = SampleTable(container, stream, path)
             self._header_s = header_length_s(container, stream)
-            self._told_s = told_length_s(container, stream)
+            self._stated_s = stated_length_s(container, stream)
             rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
             self._interval_s = 1 / rate
             self._times = FrameTimes(round(NS_PER_S / rate), container)
@@ -173,7 +173,7 @@ class VideoFile:
             raise self._closed_early() from error
         if decoded is not None or not self._may_go_on:
             return decoded
-        is_cut = self._decoder.cut_off or self._ends_before_told()
+        is_cut = self._decoder.cut_off or self._ends_before_stated()
         if is_cut and not self._taken_for_end:
             raise self._closed_early()
         self._decoder.take_left_out()
@@ -205,9 +205,9 @@ class VideoFile:
 
     def _check_complete(self) -> None:
         """Say once when the end came early; the demuxer takes a cut-off file for a short one."""
-        if self._said_complete:
+        if self._checked_complete:
             return
-        self._said_complete = True
+        self._checked_complete = True
         decoder, table = self._decoder, self._table
         ends_early = decoder.cut_off or self._taken_for_end or self._ends_early()
         if decoder.packets >= table.packets and not ends_early:
@@ -225,19 +225,19 @@ class VideoFile:
         if container is None:
             return False
         if path is None or is_pipe(path):  # nobody can look into its structure
-            return self._ends_before_told()
+            return self._ends_before_stated()
         try:
             return is_cut_off(path, container.format.name)
         except OSError:  # all of it was read; that it is gone by now is no matter
             return False
 
-    def _ends_before_told(self) -> bool:
-        if self._told_s is None:
+    def _ends_before_stated(self) -> bool:
+        if self._stated_s is None:
             return False
         # The last picture of a screen that stands still stays for as long as others did.
         longest_s = 2 * Fraction(self._longest_step_ns, NS_PER_S)
         end_s = max(self._end_s(), self._decoder.packets_end_s)
-        return end_s < self._told_s - max(Fraction(_END_WITHIN_S), longest_s)
+        return end_s < self._stated_s - max(Fraction(_END_WITHIN_S), longest_s)
 
     def _seconds_of(self) -> str:
         """Return how much of the length in its header was given, "" where it tells of none."""

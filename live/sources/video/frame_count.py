@@ -15,12 +15,13 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from samcam.live.sources.video.cut_off import boxes
+from samcam.live.sources.iso_boxes import boxes
+from samcam.live.sources.video.tail import stamp
 
 PACKETS_FOR_RATE: Final = 24
 _DEFAULT_FPS: Final = Fraction(30)
 _USUAL_MOST_FPS: Final = 120  # a header that says more may give its clock's ticks: measured instead
-_UNSAID_FRAMES: Final = 1 << 30  # what an AVI that was written into a pipe says
+_UNKNOWN_FRAMES: Final = 1 << 30  # what an AVI that was written into a pipe says
 _DURATION_TAG: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)\Z")
 _WHOLE: Final = Fraction(9, 10)  # of the duration that a table must span to be taken for all of it
 
@@ -72,14 +73,14 @@ def has_fragments(path: Path) -> bool:
 
 def header_length_s(container: InputContainer, stream: VideoStream) -> Fraction:
     """Return how long a header says that the whole lasts, in seconds; 0 where it does not."""
-    if "avi" in container.format.name.split(",") and 0 < stream.frames < _UNSAID_FRAMES:
+    if "avi" in container.format.name.split(",") and 0 < stream.frames < _UNKNOWN_FRAMES:
         # FFmpeg reckons with the bytes that it has, which of a file that was cut are too few.
         return stream.frames * Fraction(stream.time_base or 0)
     return Fraction(container.duration or 0, av.time_base)
 
 
-def told_length_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    """Return how long the pictures of a Matroska file last, in seconds; None where that is unsaid.
+def stated_length_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Return how long the pictures of a Matroska file last, in seconds; None where unknown.
 
     What is known of all streams together, some of which go on longer, says nothing of them. Of
     other formats packets that were cut are known to be.
@@ -102,13 +103,12 @@ def frame_rate(stream: VideoStream, packets: Sequence[Packet[VideoStream]]) -> F
             them where it is missing, doubtful or at odds with itself. An mkv without a frame
             duration says 1000, an MPEG program stream 90,000.
     """
-    said = stream.average_rate
-    if said and said <= _USUAL_MOST_FPS and said == stream.guessed_rate:
-        return said
-    stamps = [p.pts if p.pts is not None else p.dts for p in packets]
-    times = sorted({at for at in stamps if at is not None})
+    average = stream.average_rate
+    if average and average <= _USUAL_MOST_FPS and average == stream.guessed_rate:
+        return average
+    times = sorted({at for packet in packets if (at := stamp(packet)) is not None})
     steps = [after - before for before, after in pairwise(times)]
     if steps and stream.time_base:
         return 1 / (statistics.median_high(steps) * stream.time_base)
-    usual = (rate for rate in (said, stream.guessed_rate) if rate and rate <= _USUAL_MOST_FPS)
+    usual = (rate for rate in (average, stream.guessed_rate) if rate and rate <= _USUAL_MOST_FPS)
     return next(usual, _DEFAULT_FPS)

@@ -3,7 +3,7 @@
 1. Container times come packet by packet, in the order of the file, and pass `MediaClock.correct`
    before anything is decoded or copied. It works on decoding times (dts), which only grow, so
    B-frames need no care.
-2. A clock that steps back by more than 0.1 s, or ahead by more than a limit, has started anew: two
+2. A clock that steps back by more than 0.1 s, or ahead by more than a limit, has started again: two
    recordings were joined, or a camera was restarted. The packet is moved to where the one before it
    ended, and everything after it by as much. The limits are the ffmpeg program's: 10 s in formats
    whose clocks may jump (MPEG-TS and PS, HLS, Ogg), 30 hours in all others, where a long gap is a
@@ -89,7 +89,7 @@ def own_length_s(
 
 
 class MediaClock:
-    """Makes the times of a container's packets run on where its clock starts anew."""
+    """Makes the times of a container's packets run on where its clock starts again."""
 
     def __init__(self, container: InputContainer, lead: VideoStream) -> None:
         """Start at the beginning of the container.

@@ -223,7 +223,7 @@ def _secured(raw: socket.socket, host: str) -> ssl.SSLSocket:
 def _shut_down_at(end: float, connection: socket.socket) -> Iterator[None]:
     """Shut a connection down when its time is over, for whoever reads from it then.
 
-    A time-out of a socket begins anew with every byte, so that who sends one now and then, or
+    A time-out of a socket starts again with every byte, so that who sends one now and then, or
     "100 Continue" without end, is read from for ever.
     """
     with connection.dup() as same:  # TLS takes the descriptor of the other away

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-from fractions import Fraction
 from typing import Any, Final, NamedTuple, cast
 
 import av
@@ -14,6 +13,7 @@ from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from samcam.live.sources.iso_boxes import clean_aperture
 from samcam.live.sources.video.ebml import SEGMENT, TRACK_ENTRY, TRACKS, VIDEO, elements
 
 _FORMATS_THAT_CROP: Final = frozenset(("mov", "matroska"))
@@ -92,10 +92,9 @@ def _pixel_crop(matroska: bytes) -> Crop:
 
 def _clean_aperture(mov: bytes, stream: VideoStream) -> Crop:
     at = mov.rfind(b"clap")  # behind all that the codec itself has in the header
-    numbers = struct.unpack_from(">8i", mov, at + 4) if at >= 0 else (0,)
-    if 0 in numbers[1::2] or len(numbers) < 8:
-        return Crop()
-    shown_w, shown_h, right, down = map(Fraction, numbers[::2], numbers[1::2])
     width, height = stream.codec_context.width, stream.codec_context.height
-    left, top = round((width - shown_w) / 2 + right), round((height - shown_h) / 2 + down)
-    return Crop(left, top, width - round(shown_w) - left, height - round(shown_h) - top)
+    try:
+        shown = clean_aperture(mov[at + 4 : at + 36] if at >= 0 else b"", (width, height))
+    except (ValueError, struct.error, ZeroDivisionError):
+        return Crop()
+    return Crop(*shown[:2], width - shown[2], height - shown[3])

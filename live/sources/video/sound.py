@@ -42,14 +42,9 @@ class SoundPacket:
 
 def sound_stream(container: InputContainer) -> AudioStream | None:
     """Return the sound that is marked as the default one, else the first; None without any."""
-    known = [stream for stream in container.streams.audio if _is_known(stream)]
+    # Where FFmpeg has no decoder, PyAV has None for it, and not even the rate is known.
+    known = [s for s in container.streams.audio if getattr(s.codec_context, "sample_rate", 0)]
     return max(known, key=lambda stream: stream.disposition & Disposition.default, default=None)
-
-
-def _is_known(stream: AudioStream) -> bool:
-    """Whether FFmpeg has a decoder, without which not even the rate is known."""
-    context = stream.codec_context
-    return bool(context is not None and context.sample_rate)
 
 
 class SoundTrack:
@@ -143,7 +138,7 @@ class SoundTrack:
             self._ready.append(self._waiting.popleft())
 
     def _next_round(self) -> bool:
-        """Open a looped file anew; False where it is not looped, or has nothing to give."""
+        """Open a looped file again; False where it is not looped, or has nothing to give."""
         ends_s = self._round_s + self._newest_ends_s
         self._ready.extend(sound for sound in self._waiting if sound.ends_s <= ends_s)
         if not self.looped or not (self._ready or self._gave):

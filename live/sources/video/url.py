@@ -87,10 +87,10 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
             options,
         )
 
-    sent = Sent()
+    previous = Previous()
 
     def connect() -> Connection:
-        return UrlConnection(container(), name, options, sent)
+        return UrlConnection(container(), name, options, previous)
 
     return ReconnectingSource(name, "url", connect, options)
 
@@ -99,7 +99,7 @@ def is_recording(container: InputContainer) -> bool:
     """Return whether what was opened over HTTP has an end: its length in time or bytes is known."""
     if (container.duration or 0) > 0:
         return True
-    # A playlist's own length says nothing of its stream's.
+    # A playlist's own length is not its stream's.
     return container.format.name not in _PLAYLISTS and container.size > 0
 
 
@@ -120,7 +120,7 @@ class RemoteRecording(WrappedSource):
         """Open it.
 
         Args:
-            reopen: Connects anew; called by the reading thread after every cut.
+            reopen: Connects again; called by the reading thread after every cut.
             options: How long to wait between attempts.
 
         Raises:
@@ -167,7 +167,7 @@ class RemoteRecording(WrappedSource):
         super().close()
 
     def _read_on(self, error: CaptureError) -> None:
-        """Connect anew; frames up to the newest are then read past."""
+        """Connect again; frames up to the newest are then read past."""
         while True:
             self._attempts += 1
             if self._attempts > _MOST_ATTEMPTS:
@@ -188,11 +188,11 @@ class RemoteRecording(WrappedSource):
 
 
 @dataclass(slots=True, eq=False)
-class Sent:
+class Previous:
     """What the connection before sent, to tell a recording that starts again from a live stream.
 
-    A server that says no length, such as one that sends chunks, does not say which of both it
-    serves. A stream goes on where it is when it is connected again; a recording begins anew, and
+    A server that gives no length, such as one that sends chunks, does not tell which of both it
+    serves. A stream goes on where it is when it is connected again; a recording starts again, and
     would do so for ever.
 
     Attributes:
@@ -211,13 +211,13 @@ class UrlConnection:
     """One open live stream."""
 
     def __init__(
-        self, container: InputContainer, name: str, options: SourceOptions, before: Sent
+        self, container: InputContainer, name: str, options: SourceOptions, previous: Previous
     ) -> None:
         """Take over an open container.
 
         Args:
             options: How large pictures may be, and for how long there may be none.
-            before: What the connection before sent; this one's is noted there when it ends.
+            previous: What the connection before sent; this one's is noted there when it ends.
         """
         self._container = container
         limit = options.max_megapixels
@@ -228,7 +228,7 @@ class UrlConnection:
         self._begin_s = time.monotonic()
         self._next = 0
         self.fps = nominal_fps(float(stream.average_rate or stream.guessed_rate or 0))
-        self._before = before
+        self._previous = previous
         # Pictures without times of their own may be the same again.
         self._comparable = container.format.name not in _WITHOUT_TIMES
         self._reads_on = self._comparable and container.format.name != "rtsp"
@@ -241,7 +241,7 @@ class UrlConnection:
             SignalRepeats: It is a picture that the connection before gave already.
             SignalEnded: It was a recording, and all of it was read.
         """
-        decoder, before = self._decoder, self._before
+        decoder, previous = self._decoder, self._previous
         took_s = time.monotonic() - self._begin_s  # without a silence that ends in this one
         broken_before = decoder.broken
         is_first = not decoder.decoded
@@ -256,7 +256,7 @@ class UrlConnection:
         if frame is None:
             self._note_end("it ends in the middle of a picture" if decoder.cut_off else "")
             raise SignalLost("the stream ended")
-        starts_again = before.to_its_end and decoder.first_packet == before.first_packet
+        starts_again = previous.to_its_end and decoder.first_packet == previous.first_packet
         if is_first and self._comparable and starts_again:
             raise SignalEnded(_STARTS_AGAIN)
         if self._reads_on and self._is_shown(took_s):
@@ -274,9 +274,9 @@ class UrlConnection:
         it is watched would be without a picture for as long as it ran: that is shown again.
 
         Args:
-            took_s: From the connection to the picture before.
+            took_s: From the connection to the picture previous.
         """
-        at, shown, newest = self._next, self._before.shown, self._decoder.all_packets
+        at, shown, newest = self._next, self._previous.shown, self._decoder.all_packets
         self._next += 1
         if at < len(shown):
             is_slow = took_s > self._patience_s and at < 2 * self.fps * took_s
@@ -293,8 +293,8 @@ class UrlConnection:
         Args:
             broke: Why it ended in the middle; "" where it ended as what is complete.
         """
-        decoder, before = self._decoder, self._before
-        same = decoder.packets > 0 and decoder.all_packets == before.all_packets
+        decoder, previous = self._decoder, self._previous
+        same = decoder.packets > 0 and decoder.all_packets == previous.all_packets
         if same and self._comparable:
             if not broke:
                 raise SignalEnded(_STARTS_AGAIN)
@@ -303,5 +303,5 @@ class UrlConnection:
                 f"frames, twice at the same place ({broke}); is it whole on the server?",
                 is_incomplete=True,
             )
-        before.first_packet, before.all_packets = decoder.first_packet, decoder.all_packets
-        before.to_its_end = not broke
+        previous.first_packet, previous.all_packets = decoder.first_packet, decoder.all_packets
+        previous.to_its_end = not broke

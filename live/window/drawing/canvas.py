@@ -75,7 +75,7 @@ class View:
 
     @property
     def hidden_note(self) -> str:
-        """What is to be said where all that left is hidden, else ""."""
+        """What to write where all that was sent out is hidden, else ""."""
         left = self.left or (() if self.composite is None else (self.composite,))
         if not left or not all(_is_private(one) for one in left):
             return ""
@@ -230,7 +230,7 @@ def _draw_banners(canvas: U8, view: View) -> int:
 
 
 def _draw_notes(canvas: U8, view: View, row: int, urgent: bool = False) -> int:
-    """Write from `row` down what is to be said, in lines as long as fit; return the row below."""
+    """Write the messages from `row` down, in lines as long as fit; return the row below."""
     hidden_note = "" if view.hidden else view.hidden_note
     proposals = view.state.proposals
     found = "" if proposals is None else proposals.note

@@ -22,7 +22,7 @@ from samcam.live.window.keys import HELP_LINES
 from samcam.live.window.letterbox import Point
 from samcam.live.window.marks import Mark
 from samcam.live.window.state import InputState
-from samcam.live.window.window import newest_words
+from samcam.live.window.window import newest_message
 from tests.helpers.results import disc_logits, result_of
 
 SIZE_WH = (640, 360)
@@ -158,10 +158,10 @@ def test_the_newer_of_message_and_notice_stands() -> None:
     done = InputState(message="object 1: take back the last prompt", frozen=True)
     quiet = InputState(frozen=True)
     refused = Notice("refused: object 1: nothing left to take back", 5.1)
-    assert newest_words(done, 5.0, None, 5.2) == (done, "")
-    assert newest_words(done, 5.0, refused, 5.2) == (quiet, refused.text)
-    assert newest_words(done, 6.0, refused, 6.1) == (done, ""), "something was done since"
-    assert newest_words(quiet, 5.0, refused, 60.0) == (quiet, ""), "long ago"
+    assert newest_message(done, 5.0, None, 5.2) == (done, "")
+    assert newest_message(done, 5.0, refused, 5.2) == (quiet, refused.text)
+    assert newest_message(done, 6.0, refused, 6.1) == (done, ""), "something was done since"
+    assert newest_message(quiet, 5.0, refused, 60.0) == (quiet, ""), "long ago"
 
 
 def test_the_help_does_not_cover_what_is_said() -> None:
