@@ -18,13 +18,6 @@ _CLOCKWISE = {
 }
 
 
-def rotate_clockwise(image_bgr: U8, degrees: int) -> U8:
-    """Turn a (H, W, 3) picture clockwise by 0, 90, 180 or 270 degrees."""
-    if degrees == 0:
-        return image_bgr
-    return cast(U8, cv2.rotate(image_bgr, _CLOCKWISE[degrees]))
-
-
 def orient(source: VideoSource, options: SourceOptions) -> VideoSource:
     """Return the source, turned and mirrored where the options ask for it."""
     if options.rotate or options.mirror:
@@ -54,7 +47,9 @@ class OrientedSource(WrappedSource):
         frame = self._source.read()
         if frame is None:
             return None
-        image = rotate_clockwise(frame.image_bgr, self._rotate)
+        image = frame.image_bgr
+        if self._rotate:
+            image = cast(U8, cv2.rotate(image, _CLOCKWISE[self._rotate]))
         if self._mirror:
             image = cast(U8, cv2.flip(image, 1))
         return replace(frame, image_bgr=image)

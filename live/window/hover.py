@@ -41,12 +41,7 @@ class HoverPointer:
     """Where the pointer is and what was asked about it; main thread only."""
 
     def __init__(self, controls: Controls, clock: Callable[[], float]) -> None:
-        """Begin without a pointer.
-
-        Args:
-            controls: Requests go to it.
-            clock: Seconds.
-        """
+        """Begin without a pointer; `clock` gives seconds."""
         self._controls, self._clock = controls, clock
         self._at: Point | None = None
         self._moved_s = -math.inf
@@ -67,11 +62,14 @@ class HoverPointer:
         Args:
             scene: None where a click would be for something else, or for nothing.
         """
-        at = self._at
-        if scene is None or at is None or not self._is_on(scene.letterbox):
+        at, now_s = self._at, self._clock()
+        if scene is None or at is None or not self._is_on(at, scene.letterbox):
             self._asked = None  # it is news when it is wanted again
             self._controls.hover.put(None)
-        elif self._due(scene, at):
+            return
+        wanted = (scene.object_id, scene.step, at)
+        if wanted != self._asked and now_s - self._asked_s >= HOVER_EVERY_S:
+            self._asked, self._asked_s = wanted, now_s
             box = scene.letterbox
             there = meant(box.to_source(at.x, at.y), scene.motion, box.source_wh)
             self._controls.hover.put(HoverRequest(scene.object_id, scene.step, there.x, there.y))
@@ -84,27 +82,13 @@ class HoverPointer:
         """
         if scene is None or self._at is None or request.object_id != scene.object_id:
             return False
-        if not self._is_on(scene.letterbox) or not 0 <= scene.step - request.step <= HOVER_STEPS:
+        if not 0 <= scene.step - request.step <= HOVER_STEPS:
+            return False
+        if not self._is_on(self._at, scene.letterbox):
             return False
         asked = scene.letterbox.to_canvas(request.x, request.y)
         return math.hypot(asked.x - self._at.x, asked.y - self._at.y) <= HOVER_NEAR_PX
 
-    def _is_on(self, letterbox: Letterbox) -> bool:
+    def _is_on(self, at: Point, letterbox: Letterbox) -> bool:
         """Whether the pointer is on the picture and was moved lately."""
-        at = self._at
-        return (
-            at is not None
-            and letterbox.contains(at.x, at.y)
-            and self._clock() - self._moved_s <= HOVER_REST_S
-        )
-
-    def _due(self, scene: HoverScene, at: Point) -> bool:
-        """Whether something is new, and the last time is long enough ago; True counts as asked."""
-        now_s = self._clock()
-        if now_s - self._asked_s < HOVER_EVERY_S:
-            return False
-        wanted = (scene.object_id, scene.step, at)
-        if wanted == self._asked:
-            return False
-        self._asked, self._asked_s = wanted, now_s
-        return True
+        return letterbox.contains(at.x, at.y) and self._clock() - self._moved_s <= HOVER_REST_S

@@ -62,8 +62,6 @@ class WindowInput:
         """Begin with object 1.
 
         Args:
-            controls: Commands go to it.
-            clock: Seconds.
             names: Of the objects 1, 2 and so on, for messages.
             served: Who loses something when the run ends, for a question before it does.
         """

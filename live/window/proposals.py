@@ -115,12 +115,7 @@ class ProposalBoard:
         )
 
     def start(self, step: int, motion: F32 | None) -> None:
-        """Ask for proposals.
-
-        Args:
-            step: Of the picture on screen.
-            motion: `FrameResult.motion` of the picture on screen.
-        """
+        """Ask for proposals on the picture on screen, by its step and `FrameResult.motion`."""
         self.end()
         self._request, self._motion = SuggestRequest(step), motion
         self._begun_s = self._clock()

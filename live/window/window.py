@@ -97,12 +97,7 @@ class PreviewWindow:
         return self._input is not None and self._input.quit_requested
 
     def connect(self, controls: Controls, served: Sequence[str] = ()) -> None:
-        """Say where commands go; until then mouse and keys do nothing.
-
-        Args:
-            controls: Takes them.
-            served: See `WindowInput`.
-        """
+        """Set where commands go, and who is served; until then mouse and keys do nothing."""
         self._controls = controls
         self._input = WindowInput(controls, names=self._names, served=served)
 

@@ -111,10 +111,7 @@ class DemoScene:
         self._vignette = _vignette(size_wh)
 
     def render(self, index: int) -> tuple[U8, U8]:
-        """Return one picture and what is visible in it.
-
-        Args:
-            index: Frame index, any from 0.
+        """Return one picture, of any index from 0, and what is visible in it.
 
         Returns:
             (H, W, 3) uint8 BGR, and (H, W) uint8: 1 where the gear is seen, 2 where the card is.
@@ -136,7 +133,6 @@ class DemoScene:
         """Return an object alone, as `render` has it but for pillar and noise.
 
         Args:
-            index: Frame index, any from 0.
             object_id: `GEAR_ID` or `CARD_ID`.
 
         Returns:

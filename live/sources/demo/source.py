@@ -10,12 +10,7 @@ class DemoSource(SteadySource):
     """The scene as a recording of `frames` pictures, or without end."""
 
     def __init__(self, size_wh: tuple[int, int], fps: float, frames: int) -> None:
-        """Prepare the scene.
-
-        Args:
-            size_wh: Picture size in pixels.
-            frames: How many; 0: endless (the scene repeats without a seam).
-        """
+        """Prepare the scene; `frames` is 0 for one without end, which repeats without a seam."""
         scene = DemoScene(size_wh)
         info = SourceInfo("demo", "demo", size_wh, fps, frames or None, live=False)
         super().__init__(info, lambda index: scene.render(index)[0])

@@ -14,14 +14,9 @@ _FULL_BOX: Final = 4  # bytes of version and flags
 
 
 def crop_of(data: bytes, size_wh: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return left, top, right and bottom of what the main picture shows, before it is turned.
+    """Return left, top, right and bottom of what a file's main picture shows, before it is turned.
 
-    Args:
-        data: The file.
-        size_wh: Size of the picture as it is coded.
-
-    Returns:
-        None where nothing is cropped, or the property is damaged.
+    `size_wh` is the size as it is coded. None: nothing is cropped, or the property is damaged.
     """
     try:
         found = _clap(data)

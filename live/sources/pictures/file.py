@@ -272,12 +272,7 @@ class PictureFile:
         return self._image
 
     def _from_deep(self, number: int, pixels: U8) -> U8:
-        """Return a picture of 16 bits a colour in 8, of which Pillow kept the upper eight.
-
-        Args:
-            number: The page.
-            pixels: What Pillow made of it.
-        """
+        """Return a page of 16 bits a colour in 8; `pixels` has their upper eight, by Pillow."""
         if int(pixels.max()) > _NARROW_MOST:
             self._depth.bits = 16
         if self._depth.bits == 16:

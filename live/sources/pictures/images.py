@@ -29,7 +29,6 @@ def read_picture(path: Path, name: str, max_megapixels: float = MAX_MEGAPIXELS) 
     """Return a picture file as (H, W, 3) BGR, upright; of several the first.
 
     Args:
-        path: The file.
         name: What it is, as the user wrote it, for messages.
         max_megapixels: Larger ones are refused before they are decoded.
 

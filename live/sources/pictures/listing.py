@@ -109,7 +109,6 @@ def _split(path: Path, names: set[str]) -> tuple[str, _Family]:
     """Return what a file's name shares with others, and its family.
 
     Args:
-        path: The file.
         names: All stems of the folder in small letters; a mask word counts only beside one.
     """
     stem, suffix = path.stem.casefold(), path.suffix.lower()

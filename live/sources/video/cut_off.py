@@ -23,7 +23,6 @@ def is_cut_off(path: Path, container_format: str) -> bool:
     """Return whether a file ends in the middle of what it says it has.
 
     Args:
-        path: A regular file.
         container_format: FFmpeg's name of its format.
 
     Raises:

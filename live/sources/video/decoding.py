@@ -101,12 +101,9 @@ def open_container(
     """Open a URL for reading.
 
     Args:
-        address: What FFmpeg opens.
-        name: What the user wrote, for messages.
         options: FFmpeg's options of the protocol and the demuxer.
         timeouts_s: (open, read) seconds of silence; None: wait for ever.
-        max_megapixels: Larger pictures are refused before they are decoded.
-        container_format: The only one that it may have; None: any.
+        name, max_megapixels, container_format: As for `open_file`.
 
     Raises:
         CaptureError: It cannot be opened, or is no video.

@@ -105,12 +105,7 @@ class DisplayedPictures:
     """
 
     def __init__(self, stream: VideoStream, name: str, max_megapixels: float) -> None:
-        """Start before the first frame.
-
-        Args:
-            name: What the user wrote, for messages.
-            max_megapixels: Larger pictures are refused.
-        """
+        """Start before the first frame; `name` is what the user wrote, for messages."""
         self._context = stream.codec_context
         self._container_aspect = stream.sample_aspect_ratio
         # A container's own has precedence; else the two are the same, and the frames' may change.

@@ -62,7 +62,6 @@ class VideoFile:
 
         Args:
             path: The local file, where it is one.
-            max_megapixels: Larger pictures are refused.
 
         Raises:
             CaptureError: It has no readable frame, or is too large.

@@ -34,11 +34,7 @@ class SampleTable:
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, path: Path | None) -> None:
-        """Look at an open container.
-
-        Args:
-            path: The local file; None where there is none.
-        """
+        """Look at an open container, of the local file `path` where it is one."""
         self.packets = self.frames = 0
         if "gif" in container.format.name:
             self.frames = stream.frames  # counted by the demuxer, which has read all of it

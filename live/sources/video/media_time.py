@@ -78,8 +78,7 @@ def own_length_s(
     Containers err by a field or a tick, so what is nearly as usual says nothing.
 
     Args:
-        duration: Of its packet or frame, in ticks.
-        time_base: Of a tick.
+        duration: Of its packet or frame, in ticks of `time_base`.
         usual_s: A nominal interval.
     """
     if not duration or time_base is None:
@@ -92,11 +91,7 @@ class MediaClock:
     """Makes the times of a container's packets run on where its clock starts again."""
 
     def __init__(self, container: InputContainer, lead: VideoStream) -> None:
-        """Start at the beginning of the container.
-
-        Args:
-            lead: The stream that is shown.
-        """
+        """Start at the beginning of the container; `lead` is the stream that is shown."""
         jumpy = container.format.flags & _TS_DISCONT
         self._ahead_s = _AHEAD_S if jumpy else _AHEAD_WHERE_CLOCKS_DO_NOT_JUMP_S
         self._lead = lead.index
@@ -155,12 +150,7 @@ class FrameTimes:
     """
 
     def __init__(self, interval_ns: int, container: InputContainer) -> None:
-        """Start before the first frame.
-
-        Args:
-            interval_ns: A nominal frame's, for frames that have no time of their own.
-            container: What the frames come from.
-        """
+        """Start before the first frame; those without a time last `interval_ns`."""
         self._interval_ns = interval_ns
         self.start: Fraction | None = None
         self._last_ns = -interval_ns

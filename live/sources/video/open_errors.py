@@ -80,7 +80,6 @@ def reason_and_advice(
     """Return why FFmpeg could not open an address, and what to do, for the end of a message.
 
     Args:
-        address: Of a file or a URL.
         timeouts_s: (open, read) seconds of silence that were allowed; None: of a file.
         took_s: How long it tried.
     """
@@ -104,8 +103,7 @@ def asked_again(error: BaseException | None, address: str, timeout_s: float) -> 
     another for a web page, a text and nothing at all.
 
     Args:
-        error: Of FFmpeg.
-        address: Of http or https.
+        error: FFmpeg's.
         timeout_s: For all that is asked, however slowly it is answered.
     """
     is_unclear = getattr(error, "errno", None) in (errno.EIO, errno.EINVAL)
@@ -142,12 +140,7 @@ def _followed(address: str, timeout_s: float) -> str:
 
 
 def _meaning_of_answer(status: int, sent: bytes) -> str:
-    """Return what an answer is that is no video, "" where it may be one or says why itself.
-
-    Args:
-        status: Of HTTP.
-        sent: Its first bytes.
-    """
+    """Return what an answer is, by its first bytes, "" for a possible video and for an error."""
     if status >= 400:
         return ""
     if not sent:

@@ -274,7 +274,7 @@ class UrlConnection:
         it is watched would be without a picture for as long as it ran: that is shown again.
 
         Args:
-            took_s: From the connection to the picture previous.
+            took_s: From the connection to the picture before.
         """
         at, shown, newest = self._next, self._previous.shown, self._decoder.all_packets
         self._next += 1

@@ -73,11 +73,7 @@ class SdlWindow:
     """
 
     def __init__(self, title: str, size_wh: tuple[int, int]) -> None:
-        """Open it.
-
-        Args:
-            title: In its title bar.
-            size_wh: Of its inside, in pixels.
+        """Open it, its inside `size_wh` pixels large.
 
         Raises:
             NoWindowError: It cannot be opened.

@@ -43,12 +43,7 @@ class X11Errors:
     """
 
     def __init__(self, display: object, window: int) -> None:
-        """Listen from now on.
-
-        Args:
-            display: Capsule "display" with the `Display *` of the connection.
-            window: Id of the window.
-        """
+        """Listen from now on; `display` is a capsule "display" with the `Display *`."""
         self.gone = ""
         self._window = window
         xlib = ctypes.CDLL("libX11.so.6")  # the one that SDL loaded

@@ -107,7 +107,7 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
         if view.answered is not None and view.pinned is not None:
             _draw_answered(canvas, view.answered, view.pinned, box)
         else:
-            _draw_picture(canvas, composite)
+            _draw_picture(canvas, composite, box)
         if view.state.proposals is not None:
             draw_proposals(canvas, view.state.proposals, box)
         if view.hover is not None:
@@ -139,17 +139,21 @@ def _is_private(composite: Composite) -> bool:
     return composite.hidden and not isinstance(composite, StandIn)
 
 
-def _draw_picture(canvas: U8, composite: Composite) -> None:
+def _draw_picture(canvas: U8, composite: Composite, box: Letterbox) -> None:
     """Put the feed on the canvas; where the feed is hidden, the source: one must see to click."""
     private = _is_private(composite)
     image = composite.result.frame.image_bgr if private else composite.feed_bgr
-    box = letterbox_of(composite, (canvas.shape[1], canvas.shape[0]))
-    (left, top), (width, height) = box.offset_xy, box.drawn_wh
-    image = _fitted(image, (width, height))
+    image = _fitted(image, box.drawn_wh)
     if composite.alpha is not None and not private:
-        alpha = _fitted(composite.alpha, (width, height))
+        alpha = _fitted(composite.alpha, box.drawn_wh)
         image = over_checkerboard(image, alpha, composite.backdrop_rgb)
-    canvas[top : top + height, left : left + width] = image
+    _inside(canvas, box)[:] = image
+
+
+def _inside(canvas: U8, box: Letterbox) -> U8:
+    """Return the part of the canvas where the picture lies, to draw in."""
+    (left, top), (width, height) = box.offset_xy, box.drawn_wh
+    return canvas[top : top + height, left : left + width]
 
 
 def _fitted(image: U8, size_wh: tuple[int, int]) -> U8:
@@ -163,9 +167,7 @@ def _draw_answered(canvas: U8, frozen: Composite, pinned: PinnedAnswers, box: Le
 
     The effect in the composite shows the masks of before; two of one object would say nothing.
     """
-    (left, top), (width, height) = box.offset_xy, box.drawn_wh
-    image = _fitted(frozen.result.frame.image_bgr, box.drawn_wh)
-    canvas[top : top + height, left : left + width] = image
+    _inside(canvas, box)[:] = _fitted(frozen.result.frame.image_bgr, box.drawn_wh)
     before = {item.object_id: item.mask_logits for item in frozen.result.objects}
     motion = frozen.result.motion
     for object_id, logits in sorted((before | dict(pinned.masks)).items()):
@@ -177,20 +179,13 @@ def _draw_answered(canvas: U8, frozen: Composite, pinned: PinnedAnswers, box: Le
 
 
 def draw_mask(canvas: U8, object_id: int, logits: F32, box: Letterbox) -> None:
-    """Tint and outline a mask in the object's colour.
-
-    Args:
-        canvas: (H, W, 3) uint8.
-        object_id: 1..254.
-        logits: (L, L) float32 of the whole picture.
-        box: Where the picture lies.
-    """
+    """Tint and outline a mask, (L, L) float32 of the whole picture, in the object's colour."""
     layer = mask_layer(object_id, logits, box.drawn_wh)
     if layer is None:
         return
-    (left, top), (width, height) = box.offset_xy, box.drawn_wh
+    left, top = box.offset_xy
     colour = object_colour(object_id)
-    part = canvas[top : top + height, left : left + width][layer.box.slices]
+    part = _inside(canvas, box)[layer.box.slices]
     inside = (layer.logits > 0).astype(np.uint8)
     cv2.copyTo(tinted(part, colour, _TINT), inside, part)
     contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

@@ -56,10 +56,8 @@ def status_parts(
     """Return the line's pieces from left to right.
 
     Args:
-        status: State of the run; None before the first picture.
+        status: None before the first picture.
         object_id: Which object the next click is for.
-        frozen: Whether the picture on screen is frozen.
-        names: Of the objects 1, 2 and so on.
     """
     chosen = object_name(object_id, names)
     parts = [Part(f"next click: {chosen}", _NEVER, WHITE, object_colour(object_id))]
