@@ -51,7 +51,7 @@ from samcam.engines.tensorrt import (
     profile_of,
     remove,
     write_engine,
-    write_whole,
+    write_engine_file,
 )
 from samcam.export.build_progress import interruptible, make_monitor
 from samcam.export.shape_profiles import profile_shapes
@@ -331,7 +331,7 @@ class EngineBuilder:
         return cache
 
     def _write_cache(self, cache: trt.ITimingCache) -> None:
-        write_whole(self._cache, bytes(cache.serialize()))
+        write_engine_file(self._cache, bytes(cache.serialize()))
 
 
 def main(arguments: list[str] | None = None) -> int:

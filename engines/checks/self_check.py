@@ -327,10 +327,10 @@ def _iou(right: _Answer, answer: _Answer) -> float:
 
 def write_checks(path: Path, key: Mapping[str, str], checks: Sequence[NetworkCheck]) -> None:
     """Replace the kept result in one step; `key` says what it holds for: files, GPU, driver."""
-    from samcam.engines.tensorrt.files import write_whole
+    from samcam.engines.tensorrt.files import write_engine_file
 
     data = {"key": dict(key), "checks": [asdict(check) for check in checks]}
-    write_whole(path, (json.dumps(data, indent=2) + "\n").encode())
+    write_engine_file(path, (json.dumps(data, indent=2) + "\n").encode())
 
 
 def read_checks(path: Path, key: Mapping[str, str]) -> list[NetworkCheck] | None:

@@ -12,7 +12,7 @@ from samcam.engines.tensorrt.files import (
     read_record,
     remove,
     write_engine,
-    write_whole,
+    write_engine_file,
 )
 from samcam.engines.tensorrt.runtime import NoTensorRtError, import_tensorrt, make_logger
 
@@ -34,5 +34,5 @@ __all__ = [
     "read_record",
     "remove",
     "write_engine",
-    "write_whole",
+    "write_engine_file",
 ]

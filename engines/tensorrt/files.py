@@ -119,13 +119,13 @@ def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRec
     digest = hashlib.sha256(engine).hexdigest()
     written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
     remove(record_path(path))
-    write_whole(path, engine)
+    write_engine_file(path, engine)
     text = json.dumps(asdict(written), indent=2) + "\n"
-    write_whole(record_path(path), text.encode())
+    write_engine_file(record_path(path), text.encode())
     return written
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_engine_file(path: Path, data: bytes) -> None:
     """Write a file in one step: it is the old one or the new one, never a part.
 
     Raises:
