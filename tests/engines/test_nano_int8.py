@@ -121,8 +121,8 @@ def test_eight_bits_are_refused_where_they_saturate(
             load_model(str(folder), backend)
         line = str(caught.value)
         assert "INT8 weights of 8 bits: their products overflow on this processor" in line
-        again = f"python -m export sam2.1-tiny@512 --precision int8 --out '{folder}'"
-        assert line.endswith(f": run: {again}")
+        again = f"run: python -m export sam2.1-tiny@512 --precision int8 --out '{folder}'"
+        assert line.endswith(f": {again}")
         found = check_model(str(folder))
         assert (found.state, found.fix) == (State.PROBLEM, again)
         assert found.details.endswith("export it anew, in 7 bits")
