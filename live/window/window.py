@@ -108,7 +108,7 @@ class PreviewWindow:
             self._input.set_known_objects([o.object_id for o in composite.result.objects])
 
     def left(self, composite: Composite) -> None:
-        """Take note of a picture that left by another output, and is shown here later."""
+        """Take note of a picture that another output sent, and that is shown here later."""
         self._left = composite
 
     def refresh(self, note: str = "") -> None:

@@ -25,7 +25,6 @@ DAMAGE: Final = (
 )
 IN_EIGHT_BITS: Final = "its 16 bits a channel are shown in 8"
 _NUMBERS: Final = ("F", "I")
-_ORIENTATION: Final = 274
 # Modes with transparency: by which way their colours are reached. The palette's need none.
 _PLAIN_MODES: Final = {
     "RGBA": ("RGB", "RGB"),
@@ -99,26 +98,11 @@ def deep_to_bgr(samples: NDArray[Any], image: Image.Image, depth: Depth, note: N
         depth, note: As for `to_bgr`.
     """
     small = _reduced(np.ascontiguousarray(samples[:, :, :3]), depth, note)
-    turned = small if image.format == "TIFF" else _turned(small, _orientation(image))
-    return np.ascontiguousarray(turned)
-
-
-def _orientation(image: Image.Image) -> object:
-    try:
-        return image.getexif().get(_ORIENTATION)
-    except DAMAGE:
-        return None  # `upright` says it
-
-
-def _turned(pixels: U8, orientation: object) -> U8:
-    """Return a picture as an EXIF orientation of 1 to 8 wants it shown."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    return pixels
+    if image.format == "TIFF":
+        return small
+    unturned = Image.fromarray(small)
+    unturned.info = image.info  # its EXIF among it
+    return np.array(upright(unturned, note))
 
 
 def _reduced(samples: NDArray[Any], depth: Depth, note: Note) -> U8:

@@ -22,9 +22,9 @@ from samcam.live.sources.video.decoding import Decoder, ended_by_closing, open_f
 from samcam.live.sources.video.displayed import DisplayedPictures, letterboxed
 from samcam.live.sources.video.frame_count import (
     PACKETS_FOR_RATE,
-    SampleTable,
     frame_rate,
     header_length_s,
+    indexed,
     stated_length_s,
 )
 from samcam.live.sources.video.media_time import FrameTimes, own_length_s
@@ -77,7 +77,7 @@ class VideoFile:
         self._decoder = Decoder(container, max_megapixels=max_megapixels, may_go_on=self._may_go_on)
         stream = self._decoder.stream
         try:
-            self._table = SampleTable(container, stream, path)
+            self._indexed_packets, self._indexed_frames = indexed(container, stream, path)
             self._header_s = header_length_s(container, stream)
             self._stated_s = stated_length_s(container, stream)
             rate = frame_rate(stream, self._decoder.look_ahead(PACKETS_FOR_RATE))
@@ -100,7 +100,7 @@ class VideoFile:
             kind,
             self._pending.size_wh,
             float(rate),
-            self._table.frames or None,
+            self._indexed_frames or None,
             live=False,
             sound=self._sound_origin(container, path),
         )
@@ -189,8 +189,8 @@ class VideoFile:
 
     def _is_at_its_end(self) -> bool:
         """Return whether all was given of which the index, or else the header, tells."""
-        if self._table.packets:
-            return self._decoder.packets >= self._table.packets
+        if self._indexed_packets:
+            return self._decoder.packets >= self._indexed_packets
         container = self._container
         if container is None or not container.duration:
             return True
@@ -207,13 +207,13 @@ class VideoFile:
         if self._checked_complete:
             return
         self._checked_complete = True
-        decoder, table = self._decoder, self._table
+        decoder = self._decoder
         ends_early = decoder.cut_off or self._taken_for_end or self._ends_early()
-        if decoder.packets >= table.packets and not ends_early:
+        if decoder.packets >= self._indexed_packets and not ends_early:
             return
         gave = f"{decoder.decoded} frames{self._seconds_of()}"
-        if decoder.decoded < table.frames:
-            gave = f"{decoder.decoded} of {table.frames} frames"
+        if decoder.decoded < self._indexed_frames:
+            gave = f"{decoder.decoded} of {self._indexed_frames} frames"
         _log.warning(
             "source %r: incomplete: cut off after %s; was its recording or copy cut short?",
             *(self._name, gave),

@@ -26,22 +26,21 @@ _DURATION_TAG: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d(?:\.\d{1,9})?)\Z")
 _WHOLE: Final = Fraction(9, 10)  # of the duration that a table must span to be taken for all of it
 
 
-class SampleTable:
-    """The packets that a container's index tells of, where it tells of all of them.
+def indexed(container: InputContainer, stream: VideoStream, path: Path | None) -> tuple[int, int]:
+    """Return how many packets and frames a container's index has; 0 where it may not have all.
 
     A header's own count is no help: of a fragmented mp4 it counts the first part, of an AVI with
     B-frames the fields, and a recorder that was cut off left what it began with.
-    """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, path: Path | None) -> None:
-        """Look at an open container, of the local file `path` where it is one."""
-        self.packets = self.frames = 0
-        if "gif" in container.format.name:
-            self.frames = stream.frames  # counted by the demuxer, which has read all of it
-        elif _index_is_complete(container, stream, path):
-            entries = [e for e in stream.index_entries if e.size > 0]
-            self.packets = len(entries)
-            self.frames = sum(not e.is_discard for e in entries)
+    Args:
+        path: The local file, where it is one.
+    """
+    if "gif" in container.format.name:
+        return 0, stream.frames  # counted by the demuxer, which has read all of it
+    if not _index_is_complete(container, stream, path):
+        return 0, 0
+    entries = [e for e in stream.index_entries if e.size > 0]
+    return len(entries), sum(not e.is_discard for e in entries)
 
 
 def _index_is_complete(container: InputContainer, stream: VideoStream, path: Path | None) -> bool:

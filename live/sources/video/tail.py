@@ -29,7 +29,6 @@ class Tail:
     """The newest packets of a stream, from a key frame on."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._groups: deque[list[Packet[VideoStream]]] = deque()
         self._count = self._bytes = 0
 

@@ -116,6 +116,8 @@ def _open(url: str, scheme: str, name: str, options: SourceOptions) -> InputCont
 class RemoteRecording(WrappedSource):
     """A recording behind a URL: opened again where it is cut, and read on where it was."""
 
+    _source: VideoFile
+
     def __init__(self, reopen: Callable[[], VideoFile], options: SourceOptions) -> None:
         """Open it.
 
@@ -126,8 +128,7 @@ class RemoteRecording(WrappedSource):
         Raises:
             CaptureError: It cannot be opened.
         """
-        self._file = reopen()
-        super().__init__(self._file)
+        super().__init__(reopen())
         self._reopen = reopen
         self._options = options
         self._newest = -1
@@ -147,7 +148,7 @@ class RemoteRecording(WrappedSource):
             except ClosedEarlyError as error:
                 if self._newest == self._newest_at_closing:
                     _log.warning("%s, twice at the same place: taken for its end", error)
-                    self._file.take_for_end()
+                    self._source.take_for_end()
                     continue
                 self._newest_at_closing = self._newest
                 self._read_on(error)
@@ -183,7 +184,7 @@ class RemoteRecording(WrappedSource):
                 error = refused
                 continue
             self._source.close()
-            self._source = self._file = file
+            self._source = file
             return
 
 
