@@ -102,7 +102,9 @@ class Profile(Section):
         ids = [item.object for item in self.objects]
         for number, object_id in enumerate(ids):
             if object_id in ids[:number]:
-                raise ValueError(f"objects.{number}.object: {object_id}: expected each once")
+                raise ValueError(
+                    f"objects.{number}.object: {object_id}: stands twice; expected it once"
+                )
 
     @property
     def object_ids(self) -> list[int]:

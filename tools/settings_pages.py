@@ -18,9 +18,8 @@ PAGE = ROOT / "docs" / "configuration.md"
 START, END = "<!-- settings: python -m tools.settings_pages -->", "<!-- /settings -->"
 _SEE = {"suggest": "pictures.md", "control": "control.md", "hotkeys": "control.md"}
 _HEAD = """\
-# SamCam's settings, complete: every key with its default. run_live.py reads config.yaml of the
-# current folder, or the file after --config; --set section.key=value changes one key for a run.
-# A comment ends with what a key may hold and the unit. Unknown keys are errors.
+# SamCam's settings, complete: every key with its default; unknown keys are errors. Where this file
+# is looked for: docs/configuration.md. --set section.key=value changes one key for a run.
 """
 
 
@@ -35,7 +34,8 @@ def config_yaml() -> str:
                 if depth == 0:
                     lines += ["", *_comment(_meaning(section), 0)]
                 lines.append(f"{'  ' * depth}{section}:")
-        lines += _comment(f"{schema['description']} {describe(schema)}", len(sections))
+        for text in (schema["description"], f"Allowed: {describe(schema)}"):
+            lines += _comment(text, len(sections))
         value, margin = defaults[key], "  " * len(sections)
         if isinstance(value, dict):
             lines += [f"{margin}{name}:", textwrap.indent(_yaml(value, flow=False), f"{margin}  ")]

@@ -84,6 +84,12 @@ _Loader.add_implicit_resolver(
 )
 
 
+# A set has no order, which a list of settings needs.
+_Loader.add_constructor(
+    "tag:yaml.org,2002:set", yaml.constructor.SafeConstructor.construct_undefined
+)
+
+
 def _problem(text: str, node: Any) -> yaml.MarkedYAMLError:
     """Return an error at the place of a node or an event."""
     return yaml.constructor.ConstructorError(None, None, text, node.start_mark)
@@ -164,7 +170,7 @@ def _cut(value: object, levels: int = 3) -> object:
     if isinstance(value, dict):
         parts = list(value.items())[:_SHOWN_PARTS] if levels else []
         return {key: _cut(part, levels - 1) for key, part in parts}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, list | tuple):
         return [_cut(part, levels - 1) for part in list(value)[:_SHOWN_PARTS]] if levels else []
     return value
 

@@ -56,15 +56,7 @@ def load_settings(
         dict(_parse_overrides(overrides, problems)),
     ):
         problems += _unknown(entries)
-        found = {key: entry.value for key, entry in entries.items() if key in known_keys()}
-        try:
-            if found:
-                read_model(Settings, _nested(found))
-        except ModelError as error:
-            for problem in error.problems:
-                del found[problem.key]
-                problems.append(_said(problem, entries[problem.key].origin))
-        values |= found
+        values |= _fitting(entries, problems)
     settings = read_model(Settings, _nested(values)) if values else Settings()
     problems += cross_check(settings)
     if problems:
@@ -92,6 +84,23 @@ def cross_check(settings: Settings) -> list[str]:
             f"suggest.min_area: {smallest:g}: expected at most suggest.max_area, {largest:g}"
         )
     return problems
+
+
+def _fitting(entries: Mapping[str, _Entry], problems: list[str]) -> dict[str, object]:
+    """Return the values that fit their keys, and add what is wrong with the others."""
+    values = {key: entry.value for key, entry in entries.items() if key in known_keys()}
+    while values:  # again, as of many problems only the first ones come at once
+        try:
+            read_model(Settings, _nested(values))
+        except ModelError as error:
+            for problem in error.problems:
+                at = f"{problem.key}."  # of a value, a part of it, or a section
+                wrong = [k for k in values if at.startswith(f"{k}.") or k.startswith(at)]
+                problems += [_said(problem, entries[key].origin) for key in wrong[:1]]
+                values = {key: value for key, value in values.items() if key not in wrong}
+        else:
+            break
+    return values
 
 
 def _said(problem: Problem, origin: str) -> str:

@@ -142,7 +142,7 @@ def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
         ({"objects": [{}]}, "objects.0.object: missing"),
         (
             {"objects": [{"object": 1, "mask": "object_1_mask-00000000.png"}] * 2},
-            "objects.1.object: 1: expected each once",
+            "objects.1.object: 1: stands twice; expected it once",
         ),
         ({"version": True}, "version: true: expected 1"),
     ],

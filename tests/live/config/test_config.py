@@ -49,7 +49,7 @@ def test_every_key_has_a_meaning_and_a_comment_with_unit_and_range(repo_root: Pa
     assert list(found) == list(known_keys())
     for key, schema in found.items():
         assert len(schema["description"]) > 10, f"{key}: no meaning"
-        said = f"{schema['description']} {describe(schema)} {key.rpartition('.')[2]}:"
+        said = f"{schema['description']} Allowed: {describe(schema)} {key.rpartition('.')[2]}:"
         assert said in words, f"config.yaml: {said}"
         assert any(row.startswith(f"| `{key}` |") for row in rows), f"{key}: no row"
 
@@ -113,6 +113,25 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
         "--set: widow.fps: unknown key; the nearest valid one is window",
         "--set: nothing.like.it: unknown key",
     )
+
+
+def test_no_problem_is_lost_behind_a_hundred_others(tmp_path: Path) -> None:
+    """More than a hundred at once, of which only the first came, ended in a traceback."""
+    keys = {f"<ctrl>+{number}": number for number in range(150)}
+    text = yaml.safe_dump({"hotkeys": {"keys": keys}, "record": {"crf": 99}})
+    path = write(tmp_path / "config.yaml", text)
+    first, last = problems_of(path)
+    assert "hotkeys.keys: {" in first
+    assert "record.crf: 99: expected a whole number 0..51" in last
+    with pytest.raises(ConfigError) as caught:  # a foreign recording's
+        load_settings(None, given={"hotkeys.keys": keys, "record.crf": 99})
+    assert len(caught.value.problems) == 2
+
+
+def test_a_set_is_no_list() -> None:
+    """It has no order, which would be width and height here."""
+    (problem,) = problems_of(None, "source.demo_size=!!set {320, 240}")
+    assert "not valid YAML" in problem
 
 
 def test_what_wins_over_a_mistake_does_not_hide_it(tmp_path: Path) -> None:
