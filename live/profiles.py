@@ -131,7 +131,7 @@ class Profile(Section):
         size_wh, whose = picture.shape[1::-1], f"image={self.picture}"
         for item in sorted(self.objects, key=lambda item: item.object):
             try:
-                (mask,) = read_masks(files, item.mask, size_wh, whose, apart=False).values()
+                (mask,) = read_masks(files, item.mask, size_wh, whose, split_ids=False).values()
             except ValueError as error:
                 problems.append(f"{said_by(name, f'object {item.object}')}: {error}")
             else:

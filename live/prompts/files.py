@@ -49,7 +49,7 @@ class PromptFiles:
     max_megapixels: float = MAX_MEGAPIXELS
     limits: TextLimits = AT_START
 
-    def place(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
         """Return where a file is; the shell leaves the ~ of `@~/FILE` as it is."""
         return self.folder / lenient_path(name)
 
@@ -109,7 +109,7 @@ def read_bbox(files: PromptFiles, name: str) -> tuple[float, float, float, float
     Raises:
         ValueError: The file cannot be read, or the line has another form.
     """
-    path = files.place(name)
+    path = files.path_of(name)
     try:
         lines = text_lines(files.read_text(path))
     except (OSError, ValueError) as error:

@@ -53,7 +53,7 @@ class MaskFile:
 def read_reference(files: PromptFiles, name: str) -> U8:
     """Return the picture (H, W, 3) BGR that a mask belongs to; ValueError says why it cannot be
     read."""
-    path = files.place(name)
+    path = files.path_of(name)
     with _readable(f"image={path}"):
         check_name(path)
         return read_picture(path, f"image={name}", files.max_megapixels)
@@ -71,15 +71,15 @@ def _readable(what: str) -> Iterator[None]:
 
 
 def read_masks(
-    files: PromptFiles, text: str, size_wh: tuple[int, int], whose: str, apart: bool
+    files: PromptFiles, text: str, size_wh: tuple[int, int], size_of: str, split_ids: bool
 ) -> Mapping[int | None, Mask]:
     """Return the masks of `mask=FILE` or `mask=FILE#ID`, by the ids that they have in the file.
 
     Args:
         text: What follows `mask=`.
         size_wh: The size that it must have.
-        whose: What has this size, for messages.
-        apart: Whether several ids are several objects; else they are one.
+        size_of: What has this size, for messages.
+        split_ids: Whether several ids are several objects; else they are one.
 
     Returns:
         One mask for None, or several by id 1..254.
@@ -88,7 +88,7 @@ def read_masks(
         ValueError: It cannot be read, has another size or no pixel; says which and why.
     """
     name, wanted = _name_and_id(files, text)
-    file = _read(files, name, text, size_wh, whose)
+    file = _read(files, name, text, size_wh, size_of)
     if not file.whole.any():
         raise ValueError(f"mask={text}: {file.empty}; expected some object pixels above 0")
     if wanted is not None:
@@ -101,7 +101,7 @@ def read_masks(
     if _VOID in found and len(found) > 1:
         found.remove(_VOID)
         _log.warning("mask=%s: what has the value 255 is void and left out", text)
-    if not apart or len(found) < 2:
+    if not split_ids or len(found) < 2:
         return {None: np.isin(file.ids, found)}
     if found[-1] > MAX_OBJECT_ID:
         raise ValueError(
@@ -118,7 +118,7 @@ def read_masks(
 def _name_and_id(files: PromptFiles, text: str) -> tuple[str, int | None]:
     """Split `FILE#ID`; a file that is really named so comes first."""
     match = _WITH_ID.fullmatch(text)
-    if match is None or is_there(files.place(text)):
+    if match is None or is_there(files.path_of(text)):
         return text, None
     return match[1], int(match[2])
 
@@ -138,24 +138,24 @@ def _one_id(file: MaskFile, wanted: int, text: str) -> Mask:
 
 
 def _read(
-    files: PromptFiles, name: str, text: str, size_wh: tuple[int, int], whose: str
+    files: PromptFiles, name: str, text: str, size_wh: tuple[int, int], size_of: str
 ) -> MaskFile:
-    path = files.place(name)
+    path = files.path_of(name)
     with _readable(f"mask={path}"):
         check_name(path)
         with closing(PictureFile(path, files.max_megapixels)) as file:
             if sorted(file.size_wh) != sorted(size_wh):  # EXIF may turn it; nothing is decoded yet
-                _check_size(file.size_wh, size_wh, text, whose)
+                _check_size(file.size_wh, size_wh, text, size_of)
             image = file.read_raw()
-            _check_size(image.size, size_wh, text, whose)
+            _check_size(image.size, size_wh, text, size_of)
             return _meaning(image, file.lossy, file.read().image_bgr)
 
 
-def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, whose: str) -> None:
+def _check_size(found: tuple[int, int], wanted: tuple[int, int], text: str, size_of: str) -> None:
     if found != wanted:
         raise ValueError(
             f"mask={text}: {found[0]}x{found[1]} pixels; expected {wanted[0]}x{wanted[1]} "
-            f"as {whose}"
+            f"as {size_of}"
         )
 
 

@@ -134,7 +134,7 @@ def names_file(spec: str) -> bool:
 
 def _drafts(spec: str, files: PromptFiles, problems: list[str]) -> Iterator[_Draft]:
     if spec.startswith("@"):
-        yield from _read_jsonl(files.place(spec[1:]), files, problems)
+        yield from _read_jsonl(files.path_of(spec[1:]), files, problems)
         return
     draft = _Draft(f'--prompt "{spec}"', files)
     pairs = _split(spec, draft.where, problems)
@@ -302,12 +302,12 @@ def _build(draft: _Draft, size_wh: tuple[int, int]) -> Iterator[Prompt]:
     if draft.mask is None:
         yield draft.pointed().fitted(size_wh)
         return
-    reference, whose = None, "the source; use image=FILE if the mask belongs to another picture"
+    reference, size_of = None, "the source; use image=FILE if the mask belongs to another picture"
     if draft.image is not None:
-        reference, whose = read_reference(draft.files, draft.image), f"image={draft.image}"
+        reference, size_of = read_reference(draft.files, draft.image), f"image={draft.image}"
         size_wh = (reference.shape[1], reference.shape[0])
-    apart = draft.object_id is None
-    masks = read_masks(draft.files, draft.mask, size_wh, whose, apart)
+    split_ids = draft.object_id is None
+    masks = read_masks(draft.files, draft.mask, size_wh, size_of, split_ids)
     for object_id, mask in masks.items():
         prompt = Prompt(
             object_id=draft.object_id or object_id or 1,

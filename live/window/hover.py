@@ -11,7 +11,7 @@ from samcam.live.commands import HoverRequest
 from samcam.live.control import Controls
 from samcam.live.frames import F32
 from samcam.live.window.letterbox import Letterbox, Point
-from samcam.live.window.prompts import meant
+from samcam.live.window.prompts import on_step_picture
 
 HOVER_EVERY_S: Final = 0.08
 # a pointer that rests is not about to click, and what lies under the outline is to be seen
@@ -71,7 +71,7 @@ class HoverPointer:
         if wanted != self._asked and now_s - self._asked_s >= HOVER_EVERY_S:
             self._asked, self._asked_s = wanted, now_s
             box = scene.letterbox
-            there = meant(box.to_source(at.x, at.y), scene.motion, box.source_wh)
+            there = on_step_picture(box.to_source(at.x, at.y), scene.motion, box.source_wh)
             self._controls.hover.put(HoverRequest(scene.object_id, scene.step, there.x, there.y))
 
     def fits(self, request: HoverRequest, scene: HoverScene | None) -> bool:

@@ -26,7 +26,7 @@ from samcam.live.window.hover import HoverPointer, HoverScene
 from samcam.live.window.keys import Key, KeyPress, key_of
 from samcam.live.window.letterbox import Letterbox, Point
 from samcam.live.window.marks import Marks
-from samcam.live.window.prompts import box_prompt, is_drag, meant
+from samcam.live.window.prompts import box_prompt, is_drag, on_step_picture
 from samcam.live.window.proposals import Outline, ProposalBoard
 from samcam.live.window.state import InputState
 
@@ -141,7 +141,7 @@ class WindowInput:
             self._take(press.proposal, press.step, size_wh)
             return
         first, last = (
-            meant(self.letterbox.to_source(at.x, at.y), press.motion, size_wh)
+            on_step_picture(self.letterbox.to_source(at.x, at.y), press.motion, size_wh)
             for at in (press.at, end)
         )
         if not dragged:
@@ -165,7 +165,7 @@ class WindowInput:
                 f"{self._name(self._objects.object_id)}: click it with the left button first"
             )
             return
-        self._send_point(meant(point, self._motion, box.source_wh), False, self._step)
+        self._send_point(on_step_picture(point, self._motion, box.source_wh), False, self._step)
 
     def press_middle(self, x: float, y: float) -> None:
         """Remove the object under the pointer."""

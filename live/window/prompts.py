@@ -15,7 +15,7 @@ def is_drag(start: Point, end: Point) -> bool:
     return max(abs(end.x - start.x), abs(end.y - start.y)) >= MIN_DRAG_PX
 
 
-def meant(at: Point, motion: F32 | None, size_wh: tuple[int, int]) -> Point:
+def on_step_picture(at: Point, motion: F32 | None, size_wh: tuple[int, int]) -> Point:
     """Return where that which the user sees at a source position was on the step's own picture.
 
     Args:

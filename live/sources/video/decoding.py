@@ -303,7 +303,7 @@ class Decoder:
         # one before it. So what is found is told from what was given by its stamp, not counted.
         if missing > 0:
             waiting = {stamp(frame) for frame in self._ready if frame is not None}
-            again = self._tail.without(waiting.union(self._given), missing, end_of(self.stream))
+            again = self._tail.remaining(waiting.union(self._given), missing, end_of(self.stream))
         if self._left_out and not again:
             self._drain()
             again = [None]

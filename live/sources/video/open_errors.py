@@ -96,7 +96,7 @@ def reason_and_advice(
     return f"{describe(error)}; {_OF_A_URL}"
 
 
-def asked_again(error: BaseException | None, address: str, timeout_s: float) -> str:
+def probe_http(error: BaseException | None, address: str, timeout_s: float) -> str:
     """Ask an address for what FFmpeg cannot name; "" where that tells no more.
 
     FFmpeg has the same error for redirects without end, a broken TLS and what is not HTTP, and
@@ -109,20 +109,20 @@ def asked_again(error: BaseException | None, address: str, timeout_s: float) -> 
     is_unclear = getattr(error, "errno", None) in (errno.EIO, errno.EINVAL)
     if not is_unclear and not isinstance(error, av.error.InvalidDataError):
         return ""
-    found = _followed(address, timeout_s)
+    found = _follow_redirects(address, timeout_s)
     return found and f"{found}; {_OF_NOTHING if found.startswith(_NOTHING) else _BROWSER}"
 
 
-def _followed(address: str, timeout_s: float) -> str:
+def _follow_redirects(address: str, timeout_s: float) -> str:
     """Follow an address; return what is wrong with it, "" where nothing is."""
     end = time.monotonic() + timeout_s
     seen = [address]
     shown = ""
     try:
         for _ in range(_MOST_REDIRECTS + 1):
-            status, location, sent = _answer(seen[-1], end)
+            status, location, sent = _request(seen[-1], end)
             if status not in _REDIRECTS or not location:
-                return _meaning_of_answer(status, sent)
+                return _describe_answer(status, sent)
             shown = hide_in_url(location)[:_MOST_LETTERS]
             try:
                 target = urljoin(seen[-1], location)
@@ -135,11 +135,11 @@ def _followed(address: str, timeout_s: float) -> str:
                 return f"it redirects without end, to {shown!r} again"
             seen.append(target)
     except (OSError, ValueError, http.client.HTTPException) as error:
-        return "it does not answer in time" if time.monotonic() >= end else _meaning_of(error)
+        return "it does not answer in time" if time.monotonic() >= end else _describe_failure(error)
     return f"it redirects more than {_MOST_REDIRECTS} times, by then to {shown!r}"
 
 
-def _meaning_of_answer(status: int, sent: bytes) -> str:
+def _describe_answer(status: int, sent: bytes) -> str:
     """Return what an answer is, by its first bytes, "" for a possible video and for an error."""
     if status >= 400:
         return ""
@@ -152,8 +152,8 @@ def _meaning_of_answer(status: int, sent: bytes) -> str:
     return "it answers with a text" if is_text else ""
 
 
-def _meaning_of(error: Exception) -> str:
-    """Return what an error of `_answer` tells of who answers, "" for nothing."""
+def _describe_failure(error: Exception) -> str:
+    """Return what an error of `_request` tells of who answers, "" for nothing."""
     if isinstance(error, ssl.SSLError):
         return f"no secure connection: {error.reason or 'TLS failed'}"
     if isinstance(error, (OSError, ValueError, http.client.InvalidURL)):
@@ -161,7 +161,7 @@ def _meaning_of(error: Exception) -> str:
     return "what answers there does not speak HTTP"
 
 
-def _answer(address: str, end: float) -> tuple[int, str, bytes]:
+def _request(address: str, end: float) -> tuple[int, str, bytes]:
     """Return the status of a server's answer, where it redirects to, or "", and its first bytes.
 
     Args:
@@ -178,11 +178,11 @@ def _answer(address: str, end: float) -> tuple[int, str, bytes]:
     host, port = parts.hostname or "", parts.port or kind.default_port
     target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
     with (
-        _connected(host, port, end) as raw,
+        _connect(host, port, end) as raw,
         _shut_down_at(end, raw),
         closing(kind(host, port)) as connection,
     ):
-        connection.sock = _secured(raw, host) if is_https else raw
+        connection.sock = _with_tls(raw, host) if is_https else raw
         some = f"bytes=0-{_FIRST_BYTES - 1}"
         connection.request("GET", target, headers={"Range": some, **_login(parts)})
         answer = connection.getresponse()
@@ -192,7 +192,7 @@ def _answer(address: str, end: float) -> tuple[int, str, bytes]:
         return answer.status, answer.getheader("Location", ""), sent
 
 
-def _connected(host: str, port: int, end: float) -> socket.socket:
+def _connect(host: str, port: int, end: float) -> socket.socket:
     """Connect to the first address of a host that takes it, all of them within the time."""
     failure: OSError = TimeoutError("no time is left")
     for *_, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
@@ -206,7 +206,7 @@ def _connected(host: str, port: int, end: float) -> socket.socket:
     raise failure
 
 
-def _secured(raw: socket.socket, host: str) -> ssl.SSLSocket:
+def _with_tls(raw: socket.socket, host: str) -> ssl.SSLSocket:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg asks
     return context.wrap_socket(raw, server_hostname=host)

@@ -50,7 +50,7 @@ class Tail:
             self._count -= len(forgotten)
             self._bytes -= sum(packet.size for packet in forgotten)
 
-    def without(
+    def remaining(
         self, given: Set[int | None], missing: int, end: Packet[VideoStream]
     ) -> list[VideoFrame | None]:
         """Decode the packets again; return the frames not given yet, None in place of broken ones.

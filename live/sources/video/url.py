@@ -39,7 +39,7 @@ from samcam.live.sources.video.decoding import (
 )
 from samcam.live.sources.video.displayed import DisplayedPictures
 from samcam.live.sources.video.file import ClosedEarlyError, VideoFile
-from samcam.live.sources.video.open_errors import asked_again, describe
+from samcam.live.sources.video.open_errors import describe, probe_http
 from samcam.live.watchdog import announced_wait
 from samcam.system import hide_in_url
 
@@ -73,7 +73,7 @@ def open_url(url: str, options: SourceOptions) -> VideoSource:
         first = [_open(url, scheme, name, options)]
     except CaptureError as error:
         is_http = scheme.startswith("http")
-        why = asked_again(error.__cause__, url, options.open_timeout_s) if is_http else ""
+        why = probe_http(error.__cause__, url, options.open_timeout_s) if is_http else ""
         if not why:
             raise
         raise CaptureError(f"source {name!r}: cannot be opened as a video: {why}") from error

@@ -15,7 +15,7 @@ import pytest
 from samcam.live.errors import CaptureError
 from samcam.live.sources.choose import open_source
 from samcam.live.sources.options import SourceOptions
-from samcam.live.sources.video.open_errors import asked_again
+from samcam.live.sources.video.open_errors import probe_http
 from samcam.system.redact import hide_secrets
 from tests.helpers.bounds import WAIT_S
 
@@ -191,7 +191,7 @@ def test_an_answer_without_end_is_given_up_in_time(scheme: str, first: bytes, ag
         thread = threading.Thread(target=answer, name="slow-server")
         thread.start()
         url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/clip.mp4"
-        said = asked_again(OSError(errno.EIO, ""), url, timeout_s=0.3)
+        said = probe_http(OSError(errno.EIO, ""), url, timeout_s=0.3)
         thread.join()
     assert said.startswith("it does not answer in time; ")
     assert left.is_set()
