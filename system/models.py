@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from itertools import islice
-from typing import Any, ClassVar, Final, Literal, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 from samcam.system.files import shown_value
 
@@ -29,9 +29,9 @@ _WORDS: Final = {
 
 
 class Section:
-    """Base of the models: nothing unknown, no conversions but lists to tuples, numbers finite.
+    """Base of the models: no unknown keys, no conversions but lists to tuples, numbers finite.
 
-    `__needed__` are keys that data has to have although the class has a default.
+    `__needed__` are keys that data must have although the class has a default.
     """
 
     __slots__ = ()
@@ -40,13 +40,26 @@ class Section:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Take mappings for a model and lists for a tuple, as YAML and JSON have them."""
+        """Loosen what strict mode refuses although YAML and JSON write it so.
+
+        Here and not in the annotations: no config loosens tuples and sections alone, and models
+        are written without pydantic.
+        """
         schema = handler(source)
         whole = handler.resolve_ref_schema(schema)
+        for node in [*_nodes(whole)]:
+            if node["type"] in ("dataclass", "tuple"):
+                node["strict"] = False
+            if node["type"] == "literal":  # for pydantic False is 0; YAML reads `true` as True
+                _change_before(node, lambda v: str(v).lower() if isinstance(v, bool) else v)
+            if node["type"] == "dict" and node["keys_schema"]["type"] == "int":
+                _change_before(node["keys_schema"], lambda k: int(k) if _is_decimal(k) else k)
         for item in whole["schema"]["fields"]:
             if item["name"] in cls.__needed__:
                 item["schema"] = item["schema"]["schema"]
-        _ease(whole)
+            kinds = {node["type"] for node in _nodes(item)}
+            if not kinds & {"dataclass", "definition-ref"} and not {"tuple", "dict"} <= kinds:
+                _one_error(item["schema"])  # about the field, not a number of its list
         return schema
 
 
@@ -61,7 +74,8 @@ class Setting:
         choices: Allowed words or numbers; empty: any. Of a `float | str`: the words.
         expected: What it may hold, in words, where its type does not say it.
         limits: Further ones of pydantic's, such as pattern, multiple_of, max_length.
-        rule: What a value must be beside the fields before it, in words; "" where it is that.
+        rule: Called with the value and the fields before it; returns what was expected, in words,
+            or "" where the value is right.
     """
 
     doc: str = ""
@@ -74,9 +88,27 @@ class Setting:
     rule: Callable[[Any, Mapping[str, Any]], str] | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """Add range, choices and rule, for pydantic."""
-        schema = self._narrowed(handler(source), self.limits)
-        return schema if self.rule is None else self._ruled(schema, self.rule)
+        """Add range, choices and rule, for pydantic.
+
+        Its own `Field(ge=...)` reaches neither the items of a list nor the keys of a mapping.
+        """
+        schema = handler(source)
+        ends = {"ge": self.low, "le": self.high}
+        for node in [*_nodes(schema)]:
+            if node["type"] in ("int", "float"):
+                node.update({name: end for name, end in ends.items() if end is not None})
+            if self.choices and node["type"] == type(self.choices[0]).__name__:
+                _become(node, type="literal", expected=list(self.choices))
+        (schema["schema"] if schema["type"] == "nullable" else schema).update(self.limits)
+        if self.rule is not None:
+            function = {"type": "with-info", "function": self._check}
+            _become(schema, type="function-after", schema=dict(schema), function=function)
+        return schema
+
+    def _check(self, value: Any, info: Any) -> Any:
+        if self.rule is not None and (expected := self.rule(value, info.data)):
+            raise ValueError(expected)
+        return value
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Callable[[Any], Any]) -> Any:
         """Add the meaning, for `schema_of`."""
@@ -86,36 +118,6 @@ class Setting:
                 part["keys"] = [self.low, self.high]
         words = {"description": self.doc, "unit": self.unit, "expected": self.expected}
         return made | {name: text for name, text in words.items() if text}
-
-    def _ruled(self, schema: Schema, rule: Callable[[Any, Mapping[str, Any]], str]) -> Schema:
-        from pydantic_core.core_schema import with_info_after_validator_function
-
-        def check(value: Any, info: Any) -> Any:
-            expected = rule(value, info.data)
-            if expected:
-                raise ValueError(expected)
-            return value
-
-        return dict(with_info_after_validator_function(check, schema))
-
-    def _narrowed(self, schema: Schema, limits: Mapping[str, Any]) -> Schema:
-        kind = {"int": int, "str": str}.get(schema["type"])
-        if kind and self.choices and isinstance(self.choices[0], kind):
-            return {"type": "literal", "expected": list(self.choices)}
-        schema = dict(schema)
-        if schema["type"] in ("int", "float"):
-            ends = {"ge": self.low, "le": self.high}
-            schema.update({name: end for name, end in ends.items() if end is not None})
-        if schema["type"] not in ("nullable", "function-before"):
-            schema.update(limits)  # of the value, not of its parts
-            limits = {}
-        for name in ("schema", "keys_schema", "values_schema"):
-            if name in schema:
-                schema[name] = self._narrowed(schema[name], limits)
-        for name in ("items_schema", "choices"):
-            if isinstance(schema.get(name), list):
-                schema[name] = [self._narrowed(part, limits) for part in schema[name]]
-        return schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,37 +136,29 @@ class Problem:
     """One thing that is wrong.
 
     Attributes:
-        kind: A wrong `value`, a `missing` or `unknown` key, or a `rule` between keys.
-        key: Dotted path; of a rule the section's, "" of the outermost one.
+        text: All of it in one line.
+        key: Dotted path; of a rule between keys the section's, "" of the outermost one.
         value: As given; None where it is missing.
-        expected: In words; the known keys beside an unknown one; of a rule the whole text.
+        expected: In words; the known keys beside an unknown one.
     """
 
-    kind: Literal["value", "missing", "unknown", "rule"]
+    text: str
     key: str
     value: object
     expected: str
 
-    def __str__(self) -> str:
-        """Say it in one line."""
-        if self.kind == "rule":
-            return f"{self.key}.{self.expected}".removeprefix(".")
-        what = {"missing": "missing;", "unknown": "unknown key;"}.get(self.kind)
-        what = what or f"{shown_value(self.value)}:"
-        return f"{self.key}: {what} expected {self.expected}".removeprefix(": ")
-
 
 class ModelError(ValueError):
-    """Data that does not fit its model; `problems` has all that is wrong."""
+    """Data that does not fit its model, a line for each of `problems`."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(map(str, problems)))
+        super().__init__("\n".join(problem.text for problem in problems))
         self.problems = problems
 
     @property
     def line(self) -> str:
         """All of them in one line."""
-        return "; ".join(map(str, self.problems))
+        return "; ".join(problem.text for problem in self.problems)
 
 
 def read_model(cls: type[T], data: object) -> T:
@@ -179,15 +173,12 @@ def read_model(cls: type[T], data: object) -> T:
     """
     from pydantic import ValidationError
 
-    model: Any = cls
     try:
-        return cast(T, _adapter(model).validate_python(data))
+        return cast(T, _adapter(cast(Any, cls)).validate_python(data))
     except ValidationError as error:
-        found: dict[str, Problem] = {}
-        for one in islice(error.errors(include_url=False), _MOST):
-            problem = _problem(one, schema_of(model), data)
-            found.setdefault(str(problem), problem)
-        raise ModelError(tuple(found.values())) from None
+        errors = islice(error.errors(include_url=False), _MOST)
+        problems = tuple(_problem(one, _without_links(cast(Any, cls))) for one in errors)
+        raise ModelError(problems) from None
 
 
 @cache
@@ -199,62 +190,50 @@ def schema_of(cls: type) -> Schema:
 
 def leaves(cls: type) -> Iterator[tuple[str, Schema]]:
     """Give the dotted path and the schema of each value of a model made of models."""
-    whole = schema_of(cls)
 
     def walk(schema: Schema, prefix: str) -> Iterator[tuple[str, Schema]]:
         for name, part in schema["properties"].items():
-            inner = _resolved(part, whole)
-            if "properties" in inner:
-                yield from walk(inner, f"{prefix}{name}.")
+            if "properties" in part:
+                yield from walk(part, f"{prefix}{name}.")
             else:
                 yield f"{prefix}{name}", part
 
-    return walk(_resolved(whole, whole), "")
+    return walk(_without_links(cls), "")
 
 
-def describe(schema: Schema, whole: Schema | None = None) -> str:
-    """Say what a value may be, such as "a number 0..1 (s)" or "one of a | b, or null".
-
-    Args:
-        schema: Of the value.
-        whole: Of the model, where parts of it are elsewhere.
-    """
-    whole = whole or {}
-    parts = [_resolved(part, whole) for part in schema.get("anyOf", [schema])]
+def describe(schema: Schema) -> str:
+    """Say what a value may be, such as "a number 0..1 (s)" or "one of a | b, or null"."""
+    parts = schema.get("anyOf", [schema])
     kinds = [part for part in parts if part.get("type") != "null"]
-    text = schema.get("expected") or ""
-    if not text:
-        texts = [_form(part, whole) for part in kinds]
-        if len(texts) > 1:  # a word that may stand instead of a number
-            texts = [one.removeprefix("one of ") for one in reversed(texts)]
-        text = " or ".join(texts)
+    text = schema.get("expected") or _form(kinds[0])
+    if len(kinds) > 1 and "expected" not in schema:  # a word that may stand instead of a number
+        text = f"{_form(kinds[1]).removeprefix('one of ')} or {text}"
     text += f" ({schema['unit']})" if "unit" in schema else ""
     return f"{text}, or null" if len(parts) > len(kinds) else text
 
 
-def _form(schema: Schema, whole: Schema) -> str:
+def _form(schema: Schema) -> str:
     """Say what one kind of value is, its range with it."""
-    kind = schema.get("type", "")
     if "enum" in schema or "const" in schema:
         return "one of " + " | ".join(map(str, schema.get("enum", [schema.get("const")])))
-    if kind == "array":
-        item = _resolved((schema.get("prefixItems") or [schema.get("items", {})])[0], whole)
-        what = _WORDS.get(item.get("type", ""), ("", "objects"))[1]
-        exact = schema.get("minItems") if schema.get("minItems") == schema.get("maxItems") else ""
-        return " ".join(f"a list of {exact or ''} {what}{_range(item)}".split())
-    if kind == "object":
-        values = schema.get("additionalProperties")
-        values = _resolved(values, whole) if isinstance(values, dict) else {}
-        low, high = schema.get("keys", [None, None])
-        if low is not None:
-            words = describe(values, whole).removeprefix("one of ")
+    if "properties" in schema:
+        return f"a section with the keys {', '.join(schema['properties'])}"
+    if schema["type"] == "array":
+        item = (schema.get("prefixItems") or [schema["items"]])[0]
+        exact = f"{schema['minItems']} " if "prefixItems" in schema else ""
+        return f"a list of {exact}{_many(item)}{_range(item)}"
+    if schema["type"] == "object":
+        values = _part(schema, "")
+        if "keys" in schema:
+            low, high = schema["keys"]
+            words = describe(values).removeprefix("one of ")
             return f"{{NUMBER: WORD}} with numbers {low:.10g}..{high:.10g} and {words}"
-        if not values and "properties" not in schema:
-            return "a mapping"
-        if "properties" in schema:
-            return f"a section with the keys {', '.join(schema.get('properties', {}))}"
-        return f"a mapping of texts to {_WORDS.get(values.get('type', ''), ('', 'objects'))[1]}"
-    return _WORDS[kind][0] + _range(schema)
+        return f"a mapping of texts to {_many(values)}" if values else "a mapping"
+    return _WORDS[schema["type"]][0] + _range(schema)
+
+
+def _many(schema: Schema) -> str:
+    return _WORDS.get(schema.get("type", ""), ("", "objects"))[1]
 
 
 def _range(schema: Schema) -> str:
@@ -266,61 +245,41 @@ def _range(schema: Schema) -> str:
     return "" if high is None else f" of at most {high:.10g}"
 
 
-def _problem(error: Mapping[str, Any], whole: Schema, data: object) -> Problem:
-    """Turn one of pydantic's errors into ours: the key whose value is wrong, not a part of it."""
-    path: list[str] = []
-    schema = parent = _resolved(whole, whole)
-    given, rest = cast(Any, data), list(error["loc"])
-    while rest and (rest != ["[key]"] or _holds(given, "[key]")):
-        inner = _inner(schema, rest[0], whole)
-        if inner is None:
-            break
-        name = rest.pop(0)
-        parent, schema = schema, inner
-        given = given[name] if _holds(given, name) else None
-        path.append(str(name)[:_LONGEST_KEY])
-    key, known = ".".join(path), _resolved(schema, whole).get("properties", {})
-    if error["type"] == "value_error":
-        return Problem("rule" if known else "value", key, given, str(error["ctx"]["error"]))
-    if rest == ["[key]"]:  # of a mapping, that has only some
-        return _unknown(key, given, _resolved(parent, whole)["propertyNames"]["enum"])
-    if known and rest and error["type"].startswith(("extra", "unexpected")):
-        return _unknown(".".join([*path, str(rest[0])[:_LONGEST_KEY]]), error["input"], known)
-    missing = error["type"] == "missing" and not rest
-    return Problem("missing" if missing else "value", key, given, describe(schema, whole))
+def _problem(error: Mapping[str, Any], schema: Schema) -> Problem:
+    """Return one of pydantic's errors as ours."""
+    kind, loc, value = error["type"], error["loc"], error["input"]
+    if kind == "literal_error" and loc[-1:] == ("[key]",):  # of a mapping that has only some
+        kind, loc = "unexpected", loc[:-1]
+    parent = schema
+    for name in loc:
+        parent, schema = schema, _part(schema, name)
+    key = ".".join(str(name)[:_LONGEST_KEY] for name in loc)
+    if kind == "value_error":
+        text = str(error["ctx"]["error"])
+        if "properties" in schema:  # a rule between its keys, which names one of them
+            return Problem(f"{key}.{text}".removeprefix("."), key, value, text)
+        return _of_value(key, value, text)
+    if kind.startswith("unexpected"):
+        known = parent.get("properties") or parent["propertyNames"]["enum"]
+        near = get_close_matches(str(loc[-1])[:_LONGEST_KEY], known, n=1, cutoff=_NEAR)
+        names = ", ".join(near or known)
+        return Problem(f"{key}: unknown key; expected {names}", key, value, names)
+    expected = describe(schema)
+    if kind == "missing":
+        return Problem(f"{key}: missing; expected {expected}", key, None, expected)
+    return _of_value(key, value, expected)
 
 
-def _unknown(key: str, value: object, known: Collection[str]) -> Problem:
-    """Return the problem of a key that is none of these; the one that is nearly it, or all."""
-    near = get_close_matches(key.rpartition(".")[2], known, n=1, cutoff=_NEAR)
-    return Problem("unknown", key, value, ", ".join(near or known))
+def _of_value(key: str, value: object, expected: str) -> Problem:
+    text = f"{key}: {shown_value(value)}: expected {expected}".removeprefix(": ")
+    return Problem(text, key, value, expected)
 
 
-def _holds(data: object, name: Any) -> bool:
-    if isinstance(data, Mapping):
-        return name in data
-    return isinstance(data, list | tuple) and isinstance(name, int) and name < len(data)
-
-
-def _inner(schema: Schema, name: Any, whole: Schema) -> Schema | None:
-    """Return the schema of a section's key, or of one section of many; None: it has no such."""
-    schema = _resolved(schema, whole)
-    found: Schema | None = schema.get("properties", {}).get(name)
-    if found is None:
-        part = schema.get("items" if schema.get("type") == "array" else "additionalProperties")
-        many = isinstance(part, dict) and _resolved(part, whole).get("type") == "object"
-        found = part if many else None
-    return found
-
-
-def _resolved(schema: Schema, whole: Schema) -> Schema:
-    """Follow a link to another part of the schema, also of a section that may be null."""
-    parts = [part for part in schema.get("anyOf", ()) if part.get("type") != "null"]
-    if len(parts) == 1 and "$ref" in parts[0]:
-        schema = parts[0]
-    if "$ref" in schema:
-        return _resolved(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
-    return schema
+def _part(schema: Schema, name: str | int) -> Schema:
+    """Return the schema of a section's key, or of the parts of a list or a mapping."""
+    found = schema.get("properties", {}).get(name) or schema.get("items")
+    found = found or schema.get("additionalProperties")
+    return found if isinstance(found, dict) else {}
 
 
 @cache
@@ -330,31 +289,58 @@ def _adapter(cls: type) -> Any:
     return TypeAdapter(cls)
 
 
-def _ease(node: Any) -> None:
-    """Let sections be mappings, tuples lists, and whole numbers as keys texts, as in JSON."""
-    if isinstance(node, list | tuple):
-        for part in node:
-            _ease(part)
-    if not isinstance(node, dict):
-        return
-    for part in node.values():
-        _ease(part)
-    if node.get("type") in ("dataclass", "tuple"):
-        node["strict"] = False
-    if node.get("type") == "literal":  # YAML takes the word `true` for a truth value, False is 0
-        _first(node, lambda value: str(value).lower() if isinstance(value, bool) else value)
-    if node.get("type") == "dict" and node["keys_schema"]["type"] == "int":
-        _first(node["keys_schema"], lambda key: int(key) if _is_decimal(key) else key)
+@cache
+def _without_links(cls: type) -> Schema:
+    """Return the JSON Schema with each `$ref` replaced by what it leads to.
+
+    What may be null has, beside `anyOf`, the keys of what else it is.
+    """
+    whole = schema_of(cls)
+
+    def inline(node: Any) -> Any:
+        if isinstance(node, list):
+            return [inline(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            node = whole["$defs"][node["$ref"].rpartition("/")[2]] | node
+        node = {name: inline(part) for name, part in node.items() if name[0] != "$"}
+        parts = [part for part in node.get("anyOf", ()) if part.get("type") != "null"]
+        return parts[0] | node if len(parts) == 1 else node
+
+    return cast(Schema, inline(whole))
+
+
+def _nodes(schema: Any) -> Iterator[Schema]:
+    """Give a core schema and all that it is made of."""
+    if isinstance(schema, list | tuple):
+        for part in schema:
+            yield from _nodes(part)
+    elif isinstance(schema, dict):
+        if "type" in schema:
+            yield schema
+        for name, part in schema.items():
+            if name != "metadata":
+                yield from _nodes(part)
+
+
+def _become(node: Schema, **changed: Any) -> None:
+    """Replace a node of a core schema, in place: others hold it."""
+    node.clear()
+    node.update(changed)
+
+
+def _change_before(node: Schema, change: Callable[[Any], object]) -> None:
+    function = {"type": "no-info", "function": change}
+    _become(node, type="function-before", schema=dict(node), function=function)
+
+
+def _one_error(node: Schema) -> None:
+    while node["type"] in ("default", "function-after"):  # a rule says its own
+        node = node["schema"]
+    words = {"custom_error_type": "value", "custom_error_message": "wrong"}
+    _become(node, type="custom-error", schema=dict(node), **words)
 
 
 def _is_decimal(key: object) -> bool:
     return isinstance(key, str) and key.isdecimal() and len(key) < 20
-
-
-def _first(node: Schema, change: Callable[[Any], Any]) -> None:
-    """Change a value before its check."""
-    from pydantic_core.core_schema import no_info_before_validator_function
-
-    made = no_info_before_validator_function(change, cast(Any, dict(node)))
-    node.clear()
-    node.update(made)

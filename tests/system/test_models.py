@@ -61,7 +61,7 @@ def problems_of(data: object) -> list[str]:
     with pytest.raises(ModelError) as caught:
         read_model(Model, data)
     lines = str(caught.value).splitlines()
-    assert lines == [str(problem) for problem in caught.value.problems]
+    assert lines == [problem.text for problem in caught.value.problems]
     return lines
 
 
