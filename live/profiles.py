@@ -1,9 +1,9 @@
-"""Profiles: source, model, preset, effect and objects, remembered as a folder for the next start.
+"""Profiles: source, model, preset, effect and objects, kept in a folder for the next start.
 
 A folder holds `profile.json` (docs/schemas/profile.schema.json), one reference picture and one
-mask per object. Pictures have names of their own in each saving and `profile.json` is replaced
-last, in one move, so a profile is always the old one or the new one, whole. Only its user can open
-it: a camera's address stands in it with its password, and nowhere else.
+mask per object. Each save gives its pictures new names and replaces `profile.json` last, in one
+step, so a profile is always the old one or the new one, whole. Only its user can open it:
+it holds a camera's address with its password.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 import cv2
 import numpy as np
 
-from samcam.engines import user_data_folder
+from samcam.engines import is_model_name, user_data_folder
 from samcam.live.control import object_name
 from samcam.live.errors import ConfigError
-from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, Mask, Prompt
+from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, FrameResult, Mask, Prompt
 from samcam.live.prompts import PromptFiles, read_masks, read_reference
 from samcam.system import ModelError, Section, Setting, hide_in_url, read_model
 from samcam.system.files import (
@@ -33,6 +33,8 @@ from samcam.system.files import (
     close_to_others,
     expand_user,
     foreign_entry,
+    is_there,
+    lenient_path,
     make_private_folder,
     parse_json,
     read_regular,
@@ -45,11 +47,18 @@ PROFILE_FILE: Final = "profile.json"
 TEXT_KEYS: Final = ("source", "model", "preset", "effect")
 _MAX_BYTES: Final = 1 << 20
 _NAME: Final = re.compile(r"\w[\w .-]{0,62}")
-_FILE: Final = re.compile(r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png")
-_STALE_PART: Final = re.compile(r"profile\.json-[0-9a-f]{8}\.part")
+_OURS: Final = re.compile(
+    r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png"
+    r"|profile\.json-[0-9a-f]{8}\.part"  # that earlier versions left
+)
 
 
 _Text: TypeAlias = Annotated[str, Setting(limits={"min_length": 1}, expected="a text")]
+
+
+def _file(start: str, doc: str) -> Setting:
+    limits = {"pattern": rf"^{start}-[0-9a-f]{{8}}\.png$"}
+    return Setting(doc, limits=limits, expected="the name of a file that a save wrote")
 
 
 class ProfileError(ValueError):
@@ -63,11 +72,7 @@ class ProfileObject(Section):
     object: Annotated[int, Setting("Its number.", low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
     mask: Annotated[
         str,
-        Setting(
-            "File of its mask on the reference picture: what is not black.",
-            limits={"pattern": r"^object_[0-9]{1,3}_mask-[0-9a-f]{8}\.png$"},
-            expected="the name of a file that a saving wrote",
-        ),
+        _file("object_[0-9]{1,3}_mask", "File of its mask on the picture: what is not black."),
     ]
 
 
@@ -83,14 +88,7 @@ class Profile(Section):
     model: Annotated[_Text, Setting("As after --model; a folder with its whole path.")]
     preset: _Text
     effect: _Text
-    picture: Annotated[
-        str,
-        Setting(
-            "File of the reference picture.",
-            limits={"pattern": r"^picture-[0-9a-f]{8}\.png$"},
-            expected="the name of a file that a saving wrote",
-        ),
-    ]
+    picture: Annotated[str, _file("picture", "File of the reference picture.")]
     objects: Annotated[
         tuple[ProfileObject, ...],
         Setting(
@@ -142,11 +140,7 @@ class Profile(Section):
 
 
 def profiles_folder() -> Path:
-    """Return the folder of profiles that go by name; it need not exist.
-
-    Raises:
-        NoHomeError: Nothing says where.
-    """
+    """Return the folder of named profiles, which may not exist; NoHomeError without a home."""
     return user_data_folder() / "profiles"
 
 
@@ -155,7 +149,7 @@ def profile_folder(name: str) -> Path:
 
     Raises:
         ConfigError: A name with other characters than letters, digits, spaces and . _ -; a ~ of
-            nobody; or there is no home folder to keep it in.
+            an unknown user; or there is no home folder.
     """
     if "/" in name or os.sep in name:
         try:
@@ -174,12 +168,12 @@ def profile_folder(name: str) -> Path:
 
 
 def said_by(name: str, key: str) -> str:
-    """Return what a message about a value of a profile begins with: the profile, file and key."""
+    """Return how a message about a value of a profile begins: with profile, file and key."""
     return f"--profile {name}: {profile_folder(name) / PROFILE_FILE}: {key}"
 
 
 def absolute_name(name: str, folder: Path) -> str:
-    """Return a profile's name as it is, a path so that it holds from any folder."""
+    """Return a profile's name as it is, a path made absolute."""
     if name.startswith("~") or not ("/" in name or os.sep in name):
         return name
     return str(folder / name)
@@ -195,20 +189,14 @@ def name_problems(name: str) -> list[str]:
 
 
 def looked_for(name: str, object_ids: Sequence[int], names: Sequence[str]) -> str:
-    """Return what a run with a profile tells its user at the start.
-
-    Args:
-        name: Of the profile, as given.
-        object_ids: That it brings, ascending.
-        names: Of the objects 1, 2 and so on.
-    """
+    """Return the message at the start of a run with a profile; `names` are of objects 1, 2, …"""
     if not object_ids:
         return f"profile {name}: has no object: click one"
     return f"profile {name}: looking for " + ", ".join(object_name(i, names) for i in object_ids)
 
 
 def load_profile(name: str) -> Profile:
-    """Read a profile; its pictures are read later, as those of any prompt.
+    """Read a profile; its pictures are read later, with the prompts.
 
     Raises:
         ConfigError: There is none, or it is damaged; one line.
@@ -223,9 +211,9 @@ def load_profile(name: str) -> Profile:
     try:
         profile = read_model(Profile, parse_json(data))
     except ValueError as error:
-        said = error.line if isinstance(error, ModelError) else error
+        what = error.line if isinstance(error, ModelError) else error
         raise ConfigError(
-            f"--profile {name}: {path}: {said}; save it anew, or remove the folder"
+            f"--profile {name}: {path}: {what}; save it again, or remove the folder"
         ) from error
     if hide_in_url(profile.source) != profile.source:
         close_to_others(path)
@@ -246,7 +234,7 @@ def describe_profiles() -> Iterator[str]:
     """Give one line per saved profile, and where they are.
 
     Raises:
-        ConfigError: There is no home folder, which would have them.
+        ConfigError: There is no home folder.
     """
     try:
         folder = profiles_folder()
@@ -263,7 +251,7 @@ def describe_profiles() -> Iterator[str]:
             f"{name}: objects {objects}; source {hide_in_url(profile.source)}, "
             f"model {profile.model}, effect {profile.effect}; saved {profile.saved}"
         )
-    yield f"profiles are folders in {folder}; remove one to forget it"
+    yield f"profiles are folders in {folder}; remove a folder to remove its profile"
 
 
 def save_profile(
@@ -281,7 +269,7 @@ def save_profile(
         Its folder.
 
     Raises:
-        ProfileError: The name is not one, the folder holds something else, or it cannot be
+        ProfileError: The name is not valid, the folder holds something else, or it cannot be
             written.
     """
     try:
@@ -335,9 +323,79 @@ def _png(pixels: U8) -> bytes:
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:
-    """Remove what earlier savings left; what cannot be removed does no harm."""
+    """Remove the files of earlier saves; any that cannot be removed do no harm."""
     with suppress(OSError):
         for item in list(folder.iterdir()):
-            old = _FILE.fullmatch(item.name) or _STALE_PART.fullmatch(item.name)
-            if old and item.name not in keep:
+            if _OURS.fullmatch(item.name) and item.name not in keep:
                 item.unlink(missing_ok=True)
+
+
+class ProfileSaver:
+    """Saves profiles of a running program, on command and at its end. Main thread only.
+
+    A save takes some tens of milliseconds, during which no picture is shown.
+    """
+
+    def __init__(self, source: str, model: str, preset: str, at_end: str | None = None) -> None:
+        """Keep what does not change while running; `at_end`: the profile to save at the end."""
+        self._options = {"source": _lasting(source), "model": _lasting(model), "preset": preset}
+        self._at_end = at_end
+        self._newest: tuple[FrameResult, str] | None = None
+        self._fullest: tuple[FrameResult, str] | None = None
+
+    def see(self, result: FrameResult, effect: str) -> None:
+        """Keep a result that is shown, and its effect."""
+        self._newest = (result, effect)
+        if self._at_end is not None and _visible(result) >= (
+            _visible(self._fullest[0]) if self._fullest else 1
+        ):
+            self._fullest = self._newest
+
+    def save(self, name: str, effect: str | None = None) -> str:
+        """Save a profile of the newest picture and return the message for the user.
+
+        `effect`: the current one; None: that of the newest picture.
+
+        Raises:
+            ProfileError: No object is visible, or the profile cannot be written.
+        """
+        return self._save(name, self._newest, effect)
+
+    def finish(self) -> str | None:
+        """Save the profile of the end of the run; return the message for the user.
+
+        It shows the picture with the most visible objects, the newest of several.
+
+        Raises:
+            ProfileError: No object was ever visible, or the profile cannot be written.
+        """
+        return None if self._at_end is None else self._save(self._at_end, self._fullest)
+
+    def _save(
+        self, name: str, seen: tuple[FrameResult, str] | None, effect: str | None = None
+    ) -> str:
+        masks = _masks(seen[0]) if seen is not None else {}
+        if seen is None or not masks:
+            raise ProfileError(f"profile {name}: no object is visible; click one first")
+        result = seen[0]
+        options = {**self._options, "effect": effect or seen[1]}
+        folder = save_profile(name, options, result.frame.image_bgr, masks)
+        saved = ", ".join(map(str, masks))
+        hidden = ", ".join(str(o.object_id) for o in result.objects if o.object_id not in masks)
+        left_out = f"; not visible and left out: {hidden}" if hidden else ""
+        return f"profile {name} saved in {folder}: objects {saved}{left_out}"
+
+
+def _visible(result: FrameResult) -> int:
+    return sum(item.visible for item in result.objects)
+
+
+def _masks(result: FrameResult) -> dict[int, Mask]:
+    return {item.object_id: mask for item in result.objects if (mask := item.mask()).any()}
+
+
+def _lasting(text: str) -> str:
+    """Return a path made absolute; a camera or a model's name as it is."""
+    path = lenient_path(text)
+    word = text == "demo" or text.isdecimal() or "://" in text or is_model_name(text)
+    return str(path.absolute()) if not word and is_there(path) else text

@@ -29,7 +29,7 @@ from samcam.live.loop import (
     RenderOptions,
     Stepper,
 )
-from samcam.live.profile_saver import ProfileSaver
+from samcam.live.profiles import ProfileSaver
 from samcam.live.sinks import (
     Outputs,
     SinkOptions,

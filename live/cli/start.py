@@ -45,8 +45,7 @@ from samcam.live.loop import (
 )
 from samcam.live.metrics import COMPOSE, Metrics, MetricsWriter, Progress
 from samcam.live.motion import Carrier
-from samcam.live.profile_saver import ProfileSaver
-from samcam.live.profiles import ProfileError, describe_profiles, looked_for
+from samcam.live.profiles import ProfileError, ProfileSaver, describe_profiles, looked_for
 from samcam.live.prompts import PromptFiles, parse_prompts
 from samcam.live.recording import Recording, Session, make_recorder, prepare_folder
 from samcam.live.remote import RemoteControls, read_bindings

@@ -24,7 +24,7 @@ from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.status_meter import StatusMeter
 from samcam.live.metrics import COMPOSE, Metrics
 from samcam.live.motion import CARRY
-from samcam.live.profile_saver import ProfileSaver
+from samcam.live.profiles import ProfileSaver
 from samcam.live.sinks import Outputs, SinkWorker
 from samcam.live.slots import Closed
 

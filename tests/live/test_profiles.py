@@ -26,9 +26,9 @@ from samcam.live.frames import Mask
 from samcam.live.loop.pipeline import Wiring
 from samcam.live.loop.render import RenderLoop, RenderOptions
 from samcam.live.metrics.metrics import Metrics
-from samcam.live.profile_saver import ProfileSaver
 from samcam.live.profiles import (
     ProfileError,
+    ProfileSaver,
     describe_profiles,
     load_profile,
     profiles_folder,

@@ -37,7 +37,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("live.sinks",),
     (
         "live.feed",
-        "live.profile_saver",
         "live.window",
     ),
     ("live.profiles",),

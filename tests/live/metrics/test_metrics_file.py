@@ -27,7 +27,7 @@ from samcam.live.loop.pipeline import Wiring
 from samcam.live.metrics.file import _LATE, MetricsWriter
 from samcam.live.metrics.metrics import Metrics
 from samcam.live.metrics.progress import Progress
-from samcam.live.profile_saver import ProfileSaver
+from samcam.live.profiles import ProfileSaver
 from samcam.live.sources.base import SourceInfo
 from samcam.live.watchdog import Watchdog
 from samcam.live.writer_thread import NotFinishedError
