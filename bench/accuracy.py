@@ -32,9 +32,9 @@ from bench.reports.report import (
     NO_OUTPUT,
     Report,
     Section,
-    add_markdown_option,
     exit_code,
     publish,
+    report_parser,
     write_block,
 )
 from bench.reports.sheet import SheetError, write_sheet
@@ -157,8 +157,9 @@ def _words(known: Sequence[str], what: str) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def add_data_options(parser: argparse.ArgumentParser, block: str) -> None:
-    """Add what to measure on, with which prompts, and where the figures go."""
+def data_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return a parser for what to measure on, with which prompts, and where the figures go."""
+    parser = report_parser(block, doc)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument(
         "--prompt",
@@ -170,11 +171,11 @@ def add_data_options(parser: argparse.ArgumentParser, block: str) -> None:
     parser.add_argument("--clips", metavar="A,B", help="only these clips and still sets")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    add_markdown_option(parser, block)
+    return parser
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.accuracy", description=__doc__)
+    parser = data_parser(BLOCK, __doc__)
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
     parser.add_argument(
@@ -192,7 +193,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help=f"also click on photographs until the mask is good, at most {MAX_CLICKS} times",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
-    add_data_options(parser, BLOCK)
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )

@@ -20,7 +20,7 @@ import cv2
 from bench.accuracy import (
     WITH_CROP,
     Accuracy,
-    add_data_options,
+    data_parser,
     evaluate_run,
     measure_stills,
     read_selected,
@@ -165,8 +165,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.baseline_classical", description=__doc__)
-    add_data_options(parser, BLOCK)
+    parser = data_parser(BLOCK, __doc__)
     parser.add_argument(
         "--beside", type=Path, metavar="FILE", help="the JSON of bench.accuracy on the same data"
     )

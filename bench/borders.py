@@ -8,7 +8,6 @@ contour at 720 px height; the error is the mean difference to the right answer w
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,7 @@ import cv2
 import numpy as np
 
 from bench.reports.environment import describe_environment
-from bench.reports.report import (
-    Report,
-    Section,
-    Table,
-    add_markdown_option,
-    exit_code,
-    publish,
-    table,
-)
+from bench.reports.report import Report, Section, Table, exit_code, publish, report_parser, table
 from samcam.live.effects import ChromaOptions, EdgeOptions, Effect
 from samcam.live.feed import BorderOptions, Compositor
 from samcam.live.frames import F32, U8, Frame, FrameResult, ObjectResult, ObjectState
@@ -145,8 +136,7 @@ def borders_table() -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.borders", description=__doc__)
-    add_markdown_option(parser, BLOCK)
+    parser = report_parser(BLOCK, __doc__)
     options = parser.parse_args(arguments)
     report = Report(describe_environment().lines(), [Section(borders_table())])
     return exit_code(lambda: publish(report, options.markdown, BLOCK), {})

@@ -10,7 +10,6 @@ Figures to look at, never a test.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import sys
@@ -21,15 +20,7 @@ import cv2
 import numpy as np
 
 from bench.reports.environment import describe_environment
-from bench.reports.report import (
-    Report,
-    Section,
-    Table,
-    add_markdown_option,
-    exit_code,
-    publish,
-    table,
-)
+from bench.reports.report import Report, Section, Table, exit_code, publish, report_parser, table
 from samcam.live.config import EffectSettings
 from samcam.live.effects import EFFECT_NAMES, Effect, EffectSet, Layers, MaskSmoother, refine_layer
 from samcam.live.frames import F32, NS_PER_MS, NS_PER_S, ObjectResult, ObjectState
@@ -133,9 +124,8 @@ def cost_table(measured: dict[tuple[int, int], dict[str, float]]) -> Table:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.effects", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--rounds", type=int, default=200)
-    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.rounds < 1:
         parser.error("expected --rounds of at least 1")

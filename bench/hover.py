@@ -23,9 +23,9 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
-    add_markdown_option,
     exit_code,
     publish,
+    report_parser,
     table,
 )
 from samcam.engines import EngineError, EngineOptions, load_model
@@ -213,11 +213,10 @@ def hover_table(measured: Sequence[tuple[Case, Rates]]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.hover", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--pairs", type=int, default=8, help="pairs of turns")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one turn")
-    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.seconds < 0.5:
         parser.error("expected --pairs of at least 1 and --seconds of at least 0.5")

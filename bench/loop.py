@@ -18,15 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.reports.environment import describe_environment
-from bench.reports.report import (
-    Report,
-    Section,
-    Table,
-    add_markdown_option,
-    exit_code,
-    publish,
-    table,
-)
+from bench.reports.report import Report, Section, Table, exit_code, publish, report_parser, table
 from samcam.engines import fake_networks
 from samcam.live.config import EffectSettings
 from samcam.live.effects import Effect
@@ -219,10 +211,9 @@ def age_table(measured: Sequence[tuple[Case, list[Run]]]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.loop", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="length of one run")
-    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     if options.runs < 1 or options.seconds < 0.5:
         parser.error("expected --runs of at least 1 and --seconds of at least 0.5")

@@ -26,9 +26,9 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
-    add_markdown_option,
     exit_code,
     publish,
+    report_parser,
     table,
 )
 from bench.sam2_library import Library
@@ -244,7 +244,7 @@ def result_table(figures: Sequence[Figures]) -> Table:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     names = [way.name for way in WAYS]
-    parser = argparse.ArgumentParser(prog="python -m bench.sam2", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--variant", default="tiny", choices=("tiny", "small", "base+", "large"))
     parser.add_argument("--checkpoint", type=Path, help="Meta's .pt or a folder with weights")
     parser.add_argument("--sizes", type=int, nargs="+", choices=SIZES, default=[1024, 512])
@@ -253,7 +253,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--frames", type=int, default=20, help="timed frames of a turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
-    add_markdown_option(parser, BLOCK)
     options = parser.parse_args(arguments)
     for name in ("frames", "rounds"):
         if getattr(options, name) < 1:

@@ -28,10 +28,10 @@ from bench.reports.report import (
     NO_OUTPUT,
     Report,
     Section,
-    add_markdown_option,
     exit_code,
     number,
     publish,
+    report_parser,
     table,
 )
 from bench.scores.datasets import (
@@ -246,13 +246,12 @@ def _fully_annotated(clips: Sequence[MaskClip]) -> list[MaskClip]:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.smooth", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--clips", metavar="A,B", help="only these clips")
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
-    add_markdown_option(parser, BLOCK)
     return parser.parse_args(arguments)
 
 

@@ -27,9 +27,9 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
-    add_markdown_option,
     exit_code,
     publish,
+    report_parser,
     table,
     write_block,
 )
@@ -214,12 +214,11 @@ def rate_table(rates: Sequence[RunRate], frames: int) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
     parser.add_argument("--frames", type=int, default=240, help="length of a whole run")
     parser.add_argument("--runs", type=int, default=3, help="whole runs per number of threads")
-    add_markdown_option(parser, BLOCK)
     parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:speed-summary"
     )

@@ -24,10 +24,10 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
-    add_markdown_option,
     exit_code,
     number,
     publish,
+    report_parser,
     table,
 )
 from bench.scores.datasets import (
@@ -142,7 +142,7 @@ def scores_table(scores: Sequence[SetScore]) -> Table:
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.suggest", description=__doc__)
+    parser = report_parser(BLOCK, __doc__)
     parser.add_argument("data", type=Path, nargs="?", metavar="DATA_DIR")
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
@@ -150,7 +150,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="suggest.KEY=VALUE"
     )
-    add_markdown_option(parser, BLOCK)
     return parser.parse_args(arguments)
 
 

@@ -160,11 +160,13 @@ def publish(
         write_block(markdown, block, report.markdown())
 
 
-def add_markdown_option(parser: argparse.ArgumentParser, block: str) -> None:
-    """Add `--markdown FILE`, which `publish` takes."""
+def report_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the program `bench.BLOCK`, with `--markdown FILE` for `publish`."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{block}", description=doc)
     parser.add_argument(
         "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{block}"
     )
+    return parser
 
 
 def exit_code(work: Callable[[], object], codes: Mapping[type[Exception], int]) -> int:
