@@ -33,7 +33,7 @@ class Slot(Generic[T]):
         """Make an empty, open slot; see the class for `mode`."""
         if mode not in ("newest", "blocking"):
             raise ValueError(f"mode: expected newest or blocking, got {mode!r}")
-        self._mode = mode
+        self.mode = mode
         self._changed = threading.Condition()
         self._item: T | None = None
         self._full = False
@@ -41,10 +41,6 @@ class Slot(Generic[T]):
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
         self._dropped = 0
-
-    @property
-    def mode(self) -> SlotMode:
-        return self._mode
 
     @property
     def dropped(self) -> int:
@@ -72,12 +68,12 @@ class Slot(Generic[T]):
             Closed: The slot was closed, before or while waiting.
         """
         with self._changed:
-            if self._mode == "blocking":
+            if self.mode == "blocking":
                 self._changed.wait_for(lambda: self._closed or not self._full, timeout)
             if self._closed:
                 raise Closed("put: the slot is closed")
             if self._full:
-                if self._mode == "blocking":
+                if self.mode == "blocking":
                     return False
                 self._dropped += 1
             self._item = item
@@ -118,7 +114,7 @@ class Slot(Generic[T]):
             if error is not None and self._error is None:
                 self._error = error
                 self._traceback = error.__traceback__
-                if self._mode == "newest":  # nobody waits for a stale item any more
+                if self.mode == "newest":  # nobody waits for a stale item any more
                     self._item, self._full = None, False
             self._changed.notify_all()
 

@@ -13,12 +13,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
-from transformers import (
-    Sam2HieraDetConfig,
-    Sam2VideoConfig,
-    Sam2VideoModel,
-    Sam2VisionConfig,
-)
+from transformers import Sam2HieraDetConfig, Sam2VideoConfig, Sam2VideoModel, Sam2VisionConfig
 
 from samcam.export.download import download_checkpoint
 from samcam.export.errors import ExportError

@@ -30,12 +30,7 @@ from samcam.live.loop import (
     Stepper,
 )
 from samcam.live.profiles import ProfileSaver
-from samcam.live.sinks import (
-    Outputs,
-    SinkOptions,
-    VirtualCameraOptions,
-    open_sinks,
-)
+from samcam.live.sinks import Outputs, SinkOptions, VirtualCameraOptions, open_sinks
 from samcam.live.sources import SourceInfo, SourceOptions, SourceSettings
 from samcam.live.tracker import Tracker, merge_prompts
 

@@ -6,13 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from samcam.live.tracker import (
-    CropSettings,
-    SuggestRules,
-    TrackerSettings,
-    model_rules,
-    wants_crop,
-)
+from samcam.live.tracker import CropSettings, SuggestRules, TrackerSettings, model_rules, wants_crop
 from samcam.system import Section, Setting
 
 S = TypeVar("S", bound=Section)

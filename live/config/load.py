@@ -8,13 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from samcam.live.config.bounded_yaml import (
-    MAX_BYTES,
-    YamlError,
-    key_lines,
-    parse_yaml,
-    shown_yaml,
-)
+from samcam.live.config.bounded_yaml import MAX_BYTES, YamlError, key_lines, parse_yaml, shown_yaml
 from samcam.live.config.schema import Settings, flat, known_keys, new_name, sections
 from samcam.live.errors import ConfigError
 from samcam.system import ModelError, Problem, read_model

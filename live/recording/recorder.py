@@ -93,13 +93,8 @@ class Recorder(WriterThread[Frame | _Note]):
         self._encoding = encoding
         self._files: _Files | None = None
         self._pictures = 0  # of those that wait
-        self._dropped = 0
+        self.dropped = 0  # frames that the encoder had no room for
         self._steps = 0
-
-    @property
-    def dropped(self) -> int:
-        """Frames that were refused because the encoder had no room."""
-        return self._dropped
 
     @property
     def keeps_pictures(self) -> bool:
@@ -124,8 +119,8 @@ class Recorder(WriterThread[Frame | _Note]):
 
     def drop(self) -> None:
         """Count a refused picture, and say so the first time."""
-        self._dropped += 1
-        if self._dropped == 1:
+        self.dropped += 1
+        if self.dropped == 1:
             _log.warning(
                 "recording %s: the encoder does not keep up: frames are dropped before they are "
                 "tracked; every frame that is tracked is recorded",
@@ -175,9 +170,7 @@ class Recorder(WriterThread[Frame | _Note]):
             self._files.close()
         if not whole:  # something was not taken: the header stays as it is
             return
-        end = replace(
-            self._header, complete=True, steps=self._steps, pictures_dropped=self._dropped
-        )
+        end = replace(self._header, complete=True, steps=self._steps, pictures_dropped=self.dropped)
         write_header(self._folder, end)
         _log.info("recording %s: %d steps", self._folder, self._steps)
 

@@ -28,12 +28,7 @@ from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
 from samcam.live.tracker.preview import ClickPreview
-from samcam.live.tracker.prompts import (
-    PromptQueue,
-    said_of_move,
-    said_of_passing,
-    said_of_removal,
-)
+from samcam.live.tracker.prompts import PromptQueue, said_of_move, said_of_passing, said_of_removal
 from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
 from samcam.live.tracker.timeline import Timeline

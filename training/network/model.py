@@ -15,12 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network.layers import (
-    ConvNorm,
-    GlobalContext,
-    Residual,
-    cell_centres,
-)
+from training.network.layers import ConvNorm, GlobalContext, Residual, cell_centres
 from training.network.mask_decoder import MaskDecoder
 from training.network.sizes import HIGH2, HIGH4, MASK_LOGIT_SCALE, MASK_STRIDE, NanoConfig
 
