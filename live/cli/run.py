@@ -105,11 +105,11 @@ class Run:
             self.metrics.leave_out(self.wiring.controls.play.held_s)
             self.metrics.count("broken frames", self.wiring.monitor.stats.broken_frames)
             self._progress.close()  # before the summary, so that the bar stays above it
-            said = _print_summary(format_summary(self.metrics.snapshot(), ending))
+            printed = _print_summary(format_summary(self.metrics.snapshot(), ending))
             self.close()
         if interrupts.received is not None:
             return 128 + interrupts.received
-        return 0 if said else _OUTPUT_CODE
+        return 0 if printed else _OUTPUT_CODE
 
     def close(self) -> None:
         """Finish progress and metrics. Idempotent."""

@@ -252,9 +252,9 @@ def _open_and_track(
 
 def _say_what_is_looked_for(request: Request, names: Sequence[str], controls: Controls) -> None:
     if request.profile is not None and request.saved is not None:
-        said = looked_for(request.profile, request.saved.object_ids, names)
-        log.info("%s", said)
-        controls.say(said)
+        greeting = looked_for(request.profile, request.saved.object_ids, names)
+        log.info("%s", greeting)
+        controls.say(greeting)
 
 
 def _open_and_suggest(
@@ -327,8 +327,8 @@ def _finish_profile(profiles: ProfileSaver) -> None:
         SinkError: It cannot be saved.
     """
     try:
-        said = profiles.finish()
+        message = profiles.finish()
     except ProfileError as error:
         raise SinkError(f"--save-profile: {error}") from error
-    if said is not None:
-        log.info("%s", said)
+    if message is not None:
+        log.info("%s", message)

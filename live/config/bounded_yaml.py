@@ -1,7 +1,7 @@
-"""YAML that somebody else may have written: bounded in size, depth, numbers and what links repeat.
+"""Untrusted YAML: bounded in size, depth, length of numbers and expansion of aliases.
 
-A few lines of YAML can stand for millions of values (`&a`, `*a` and `<<` again and again), or for
-ones that contain themselves; all of that is counted before anything is built.
+A few lines of YAML can expand to millions of values (`&a`, `*a` and `<<` again and again), or to
+values that contain themselves; all of that is counted before anything is built.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 import yaml
 
 MAX_BYTES: Final = 1 << 20
-_MAX_VALUES: Final = 20_000  # with what links repeat; a whole config.yaml has some hundred
+_MAX_VALUES: Final = 20_000  # aliases expanded; a whole config.yaml has some hundred
 _MAX_EVENTS: Final = 2 * _MAX_VALUES  # lists have two, a begin and an end
 _MAX_DEPTH: Final = 32
 _MAX_NUMBER: Final = 64  # characters
@@ -23,7 +23,7 @@ _Base: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml whe
 
 
 class YamlError(ValueError):
-    """What is wrong, in one line; `line` counts from 1, None where it is unknown."""
+    """A one-line message; `line` counts from 1, None where it is unknown."""
 
     def __init__(self, what: str, line: int | None = None) -> None:
         super().__init__(what.partition("\n")[0])
@@ -31,10 +31,10 @@ class YamlError(ValueError):
 
 
 def parse_yaml(text: str) -> Any:
-    """Return what one YAML document says.
+    """Parse one YAML document.
 
     Raises:
-        YamlError: It is no YAML, or beyond the bounds, or has a key twice.
+        YamlError: It is not YAML, exceeds a bound, or has a key twice.
     """
     if len(text) > MAX_BYTES:
         raise YamlError(f"larger than {MAX_BYTES} bytes")
@@ -78,7 +78,7 @@ class _Loader(_Base):  # type: ignore[misc]  # one of two classes with the same 
         return made
 
 
-# YAML 1.1 takes 1e-3 for a text.
+# YAML 1.1 reads 1e-3 as text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
@@ -96,10 +96,10 @@ def _problem(text: str, node: Any) -> yaml.MarkedYAMLError:
 
 
 def _check_events(text: str) -> None:
-    """Count values and levels as they are read: what builds a tree would run out of stack.
+    """Count values and levels while reading: building a tree could exhaust the stack.
 
     Raises:
-        yaml.YAMLError: There are too many, or it is no YAML.
+        yaml.YAMLError: There are too many, or it is not YAML.
     """
     depth = 0
     for count, event in enumerate(yaml.parse(text, _Loader)):
@@ -113,10 +113,10 @@ def _check_events(text: str) -> None:
 
 
 def _check_tree(root: yaml.Node) -> None:
-    """Count what the document stands for; bottom up, each node once.
+    """Count the values with aliases expanded; bottom up, each node once.
 
     Raises:
-        yaml.MarkedYAMLError: It is beyond a bound, or contains itself.
+        yaml.MarkedYAMLError: It exceeds a bound, or contains itself.
     """
     heights: dict[int, int] = {}  # of finished nodes; 0 while inside one
     sizes: dict[int, int] = {}
@@ -166,7 +166,7 @@ def key_lines(text: str) -> dict[str, int]:
 
 
 def _cut(value: object, levels: int = 3) -> object:
-    """Return the beginning of a value: nobody reads more of it in a message."""
+    """Return the beginning of a value, as much as fits into a message."""
     if isinstance(value, dict):
         parts = list(value.items())[:_SHOWN_PARTS] if levels else []
         return {key: _cut(part, levels - 1) for key, part in parts}

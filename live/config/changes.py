@@ -1,4 +1,4 @@
-"""Settings that change others: what a preset or a model brings, where null keeps its own."""
+"""Settings that override those of a preset or a model; null keeps its own."""
 
 from __future__ import annotations
 

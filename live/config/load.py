@@ -59,7 +59,7 @@ def load_settings(
 
 
 def cross_check(settings: Settings) -> list[str]:
-    """Return the problems that no key's own range tells, one line each."""
+    """Return the problems between keys, one line each."""
     problems = []
     source = settings.source
     if (source.width is None) != (source.height is None):
@@ -90,14 +90,14 @@ def _fitting(entries: Mapping[str, _Entry], problems: list[str]) -> dict[str, ob
             for problem in error.problems:
                 at = f"{problem.key}."  # of a value, a part of it, or a section
                 wrong = [k for k in values if at.startswith(f"{k}.") or k.startswith(at)]
-                problems += [_said(problem, entries[key].origin) for key in wrong[:1]]
+                problems += [_line(problem, entries[key].origin) for key in wrong[:1]]
                 values = {key: value for key, value in values.items() if key not in wrong}
         else:
             break
     return values
 
 
-def _said(problem: Problem, origin: str) -> str:
+def _line(problem: Problem, origin: str) -> str:
     shown = shown_yaml(problem.value)
     return f"{origin}: {problem.key}: {shown}: expected {problem.expected}".removeprefix(": ")
 
@@ -115,7 +115,7 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
 
 
 def _unknown(entries: Mapping[str, _Entry]) -> Iterator[str]:
-    """Give what is wrong with keys that are none."""
+    """Give a line for each unknown key."""
     searched = 0
     for key, entry in entries.items():
         if key in known_keys():

@@ -1,4 +1,4 @@
-"""Where a start without `--config` reads its settings, and whose a `config.yaml` is."""
+"""Finds the settings of a start without `--config`; a `config.yaml` may be another program's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_NEAREST: Final = 20  # keys that are compared
 _LONGEST_KEY: Final = 200  # characters of one that are
 _NEARLY: Final = 0.82  # of 1, as difflib counts: `windwo` is 0.83, `resources` for source 0.8
 _NEARLY_BELOW: Final = 0.66  # of a section's keys, which are shorter: `fsp`
-# A key of the outermost level, also in a text that is no YAML, or has tags of another program.
+# A key of the outermost level, also in text that is not YAML, or has tags of another program.
 _TOP_LEVEL: Final = re.compile(r"^([^\s#\[\]{},&*!|>%@`:-].*?):(?=\s|$)", re.MULTILINE)
 
 
@@ -30,8 +30,8 @@ class ConfigPlace:
 
     Attributes:
         path: The file; None: the defaults.
-        left_aside: What to say about a `config.yaml` of the current folder that is not ours: one
-            line; empty where nothing was left aside.
+        left_aside: One-line message about a `config.yaml` of the current folder that is another
+            program's; empty where there is none.
     """
 
     path: Path | None
@@ -53,7 +53,7 @@ def find_config() -> ConfigPlace:
 
 
 def _own_places() -> list[Path]:
-    """Return the files that are ours whatever they hold, the best first."""
+    """Return the files that are ours whatever they hold, by precedence."""
     folders = [checkout(), _user_folder()]
     return [folder / CONFIG_FILE for folder in folders if folder is not None]
 
@@ -102,10 +102,10 @@ def _why_foreign(path: Path) -> str:
 
 
 def _why_no_section(document: Mapping[Any, object] | None) -> str:
-    """Return why keys that others have too, such as `output`, are not meant as ours; empty: are.
+    """Return why keys that others have too, such as `output`, are not ours; empty: they are.
 
     Args:
-        document: What a file holds; None: it is no YAML, so that its keys are all that is known.
+        document: Of the file; None: it is not YAML, so only its keys are known.
     """
     why = ""
     for key, value in (document or {}).items():

@@ -11,7 +11,7 @@ from samcam.live.profiles import Profile, said_by
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The command line, taken apart but not yet checked.
+    """The command line, parsed but not yet checked.
 
     `given`: the options that stand on it; `saved`: what the profile of that name holds;
     `recorded`: settings by key that a replay brings, below those of `--set`; `foreign_hotkeys`:
@@ -50,5 +50,5 @@ class Request:
         return self.profile is not None and f"--{key}" not in self.given
 
     def origin(self, key: str) -> str:
-        """Return who is to blame for source, model, preset or effect, and how it is corrected."""
+        """Return where source, model, preset or effect was set, as a message begins."""
         return said_by(self.profile or "", key) if self.is_profiles(key) else f"--{key}"

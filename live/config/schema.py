@@ -15,15 +15,16 @@ from typing import Annotated, Any, Final
 from samcam.engines import EngineOptions
 from samcam.live.config.changes import SuggestSettings, TrackerOverrides
 from samcam.live.config.effects import EffectSettings
+from samcam.live.feed import Fallback
 from samcam.live.sinks import VideoOptions
 from samcam.live.sources import SourceSettings
 from samcam.live.window import WindowOptions
 from samcam.system import Section, Setting
 
-# Keys and sections that earlier versions called otherwise. Recordings are read with the new names;
-# who writes an old one is told the new one.
+# Old names of keys and sections, with the new ones. Recordings are read with the new names; a user
+# who writes an old name gets an error with the new one.
 RENAMED: Final[Mapping[str, str]] = {"tracker.window": "tracker.crop"}
-FALLBACKS = ("hide_all", "hold", "passthrough")
+FALLBACKS: Final = tuple(map(str, Fallback))
 DEFAULT_KEYS = {
     "<ctrl>+<alt>+h": "hide",
     "<ctrl>+<alt>+e": "effect next",
@@ -35,12 +36,12 @@ DEFAULT_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class OutputSettings(VideoOptions):
-    """What leaves the program."""
+    """What is sent to the outputs."""
 
     on_lost: Annotated[
         str | None,
         Setting(
-            "What leaves while no object is visible (with censor: not every one); null: hide_all "
+            "What is sent while no object is visible (with censor: not every one); null: hide_all "
             "for effects on the background and censor, else passthrough.",
             choices=FALLBACKS,
         ),
@@ -48,7 +49,7 @@ class OutputSettings(VideoOptions):
     on_idle: Annotated[
         str | None,
         Setting(
-            "What leaves before the first prompt; null: what null means for on_lost.",
+            "What is sent before the first prompt; null: what null means for on_lost.",
             choices=FALLBACKS,
         ),
     ] = None
@@ -71,7 +72,7 @@ class OutputSettings(VideoOptions):
     delay_ms: Annotated[
         float | str,
         Setting(
-            "When a picture leaves to window and virtualcam, counted from its grab; 0: at once; "
+            "When a picture is sent to window and virtualcam, counted from its grab; 0: at once; "
             "auto: measured in the first seconds with an object, then constant.",
             "ms",
             0,
@@ -196,7 +197,7 @@ def sections() -> frozenset[str]:
 
 
 def new_name(key: str) -> str:
-    """Return what a key, or one of a section, is called now."""
+    """Return the present name of a key that may be an old one."""
     for old, new in RENAMED.items():
         if key == old or key.startswith(f"{old}."):
             return f"{new}{key.removeprefix(old)}"

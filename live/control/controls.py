@@ -1,7 +1,7 @@
 """The one way in for commands and the one way out for the state of a run, for every thread.
 
 Window, global hotkeys, `ctl` and replay send here; inference takes what is the tracker's, the
-render loop what is the feed's. What they did is noted for recordings, what was refused is said.
+render loop what is the feed's. What they did is noted for recordings, what was refused is shown.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Notice:
 
     Attributes:
         text: One line.
-        time_s: `time.monotonic()` at which it was said.
+        time_s: `time.monotonic()` at which it was sent.
         refusal: Whether it says that a command was refused.
     """
 

@@ -1,4 +1,4 @@
-"""Effects: from a picture and mask layers to the picture that leaves the app."""
+"""Effects: from a picture and mask layers to the picture that is sent."""
 
 from samcam.live.effects.alpha import over_checkerboard, to_rgba
 from samcam.live.effects.background_video import BackgroundVideo

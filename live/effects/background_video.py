@@ -50,7 +50,7 @@ class BackgroundVideo:
         """Return the (H, W, 3) uint8 BGR picture of a media time, scaled to cover; read-only.
 
         Args:
-            time_ns: Media time; where it steps back, the video begins anew.
+            time_ns: Media time; where it steps back, the video starts again.
             size_wh: Width and height in pixels.
         """
         if self._origin_ns is None or (time_ns < self._asked_ns and self._rewind()):
@@ -103,7 +103,7 @@ class BackgroundVideo:
         return VideoFile.open(self._path, self._name, self._max_megapixels)
 
     def _rewind(self) -> bool:
-        """Begin the video anew: `_next` is its first picture."""
+        """Start the video again: `_next` is its first picture."""
         if self._reader is None:
             return False
         self._reader.close()

@@ -102,7 +102,7 @@ def _draw_label(out: U8, layer: MaskLayer) -> None:
 
 @lru_cache(maxsize=512)
 def _label_sprite(text: str, colour: Bgr, scale: float) -> U8:
-    """Return a small picture of the text on its colour; drawing text anew costs more."""
+    """Return a small picture of the text on its colour; drawing text again costs more."""
     thickness = max(1, round(scale * 2))
     (text_width, text_height), baseline = cv2.getTextSize(text, _FONT, scale, thickness)
     pad = max(2, round(4 * scale))

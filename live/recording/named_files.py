@@ -70,7 +70,7 @@ def trusted_settings(
     Args:
         settings: Every key path with its value, as recorded.
         marks: What the files that they name were.
-        given: Keys that the command line sets anew; they are not looked at.
+        given: Keys that `--set` changes; they are not checked.
         needed: Whether the replay shows these files.
 
     Returns:

@@ -298,7 +298,7 @@ def header_version(folder: Path) -> str:
 
 
 def _keys_of(overrides: Collection[str]) -> set[str]:
-    """Return the keys that the command line sets anew."""
+    """Return the keys that `--set` changes."""
     return {text.partition("=")[0].strip() for text in overrides}
 
 

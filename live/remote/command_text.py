@@ -1,6 +1,6 @@
 """Commands as text: one grammar for `ctl`, for the hotkeys of `config.yaml` and for their help.
 
-`FORMS` is the one list of what can be written; `parse_command` turns a line into the values of
+`FORMS` lists all commands; `parse_command` turns a line into the values of
 `live.commands`, `parse_words` what a shell made of one. `PinStep` has no word: it serves the window
 alone, which knows what is on screen.
 """
@@ -62,7 +62,7 @@ RemoteCommand: TypeAlias = Command | Quit | AskStatus
 
 
 class CommandError(ValueError):
-    """A text that is no command; one line: what, which value, what was expected."""
+    """A text that is not a command; one line: what, which value, what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +108,17 @@ class Form:
 
 FORMS: Final = (
     Form("prompt", '"SPEC"', "point at an object, as --prompt does; at once, unless frame=N"),
-    Form("reset", "[ID]", "forget an object, or all"),
+    Form("reset", "[ID]", "remove an object, or all"),
     Form("undo", "[ID]", "take back the last prompt of an object, or of any"),
     Form("cycle", "ID [N]", "the next larger mask for the last click, or N further (-1: smaller)"),
     Form("commit", "ID", "keep the object's present mask in memory, like a prompt"),
     Form(
         "effect",
         "NAME|next [ID]",
-        "change the effect, or an object's own; none ID: as it is",
+        "change the effect, or an object's own; none ID: leave it as it is",
     ),
-    Form("hide", "[on|off]", "hide everything that leaves the program, or show it again"),
-    Form("profile", "save NAME", "remember source, effect and visible objects for --profile NAME"),
+    Form("hide", "[on|off]", "hide everything that is sent, or show it again"),
+    Form("profile", "save NAME", "save source, effect and visible objects for --profile NAME"),
     Form("quit", "", "end the run"),
     Form("status", "", "the state of the run as JSON"),
 )
@@ -150,7 +150,7 @@ def parse_command(text: str, context: PromptContext | None = None) -> tuple[Remo
         One command; several where a prompt is `@FILE.jsonl`.
 
     Raises:
-        CommandError: It is none, or names something that cannot be.
+        CommandError: It is not a command, or names something impossible.
     """
     word, rest = _first_word(text)
     if word == "prompt":
@@ -227,7 +227,7 @@ def _without_quotes(spec: str) -> str:
 
 
 def _is_written_out(word: str) -> bool:
-    """Whether a word is made of pairs, or of more than one: no single name's blanks then."""
+    """Whether a word holds several pairs, so that its blanks belong to no single name."""
     pairs = sum(part.partition("=")[0] in KEYS for part in word.split() if "=" in part)
     return pairs > 1 or is_prompt_text(word)
 

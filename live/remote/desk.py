@@ -1,4 +1,4 @@
-"""What a command of `ctl` comes to: read, handed to the run, its outcome awaited for a moment."""
+"""Handles a command of `ctl`: parses it, hands it to the run, waits briefly for its outcome."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class _Sent:
         time_s: `time.monotonic()` at which it was sent.
         done: Whether it took effect or was refused.
         reason: Why it was refused, or None.
-        said: What the run said when it took effect, or "".
+        message: Of the run when it took effect, or "".
     """
 
     command: Command
     time_s: float
     done: bool = False
     reason: str | None = None
-    said: str = ""
+    message: str = ""
 
 
 class CommandDesk:
@@ -89,7 +89,7 @@ class CommandDesk:
         return self._send(commands)
 
     def close(self) -> None:
-        """Let nobody wait any longer: the run ends."""
+        """Release all waiting callers: the run ends."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -122,11 +122,11 @@ class CommandDesk:
         if reasons:
             return Answer(False, join_problems(reasons))
         if not all(one.done for one in sent):
-            return Answer(True, _LATER)  # what was said meanwhile is about something else
-        return Answer(True, sent[-1].said)
+            return Answer(True, _LATER)  # a message that came meanwhile is about something else
+        return Answer(True, sent[-1].message)
 
     def _note(self, command: Command, reason: str | None) -> None:
-        """Take down an outcome; called by the run's own threads, so it never waits for a caller."""
+        """Note an outcome; called by the run's own threads, so it never waits for a caller."""
         if not self._sent:
             return
         notice = self._controls.notice
@@ -135,7 +135,7 @@ class CommandDesk:
             if one is None or one.done:
                 return
             one.done, one.reason = True, reason
-            # now, as the next caller's command may be said a moment later
+            # now, as the message may be about the next command a moment later
             if notice is not None and notice.time_s >= one.time_s:
-                one.said = notice.text
+                one.message = notice.text
             self._changed.notify_all()

@@ -28,7 +28,7 @@ _AGAIN_S: Final = 0.05
 
 
 class NoHotkeysError(FixableError):
-    """They cannot work here; what does the same without them counts as a fix.
+    """They cannot work here; an alternative to them counts as a fix.
 
     Attributes:
         broken: Whether something is there that fails, instead of not being there.
@@ -95,7 +95,7 @@ class Hotkeys:
         Args:
             bindings: From `live.remote.hotkey_names.parse_bindings`.
             controls: Takes the commands.
-            asked_for: Whether it is a warning when they cannot work; else only said.
+            asked_for: Whether it is a warning when they cannot work; else only logged.
             load: Gives pynput's module; on the thread, because it may take a while.
         """
         self._bindings = bindings

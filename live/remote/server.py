@@ -43,7 +43,7 @@ _READ_S: Final = 2.0  # for a whole request, however slowly it drips
 _SLICE_S: Final = 0.2  # longest wait without looking whether the run ends
 _ROOM_S: Final = 0.01  # longest wait without looking whether a command is done
 _WAITING: Final = 128  # connections that the system holds for us
-_MAX_CALLERS: Final = 64  # that have not said yet what they want; and commands that wait
+_MAX_CALLERS: Final = 64  # that have sent no command yet; and commands that wait
 _MAX_COMMANDS: Final = 16  # under way at once; each holds a thread for about a second at most
 _TOO_MANY: Final = "too many commands are under way: this one was not taken; try again"
 

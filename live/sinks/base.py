@@ -1,4 +1,4 @@
-"""What a receiver of finished pictures is."""
+"""The interface of an output."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class SinkOptions:
     Attributes:
         mode: How the sinks' slots treat an unread picture: "newest" in live pace, "blocking"
             where every frame counts.
-        watchdog: Names an output that hangs on a thread of its own; None: nobody looks.
+        watchdog: Names an output whose own thread hangs; None: not watched.
     """
 
     mode: SlotMode = "newest"
@@ -53,7 +53,7 @@ class SinkOptions:
 
 @dataclass(frozen=True, slots=True)
 class SinkSpec:
-    """One `--output`, taken apart.
+    """One `--output`, parsed.
 
     Attributes:
         kind: window, virtualcam, video, masks or none.
@@ -168,7 +168,7 @@ def _parse_masks(text: str, rest: str, problems: list[str]) -> SinkSpec | None:
     """Read what stands after `masks:`; a question mark without options is part of the name.
 
     Raises:
-        NoHomeError: The name starts with the ~ of nobody.
+        NoHomeError: The name starts with the ~ of an unknown user.
     """
     found = _OPTIONS.fullmatch(rest)
     if found is None:
@@ -205,7 +205,7 @@ def output_files(text: str) -> list[Path]:
 
 
 def _resolved(spec: SinkSpec) -> SinkSpec:
-    """Return what two outputs must not have in common."""
+    """Return the place of an output, which no other may have."""
     if spec.path is None:
         return spec
     return replace(spec, path=resolved(spec.path), formats=PNG_ALONE)

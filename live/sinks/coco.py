@@ -2,7 +2,7 @@
 
 COCO keeps pictures and masks in two lists of one JSON object, and both grow with every frame. So
 the list of pictures lies before the other in a block with room (JSON allows spaces), and the end
-of the list of masks is written anew with every mask. Whatever ends the program, the file is valid.
+of the list of masks is rewritten with every mask. The file is valid however the program ends.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _dumped(row: Mapping[str, object]) -> bytes:
 
 
 def picture_row(composite: Composite) -> dict[str, object]:
-    """Return COCO's `images` entry of a frame."""
+    """Return the entry of a frame in COCO's `images`."""
     frame = composite.result.frame
     width, height = frame.size_wh
     return {

@@ -1,4 +1,4 @@
-"""Fragmented mp4 that stays readable whatever ends the program; for outputs and recordings."""
+"""Fragmented mp4 that stays readable however the program ends; for outputs and recordings."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class MasksSink:
 
     A picture is written beside its place and then moved there, and the rows of one frame go out
     in one write, so that a killed run leaves whole pictures and whole rows. A folder from an
-    earlier run (it has a `tracks.jsonl`) is written anew: what that run wrote is removed first,
+    earlier run (it has a `tracks.jsonl`) is replaced: what that run wrote is removed first,
     whatever its formats were.
     """
 
@@ -82,7 +82,7 @@ class MasksSink:
             return
         try:
             if not self._started:
-                self._start_anew()
+                self._clear()
             if "png" in self._formats:
                 self._write_picture(composite)
             if self._coco is not None:
@@ -104,16 +104,16 @@ class MasksSink:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _start_anew(self) -> None:
-        """Remove what an earlier run left; only now, when this run has something to write."""
-        self._tracks.start_anew()
+    def _clear(self) -> None:
+        """Remove the files of an earlier run, once this run has something to write."""
+        self._tracks.clear()
         for picture in self._older:
             picture.unlink(missing_ok=True)
         self._older = []
         if "coco" in self._formats:
             self._coco = CocoFile(self._folder / COCO_FILE)
         if "mot" in self._formats:
-            self._mot = RowFile(self._folder / MOT_FILE, anew=True)
+            self._mot = RowFile(self._folder / MOT_FILE, replace=True)
         self._started = True
 
     def _write_picture(self, composite: Composite) -> None:
@@ -130,7 +130,7 @@ class MasksSink:
 def mot_rows(composite: Composite) -> Iterator[str]:
     """Give one row of MOTChallenge's text per visible object: frames count from 1.
 
-    Frame, object, left, top, width, height, score, and -1 for what there is not: x, y, z.
+    Frame, object, left, top, width, height, score, and -1 for the unknown x, y, z.
     """
     for item in composite.result.objects:
         if item.box_xyxy_px is not None:

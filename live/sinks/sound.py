@@ -1,4 +1,4 @@
-"""Sound for an mp4: copied where players know the codec in one, else encoded anew as AAC."""
+"""Sound for an mp4: copied where players know the codec in one, else encoded as AAC."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def open_sound(origin: SoundOrigin, output: str) -> Sound | None:
         _log.warning("%s: the sound is left out: it has %d channels", output, channels)
         track.close()
         return None
-    _log.info("%s: the sound (%s) is encoded anew, as AAC", output, codec)
+    _log.info("%s: the sound (%s) is re-encoded as AAC", output, codec)
     return Sound(track, origin.name, first, _LAYOUTS[channels])
 
 

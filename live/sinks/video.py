@@ -1,4 +1,4 @@
-"""`video:FILE.mp4`: H.264 in fragmented mp4 that stays readable whatever ends the program."""
+"""`video:FILE.mp4`: H.264 in fragmented mp4 that stays readable however the program ends."""
 
 from __future__ import annotations
 
@@ -131,14 +131,14 @@ class VideoSink:
                 self._remove_without_pictures(self._video.broken)
 
     def _remove_without_pictures(self, broken: bool) -> None:
-        """Take away a file that no player opens: there was room for its header only."""
+        """Remove a file that no player opens: there was room for its header only."""
         if broken and is_file(self._path) and not has_pictures(self._path):
             with contextlib.suppress(OSError):
                 self._path.unlink()
                 _log.warning("%s: no picture got there: the file is removed", self.name)
 
     def _remove_empty(self) -> None:
-        """Take away the empty file that checking left, if no frame came."""
+        """Remove the empty file that the check made, if no frame came."""
         if self._is_new and is_file(self._path) and self._path.stat().st_size == 0:
             self._path.unlink()
             _log.warning("%s: no frame came, no file was written", self.name)

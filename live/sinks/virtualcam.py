@@ -93,7 +93,7 @@ class VirtualCameraSink:
             source_size_wh: Width and height of the source in pixels.
             source_fps: Its nominal rate.
             options: How.
-            watchdog: Names a driver that hangs; None: nobody looks.
+            watchdog: Names a driver that hangs; None: not watched.
 
         Raises:
             NoVirtualCameraError: pyvirtualcam is not installed, or no camera takes pictures.

@@ -1,4 +1,4 @@
-"""Gives a sink a thread and a slot of its own, so that it can stall nobody."""
+"""Gives a sink its own thread and slot, so that a slow one does not stall the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samcam.live.frames import Composite
 from samcam.live.sinks.base import FrameSink
 from samcam.live.slots import Closed, Slot, SlotMode
 
-BLOCKED_S = 30.0  # a sink whose one call takes longer at the end of a run is given up
+BLOCKED_S = 30.0  # at the end of a run, a sink that takes longer for one call is abandoned
 _WAIT_S = 0.25  # longest wait without looking around
 
 _log = logging.getLogger(__name__)
@@ -159,8 +159,8 @@ def running(
 
     Args:
         workers: Not started yet.
-        stop: Whether somebody wants the end.
-        shutdown_s: How long it may then take.
+        stop: Set when the run is to end.
+        shutdown_s: Time that ending may take.
 
     Raises:
         BaseException: What broke a sink, where the block itself ended well.

@@ -1,4 +1,4 @@
-"""Named pipes: waiting at one is said and can be interrupted."""
+"""Named pipes: waiting for one is logged and can be interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of one row per line, JSON or other text: whole rows, whatever ends the program."""
+"""Files of one row per line, JSON or other text: whole rows, however the program ends."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _log = logging.getLogger(__name__)
 class RowFile:
     """The one writer of rows: each is handed to the system, whole, as soon as it is written.
 
-    What does not fit on the disk is taken back, so that a file ends with a whole row; so is half a
-    row that an earlier run left. Used by one thread.
+    A row that does not fit on the disk is removed, so that a file ends with a whole row; so is half
+    a row that an earlier run left. Used by one thread.
     """
 
-    def __init__(self, path: Path, anew: bool = False) -> None:
-        """Open a file to append to, or make it; `anew` removes older rows.
+    def __init__(self, path: Path, replace: bool = False) -> None:
+        """Open a file to append to, or make it; `replace` removes older rows.
 
         Raises:
             OSError: It cannot be written.
         """
-        if not anew:
+        if not replace:
             _end_torn_row(path)
         say_if_pipe(path)
         self._file: FileIO = path.open("ab", buffering=0)
-        if anew:
-            self.start_anew()
+        if replace:
+            self.clear()
 
     def write(self, *rows: Mapping[str, Any]) -> None:
         """Write JSON rows that belong together, as `write_lines` does."""
@@ -65,7 +65,7 @@ class RowFile:
             self._cut(end)
             raise OSError(f"only {written} of {len(data)} bytes fitted; is the disk full?")
 
-    def start_anew(self) -> None:
+    def clear(self) -> None:
         """Remove all rows; OSError where that cannot be done."""
         if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
             self._file.truncate(0)

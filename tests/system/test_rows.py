@@ -69,7 +69,7 @@ def test_rows_that_belong_together_are_there_together_on_a_full_disk(tmp_path: P
         assert len(rows_in(disk / "m.jsonl")) == written > 30
         assert not fits(rows, {"pad": "x" * 60_000})
         assert len(rows_in(disk / "m.jsonl")) == written
-        rows.start_anew()
+        rows.clear()
         rows.write(ROW)
         rows.close()
         assert rows_in(disk / "m.jsonl") == [ROW]

@@ -153,6 +153,33 @@ def test_before_the_first_picture_ctl_status_says_what_hangs() -> None:
         thread.join(WAIT_S)
 
 
+def test_the_status_has_what_is_done_with_the_picture_and_what_hangs() -> None:
+    wiring = replace(Wiring.build("live", command_queue=4), watchdog=Watchdog(0.05))
+    options = RenderOptions(recording=True, source_kind="camera")
+    loop = RenderLoop(wiring, Compositor(Effect("blur")), Outputs(()), options, Metrics())
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    try:
+        assert wiring.results.put(result(0), WAIT_S)
+        wait_until(lambda: wiring.controls.status is not None, "a status")
+        assert wiring.controls.send(HideFeed(True))
+        wait_until(lambda: bool((now := wiring.controls.status) and now.hidden), "hidden")
+        status = wiring.controls.status
+        assert status is not None
+        assert (status.effect, status.recording, status.source_kind) == ("blur", True, "camera")
+        assert status.trouble == ""
+        with wiring.watchdog.watching("inference: step", TOLD["step"]):
+            wait_until(
+                lambda: bool((now := wiring.controls.status) and TOLD["step"] in now.trouble),
+                "a hang is the trouble",
+            )
+        wait_until(lambda: bool((now := wiring.controls.status) and not now.trouble), "over")
+    finally:
+        wiring.stop.set()
+        thread.join(WAIT_S)
+        assert loop.close(False, time.monotonic() + WAIT_S) is None
+
+
 def test_a_call_within_a_call_is_named_alone(caplog: pytest.LogCaptureFixture) -> None:
     """The inner one took the outer one's place, whose end was then an error."""
     watchdog = Watchdog(0.05)

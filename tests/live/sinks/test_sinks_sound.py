@@ -270,7 +270,7 @@ def test_a_real_run_keeps_the_sound(run_cli: RunCli, nano_dir: Path, tmp_path: P
     arguments = ("--source", clip, "--model", nano_dir, "--prompt", "point=40,30", "--pace", "all")
     done = run_cli(*arguments, "--output", f"video:{tmp_path / 'out.mp4'}")
     assert done.returncode == 0, done.stderr
-    assert "the sound (mp2) is encoded anew, as AAC" in done.stderr
+    assert "the sound (mp2) is re-encoded as AAC" in done.stderr
     seen = look_and_listen(tmp_path / "out.mp4")
     assert seen.beeps == pytest.approx(EVENTS_S, abs=0.01)
     assert seen.pictures_s == pytest.approx(2.0, abs=0.001)
