@@ -18,7 +18,6 @@ from samcam.live.prompts.files import PromptFiles, numbers, read_bbox
 from samcam.live.prompts.masks import read_masks, read_reference
 from samcam.system.files import parse_json, reason_of, text_lines
 
-KEYS: Final = ("point", "neg", "box", "mask", "image", "bbox_txt", "object", "frame")
 _NAME_KEYS: Final = ("mask", "image", "bbox_txt")
 REPEATABLE: Final = ("point", "neg")
 _HERE: Final = PromptFiles()
@@ -33,6 +32,7 @@ _FORMS: Final = {
     "object": f"a whole number {MIN_OBJECT_ID}..{MAX_OBJECT_ID}",
     "frame": "a whole number of at least 0",
 }
+KEYS: Final = tuple(_FORMS)
 
 
 @dataclass(slots=True)

@@ -142,8 +142,9 @@ class PictureFile:
     @property
     def lossy(self) -> bool:
         """Whether its pixels are not exactly what was saved."""
-        if self.format == "WEBP":
-            return _is_lossy_webp(self._path)
+        if self.format == "WEBP":  # a lossless one has VP8L parts
+            with self._path.open("rb") as file:
+                return b"VP8 " in file.read(_WEBP_SEARCHED)
         if self.format == "TIFF":
             return self._image.info.get("compression") in ("jpeg", "tiff_jpeg")
         return self.format in LOSSY_FORMATS
@@ -207,13 +208,14 @@ class PictureFile:
         found = format_of(head)
         if found == "JXL":
             raise PictureError("JPEG XL pictures are not read; convert it to PNG or JPEG")
+        raw = PictureError("raw pictures of cameras are not read; convert it to JPEG or TIFF")
         if self._path.suffix.lower() in RAW_SUFFIXES:
-            raise PictureError("raw pictures of cameras are not read; convert it to JPEG or TIFF")
+            raise raw
         if found == "HEIF":
             return _open_heif(self._file)
         image = Image.open(self._file, formats=_FORMATS)
         if _TIFF_DNG in _tags(image):
-            raise PictureError("raw pictures of cameras are not read; convert it to JPEG or TIFF")
+            raise raw
         return image
 
     def _check_size(self) -> None:
@@ -319,12 +321,6 @@ def _tags(image: Image.Image) -> Mapping[int, Any]:
 def _xmp(image: Image.Image) -> bytes:
     found = image.info.get("xmp", b"")
     return found if isinstance(found, bytes) else b""
-
-
-def _is_lossy_webp(path: Path) -> bool:
-    """Whether a WebP file has a VP8 part; VP8L parts are lossless."""
-    with path.open("rb") as file:
-        return b"VP8 " in file.read(_WEBP_SEARCHED)
 
 
 def _kinds() -> str:

@@ -44,15 +44,12 @@ def tag_colours(frame: VideoFrame) -> None:
         frame.color_primaries = ColorPrimaries.BT2020.value
     if frame.format.is_rgb or frame.colorspace in _KNOWN:
         return
-    frame.colorspace = _guessed_matrix(frame)
-
-
-def _guessed_matrix(frame: VideoFrame) -> int:
     if is_hdr(frame) or frame.colorspace == _BT2020_CONSTANT:
-        return _BT2020
-    if frame.width > _SD_MOST_WIDTH or frame.height > _SD_MOST_HEIGHT:
-        return _BT709
-    return _BT601
+        frame.colorspace = _BT2020
+    elif frame.width > _SD_MOST_WIDTH or frame.height > _SD_MOST_HEIGHT:
+        frame.colorspace = _BT709
+    else:
+        frame.colorspace = _BT601
 
 
 def tone_mapping(frame: VideoFrame) -> ToneMapping:
