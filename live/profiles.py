@@ -51,8 +51,6 @@ _OURS: Final = re.compile(
     r"(picture|object_\d{1,3}_mask)-[0-9a-f]{8}\.png"
     r"|profile\.json-[0-9a-f]{8}\.part"  # that earlier versions left
 )
-
-
 _Text: TypeAlias = Annotated[str, Setting(limits={"min_length": 1}, expected="a text")]
 
 
