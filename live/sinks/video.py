@@ -86,13 +86,11 @@ class VideoSink:
         return f"video:{self._path}"
 
     def put(self, composite: Composite) -> None:
-        """Encode one picture at its media time; one that repeats a frame is left out.
+        """Encode one picture at its media time.
 
         Raises:
             SinkError: The file cannot be written, such as on a full disk.
         """
-        if composite.repeats:
-            return
         feed = composite.feed_bgr
         if composite.alpha is not None and not self._told:
             self._told = True
