@@ -1,8 +1,8 @@
-"""The commands that this user has: how SamCam was started and installed here, for every hint.
+"""Commands for hints, in the form in which SamCam was started and installed here.
 
 SamCam runs from a checkout (`python run_live.py`), as the command `samcam` that pip or uv wrote, as
-`python -m samcam`, and in the environment of one run that `uvx samcam` makes. A hint that can be
-pasted names what is really there. Cheap to import: `ctl` answers a key press.
+`python -m samcam`, and in the temporary environment of `uvx samcam`. A hint can be pasted, so it
+names what is really there. Cheap to import: `ctl` answers a key press.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def reinstall() -> str:
 
 
 def exchange(package: str, other: str) -> str:
-    """Return the commands that put one package in the place of another."""
+    """Return the commands that replace one package by another."""
     if not (_is_uvx() or _is_uv_tool()):
         return f"{_pip()} uninstall {package} && {_pip()} install {other}"
     python = f'--python "{sys.executable}"'

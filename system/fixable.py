@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class FixableError(Exception):
-    """Whoever tells the user may show both together, as the message does, or each in its place.
+    """The message has both; a table may show each in its place.
 
     Attributes:
         reason: What is wrong, in one line.
-        fix: What to do about it, with the command where one helps; "" where nobody knows.
+        fix: What to do about it, with the command where one helps; "" where that is unknown.
     """
 
     def __init__(self, reason: str, fix: str = "", where: str = "") -> None:

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP: the first one asks the run to finish, another one forces it.
 
-SIGHUP says that the terminal was closed. It comes more than once then, from the system and from
+SIGHUP means that the terminal was closed. It comes more than once then, from the system and from
 the shell, so it only ever asks.
 """
 
@@ -84,7 +84,7 @@ class Interrupts:
 
     @property
     def raised(self) -> bool:
-        """Whether an `Interrupted` was raised; where the program goes on, somebody took it."""
+        """Whether an `Interrupted` was raised; if the program goes on, something caught it."""
         return self._raised is not None
 
     def raise_lost(self) -> None:

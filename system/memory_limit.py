@@ -1,7 +1,7 @@
-"""Too little memory: one line that says so, instead of a crash inside of some library.
+"""Too little memory: a one-line message instead of a crash inside a library.
 
 Below a certain limit (`ulimit -v`, a batch system's) libraries neither load nor raise: they crash,
-abort or try again for ever. So the limit is looked at first, and what they do raise is recognised.
+abort or retry for ever. So the limit is checked first, and errors that they raise are recognised.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Data that people and files bring, as dataclasses: pydantic checks it, errors are one line each.
+"""Models of data from users and files: dataclasses that pydantic checks, one line per error.
 
 A model is an ordinary frozen dataclass under `Section`, its fields `Annotated[TYPE, Setting(...)]`
-or plain. Who only uses one does not wait for pydantic, which is loaded by the first check.
+or plain. Only the first check loads pydantic, so defining and using models stays cheap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from samcam.system.files import shown_value
 
 T = TypeVar("T")
 Schema = dict[str, Any]
-_MOST: Final = 100  # problems that anybody reads
+_MOST: Final = 100  # problems; nobody reads more
 _NEAR: Final = 0.8  # of 1, as difflib counts
 _LONGEST_KEY: Final = 40  # characters of an unknown one that are shown
 _WORDS: Final = {
@@ -162,14 +162,14 @@ class ModelError(ValueError):
 
 
 def read_model(cls: type[T], data: object) -> T:
-    """Return data as a model.
+    """Check data and return it as a model.
 
     Args:
         cls: A dataclass under `Section`.
-        data: As YAML or JSON gave it.
+        data: As parsed from YAML or JSON.
 
     Raises:
-        ModelError: It does not fit; all problems at once, of a hundred the first.
+        ModelError: It does not fit; all problems at once, at most a hundred.
     """
     from pydantic import ValidationError
 

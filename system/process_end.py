@@ -1,8 +1,8 @@
 """The end of the process, also where a thread cannot be ended.
 
 A thread that was left behind (a step that takes minutes, a camera stuck in `read`, an output that
-nobody reads) is inside native code and comes back from there some time. Where the interpreter is
-being taken down by then, CPython ends such a thread with `pthread_exit`, which unwinds through C++
+nobody reads) is inside native code and returns at some time. If the interpreter is shutting down
+by then, CPython ends such a thread with `pthread_exit`, which unwinds through C++
 frames that allow no unwinding: "terminate called without an active exception", SIGABRT, and the
 exit code is lost. So where threads are left, and only there, the process ends without that.
 """

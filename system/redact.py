@@ -1,6 +1,6 @@
-"""Texts without anybody's password: what may stand in messages, logs and files for others.
+"""Hides passwords in texts for messages, logs and files.
 
-Cameras are opened by addresses with user and password in them, often written as no standard allows
+Addresses of cameras hold user and password, often written as no standard allows
 (`rtsp://user:pa@ss/w@host`). What might be a credential is hidden, also where it might be none: a
 message that shows too little costs a question, one that shows too much costs the camera.
 """

@@ -1,7 +1,7 @@
 """stdout and stderr that can print any text, and survive a reader that has gone.
 
-A terminal may not know a letter of a file's name, the reader of a pipe may be gone, a service may
-have closed them: none of that is the end of a run.
+A terminal may lack a character of a file's name, the reader of a pipe may be gone, a service may
+have closed them: none of that ends a run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LENIENT: Final = ("backslashreplace", "replace", "ignore", "xmlcharrefreplace",
 
 
 def prepare_streams() -> None:
-    """Open the standard streams that are closed, and let both outputs show every letter somehow.
+    """Open closed standard streams, and let both outputs write any character, escaped if needed.
 
     Closed ones first: the next file that is opened would get their number, and what a library
     prints would land in it.
@@ -50,7 +50,7 @@ def write_line(stream: TextIO | None, text: str) -> OSError | None:
 
 
 def finish_streams() -> None:
-    """Flush both outputs; else the interpreter does at its end, and fails where nobody reads."""
+    """Flush both outputs; else the interpreter fails to at exit where the reader is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -61,7 +61,7 @@ def finish_streams() -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead a stream whose reader is gone to the null device: what waits in it must go somewhere."""
+    """Redirect a stream whose reader is gone to the null device, which takes its buffer."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         try:

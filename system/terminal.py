@@ -1,4 +1,4 @@
-"""What the program says to people: lines on stdout and stderr, without anybody's password."""
+"""Prints lines on stdout and stderr, without passwords."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from samcam.system.streams import write_line
 
 
 def say(text: str, hung_up: Callable[[], None] = lambda: None) -> bool:
-    """Write lines to stdout; False where they cannot be written (a full disk) and the reader is
-    there.
+    """Write lines to stdout; False where that fails although the reader is there (a full disk).
 
     `hung_up` is called where the reader is gone, as `head` is when it has enough.
     """

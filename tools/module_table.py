@@ -1,6 +1,6 @@
 """Writes the module table of docs/architecture.md from the first lines of rooms and files.
 
-`python -m tools.module_table` after a file has come, gone or changed its job; a test compares.
+Run `python -m tools.module_table` after adding, removing or changing a file; a test compares.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes the JSON Schemas of the files that models describe: `python -m tools.schemas`.
 
-After a change of such a model; a test compares.
+Run it after changing such a model; a test compares.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ MODELS: Final[dict[str, tuple[type, str]]] = {
 
 
 def schema_text(name: str) -> str:
-    """Return what the file of a schema holds."""
+    """Return the text of a schema's file."""
     model, title = MODELS[name]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
     return json.dumps(head | _without_titles(schema_of(model)), indent=1) + "\n"
 
 
 def _without_titles(schema: Any) -> Any:
-    """Leave out what pydantic makes of a field's name, which stands there anyway."""
+    """Leave out titles that pydantic makes from field names."""
     if isinstance(schema, list):
         return [_without_titles(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,6 +1,6 @@
-"""Writes what there is to read about the settings: config.yaml and the reference page.
+"""Writes config.yaml and the reference page of the settings.
 
-`python -m tools.settings_pages` after a setting has come, gone or changed; a test compares.
+Run `python -m tools.settings_pages` after adding, removing or changing one; a test compares.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def tables() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Return every file with the text that it should have."""
+    """Return the text of each file."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
     after = rest.partition(END)[2]
     return {

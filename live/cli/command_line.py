@@ -59,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}{self._dash_hint(message)}; see --help")
 
     def _dash_hint(self, message: str) -> str:
-        """Return how a value is written that begins with a dash; "" where none was meant."""
+        """Return how to write a value that begins with a dash; "" where there is none."""
         option = re.match(r"argument (--[\w-]+): expected one argument", message)
         if option is None:
             return ""
@@ -74,7 +74,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _path(text: str) -> Path:
-    """Return a path; `--record=~/DIR` comes with its ~."""
+    """Return a path with ~ expanded, as no shell does in `--record=~/DIR`."""
     try:
         return expand_user(text)
     except NoHomeError as error:
@@ -141,7 +141,7 @@ def parse(argv: Sequence[str]) -> Request:
 
 
 def _lines(error: Exception) -> Sequence[str]:
-    """Return what an error says: one line for each problem, whatever line ends a value has."""
+    """Return an error as one line per problem, whatever line ends a value has."""
     if isinstance(error, ConfigError):
         return error.problems
     if isinstance(error, EngineError):  # the table of a self-check, among others

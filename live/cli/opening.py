@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def source_options(settings: SourceSettings, watched: bool, loop: bool = False) -> SourceOptions:
-    """Return the sources' options; a single picture stays on where somebody watches."""
+    """Return the source options; a single picture is repeated while somebody watches."""
     given = {item.name: getattr(settings, item.name) for item in fields(SourceSettings)}
     return SourceOptions(**given, repeat_picture=watched, loop=loop)
 
@@ -160,7 +160,7 @@ def open_renderer(
 
 
 def make_compositor(plan: Plan, follows: bool) -> Compositor:
-    """Return the compositor; pictures that do not follow from another lend each other no mask."""
+    """Return the compositor; independent pictures share no masks."""
     settings = plan.settings
     policy = FeedPolicy(
         _fallback(settings.output.on_lost),
@@ -173,7 +173,7 @@ def make_compositor(plan: Plan, follows: bool) -> Compositor:
 
 
 def _delay(plan: Plan, pace: str, info: SourceInfo) -> DelayOptions | None:
-    """Return how long pictures wait; only in live pace does a camera's sound go beside them."""
+    """Return the output delay; only live pace has one, to match a camera's sound."""
     setting = plan.settings.output.delay_ms
     if setting != 0 and pace == "all":
         log.warning(

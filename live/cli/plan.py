@@ -1,4 +1,4 @@
-"""What a request comes to: settings, rules and effects, checked before source and model."""
+"""The plan of a run: settings, rules and effects, checked before source and model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SMOOTH_NEEDS_LIVE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a checked request comes to."""
+    """A checked request: its settings and effects."""
 
     settings: Settings
     tracker: TrackerSettings
@@ -106,7 +106,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
 
 
 def _alpha_problems(request: Request, effects: Sequence[Effect | None]) -> Iterator[str]:
-    """Give the outputs that cannot hold what the effects leave transparent."""
+    """Give the outputs that cannot store the transparency of the effects."""
     if any(effect is not None and effect.backdrop_rgb is not None for effect in effects):
         for text in request.outputs:
             if text.startswith("video:"):
@@ -141,7 +141,7 @@ def _word_problems(request: Request) -> list[str]:
 
 
 def _metrics_problems(request: Request, config: Path | None) -> list[str]:
-    """Refuse a metrics file that is something else of this run, or of another program."""
+    """Refuse a metrics file that this run uses otherwise, or that holds something else."""
     target = request.metrics
     if target is None:
         return []
@@ -162,7 +162,7 @@ def _metrics_problems(request: Request, config: Path | None) -> list[str]:
 
 
 def _is_metrics_file(path: Path) -> bool:
-    """Whether a file is empty or starts with a metrics row, or half a one and no more."""
+    """Whether a file is empty, starts with a metrics row, or is half a row."""
     try:
         with open_regular(path) as file:
             line = file.readline(_LONGEST_ROW)
@@ -175,7 +175,7 @@ def _is_metrics_file(path: Path) -> bool:
 
 
 def _suggest_problems(request: Request) -> Iterator[str]:
-    """Give what does not go together with `--suggest`, one line each."""
+    """Give a line for each option that `--suggest` excludes."""
     if request.suggest is None:
         return
     if request.loop:

@@ -1,4 +1,4 @@
-"""What of the command line goes together with --record and --replay."""
+"""Checks which options --record and --replay exclude."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHY_NOT = {
 
 
 def check_recording_options(request: Request) -> None:
-    """Refuse what cannot go together.
+    """Refuse options that exclude each other.
 
     Raises:
         ConfigError: All problems at once.

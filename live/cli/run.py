@@ -119,7 +119,9 @@ class Run:
 
 
 def _print_summary(text: str) -> bool:
-    """Print it; False where stdout takes nothing, such as on a full disk. A reader who hung up
-    must not hide how the run ended, so that is logged."""
+    """Print it; False where stdout cannot be written, such as on a full disk.
+
+    Where the reader has gone, it is logged, so that the end of the run is not lost.
+    """
     gone = "the summary could not be printed: nobody reads stdout any more"
     return say(text, lambda: log.warning(gone))

@@ -120,7 +120,7 @@ def _config_path(request: Request, recording: Recording | None) -> Path | None:
 
 
 def _say(text: str) -> int:
-    """Print what was asked for and return the exit code."""
+    """Print lines and return the exit code."""
     return 0 if say(text) else _OUTPUT_CODE
 
 
@@ -151,7 +151,7 @@ def logging_to_stderr() -> Iterator[None]:
 def _open_frames(
     request: Request, options: SourceOptions, recording: Recording | None
 ) -> VideoSource:
-    """Open the source, or the frames of a recording; say whose a wrong source or model is."""
+    """Open the source, or the frames of a recording; errors name where it was set."""
     if recording is None:
         try:
             if request.is_profiles("model"):

@@ -58,7 +58,7 @@ class Notice:
 
 
 class CommandQueue(queue.Queue[T]):
-    """A queue that takes what belongs together whole or not at all."""
+    """A queue that takes a group of items whole or not at all."""
 
     def put_all(self, commands: Sequence[T]) -> None:
         """Append them without others in between, as one where the room is counted.
@@ -92,7 +92,7 @@ class Controls:
         stop: Ends the run.
         script: The commands of a replay; set before the run's threads start.
         global_keys: What a global hotkey acts on just now, each as a set of keys.
-        resets: How often all objects were forgotten.
+        resets: How often all objects were removed.
         hanging: Which stage hangs just now, in one line; "" where none does.
     """
 
@@ -167,7 +167,7 @@ class Controls:
             listener(command, reason)
 
     def say(self, text: str, refusal: bool = False) -> None:
-        """Tell the user something: the newest notice stands until another one comes."""
+        """Show the user a notice; it stays until the next one."""
         self._notice.put(Notice(hide_secrets(text), time.monotonic(), refusal))
 
     def heard_ctl(self) -> None:

@@ -1,4 +1,4 @@
-"""Transparency: how much of each pixel is there, and what is made of it where it is shown."""
+"""Transparency: the alpha of each pixel, and how it is shown and sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The effects in force together: one for all objects, and own ones of some.
+"""All effects of a picture: one for all objects, and some objects' own.
 
 What changes the surroundings acts on what lies outside all objects, whoever's effect it is; what
 changes an object acts on the objects that it is for.
@@ -25,7 +25,7 @@ from samcam.live.masks import MaskLayer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """What leaves.
+    """A picture to send.
 
     Attributes:
         feed_bgr: (H, W, 3) uint8; where `alpha` is not None mixed over `backdrop_rgb`.
@@ -55,7 +55,7 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class EffectSet:
-    """Which effect is whose.
+    """The common effect and the objects' own.
 
     Attributes:
         common: Of all objects that have none of their own. What it does to the surroundings it

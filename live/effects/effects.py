@@ -1,4 +1,4 @@
-"""The effects by name: each with its options, what it makes of a picture, and what that hides."""
+"""The effects by name: options, how each changes a picture, and whether that hides."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ OBJECT_EFFECTS: Final = (*EFFECT_NAMES, NO_EFFECT)
 
 
 def default_edge(name: str, invert: bool) -> EdgeOptions:
-    """Return where an effect ends unless somebody wants it elsewhere."""
+    """Return the default edge of an effect."""
     cuts_out = EFFECTS[name].cuts_out and not invert
     return replace(CUT_OUT_EDGE if cuts_out else DEFAULT_EDGE, invert=invert)
 
@@ -150,7 +150,7 @@ class Effect:
 
     @property
     def covers(self) -> bool:
-        """Whether it makes the objects unrecognisable: one that has no mask is then in the open."""
+        """Whether it makes the objects unrecognisable; an object without a mask is then exposed."""
         return self.on_object and self.kind.covers
 
     @property

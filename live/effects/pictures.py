@@ -1,4 +1,4 @@
-"""What the effects show in place of the camera's picture: cells, less light, no colour, another.
+"""What effects show instead of the camera's picture: cells, less light, no colour, another.
 
 Each takes the whole picture (H, W, 3) uint8, left as it is, and the objects that it is for, and
 returns a new one of the same size. Lengths in options are for a picture 720 pixels high.

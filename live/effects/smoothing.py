@@ -26,7 +26,7 @@ _SMALLEST_SHARE = 0.02  # below this the mix makes no difference that can be see
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Past:
-    """What is remembered of an object: one frame.
+    """The last frame of an object.
 
     Attributes:
         raw: The tracker's logits.
@@ -42,7 +42,7 @@ class _Past:
 
 
 class MaskSmoother:
-    """Remembers one mask per visible object; one thread only."""
+    """Keeps one mask per visible object; one thread only."""
 
     def __init__(self, share: float) -> None:
         """Make a smoother.
@@ -57,7 +57,7 @@ class MaskSmoother:
         """Take the masks of one frame.
 
         Args:
-            objects: All of the frame; what is not among them, or not visible, is forgotten.
+            objects: All of the frame; others, and those not visible, are dropped.
             time_ns: Its media time. Of the same time again, the same masks give the same answer.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The file of `--metrics`: one row per processed frame, written once its picture left."""
+"""The file of `--metrics`: one row per processed frame, written once its picture was sent."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class _Row:
 class MetricsWriter(WriterThread[_Row]):
     """Appends rows to a file (docs/schemas/metrics.schema.json) on the thread `metrics`.
 
-    A row is there whole or not at all (`system.files.rows`). What is processed is given by the
-    inference thread; whoever hands a picture to an output says so, and never waits.
+    A row is written whole or not at all (`system.files.rows`). The inference thread gives the rows;
+    outputs report each picture that they got, and never wait.
     """
 
     def __init__(self, path: Path, watchdog: Watchdog | None = None) -> None:

@@ -146,7 +146,7 @@ class Metrics:
             self._captured.tick(time.perf_counter_ns())
 
     def leave_out(self, passed_s: float) -> None:
-        """Leave a time after the first frame in which none was wanted out of the run's rates."""
+        """Exclude a pause after the first frame from the run's rates."""
         with self._lock:
             for rate in (self._captured, self._inferred):
                 rate.leave_out(round(passed_s * 1e9))

@@ -176,7 +176,7 @@ def read_header(folder: Path) -> Header:
 
 
 def _check_place(source: SourceRecord) -> None:
-    """See that a recording, which somebody else may have made, names nothing to connect to.
+    """Check that a recording, which is untrusted, names nothing to connect to.
 
     Raises:
         ValueError: Its frames are neither in it, nor in a file or folder, nor the demo's.

@@ -1,6 +1,6 @@
 """The files that a recording's settings name: marked when it is made, checked before a replay.
 
-Somebody else may have made the recording. Of what it names only a model folder and background
+Recordings are untrusted. Of what one names only a model folder and background
 files of the recorded content are opened; whatever else is named on the command line.
 """
 
@@ -65,7 +65,7 @@ def trusted_settings(
     given: Collection[str],
     needed: bool,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Return a recording's settings without what they may not have opened.
+    """Return a recording's settings without files that must not be opened.
 
     Args:
         settings: Every key path with its value, as recorded.
@@ -104,7 +104,7 @@ def trusted_settings(
 
 
 def check_model_folder(name: str, manifest_sha256: str) -> None:
-    """See that a model folder that a recording names is the recorded one; names are as ever.
+    """Check that the model folder that a recording names is the recorded one.
 
     Args:
         name: As recorded.

@@ -47,7 +47,7 @@ _Note: TypeAlias = StepRow | _Given
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder of a recording, or see that it is empty.
+    """Make the folder of a recording, or check that it is empty.
 
     Raises:
         SinkError: It cannot be made, or holds something.
@@ -84,7 +84,7 @@ class Recorder(WriterThread[Frame | _Note]):
             folder: From `prepare_folder`.
             header: What is run.
             encoding: Of the pictures; None where the source has them.
-            watchdog: Names a write that hangs; None: nobody looks.
+            watchdog: Names a write that hangs; None: not watched.
         """
         told = "the recording has taken nothing for"
         super().__init__("recorder", Destination(f"--record {folder}", told, _KEPT), watchdog)
@@ -102,7 +102,7 @@ class Recorder(WriterThread[Frame | _Note]):
         return self._encoding is not None
 
     def offer(self, frame: Frame, wait_s: float = 0.0) -> bool:
-        """Take a picture; False where there was no room for so long.
+        """Take a picture; False where no room came within the timeout.
 
         Raises:
             SinkError: The recording failed.
@@ -236,7 +236,7 @@ class _Files:
 
 
 def record_failure(folder: Path, error: BaseException) -> SinkError:
-    """Return the one line that a recording which cannot be written ends with."""
+    """Return the message of a recording that cannot be written."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     failure = SinkError(
         f"--record {folder}: cannot be written: {reason}; expected a new or empty folder that you "

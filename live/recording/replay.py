@@ -106,7 +106,7 @@ class Recording:
         return cls(folder, header, steps, prompts, commands)
 
     def request(self, request: Request) -> Request:
-        """Return the request with everything that it leaves open taken from the recording.
+        """Fill in from the recording whatever the request does not set.
 
         Raises:
             CaptureError: The recording has a backend, preset or effect that this version has not,
@@ -179,10 +179,10 @@ class Recording:
                 )
 
     def check_model(self, model: str, version: str) -> None:
-        """Warn where the recorded model's files, or the program, are not the same any more.
+        """Warn where the recorded model's files, or the program, have changed.
 
         Args:
-            model: What is used now; another one is chosen on purpose and no reason to warn.
+            model: The one in use; another than the recorded one was chosen on purpose: no warning.
             version: Of this program.
 
         Raises:
@@ -283,7 +283,7 @@ class Recording:
 
 
 def shown_version(version: str) -> str:
-    """Return a version that somebody else may have written, short and without terminal codes."""
+    """Return an untrusted version text, short and without terminal codes."""
     return one_line(version[:_LONGEST_VERSION])
 
 
@@ -303,7 +303,7 @@ def _keys_of(overrides: Collection[str]) -> set[str]:
 
 
 def _with_settings(header: Header) -> Header:
-    """Return a header with its settings as they are called now."""
+    """Return a header with its settings under their present names."""
     settings = {new_name(key): value for key, value in header.settings.items()}
     unknown = [key for key in settings if key not in known_keys()]
     if unknown:
@@ -349,7 +349,7 @@ def _read_commands(
 
 
 def _compare_steps(header: Header, found: int) -> None:
-    """Say how many steps there are, where these are not all of the run."""
+    """Log how many steps there are, unless they are all of the run."""
     if not header.complete:
         _log.warning("replay: the run was cut off: %d steps can be replayed", found)
     elif header.steps not in (None, found):

@@ -1,4 +1,4 @@
-"""Makes the recorder of a run from what is run."""
+"""Makes the recorder of a run."""
 
 from __future__ import annotations
 

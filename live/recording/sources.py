@@ -1,4 +1,4 @@
-"""Frames on their way into a recording and out of it again."""
+"""Sources that record their frames, and that read them back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 class RecordedSource(WrappedSource):
-    """A source whose frames go into a recording; those that find no room there are dropped."""
+    """A source that records its frames; frames for which the queue has no room are dropped."""
 
     def __init__(
         self, source: VideoSource, recorder: Recorder, waits: bool, stop: threading.Event

@@ -142,14 +142,14 @@ class Arrays:
 
 
 def _stored(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return an array's shape as a PNG has it: one channel is none."""
+    """Return an array's shape as in a PNG, which has no axis for one channel."""
     return shape[:2] if shape[2:] == (1,) else shape
 
 
 def _png_shape(data: bytes) -> tuple[int, ...] | None:
-    """Return what a PNG claims to be, before it is unpacked: few bytes can become gigabytes.
+    """Return the shape in a PNG's header, before decoding: few bytes can become gigabytes.
 
-    None where it is none of ours, which have 8 bits a channel, or larger than any picture may be.
+    None if the PNG is not 8 bits a channel, or larger than any picture may be.
     """
     if len(data) < _PNG_HEADER.size or not data.startswith(_PNG_MAGIC):
         return None
@@ -173,7 +173,7 @@ def decode_command(value: object, arrays: Arrays) -> Command:
     """Return the command that `encode_command` was given.
 
     Raises:
-        ValueError: It is no command, or not one of this release.
+        ValueError: It is not a command of this release.
     """
     if not isinstance(value, dict) or "type" not in value:
         raise ValueError(f"a command: expected an object with a type, got {shown_value(value)}")
@@ -194,7 +194,7 @@ def decode_command(value: object, arrays: Arrays) -> Command:
 
 
 def check_effect(command: Command) -> None:
-    """See that a run could have been given an effect: one that it refuses does nothing.
+    """Check that an effect exists: a run refuses others, so no recording has them.
 
     Raises:
         ValueError: Names command, field, value and what was expected.

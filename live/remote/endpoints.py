@@ -8,7 +8,7 @@ A request is one line of JSON: `command` (its words as they were given, or one l
 only say who you are), `folder` (where relative file names start), `token` (loopback only). The
 answer is one line: `ok`, `text`, perhaps `status`.
 
-Whose folder it is decides who is meant: `ctl` talks to the runs of its own `XDG_RUNTIME_DIR`, and
+The folder decides which runs are meant: `ctl` talks to the runs of its own `XDG_RUNTIME_DIR`, and
 to others only by their process. A run is a file behind which something listens, however busy.
 """
 
@@ -139,7 +139,7 @@ def usual_transport(folder: Path, pid: int) -> Transport:
 
 
 def endpoints(places: Iterable[Path] | None = None) -> list[Endpoint]:
-    """Return what folders name, by process; some may be stale.
+    """Return the endpoints in folders, by process; some may be stale.
 
     Folders that others could write to are left out.
 
@@ -172,7 +172,7 @@ class Conversation:
 
         Raises:
             ConnectionRefusedError, FileNotFoundError: The run is gone.
-            ValueError: The file is none of ours.
+            ValueError: The file is not one of ours.
             OSError: It does not answer.
         """
         self.endpoint = endpoint

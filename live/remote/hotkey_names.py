@@ -1,4 +1,4 @@
-"""How hotkeys are written, `<ctrl>+<alt>+h`, and what may stand together; needs no package.
+"""Names of hotkeys, such as `<ctrl>+<alt>+h`, and their valid combinations; needs no package.
 
 The names are pynput's, whose `HotKey.parse` reads them in the end. Left and right modifiers count
 as one there, so their own names are left out; so are numbers of keys, which differ by system.
@@ -132,7 +132,7 @@ def _spell(part: str) -> str:
 
 
 def _check_parts(parts: tuple[str, ...], platform: str) -> None:
-    """Refuse what would act while the user types, or never.
+    """Refuse combinations that would act while the user types, or never.
 
     Raises:
         ValueError: It would; the text says why.

@@ -1,7 +1,7 @@
-"""Takes the commands of `ctl` while a run goes on.
+"""Serves the commands of `ctl` during a run.
 
-One thread reads what all callers send, side by side, so that nobody who is silent or slow delays
-another; each whole request is answered on a thread of its own, at most `_MAX_COMMANDS` at once.
+One thread reads from all callers at once, so that a silent or slow one does not delay the
+others; each whole request is answered on a thread of its own, at most `_MAX_COMMANDS` at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _TOO_MANY: Final = "too many commands are under way: this one was not taken; try
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command came to.
+    """The answer to a command.
 
     Attributes:
         ok: Done; else refused.
@@ -79,7 +79,7 @@ class _Caller:
 
 
 class ControlServer:
-    """Listens until `stop`; nothing here ever waits for the run, and the run never for it."""
+    """Listens until `stop`; neither waits for the run nor makes it wait."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class ControlServer:
         Args:
             answer: Does a command, given as its words and with the folder of its file names; on
                 several threads at once.
-            run_name: What tells this run from others in a list.
+            run_name: Shown in a list of runs.
             transport: None: a Unix socket where there are such.
         """
         self._answer = answer
@@ -124,7 +124,7 @@ class ControlServer:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Hang up and take the file away. Idempotent; never raises."""
+        """Close all connections and remove the file. Idempotent; never raises."""
         self._ending.set()
         deadline_s = time.monotonic() + timeout_s
         thread, self._thread = self._thread, None
@@ -200,7 +200,7 @@ class ControlServer:
         selector.register(connection, selectors.EVENT_READ, caller)
 
     def _read(self, caller: _Caller, selector: selectors.BaseSelector) -> None:
-        """Take what a caller has sent; once that is a whole request, have it answered."""
+        """Read from a caller; queue its request once that is whole."""
         if caller not in self._reading:
             return  # dropped meanwhile
         try:
@@ -243,7 +243,7 @@ class ControlServer:
         caller.connection.close()
 
     def _talk(self, caller: _Caller) -> None:
-        """Answer one request; whoever hangs up is dropped."""
+        """Answer one request; a caller that hangs up is dropped."""
         try:
             with caller.connection as connection:
                 answer = self._respond(caller.data.partition(b"\n")[0])

@@ -1,4 +1,4 @@
-"""Files of others and for others: read with bounds, written whole, kept private."""
+"""Files: read with bounds, written whole, kept private."""
 
 from samcam.system.files.bounded_files import (
     MAX_JSON_BYTES,

@@ -78,10 +78,10 @@ def read_json(path: Path, max_bytes: int = MAX_JSON_BYTES, follow: bool = True) 
 
 
 def parse_json(data: str | bytes) -> Any:
-    """Return what a JSON text says; bytes are UTF-8, with or without a byte order mark.
+    """Parse JSON; bytes are UTF-8, with or without a byte order mark.
 
     Raises:
-        ValueError: It is no JSON text, or one that no program of ours writes: deeper than
+        ValueError: It is not JSON, or such as no program of ours writes: deeper than
             `MAX_DEPTH`, a key twice in one object or too many, NaN, infinity, or an endless number.
     """
     text = data if isinstance(data, str) else _decoded(data)
@@ -102,7 +102,7 @@ def parse_json(data: str | bytes) -> Any:
 
 
 def one_line(text: str) -> str:
-    """Return a message with what others wrote in it as one readable line of bounded length.
+    """Return a message that quotes untrusted text as one readable line of bounded length.
 
     A value with line ends, terminal codes or halves of characters is shown escaped; a long text
     loses its middle.
@@ -131,7 +131,7 @@ def shown_path(value: object) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error of these functions says, without the path that the caller names."""
+    """Return the message of an error of these functions, without the path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 

@@ -1,7 +1,7 @@
 """Paths as users write them: a leading ~, links, names that no file can have.
 
-The questions here have an answer for every name: one that is too long, leads in a circle or through
-a locked folder is no file. Whoever opens it then says why, in an `OSError`.
+The checks here answer for every name: one that is too long, leads in a circle or through a locked
+folder is not a file. Opening it then tells why, in an `OSError`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def check_name(path: Path) -> None:
 
 
 def is_possible(path: str | Path) -> bool:
-    """Whether a file could have this name, as far as its letters go."""
+    """Whether a file could have a name of these characters."""
     try:
         return b"\0" not in os.fsencode(path)
     except UnicodeError:
@@ -87,9 +87,9 @@ def is_folder(path: Path) -> bool:
 
 
 def foreign_entry(folder: Path, marker: str | None = None) -> Path | None:
-    """Return one thing of a folder that is not ours to fill; None where it is.
+    """Return one entry of a folder that we must not write to; None where we may.
 
-    Ours is one that is empty, is not there yet, or holds the file `marker`, as those of ours do.
+    We may where it is empty, does not exist, or holds the file `marker`.
 
     Raises:
         OSError: It cannot be looked into, such as a file.

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder, or take one that is there, and close it to other users.
+    """Make a folder unless it exists, and close it to other users.
 
     Raises:
         OSError: It cannot be made.
@@ -26,7 +26,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a new file that was never open to others, not for a moment.
+    """Write a new file that is closed to others from the first moment.
 
     Raises:
         OSError: It cannot be written, or is there already.

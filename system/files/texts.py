@@ -1,4 +1,4 @@
-"""Texts that people write: in UTF-8 or UTF-16, with a byte order mark or without, any line ends."""
+"""Decodes users' texts: UTF-8 or UTF-16, with or without a byte order mark, any line ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def decode_text(data: bytes) -> str:
     """
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "")
     if not encoding:
-        # Without a mark the zeros tell: half of each character of what prompts are made of.
+        # Without a mark the zeros tell: each ASCII character has one in UTF-16.
         low, high = data[:_GUESSED_BYTES:2].count(0), data[1:_GUESSED_BYTES:2].count(0)
         half = len(data[:_GUESSED_BYTES]) // 4
         encoding = "utf-16-le" if high > max(half, low) else "utf-8"

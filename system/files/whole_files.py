@@ -1,4 +1,4 @@
-"""Files that are the old one or the new one, never a part of either: written beside, then moved."""
+"""Atomic writes: a file is the old or the new one, whole; written beside its place, then moved."""
 
 from __future__ import annotations
 
