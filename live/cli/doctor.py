@@ -1,4 +1,4 @@
-"""`--doctor`: looks at everything a run needs, and says what to do about what is missing.
+"""`--doctor`: checks everything a run needs, and tells how to get what is missing.
 
 A finding is ok; a problem: broken, or asked for and not there; or absent: not there and not asked
 for, which is how a healthy machine without a camera or a screen is. Problems, and what is absent
@@ -62,7 +62,7 @@ _WITHOUT_DISPLAY: Final = "--output video:out.mp4"
 
 
 class State(StrEnum):
-    """What came out of one check."""
+    """The result of one check."""
 
     OK = "ok"
     PROBLEM = "problem"
@@ -102,7 +102,7 @@ class Report:
         return next(codes, 0)
 
     def table(self) -> str:
-        """Return the findings as lines of text; what to do stands beneath."""
+        """Return the findings as lines of text, the fixes beneath."""
         width = max(len(finding.what) for finding in self.findings)
         lines = []
         for finding in self.findings:
@@ -154,7 +154,7 @@ def examine(request: Request, plan: Plan) -> Report:
 
 
 def _missing(asked: bool) -> State:
-    """Return what it is called that something is not there."""
+    """Return the state of something that is missing."""
     return State.PROBLEM if asked else State.ABSENT
 
 
@@ -228,7 +228,7 @@ def check_display_for_window(asked: bool = False) -> Finding:
 
 
 def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Finding:
-    """Load what hears keys of other windows, as a run would."""
+    """Load the package for global hotkeys, as a run would."""
     what = "hotkeys"
     if not wanted(settings.enabled, system):
         why = "off" if settings.enabled == "false" else "off on macOS: hotkeys.enabled: true"
@@ -242,7 +242,7 @@ def check_hotkeys(settings: HotkeySettings, system: str = sys.platform) -> Findi
 
 
 def check_control_folder(settings: ControlSettings) -> Finding:
-    """Look whether `ctl` would find a run: its folder must be the user's alone."""
+    """Check that `ctl` would find a run: its folder must be private to the user."""
     what = "ctl"
     if not settings.socket:
         return Finding(what, State.ABSENT, "off: control.socket")
@@ -272,7 +272,7 @@ def check_model(name: str) -> Finding:
 
 
 def check_providers(wanted: tuple[str, ...]) -> Finding:
-    """Look whether ONNX Runtime loads and has the providers of the settings."""
+    """Check that ONNX Runtime loads and has the providers of the settings."""
     what = "ONNX Runtime"
     try:
         available = available_providers()

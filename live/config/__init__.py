@@ -1,4 +1,4 @@
-"""Settings: what they are, what may stand in them, where they are read."""
+"""Settings: their models, and where they are read from."""
 
 from samcam.live.config.changes import apply_overrides, settings_for_model, suggest_rules
 from samcam.live.config.effects import EffectSettings, ReplaceSettings

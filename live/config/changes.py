@@ -130,7 +130,7 @@ def apply_overrides(preset: TrackerSettings, overrides: TrackerOverrides) -> Tra
 def settings_for_model(
     settings: TrackerSettings, overrides: TrackerOverrides, model: str
 ) -> TrackerSettings:
-    """Return the settings with what is `auto` decided.
+    """Return the settings with each `auto` decided.
 
     Args:
         settings: From `apply_overrides`.

@@ -114,11 +114,7 @@ def _why_no_section(document: Mapping[Any, object] | None) -> str:
         if key in known_keys() or "." in key or value is None or value == {}:
             return ""
         if isinstance(value, dict):
-            names = {
-                name.removeprefix(f"{key}.").partition(".")[0]
-                for name in known_keys()
-                if name.startswith(f"{key}.")
-            }
+            names = {name.split(".")[1] for name in known_keys() if name.startswith(f"{key}.")}
             few = list(value)[:_MAX_NEAREST]
             if names & value.keys() or any(_is_nearly(one, names, _NEARLY_BELOW) for one in few):
                 return ""
@@ -142,7 +138,5 @@ def _is_ours(key: object) -> bool:
 def _are_misspelt(keys: Sequence[object]) -> bool:
     """Whether each key that is none of ours, of a few, is nearly one, such as `windwo`."""
     names = [key for key in keys if not _is_ours(key)]
-    if len(names) > _MAX_NEAREST:
-        return False
     ours = [section for section in sections() if "." not in section]
-    return all(_is_nearly(name, ours) for name in names)
+    return len(names) <= _MAX_NEAREST and all(_is_nearly(name, ours) for name in names)

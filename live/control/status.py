@@ -62,7 +62,7 @@ class LiveStatus:
 
 
 def object_name(object_id: int, names: Sequence[str]) -> str:
-    """Return what the user calls an object; `names` are those of the objects 1, 2 and so on."""
+    """Return the user's name of an object; `names` are of objects 1, 2 and so on."""
     if object_id <= len(names) and names[object_id - 1]:
         return names[object_id - 1]
     return f"object {object_id}"

@@ -106,7 +106,7 @@ class _Rate:
 
 
 class Metrics:
-    """Collects figures from every thread; bounded for ever."""
+    """Collects figures from every thread, in bounded memory."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

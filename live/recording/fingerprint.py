@@ -1,4 +1,4 @@
-"""What identifies the file or folder that a run read, and whether it is still the same."""
+"""Fingerprints of the file or folder that a run read, to tell whether it has changed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def fingerprint(path: Path) -> Fingerprint:
 def difference(recorded: Fingerprint, path: Path) -> str:
     """Return how a file or folder differs from the recorded one, or "" where it is the same.
 
-    What another size or other names already tell is not read for its hash, which takes long.
+    Where size or names already differ, nothing is hashed, which takes long.
 
     Raises:
         OSError: It cannot be read, or is a pipe or a device.

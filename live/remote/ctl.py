@@ -1,7 +1,7 @@
 """`run_live.py ctl COMMAND`: sends one command to a run of the same user.
 
 A program of its own: it loads neither networks nor windows, so that a key press is answered at
-once. What a command looks like is read by the run; here only where there is none to ask.
+once. The run parses the command; this program only where there is no run.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_command(words: Sequence[str]) -> None:
-    """Refuse a wrong command where no run can: that is what is wrong first."""
+    """Refuse a wrong command where no run can do it."""
     from samcam.live.remote.command_text import CommandError, parse_words
 
     try:
@@ -129,7 +129,7 @@ def _check_command(words: Sequence[str]) -> None:
 
 
 def _listed(endpoints: Sequence[Endpoint]) -> str:
-    """Return runs with what they run on; together they get a moment to say it."""
+    """Return runs with their sources; all together get a moment to answer."""
     deadline_s = time.monotonic() + _NAME_S
     names = []
     for endpoint in endpoints:

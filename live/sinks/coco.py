@@ -186,6 +186,6 @@ def _mask_row(composite: Composite, item: ObjectResult, number: int) -> dict[str
 
 
 def score_of(item: ObjectResult) -> float:
-    """Return the network's own estimate of a mask, 0..1; 1 where there is none."""
+    """Return the network's estimate of a mask's quality, 0..1; 1 where there is none."""
     iou = float(item.predicted_iou)
     return round(min(1.0, max(0.0, iou)), 6) if iou == iou else 1.0
