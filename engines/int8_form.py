@@ -45,7 +45,7 @@ def check_int8_form(folder: Path, manifest: Manifest) -> None:
         return
     raise EngineError(
         f"{folder / entry.file}: INT8 weights of 8 bits: their products overflow on this processor "
-        "(AVX2 without VNNI), and the model would see nothing; export it anew, in 7 bits",
+        "(AVX2 without VNNI), and the model would see nothing; export it again, in 7 bits",
         f"run: {exporter()} {manifest.name} --precision int8 --out {shlex.quote(str(folder))}",
     )
 

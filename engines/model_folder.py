@@ -117,7 +117,7 @@ def rebuild_hint(name: str) -> str:
         return f"restore engines/nano/ from the repository, or run: {exporter()} nano"
     if name.partition("@")[0] in SAM2_MODELS:
         return f"run: {exporter()} {name}"
-    return f"copy this folder again, or write it anew: {exporter()} MODEL --out FOLDER"
+    return f"copy this folder again, or write it again: {exporter()} MODEL --out FOLDER"
 
 
 def load_model(

@@ -23,7 +23,7 @@ class PinnedStep:
         self._history = history
 
     def pin(self, past: PastStep | None) -> None:
-        """Keep this step and begin anew; None: release it."""
+        """Keep this step and begin again; None: release it."""
         self._history.pinned = past
         self.answers = None if past is None else PinnedAnswers(past.step, {})
 

@@ -67,7 +67,7 @@ class ObjectTrack:
         return later
 
     def forget_motion(self) -> None:
-        """Start the motion model anew: too much time has passed that nobody measured."""
+        """Start the motion model again: too much time has passed that nobody measured."""
         if self._settings.gate is not None:
             self.gate = self._settings.make_gate(self._settings.gate)
         self.crop_state = None

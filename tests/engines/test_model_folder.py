@@ -31,7 +31,7 @@ from samcam.engines.options import EngineOptions
 from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import build_network, tiny_manifest, write_tiny_model
 
-HINT = "copy this folder again, or write it anew: python -m export MODEL --out FOLDER"
+HINT = "copy this folder again, or write it again: python -m export MODEL --out FOLDER"
 
 HALF = {"file": "x.onnx", "sha256": "a" * 64, "bytes": 1, "precision": "float16"}
 

@@ -125,7 +125,7 @@ def test_eight_bits_are_refused_where_they_saturate(
         assert line.endswith(f": {again}")
         found = check_model(str(folder))
         assert (found.state, found.fix) == (State.PROBLEM, again)
-        assert found.details.endswith("export it anew, in 7 bits")
+        assert found.details.endswith("export it again, in 7 bits")
 
 
 def test_the_processor_is_asked_itself() -> None:

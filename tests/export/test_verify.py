@@ -216,7 +216,7 @@ def test_a_damaged_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     path.write_bytes(path.read_bytes()[:-5])
     line = refusal(capsys, folder)
     assert "mask_decoder.onnx: truncated: expected" in line
-    assert "write it anew: python -m export MODEL" in line
+    assert "write it again: python -m export MODEL" in line
 
 
 def test_a_backend_that_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

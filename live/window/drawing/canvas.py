@@ -92,7 +92,7 @@ class View:
 
     @property
     def hidden(self) -> bool:
-        """Whether the panic key hides what leaves."""
+        """Whether the panic key hides what is sent."""
         if self.left:
             return all(picture.panic for picture in self.left)
         return self.status is not None and self.status.hidden

@@ -1,4 +1,4 @@
-"""What leaves the app: effects, and the rules of what must not be seen."""
+"""What is sent: effects, and the rules of what must not be seen."""
 
 from __future__ import annotations
 

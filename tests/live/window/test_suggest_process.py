@@ -56,7 +56,7 @@ def is_frozen(window: Window) -> bool:
 
 
 def test_proposals_are_taken_and_dropped_and_never_leave(program: Program) -> None:
-    """Gear and card become objects 1 and 2; what leaves has neither outlines nor notes."""
+    """Gear and card become objects 1 and 2; what is sent has neither outlines nor notes."""
     window = program.window
     window.key("a")
     wait_until(lambda: drawn(window, 0) and drawn(window, 1) and drawn(window, 2), "three outlines")

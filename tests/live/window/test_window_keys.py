@@ -103,7 +103,7 @@ def test_keys_that_choose_the_object(program: Program) -> None:
 
 
 def test_effect_and_panic_keys(program: Program) -> None:
-    """The panic key hides what leaves and nothing else; held down it does not show it again."""
+    """The panic key hides what is sent and nothing else; held down it does not show it again."""
     window = program.window
     click_gear(program)
     window.key("e")
@@ -131,7 +131,7 @@ def test_effect_and_panic_keys(program: Program) -> None:
 
 
 def test_freeze_hover_and_help_stay_in_the_window(program: Program) -> None:
-    """A frozen picture is the one that prompts are for; what leaves goes on and stays clean."""
+    """A frozen picture is the one that prompts are for; what is sent goes on and stays clean."""
     window = program.window
     wait_for_both(window, SIZE_WH)
     pinned = press(program, "space")[0]
