@@ -28,8 +28,15 @@ from samcam.engines.sam2_graphs import Sam2Networks, close_all
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError
 from samcam.engines.tensorrt.files import ENGINE_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.runtime import NoTensorRtError
-from samcam.system import checkout, exporter, reinstall
-from samcam.system.files import NoHomeError, is_file, is_folder, lenient_path, user_home
+from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
+from samcam.system.files import (
+    NoHomeError,
+    is_file,
+    is_folder,
+    lenient_path,
+    one_line,
+    user_home,
+)
 
 EMBEDDED_MODEL: Final = "nano"
 SAM2_MODELS: Final = ("sam2.1-tiny", "sam2.1-small", "sam2.1-base+", "sam2.1-large")
@@ -77,13 +84,15 @@ def is_model_name(name: str) -> bool:
     return _folder_name(name) is not None
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str | os.PathLike[str]) -> Path:
     """Return the folder of a model: "nano", "sam2.1-SIZE" with or without "@512" or "@1024", or a
     path.
 
     Raises:
         EngineError: No such model or folder; says where it was looked for and what to run.
+        TypeError: It is something else.
     """
+    name = name_or_path("model", name, "a name such as nano, or the path of a folder")
     folder_name = _folder_name(name)
     if folder_name is None:
         folder = lenient_path(name)
@@ -121,7 +130,9 @@ def rebuild_hint(name: str) -> str:
 
 
 def load_model(
-    name: str, backend: str | BackendClass = "auto", options: EngineOptions | None = None
+    name: str | os.PathLike[str],
+    backend: str | BackendClass = "auto",
+    options: EngineOptions | None = None,
 ) -> Sam2Networks:
     """Load, check and warm up a model, named as for `find_model`.
 
@@ -130,12 +141,16 @@ def load_model(
 
     Raises:
         EngineError: One line that names the file or backend and what to do.
+        TypeError: An argument is something else.
     """
     if isinstance(backend, str) and backend not in BACKENDS:
         raise EngineError(f"backend {backend}: expected one of {', '.join(BACKENDS)}")
     folder = find_model(name)
-    settings = options or EngineOptions()
-    title = _folder_name(name) or folder.name
+    if not isinstance(backend, str) and not callable(backend):
+        raise TypeError(f"backend: expected a name or a class, got {type(backend).__name__}")
+    settings = EngineOptions() if options is None else options
+    check_type("options", settings, EngineOptions, "EngineOptions")
+    title = _folder_name(str(name)) or folder.name
     try:
         manifest = read_manifest(folder)
         title = manifest.name
@@ -149,7 +164,7 @@ def load_model(
         "model %s from %s: %s%s%s",
         manifest.name,
         folder,
-        getattr(chosen, "__name__", chosen),
+        _title(chosen),
         how if chosen == "onnxruntime" else "",
         reasons,
     )
@@ -274,10 +289,21 @@ def _open_networks(
     try:
         for network in NETWORKS:
             path = folder / manifest.files[network].file
-            backend = opened[network] = backend_class(network, path, options)
+            backend = backend_class(network, path, options)
+            if missing := lacks(backend, Backend):
+                raise EngineError(f"backend {_title(kind)}: has no {missing}")
+            opened[network] = backend
             check_network(specs[network], backend.inputs, backend.outputs, str(path))
         warm_up(manifest, opened, folder)
-    except BaseException:
+    except BaseException as error:
         close_all(opened.values())
-        raise
+        known = (EngineError, ModelFileError)
+        if isinstance(kind, str) or isinstance(error, known) or not isinstance(error, Exception):
+            raise
+        what = one_line(f"{type(error).__name__}: {error}")
+        raise EngineError(f"backend {_title(kind)}: failed: {what}") from error
     return opened
+
+
+def _title(backend: str | BackendClass) -> str:
+    return str(getattr(backend, "__name__", backend))

@@ -6,7 +6,6 @@ crosses a thread must not change under its reader.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +20,24 @@ from samcam.live.masks import F32 as F32
 from samcam.live.masks import U8 as U8
 from samcam.live.masks import Mask as Mask
 from samcam.live.masks import merge_object_ids, object_layers, separate_layers
-from samcam.live.prompt_checks import check_form, check_inside, check_mask
+from samcam.live.prompt_checks import (
+    as_array,
+    as_mask,
+    check_form,
+    check_inside,
+    check_mask,
+    check_picture,
+    float_array,
+    numbers,
+    whole_number,
+)
+from samcam.system import shown
 
 I32: TypeAlias = NDArray[np.int32]
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
+MAX_TIME_S: Final = 9e9  # its nanoseconds fit into 64 bits
 NOMINAL_STEP_S: Final = 1 / 30  # where two pictures do not say how far apart they are
 MIN_OBJECT_ID, MAX_OBJECT_ID = 1, 254  # a palette PNG keeps 0 for the background; 255 stays free
 MAX_PENDING_PROMPTS: Final = 4096
@@ -59,47 +70,41 @@ class Frame:
     duration_ns: int | None = None
 
     def __post_init__(self) -> None:
-        image = self.image_bgr
-        if not isinstance(image, np.ndarray):
-            raise TypeError(
-                f"image_bgr: expected an array (H, W, 3) uint8, got {type(image).__name__}"
-            )
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-            raise ValueError(
-                f"image_bgr: expected (H, W, 3) uint8, got {image.shape} {image.dtype}"
-            )
-        object.__setattr__(self, "image_bgr", _read_only(image))
+        check_picture("image_bgr", self.image_bgr)
+        object.__setattr__(self, "image_bgr", _read_only(self.image_bgr))
 
     @classmethod
-    def after(cls, last: Frame | None, image: NDArray[Any], time_s: float | None = None) -> Frame:
+    def after(cls, last: Frame | None, picture: NDArray[Any], time_s: float | None = None) -> Frame:
         """Return an array as the frame that follows another one.
 
         It is copied: whoever made it may draw on it, or use its memory again.
 
         Args:
             last: The frame before; None: this one is the first.
-            image: (H, W, 3) uint8, BGR, of any strides.
+            picture: (H, W, 3) uint8, BGR, of any strides.
             time_s: On any clock; None: one thirtieth of a second after `last`, so that the same
                 pictures give the same masks, however fast they come.
 
         Raises:
             TypeError: It is no array.
-            ValueError: It has another shape or type, or the time is not finite or runs backwards.
+            ValueError: It has another shape or type, or the time is no number of seconds, or runs
+                backwards.
         """
+        check_picture("picture", picture)
         index, time_ns = 0, 0
         if last is not None:
             index, time_ns = last.index + 1, last.time_ns + round(NOMINAL_STEP_S * NS_PER_S)
         if time_s is not None:
-            if not math.isfinite(time_s):
-                raise ValueError(f"time_s: expected seconds, got {time_s}")
-            time_ns = round(time_s * NS_PER_S)
+            (seconds,) = numbers(time_s=time_s)
+            if not abs(seconds) < MAX_TIME_S:
+                raise ValueError(f"time_s: expected seconds, got {shown(time_s)}")
+            time_ns = round(seconds * NS_PER_S)
             if last is not None and time_ns < last.time_ns:
                 raise ValueError(
-                    f"time_s: {time_s:g} is before the last picture's "
+                    f"time_s: {seconds:g} is before the last picture's "
                     f"{last.time_ns / NS_PER_S:g}: expected times that do not run backwards"
                 )
-        frame = cls(index, time_ns, time.perf_counter_ns(), image)
-        return replace(frame, image_bgr=frame.image_bgr.copy())
+        return cls(index, time_ns, time.perf_counter_ns(), picture.copy())
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -117,7 +122,7 @@ class Prompt:
         points_xy_px: (T, 2) float32, clicks; may be empty.
         labels: (T,) int32, 1 for a positive click, 0 for a negative one.
         box_xyxy_px: (4,) float32 with x1 < x2 and y1 < y2, or None.
-        mask: (H, W) bool, or None. Excludes points and box.
+        mask: (H, W) bool, or whole numbers 0 and 1 or 255, or None. Excludes points and box.
         reference_bgr: Picture that `mask` belongs to, when it is not the frame itself.
         step: Tracker step of the picture that the user saw, which the prompt belongs to. Excludes
             `frame_index`. None: see there.
@@ -136,24 +141,26 @@ class Prompt:
     candidate: int | None = None
 
     def __post_init__(self) -> None:
-        if not MIN_OBJECT_ID <= self.object_id <= MAX_OBJECT_ID:
-            raise ValueError(
-                f"object: expected {MIN_OBJECT_ID}..{MAX_OBJECT_ID}, got {self.object_id}"
-            )
+        own_id = whole_number("object_id", self.object_id, MIN_OBJECT_ID, MAX_OBJECT_ID)
+        object.__setattr__(self, "object_id", own_id)
+        for name in ("frame_index", "step", "candidate"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(name, value))
         if self.step is not None and self.frame_index is not None:
             raise ValueError("a prompt belongs to a step or to a frame, not to both")
-        points = np.asarray(self.points_xy_px, np.float32)
+        points = float_array("points_xy_px", self.points_xy_px, "pairs of numbers X,Y")
         if points.size % 2:
             raise ValueError(f"points_xy_px: expected pairs X,Y, got {points.size} numbers")
         points = points.reshape(-1, 2)
-        labels = np.asarray(self.labels, np.int32).reshape(-1)
+        labels = as_array(self.labels).reshape(-1)
         if len(points) != len(labels) or not np.isin(labels, (0, 1)).all():
             raise ValueError(f"labels: expected {len(points)} values of 0 or 1, got {labels}")
+        labels = labels.astype(np.int32, copy=False)
         object.__setattr__(self, "points_xy_px", _read_only(points))
         object.__setattr__(self, "labels", _read_only(labels))
         box = None
         if self.box_xyxy_px is not None:
-            box = np.asarray(self.box_xyxy_px, np.float32).reshape(-1)
+            box = float_array("box_xyxy_px", self.box_xyxy_px, "numbers X1,Y1,X2,Y2").reshape(-1)
             if len(box) != 4:
                 raise ValueError(f"box_xyxy_px: expected X1,Y1,X2,Y2, got {len(box)} numbers")
             object.__setattr__(self, "box_xyxy_px", _read_only(box))
@@ -162,7 +169,7 @@ class Prompt:
         if self.mask is not None:
             if len(points) or box is not None:
                 raise ValueError("mask: cannot be combined with points or a box in one prompt")
-            object.__setattr__(self, "mask", _read_only(np.asarray(self.mask, np.bool_)))
+            object.__setattr__(self, "mask", _read_only(as_mask(self.mask)))
         elif not len(points) and box is None:
             raise ValueError("a prompt needs a point, a box or a mask")
 
@@ -171,15 +178,16 @@ class Prompt:
         cls, x: float, y: float, object_id: int = 1, positive: bool = True, step: int | None = None
     ) -> Prompt:
         """Return one click: this is the object, or this is not."""
-        point, label = np.array([[x, y]], np.float32), np.array([positive], np.int32)
-        return cls(object_id, points_xy_px=point, labels=label, step=step)
+        points, labels = np.array([numbers(x=x, y=y)]), np.array([positive])
+        return cls(object_id, points_xy_px=points, labels=labels, step=step)
 
     @classmethod
     def box(
         cls, x1: float, y1: float, x2: float, y2: float, object_id: int = 1, step: int | None = None
     ) -> Prompt:
         """Return a box around the object."""
-        return cls(object_id, box_xyxy_px=np.array((x1, y1, x2, y2), np.float32), step=step)
+        box = np.array(numbers(x1=x1, y1=y1, x2=x2, y2=y2))
+        return cls(object_id, box_xyxy_px=box, step=step)
 
     @property
     def points_at_something(self) -> bool:

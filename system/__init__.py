@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from samcam.system.arguments import check_type, lacks, name_or_path, shown
 from samcam.system.command_names import (
     checkout,
     exchange,
@@ -53,6 +54,7 @@ __all__ = [
     "Problem",
     "Section",
     "Setting",
+    "check_type",
     "checkout",
     "complain",
     "describe",
@@ -62,9 +64,11 @@ __all__ = [
     "hide_in_url",
     "hide_secrets",
     "install",
+    "lacks",
     "leaves",
     "limit_problem",
     "memory_problem",
+    "name_or_path",
     "prepare_streams",
     "program",
     "read_model",
@@ -72,6 +76,7 @@ __all__ = [
     "run_to_the_end",
     "say",
     "schema_of",
+    "shown",
     "with_exporter",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from samcam.live.sources.pictures.kinds import (
 )
 from samcam.live.sources.video.file import VideoFile
 from samcam.live.sources.video.url import open_url
+from samcam.system import check_type, name_or_path
 from samcam.system.files import NoHomeError, check_name, expand_user, is_pipe
 
 _log = logging.getLogger(__name__)
@@ -34,19 +36,22 @@ _EXPECTED = (
 )
 
 
-def open_source(spec: str, options: SourceOptions | None = None) -> VideoSource:
+def open_source(spec: str | os.PathLike[str], options: SourceOptions | None = None) -> VideoSource:
     """Open what `spec` means, turned and mirrored as the options say, again and again with `loop`.
 
     In this order: "demo", digits (a camera), a URL, an existing file or folder, part of a
-    camera's name.
+    camera's name. A `Path` is a file or folder, whatever it is called.
 
     Raises:
         CaptureError: Nothing fits, or it cannot be opened; says what was tried.
+        TypeError: An argument is something else.
     """
-    chosen = options or SourceOptions()
+    name = name_or_path("source", spec, 'a text such as "demo" or "0", or a path')
+    chosen = SourceOptions() if options is None else options
+    check_type("options", chosen, SourceOptions, "SourceOptions")
 
     def reopen() -> VideoSource:
-        return orient(_open(spec, chosen), chosen)
+        return orient(_open(name, chosen), chosen)
 
     return LoopedSource(reopen) if chosen.loop else reopen()
 

@@ -14,6 +14,7 @@ from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
 from samcam.memory import MemoryBank, MemoryEntry
+from samcam.system import lacks
 
 if TYPE_CHECKING:
     from samcam.engines import DeviceTensor
@@ -70,6 +71,8 @@ class ObjectTrack:
         """Start the motion model again: too much time has passed that nobody measured."""
         if self._settings.gate is not None:
             self.gate = self._settings.make_gate(self._settings.gate)
+            if missing := lacks(self.gate, Gate):
+                raise TypeError(f"make_gate: its gate has no {missing}; see samcam.kalman.Gate")
         self.crop_state = None
 
     def predict(self, dt_s: float) -> None:

@@ -6,6 +6,7 @@ own, so adding, prompting or removing one changes no bit of another's answer.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any, Final
 
@@ -22,7 +23,14 @@ from samcam.live.commands import (
     TrackerCommand,
     UndoPrompt,
 )
-from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, Frame, FrameResult, Prompt
+from samcam.live.frames import (
+    MIN_OBJECT_ID,
+    NOMINAL_STEP_S,
+    NS_PER_S,
+    Frame,
+    FrameResult,
+    Prompt,
+)
 from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
@@ -32,7 +40,9 @@ from samcam.live.tracker.prompts import PromptQueue, said_of_move, said_of_passi
 from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
 from samcam.live.tracker.timeline import Timeline
+from samcam.live.tracker.track import ObjectTrack
 from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
+from samcam.system import check_type
 
 MAX_STEP_S: Final = 1.0  # a longer gap says nothing more about motion
 
@@ -61,8 +71,11 @@ class Tracker:
 
         Raises:
             ValueError: The settings keep more memories than the model takes.
+            TypeError: The settings are none.
         """
+        check_type("settings", settings, TrackerSettings, "TrackerSettings")
         _check_limits(networks.manifest, settings)
+        ObjectTrack(MIN_OBJECT_ID, settings)  # a gate that is none is refused now
         self._networks = networks
         self._settings = settings
         self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
@@ -77,7 +90,7 @@ class Tracker:
     @classmethod
     def open(
         cls,
-        model: str = "nano",
+        model: str | os.PathLike[str] = "nano",
         *,
         backend: str | BackendClass = "auto",
         preset: str | TrackerSettings = DEFAULT_PRESET,
@@ -89,23 +102,25 @@ class Tracker:
         `tracker.crop.enabled: auto` has it in the program.
 
         Args:
-            model: A name as on the command line, or a model folder.
+            model: A name as on the command line, or the path of a model folder.
             backend: auto, tensorrt, onnxruntime, torch, or a class of your own.
             preset: A name of `PRESETS`, or settings, which are used as they are.
             options: Threads and execution providers.
 
         Raises:
             ValueError: There is no such preset.
+            TypeError: An argument is something else.
             EngineError: The model is missing or damaged, or the backend cannot run it.
         """
         settings = preset_settings(preset) if isinstance(preset, str) else preset
+        check_type("preset", settings, TrackerSettings, "a name of PRESETS or TrackerSettings")
         networks = load_model(model, backend, options)
         named = settings is not preset
         if named and settings.gate is not None and wants_crop(networks.manifest.name):
             settings = replace(settings, crop=CropSettings())
         try:
             return cls(networks, settings)
-        except ValueError:
+        except BaseException:
             networks.close()
             raise
 
@@ -143,8 +158,10 @@ class Tracker:
             ValueError: It lies outside the picture, its mask does not fit, or it only says where
                 an unknown object is not. Where the picture's size is not known yet, `step`
                 raises that and goes on without the prompt when called again.
+            TypeError: It is no prompt.
         """
         self._check_open()
+        check_type("prompt", prompt, Prompt, "a Prompt")
         last = self._last
         prompt = self._of_step(prompt.fitted(last.size_wh if last else None))
         self._check_candidate(prompt)
@@ -192,8 +209,10 @@ class Tracker:
 
         Raises:
             ValueError: It cannot be done, or cannot be right: see `prompt` and `undo`.
+            TypeError: It is no command.
         """
         self._check_open()
+        check_type("command", command, TrackerCommand, "a Prompt, or a command such as UndoPrompt")
         match command:
             case Prompt():
                 return self.prompt(command)
@@ -217,6 +236,7 @@ class Tracker:
         for the same picture and object costs one call of the mask decoder.
         """
         self._check_open()
+        check_type("request", request, HoverRequest, "a HoverRequest")
         self._timeline.settle()
         past = self._timeline.find(request.step)
         if past is None:
@@ -243,7 +263,7 @@ class Tracker:
         features = self._stepper.encode_picture(past, StageClock())
         return MaskGenerator(self._networks, features, past.size_wh, self._suggest_rules)
 
-    def step(self, frame: Frame | NDArray[Any], time_s: float | None = None) -> FrameResult:
+    def step(self, picture: Frame | NDArray[Any], time_s: float | None = None) -> FrameResult:
         """Process the next picture of the stream: a frame, or an array as `Frame.after` takes it.
 
         Without objects nothing is computed. Changes to past steps are answered first. Time that
@@ -251,7 +271,7 @@ class Tracker:
         second at most.
 
         Args:
-            frame: An array is (H, W, 3) uint8 in BGR order, and copied.
+            picture: An array is (H, W, 3) uint8 in BGR order, and copied.
             time_s: Of an array, on any clock, such as `time.monotonic()` for a camera; None: one
                 thirtieth of a second after the last picture.
 
@@ -262,9 +282,11 @@ class Tracker:
             EngineError: A network failed; the tracker cannot go on.
         """
         self._check_open()
-        if not isinstance(frame, Frame):
-            frame = Frame.after(self._last, frame, time_s)
-        elif time_s is not None:
+        if not isinstance(picture, Frame):
+            frame = Frame.after(self._last, picture, time_s)
+        elif time_s is None:
+            frame = picture
+        else:
             raise TypeError("time_s: expected none beside a Frame, which has its own")
         self._timeline.settle()
         due = self._queue.take_due(frame.index, frame.size_wh)

@@ -70,8 +70,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "live.masks",
         "live.prompt_checks",
-        "system",
     ),
+    ("system",),
 )
 # Beside the package: programs that use it, and what they may take.
 ALLOWED: dict[str, frozenset[str]] = {

@@ -78,7 +78,7 @@ def test_times_of_ones_own() -> None:
 )
 def test_what_is_no_picture(given: Any, kind: type[Exception], said: str) -> None:
     with opened() as tracker:
-        with pytest.raises(kind, match=r"image_bgr: expected .*\(H, W, 3\) uint8, " + said) as one:
+        with pytest.raises(kind, match=r"picture: expected .*\(H, W, 3\) uint8, " + said) as one:
             tracker.step(given)
         assert "\n" not in str(one.value)
         assert tracker.next_step == 0
