@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -81,6 +82,13 @@ def _path(text: str) -> Path:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _file(text: str) -> Path:
+    """Return the path of a file to write; `Path` would forget a slash at the end."""
+    if not text or os.path.basename(text) in ("", ".", ".."):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected the name of a file")
+    return _path(text)
+
+
 def build_parser() -> _Parser:
     """Return the parser of SPEC's options."""
     name = program()
@@ -105,7 +113,7 @@ def build_parser() -> _Parser:
     add("--loop", action="store_true", help="start a file again at its end")
     add("--record", type=_path, metavar="DIR", help="record the run, in a new or empty folder")
     add("--replay", type=_path, metavar="DIR", help="run a recording again")
-    add("--metrics", type=_path, metavar="FILE.jsonl", help="append one row per processed frame")
+    add("--metrics", type=_file, metavar="FILE.jsonl", help="append one row per processed frame")
     add("--config", type=_path, metavar="FILE", help="settings (config.yaml where there is one)")
     repeated("--set", dest="overrides", metavar="KEY=VALUE", help="change one setting")
     add("--check-config", action="store_true", help="check the settings and exit")
@@ -113,7 +121,7 @@ def build_parser() -> _Parser:
     add("--doctor", action="store_true", help="check what a run needs, say what to do, and exit")
     add("--save-profile", metavar="NAME", help="save a profile when the run ends")
     add("--list-profiles", action="store_true", help="list the saved profiles and exit")
-    add("--suggest", type=_path, metavar="FILE.json", help=SUGGEST_HELP)
+    add("--suggest", type=_file, metavar="FILE.json", help=SUGGEST_HELP)
     add("--version", action="version", version=f"samcam {VERSION}")
     return parser
 

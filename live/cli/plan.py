@@ -30,7 +30,7 @@ from samcam.live.frames import U8
 from samcam.live.loop import PipelinePace
 from samcam.live.profiles import name_problems
 from samcam.live.remote import parse_bindings
-from samcam.live.sinks import output_files, parse_sinks, same_place
+from samcam.live.sinks import output_files, parse_sinks, same_place, suggestions_problem
 from samcam.live.sources import MAX_MEGAPIXELS, SourceInfo
 from samcam.live.sources.pictures import PictureError, read_picture
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, TrackerSettings
@@ -175,9 +175,11 @@ def _is_metrics_file(path: Path) -> bool:
 
 
 def _suggest_problems(request: Request) -> Iterator[str]:
-    """Give a line for each option that `--suggest` excludes."""
+    """Give what is wrong with `--suggest`, and a line for each option that it excludes."""
     if request.suggest is None:
         return
+    if problem := suggestions_problem(request.suggest):
+        yield problem
     if request.loop:
         yield "--loop: with --suggest the run would never end"
     for text in request.outputs:

@@ -11,7 +11,7 @@ from samcam.live.sinks.choose import (
     same_place,
 )
 from samcam.live.sinks.fragmented import H264, TICKS_PER_S, FragmentedMp4
-from samcam.live.sinks.suggestions_file import SuggestionsFile
+from samcam.live.sinks.suggestions_file import SuggestionsFile, suggestions_problem
 from samcam.live.sinks.video import VideoOptions, to_i420
 from samcam.live.sinks.virtualcam import (
     NoVirtualCameraError,
@@ -43,5 +43,6 @@ __all__ = [
     "parse_sinks",
     "running",
     "same_place",
+    "suggestions_problem",
     "to_i420",
 ]

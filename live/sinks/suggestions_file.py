@@ -9,7 +9,7 @@ from typing import BinaryIO, Final
 
 from samcam.live.errors import SinkError
 from samcam.live.frames import Frame
-from samcam.system.files import is_file, is_loop, is_there
+from samcam.system.files import is_folder, is_loop, is_there, open_regular
 
 _HEAD: Final = '{"samcam": "suggestions"'
 
@@ -27,15 +27,12 @@ class SuggestionsFile:
         Raises:
             SinkError: It cannot be written, or its place holds something else.
         """
+        if problem := suggestions_problem(path):
+            raise SinkError(problem)
         self._path = path
         self._partial = path.with_name(path.name + ".part")
         self._pictures = 0
         try:
-            if is_loop(path) or (is_there(path) and not is_suggestions_file(path)):
-                raise SinkError(
-                    f"--suggest {path}: holds something else; expected a new file or one that "
-                    "--suggest wrote"
-                )
             self._file: BinaryIO | None = self._partial.open("wb")
             names = f', "source": {json.dumps(source)}, "model": {json.dumps(model)}'
             self._file.write(f'{_HEAD}{names}, "pictures": ['.encode())
@@ -86,10 +83,23 @@ class SuggestionsFile:
         )
 
 
-def is_suggestions_file(path: Path) -> bool:
+def suggestions_problem(path: Path) -> str:
+    """Return why a place cannot be written, in one line; "": it is free, or one of ours."""
+    if not is_folder(path.parent):
+        return f"--suggest {path}: no folder {path.parent} there; expected one that is"
+    if is_loop(path) or (is_there(path) and not _is_ours(path)):
+        return (
+            f"--suggest {path}: holds something else; expected a new file or one that "
+            "--suggest wrote"
+        )
+    return ""
+
+
+def _is_ours(path: Path) -> bool:
     """Whether a file is empty or one of ours."""
-    if not is_file(path):
+    try:
+        with open_regular(path) as file:
+            start = file.read(len(_HEAD))
+    except OSError:
         return False
-    with path.open("rb") as file:
-        start = file.read(len(_HEAD))
     return not start or start == _HEAD.encode()

@@ -79,6 +79,7 @@ def test_metrics_never_go_into_a_file_of_another_kind(run_cli: RunCli, tmp_path:
     prompts.write_text('{"point": [200, 200]}\n')
     for metrics, words, part in (
         ("notes.txt", DEMO, "holds something else"),
+        ("none/", DEMO, "expected the name of a file"),
         ("p.jsonl", (*DEMO, "--prompt", "@p.jsonl"), "this is --prompt @p.jsonl"),
         ("notes.txt", ("--source", "./notes.txt", "--output", "none"), "this is --source"),
         ("m/tracks.jsonl", (*DEMO[:-1], "masks:m"), "this is --output masks:m"),
