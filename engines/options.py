@@ -13,10 +13,11 @@ from samcam.system import Section, Setting
 MAX_THREADS = 256
 TORCH_PRECISIONS: Final = ("float32", "bfloat16")
 TORCH_DEVICES: Final = "auto, cpu, cuda or cuda:N"
+_TORCH_DEVICE: Final = "auto|cpu|cuda(:[0-9]{1,2})?"
 
 
 def is_torch_device(text: str) -> bool:
-    return re.fullmatch(r"auto|cpu|cuda(:\d{1,2})?", text) is not None
+    return re.fullmatch(_TORCH_DEVICE, text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class TorchOptions(Section):
         Setting(
             "auto: a GPU where torch sees one; else cpu, cuda or cuda:N.",
             expected=TORCH_DEVICES,
-            rule=lambda device, _: "" if is_torch_device(device) else TORCH_DEVICES,
+            limits={"pattern": f"^({_TORCH_DEVICE})$"},
         ),
     ] = "auto"
     precision: Annotated[

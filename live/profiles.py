@@ -89,9 +89,7 @@ class Profile(Section):
     picture: Annotated[str, _file("picture", "File of the reference picture.")]
     objects: Annotated[
         tuple[ProfileObject, ...],
-        Setting(
-            limits={"min_length": 1, "max_length": MAX_OBJECT_ID}, expected="a list of at least one"
-        ),
+        Setting(limits={"min_length": 1, "max_length": MAX_OBJECT_ID}),
     ]
 
     def __post_init__(self) -> None:

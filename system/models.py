@@ -6,7 +6,8 @@ or plain. Only the first check loads pydantic, so defining and using models stay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
@@ -52,8 +53,10 @@ class Section:
                 node["strict"] = False
             if node["type"] == "literal":  # for pydantic False is 0; YAML reads `true` as True
                 _change_before(node, lambda v: str(v).lower() if isinstance(v, bool) else v)
+            if node["type"] == "int":
+                _change_before(node, _as_whole)
             if node["type"] == "dict" and node["keys_schema"]["type"] == "int":
-                _change_before(node["keys_schema"], lambda k: int(k) if _is_decimal(k) else k)
+                _change_before(node["keys_schema"], _as_number)
         for item in whole["schema"]["fields"]:
             if item["name"] in cls.__needed__:
                 item["schema"] = item["schema"]["schema"]
@@ -114,8 +117,11 @@ class Setting:
         """Add the meaning, for `schema_of`."""
         made = handler(schema)
         for part in made.get("anyOf", [made]):
-            if part.get("type") == "object" and self.low is not None:  # JSON Schema has none
-                part["keys"] = [self.low, self.high]
+            if part.get("type") == "object" and self.low is not None and self.high is not None:
+                part["propertyNames"] = _keys_schema(int(self.low), int(self.high))
+            if {"true", "false"} <= {*part.get("enum", ())}:  # see Section
+                part["enum"] += [True, False]
+                part.pop("type", None)
         words = {"description": self.doc, "unit": self.unit, "expected": self.expected}
         return made | {name: text for name, text in words.items() if text}
 
@@ -176,9 +182,9 @@ def read_model(cls: type[T], data: object) -> T:
     try:
         return cast(T, _adapter(cast(Any, cls)).validate_python(data))
     except ValidationError as error:
-        errors = islice(error.errors(include_url=False), _MOST)
-        problems = tuple(_problem(one, _without_links(cast(Any, cls))) for one in errors)
-        raise ModelError(problems) from None
+        schema = _without_links(cast(Any, cls))
+        problems = islice(_problems(error.errors(include_url=False), schema), _MOST)
+        raise ModelError(tuple(problems)) from None
 
 
 @cache
@@ -215,19 +221,20 @@ def describe(schema: Schema) -> str:
 def _form(schema: Schema) -> str:
     """Say what one kind of value is, its range with it."""
     if "enum" in schema or "const" in schema:
-        return "one of " + " | ".join(map(str, schema.get("enum", [schema.get("const")])))
+        words = schema.get("enum", [schema.get("const")])
+        return "one of " + " | ".join(str(word) for word in words if not isinstance(word, bool))
     if "properties" in schema:
         return f"a section with the keys {', '.join(schema['properties'])}"
     if schema["type"] == "array":
         item = (schema.get("prefixItems") or [schema["items"]])[0]
-        exact = f"{schema['minItems']} " if "prefixItems" in schema else ""
+        least = schema.get("minItems", 0)
+        exact = f"{least} " if "prefixItems" in schema else "one or more " if least else ""
         return f"a list of {exact}{_many(item)}{_range(item)}"
     if schema["type"] == "object":
         values = _part(schema, "")
-        if "keys" in schema:
-            low, high = schema["keys"]
+        if numbers := _range(schema.get("propertyNames", {})):
             words = describe(values).removeprefix("one of ")
-            return f"{{NUMBER: WORD}} with numbers {low:.10g}..{high:.10g} and {words}"
+            return f"{{NUMBER: WORD}} with numbers{numbers} and {words}"
         return f"a mapping of texts to {_many(values)}" if values else "a mapping"
     return _WORDS[schema["type"]][0] + _range(schema)
 
@@ -243,6 +250,26 @@ def _range(schema: Schema) -> str:
     if low is not None:
         return f" of at least {low:.10g}"
     return "" if high is None else f" of at most {high:.10g}"
+
+
+def _problems(errors: Sequence[Mapping[str, Any]], schema: Schema) -> Iterator[Problem]:
+    """Give pydantic's errors as ours: none of a list whose parts are wrong, which it counts as too
+    few then, and one for all keys that a section lacks.
+    """
+    inside = {error["loc"][:end] for error in errors for end in range(len(error["loc"]))}
+    missing: dict[tuple[Any, ...], list[str]] = {}
+    for error in errors:
+        if error["type"] == "missing":
+            missing.setdefault(error["loc"][:-1], []).append(error["loc"][-1])
+    for error in errors:
+        *outer, name = error["loc"] or [""]
+        names = missing.get(tuple(outer), []) if error["type"] == "missing" else []
+        if len(names) > 1 and name == names[0]:
+            key, expected = ".".join(map(str, outer)), f"the keys {', '.join(names)}"
+            text = f"{key}: missing; expected {expected}".removeprefix(": ")
+            yield Problem(text, key, None, expected)
+        elif len(names) < 2 and error["loc"] not in inside:
+            yield _problem(error, schema)
 
 
 def _problem(error: Mapping[str, Any], schema: Schema) -> Problem:
@@ -342,5 +369,19 @@ def _one_error(node: Schema) -> None:
     _become(node, type="custom-error", schema=dict(node), **words)
 
 
-def _is_decimal(key: object) -> bool:
-    return isinstance(key, str) and key.isdecimal() and len(key) < 20
+def _as_whole(value: object) -> object:
+    """Return 20.0 as 20: JSON Schema has it as a whole number too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_number(key: object) -> object:
+    """Return a key as JSON has it, a text, as a number."""
+    decimal = isinstance(key, str) and re.fullmatch("[1-9][0-9]{0,18}", key)
+    return int(key) if decimal else str(key) if isinstance(key, float) else key
+
+
+def _keys_schema(low: int, high: int) -> Schema:
+    """Return the schema of keys that are numbers in this range; as texts, in JSON."""
+    ends = [(tens, max(low, 10 * tens), min(high, 10 * tens + 9)) for tens in range(high // 10 + 1)]
+    parts = [f"{tens or ''}[{a % 10}-{b % 10}]" for tens, a, b in ends if a <= b]
+    return {"pattern": f"^({'|'.join(parts)})$", "minimum": low, "maximum": high}

@@ -30,7 +30,15 @@ def schema_text(name: str) -> str:
     """Return the text of a schema's file."""
     model, title = MODELS[name]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    return json.dumps(head | _without_titles(schema_of(model)), indent=1) + "\n"
+    schema = _without_titles(schema_of(model))
+    if model is Settings:  # a section of which every line is a comment
+        for section in (schema, *schema["$defs"].values()):
+            for key, part in section["properties"].items():
+                if "$ref" in part:
+                    section["properties"][key] = {
+                        "anyOf": [{"$ref": part["$ref"]}, {"type": "null"}]
+                    }
+    return json.dumps(head | schema, indent=1) + "\n"
 
 
 def _without_titles(schema: Any) -> Any:

@@ -14,7 +14,7 @@ from samcam.live.config import (
     Request,
     Settings,
     apply_overrides,
-    load_settings,
+    read_settings,
 )
 from samcam.live.effects import (
     EFFECT_NAMES,
@@ -71,12 +71,9 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     Raises:
         ConfigError: All problems at once, those of the settings first.
     """
-    problems = []
-    try:
-        settings = load_settings(path, request.overrides, request.recorded)
-    except ConfigError as error:
-        settings, problems = Settings(), list(error.problems)
-    problems += _word_problems(request)
+    reading = read_settings(path, request.overrides, request.recorded)
+    settings = reading.settings
+    problems = _word_problems(request)
     tracker = PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
     try:
         tracker = apply_overrides(tracker, settings.tracker)
@@ -100,8 +97,8 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         except ConfigError as error:
             problems += error.problems
         problems += _alpha_problems(request, (effect, *own.values()))
-    if problems:
-        raise ConfigError(problems)
+    if reading.problems or problems:
+        raise ConfigError([*reading.problems, *map(reading.placed, problems)])
     return Plan(settings, tracker, effect, own)
 
 

@@ -2,7 +2,7 @@
 
 from samcam.live.config.changes import apply_overrides, settings_for_model, suggest_rules
 from samcam.live.config.effects import EffectSettings, ReplaceSettings
-from samcam.live.config.load import load_settings
+from samcam.live.config.load import load_settings, read_settings
 from samcam.live.config.places import find_config
 from samcam.live.config.request import Request
 from samcam.live.config.schema import (
@@ -27,6 +27,7 @@ __all__ = [
     "known_keys",
     "load_settings",
     "new_name",
+    "read_settings",
     "settings_for_model",
     "suggest_rules",
 ]

@@ -18,6 +18,7 @@ _MAX_DEPTH: Final = 32
 _MAX_NUMBER: Final = 64  # characters
 _SHOWN_PARTS: Final = 8
 _LONGEST_SHOWN: Final = 80
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _Base: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where there is one
 
@@ -44,6 +45,8 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "not YAML"
+        if what.startswith("but "):
+            what = f"{error.context}, {what}"
         raise YamlError(what, None if mark is None else mark.line + 1) from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # such as a date that is none
         raise YamlError(str(error)) from error
@@ -147,8 +150,16 @@ def _parts(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _check_number(node: yaml.Node) -> None:
-    if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER:
+    if not isinstance(node, yaml.ScalarNode) or node.tag not in _NUMBERS:
+        return
+    if len(node.value) > _MAX_NUMBER:
         raise _problem(f"a number of {len(node.value)} characters", node)
+    base = 60 if ":" in node.value else 8 if re.fullmatch("[-+]?0[0-9_]+", node.value) else 10
+    if base != 10:  # YAML 1.1 has 1:30 as 90 and 010 as 8
+        raise _problem(
+            f"{node.value}: a number in base {base}; expected base 10, or quotes around a text",
+            node,
+        )
 
 
 def key_lines(text: str) -> dict[str, int]:
@@ -156,8 +167,12 @@ def key_lines(text: str) -> dict[str, int]:
     found: dict[str, int] = {}
 
     def walk(node: yaml.Node | None, prefix: str) -> None:
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-            if isinstance(key, yaml.ScalarNode):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        for key, value in sorted(pairs, key=lambda pair: pair[0].tag != _MERGE):
+            if key.tag == _MERGE:  # of several the first wins; what stands beside it wins over all
+                for part in reversed(value.value) if value.id == "sequence" else [value]:
+                    walk(part, prefix)
+            elif isinstance(key, yaml.ScalarNode):
                 found[f"{prefix}{key.value}"] = key.start_mark.line + 1
                 walk(value, f"{prefix}{key.value}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,46 +16,79 @@ from samcam.system.files import decode_text, read_regular, reason_of
 
 _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
-_NEAR: Final = 0.7  # of 1, as difflib counts: `sauce` for source is 0.73
+_NEAR: Final = 0.8  # of 1, as difflib counts
+_NEAR_OUTER: Final = 0.7  # `sauce` for source is 0.73
+_NEAR_BELOW: Final = 0.66  # of a section's keys, which are shorter: `fsp`
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One value to set; `origin` says where it was written."""
+    """One value to set; `origin` says where it was written, `line` of the file or 0."""
 
     value: object
     origin: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read: the settings that fit, what is wrong, and where each key was written."""
+
+    settings: Settings
+    problems: Sequence[str]
+    origins: Mapping[str, str]
+
+    def placed(self, line: str) -> str:
+        """Return a line about a value with where that was written."""
+        return f"{self.origins.get(line.partition(': ')[0], '')}: {line}".removeprefix(": ")
 
 
 def load_settings(
     path: Path | None, overrides: Iterable[str] = (), given: Mapping[str, object] | None = None
 ) -> Settings:
-    """Read the settings.
+    """Read the settings; see `read_settings`.
+
+    Raises:
+        ConfigError: All problems at once.
+    """
+    reading = read_settings(path, overrides, given)
+    if reading.problems:
+        raise ConfigError(reading.problems)
+    return reading.settings
+
+
+def read_settings(
+    path: Path | None, overrides: Iterable[str] = (), given: Mapping[str, object] | None = None
+) -> Reading:
+    """Read the settings, and what is wrong with them: a line for each problem, in the order of the
+    file, with where it stands, key path, value and what was expected.
 
     Args:
         path: YAML file; None: the defaults.
         overrides: `section.key=value` from the command line, values as in YAML; they win over
             the file, the last over the ones before it.
         given: Values by key that win over the file, such as a recording's.
-
-    Raises:
-        ConfigError: All problems at once, each with where it stands, key path, value and what
-            was expected.
     """
     problems: list[str] = []
     values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    wrong: set[str] = set()
     for entries in (  # each is checked whole: what wins over a mistake does not hide it
         {} if path is None else dict(_read_file(path, problems)),
         {key: _Entry(value, "") for key, value in (given or {}).items()},
         dict(_parse_overrides(overrides, problems)),
     ):
-        problems += _unknown(entries)
-        values |= _fitting(entries, problems)
+        fitting, found = _fitting(entries)
+        found += _unknown(entries)
+        problems += [line for _, line in sorted(found, key=lambda one: entries[one[0]].line)]
+        values |= fitting
+        origins |= {key: entry.origin for key, entry in entries.items()}
+        wrong |= {key for key, _ in found if key in known_keys()}
     settings = read_model(Settings, _nested(values)) if values else Settings()
-    problems += cross_check(settings)
-    if problems:
-        raise ConfigError(problems)
-    return settings
+    reading = Reading(settings, problems, origins)
+    between = (line for line in cross_check(settings) if not any(key in line for key in wrong))
+    problems += map(reading.placed, between)
+    return reading
 
 
 def cross_check(settings: Settings) -> list[str]:
@@ -80,8 +113,9 @@ def cross_check(settings: Settings) -> list[str]:
     return problems
 
 
-def _fitting(entries: Mapping[str, _Entry], problems: list[str]) -> dict[str, object]:
-    """Return the values that fit their keys, and add what is wrong with the others."""
+def _fitting(entries: Mapping[str, _Entry]) -> tuple[dict[str, object], list[tuple[str, str]]]:
+    """Return the values that fit their keys, and what is wrong with others, by their keys."""
+    problems: list[tuple[str, str]] = []
     values = {key: entry.value for key, entry in entries.items() if key in known_keys()}
     while values:  # again, as of many problems only the first ones come at once
         try:
@@ -90,11 +124,11 @@ def _fitting(entries: Mapping[str, _Entry], problems: list[str]) -> dict[str, ob
             for problem in error.problems:
                 at = f"{problem.key}."  # of a value, a part of it, or a section
                 wrong = [k for k in values if at.startswith(f"{k}.") or k.startswith(at)]
-                problems += [_line(problem, entries[key].origin) for key in wrong[:1]]
+                problems += [(key, _line(problem, entries[key].origin)) for key in wrong[:1]]
                 values = {key: value for key, value in values.items() if key not in wrong}
         else:
             break
-    return values
+    return values, problems
 
 
 def _line(problem: Problem, origin: str) -> str:
@@ -114,38 +148,45 @@ def _nested(values: Mapping[str, object]) -> dict[str, Any]:
     return document
 
 
-def _unknown(entries: Mapping[str, _Entry]) -> Iterator[str]:
-    """Give a line for each unknown key."""
+def _unknown(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, str]]:
+    """Give each unknown key with the line about it."""
     searched = 0
     for key, entry in entries.items():
         if key in known_keys():
             continue
         if key in sections():
             names = [name for name in known_keys() if name.startswith(f"{key}.")]
-            yield (
-                f"{entry.origin}: {key}: {shown_yaml(entry.value)}: "
-                f"expected a section with the keys {', '.join(names)}"
-            )
+            what = f"{shown_yaml(entry.value)}: expected a section with the keys {', '.join(names)}"
         elif (now := new_name(key)) != key:
-            yield f"{entry.origin}: {key}: has a new name; expected {now}"
+            what = f"has a new name; expected {now}"
         else:
-            near: list[str] = []
-            searched += 1
-            if searched <= _MAX_NEAREST:  # the first ones tell what is wrong
-                shown, outer = key[:_LONGEST_KEY], key[:_LONGEST_KEY].partition(".")[0]
-                near = get_close_matches(shown, [*known_keys(), *sections()], 1, _NEAR)
-                near = near or get_close_matches(outer, sections(), 1, _NEAR)
-            hint = f"; the nearest valid one is {near[0]}" if near else ""
-            yield f"{entry.origin}: {key[:_LONGEST_KEY]}: unknown key{hint}"
+            searched += 1  # the first ones tell what is wrong
+            near = _nearest(key[:_LONGEST_KEY]) if searched <= _MAX_NEAREST else ""
+            what = f"unknown key; the nearest valid one is {near}" if near else "unknown key"
+        yield key, f"{entry.origin}: {key[:_LONGEST_KEY]}: {what}"
+
+
+def _nearest(key: str) -> str:
+    """Return the key or section that an unknown key nearly is; in a section, one of that; or ""."""
+    names, outer = [*known_keys(), *sections()], key
+    while outer and outer not in sections():
+        outer = outer.rpartition(".")[0]
+    if outer:
+        start = f"{outer}."
+        below = [name.removeprefix(start) for name in names if name.startswith(start)]
+        near = get_close_matches(key.removeprefix(start), below, 1, _NEAR_BELOW)
+        return f"{start}{near[0]}" if near else ""
+    near = get_close_matches(key, names, 1, _NEAR)
+    near = near or get_close_matches(key.partition(".")[0], sections(), 1, _NEAR_OUTER)
+    return near[0] if near else ""
 
 
 def _read_file(path: Path, problems: list[str]) -> Iterator[tuple[str, _Entry]]:
     try:
         text = decode_text(read_regular(path, MAX_BYTES))
     except (OSError, ValueError) as error:
-        problems.append(
-            f"--config {path}: cannot be read: {reason_of(error)}; expected a YAML file"
-        )
+        expected = "" if "expected" in reason_of(error) else "; expected a YAML file"
+        problems.append(f"{path}: cannot be read: {reason_of(error)}{expected}")
         return
     try:
         document = parse_yaml(text)
@@ -157,7 +198,7 @@ def _read_file(path: Path, problems: list[str]) -> Iterator[tuple[str, _Entry]]:
         lines = key_lines(text)
         for key, value in _flatten(document, ""):
             where = f", line {lines[key]}" if key in lines else ""
-            yield key, _Entry(value, f"{path}{where}")
+            yield key, _Entry(value, f"{path}{where}", lines.get(key, 0))
     elif document is not None:
         problems.append(f"{path}: {shown_yaml(document)}: expected sections such as source:")
 

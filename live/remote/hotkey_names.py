@@ -82,7 +82,10 @@ def parse_bindings(
 
 
 def _read_command(text: str, context: PromptContext | None) -> tuple[RemoteCommand, ...]:
-    commands = parse_command(text, context)
+    try:
+        commands = parse_command(text, context)
+    except CommandError as error:  # which may offer the one that is refused below
+        raise CommandError(str(error).removesuffix(", status")) from error
     if commands == (AskStatus(),):
         raise CommandError("status: has no answer here; expected a command that does something")
     return commands

@@ -138,8 +138,8 @@ def test_manifest_without_its_files_is_not_written(tmp_path: Path) -> None:
         ({"no_obj_ptr": [0.0]}, "no_obj_ptr: [0.0]: expected 8 numbers, got 1"),
         ({"no_obj_ptr": [1e300] * 8}, "1e+300]: expected numbers that float32 holds"),
         ({"no_obj_ptr": ["x"] * 8}, '"x"]: expected a list of numbers'),
-        ({"token_rule": {}}, "token_rule.stability_delta: missing"),
-        ({"files": {}}, "files.memory_attention: missing; expected a section with the keys file"),
+        ({"token_rule": {}}, "token_rule: missing; expected the keys single_mask_token, "),
+        ({"files": {}}, "files: missing; expected the keys image_encoder, memory_attention, "),
         ({"files": {"decoder": {}}}, "files.decoder: unknown key; expected image_encoder, mem"),
         ({"half": []}, "half: []: expected a mapping of texts to objects"),
         ({"half": {"decoder": {}}}, "half.decoder: unknown key; expected image_encoder, memory"),
@@ -176,7 +176,7 @@ def test_wrong_manifest_names_key_value_and_expected(
 def test_all_problems_of_a_manifest_come_at_once(folder: Path) -> None:
     edit_manifest(folder, grid=5, max_cond=0, form="static", token_rule={"single_mask_token": 9})
     message = refusal(folder)
-    for key in ("grid:", "max_cond:", "form:", "token_rule.stability_delta: missing;"):
+    for key in ("grid:", "max_cond:", "form:", ", stability_delta, stability_threshold"):
         assert key in message
 
 

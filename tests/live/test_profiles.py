@@ -131,7 +131,7 @@ def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
         ({"version": 2}, "version: 2: expected 1"),
         ({"effect": ""}, 'effect: "": expected a text'),
         ({"picture": "../../secret.png"}, 'picture: "../../secret.png": expected the name'),
-        ({"objects": []}, "objects: []: expected a list of at least one"),
+        ({"objects": []}, "objects: []: expected a list of one or more objects"),
         (
             {"objects": [{"object": 255, "mask": "object_1_mask-00000000.png"}]},
             "objects.0.object: 255: expected a whole number 1..254",
@@ -139,7 +139,7 @@ def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
         ({"extra": 1}, "extra: unknown key; expected version, saved"),
         ({"saved": None}, "saved: null: expected a text"),
         ({"objects": [None]}, "objects.0: null: expected a section with the keys object, mask"),
-        ({"objects": [{}]}, "objects.0.object: missing"),
+        ({"objects": [{}]}, "objects.0: missing; expected the keys object, mask"),
         (
             {"objects": [{"object": 1, "mask": "object_1_mask-00000000.png"}] * 2},
             "objects.1.object: 1: stands twice; expected it once",

@@ -103,7 +103,7 @@ def test_all_problems_at_once_each_with_key_value_and_what_was_expected() -> Non
         "no": 3,
     }
     names = ", ".join(Part.__dataclass_fields__)
-    found = problems_of({"part": part, "other": {"whole": 1.0}, "many": [{"pair": [3]}, 3]})
+    found = problems_of({"part": part, "other": {"whole": 1.5}, "many": [{"pair": [3]}, 3]})
     assert sorted(found) == sorted(
         [
             "name: missing; expected text",
@@ -120,7 +120,7 @@ def test_all_problems_at_once_each_with_key_value_and_what_was_expected() -> Non
             'part.keys: {"k": 4}: expected a mapping of texts to texts',
             'part.truth: "yes": expected true or false',
             f"part.no: unknown key; expected {names}",
-            "other.whole: 1.0: expected a whole number 1..9 (px)",
+            "other.whole: 1.5: expected a whole number 1..9 (px)",
             "many.0.pair: [3]: expected a list of 2 whole numbers 3..4",
             f"many.1: 3: expected a section with the keys {names}",
         ]
@@ -157,6 +157,22 @@ class Listed(Section):
     floats: Annotated[F32 | None, CheckedAs(tuple[float, ...])] = None
 
 
+@dataclass(frozen=True, slots=True)
+class Two(Section):
+    """Two keys, both needed."""
+
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, slots=True)
+class Needing(Section):
+    """A section and a list that must be there."""
+
+    a: Two
+    many: Annotated[tuple[Two, ...], Setting(limits={"min_length": 1})]
+
+
 def test_what_files_have_is_checked() -> None:
     """Keys that are needed, patterns, one key against another, and the keys of mappings."""
     parts = {"lefft": {}, "right": {"x": {"whole": 0}, "y": 5}}
@@ -182,6 +198,20 @@ def test_what_files_have_is_checked() -> None:
     assert schema_of(Listed)["required"] == ["version"]
     assert read_model(Listed, {"version": 1, "floats": [1, 2.5]}).floats == (1.0, 2.5)
     assert Listed() == read_model(Listed, {"version": 1})
+
+
+def test_keys_that_lack_and_parts_that_are_wrong_are_said_once() -> None:
+    """A list was said to be empty where a part of it was wrong."""
+    name = "name: missing; expected text"
+    assert problems_of({"many": [{"whole": 0}]})[:1] == [name]
+    with pytest.raises(ModelError, match=r"^a: missing; expected the keys x, y$"):
+        read_model(Needing, {"a": {}, "many": [{"x": 1, "y": 2}]})
+    with pytest.raises(ModelError, match=r"^missing; expected the keys a, many$"):
+        read_model(Needing, {})
+    with pytest.raises(ModelError, match=r'^many.0.x: "1": expected a whole number$'):
+        read_model(Needing, {"a": {"x": 1.0, "y": 2}, "many": [{"x": "1", "y": 2}]})
+    with pytest.raises(ModelError, match=r"^many: \[\]: expected a list of one or more objects$"):
+        read_model(Needing, {"a": {"x": 1, "y": 2}, "many": []})
 
 
 def test_of_many_problems_the_first_are_said() -> None:

@@ -322,7 +322,7 @@ def test_a_bug_is_exit_code_1_with_its_traceback(
     (tmp_path / "sitecustomize.py").write_text(
         "import samcam.live.config\n"
         "def broken(*args): raise RuntimeError('a bug')\n"
-        "samcam.live.config.load_settings = broken\n"
+        "samcam.live.config.read_settings = broken\n"
     )
     result = run_cli("--check-config", env={"PYTHONPATH": f"{tmp_path}:{repo_root}"})
     assert result.returncode == 1

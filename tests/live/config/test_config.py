@@ -12,6 +12,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from samcam.live.cli.plan import plan_request
+from samcam.live.config import Request
 from samcam.live.config.load import load_settings
 from samcam.live.config.schema import Settings, known_keys
 from samcam.live.errors import ConfigError
@@ -115,6 +117,50 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     )
 
 
+def test_problems_come_in_the_order_of_the_file_and_only_near_keys_are_offered(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path / "c.yaml",
+        "source: &s {fps: 0, width: 640, heigth: 480}\neffect:\n  rotate: 90\n  fps: 3\n"
+        "  chroma: {colour: [1, 2, 3]}\nsource.: 5\nwindow:\n  <<: *s\n  max_width: 1\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        plan_request(
+            Request(effect="replace", overrides=("effect.replace.picture=nope.jpg",)), path
+        )
+    lines = [line.removeprefix(f"{path}, ") for line in caught.value.problems]
+    assert lines == [
+        "line 1: source.fps: 0: expected a number 0.1..1000 (frames/s)",
+        "line 1: source.heigth: unknown key; the nearest valid one is source.height",
+        "line 1: window.fps: unknown key",
+        "line 1: window.width: unknown key; the nearest valid one is window.max_width",
+        "line 1: window.heigth: unknown key",
+        "line 3: effect.rotate: unknown key",
+        "line 4: effect.fps: unknown key",
+        "line 5: effect.chroma.colour: unknown key; the nearest valid one is effect.chroma.color",
+        "line 6: source.: unknown key",
+        "line 9: window.max_width: 1: expected a whole number 160..16384 (px)",
+        "line 1: source.width: 640 with source.height: None: expected both or neither",
+        "--set: effect.replace.picture: nope.jpg: cannot be read: No such file or directory; "
+        "expected a picture file",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("1:30", "1:30: a number in base 60; expected base 10"),
+        ("010", "010: a number in base 8; expected base 10"),
+        ("'1:30'", "'1:30': expected a number"),
+        ("1\n---\n2", "expected a single document in the stream, but found another document"),
+    ],
+)
+def test_numbers_that_yaml_reads_otherwise_and_two_documents(text: str, part: str) -> None:
+    (line,) = problems_of(None, f"source.fps={text}")
+    assert part in line
+
+
 def test_no_problem_is_lost_behind_a_hundred_others(tmp_path: Path) -> None:
     """More than a hundred at once, of which only the first came, ended in a traceback."""
     keys = {f"<ctrl>+{number}": number for number in range(150)}
@@ -197,6 +243,9 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
     (line,) = problems_of(tmp_path / "none.yaml")
     assert "none.yaml" in line
     assert "No such file" in line
+    (line,) = problems_of(tmp_path)
+    assert "--config" not in line
+    assert line.count("expected") == 1
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00\x80")
     (line,) = problems_of(binary)
