@@ -376,8 +376,9 @@ def _as_whole(value: object) -> object:
 
 def _as_number(key: object) -> object:
     """Return a key as JSON has it, a text, as a number."""
-    decimal = isinstance(key, str) and re.fullmatch("[1-9][0-9]{0,18}", key)
-    return int(key) if decimal else str(key) if isinstance(key, float) else key
+    if isinstance(key, str) and re.fullmatch("[1-9][0-9]{0,18}", key):
+        return int(key)
+    return str(key) if isinstance(key, float) else key
 
 
 def _keys_schema(low: int, high: int) -> Schema:

@@ -46,7 +46,7 @@ def check_network(
         names = [spec.name for spec in wanted]
         if set(names) != set(found):
             raise ModelFileError(
-                f"{where}: not a {expected.name} network: expected {side}s {', '.join(names)}, "
+                f"{where}: not the network {expected.name}: expected {side}s {', '.join(names)}, "
                 f"found {', '.join(found) or 'none'}"
             )
         for spec in wanted:
