@@ -68,10 +68,7 @@ class ProfileObject(Section):
     """An object of a profile."""
 
     object: Annotated[int, Setting("Its number.", low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
-    mask: Annotated[
-        str,
-        _file("object_[0-9]{1,3}_mask", "File of its mask on the picture: what is not black."),
-    ]
+    mask: Annotated[str, _file("object_[0-9]{1,3}_mask", "File of its mask; black is outside.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +85,7 @@ class Profile(Section):
     effect: _Text
     picture: Annotated[str, _file("picture", "File of the reference picture.")]
     objects: Annotated[
-        tuple[ProfileObject, ...],
-        Setting(limits={"min_length": 1, "max_length": MAX_OBJECT_ID}),
+        tuple[ProfileObject, ...], Setting(limits={"min_length": 1, "max_length": MAX_OBJECT_ID})
     ]
 
     def __post_init__(self) -> None:
@@ -202,8 +198,8 @@ def load_profile(name: str) -> Profile:
         data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         known = ", ".join(saved_profiles()) or "none"
-        reason = reason_of(error)
-        raise ConfigError(f"--profile {name}: {path}: {reason}; saved profiles: {known}") from error
+        what = f"{reason_of(error)}; saved profiles: {known}"
+        raise ConfigError(f"--profile {name}: {path}: {what}") from error
     try:
         profile = read_model(Profile, parse_json(data))
     except ValueError as error:
@@ -219,9 +215,8 @@ def load_profile(name: str) -> Profile:
 def saved_profiles() -> list[str]:
     """Return the names of the profiles in the user's folder, sorted."""
     try:
-        return sorted(
-            item.name for item in profiles_folder().iterdir() if (item / PROFILE_FILE).is_file()
-        )
+        folders = profiles_folder().iterdir()
+        return sorted(item.name for item in folders if (item / PROFILE_FILE).is_file())
     except (OSError, NoHomeError):
         return []
 
@@ -236,18 +231,20 @@ def describe_profiles() -> Iterator[str]:
         folder = profiles_folder()
     except NoHomeError as error:
         raise ConfigError(f"--list-profiles: {error}") from error
-    for name in saved_profiles():
+    names = saved_profiles()
+    for name in names:
         try:
             profile = load_profile(name)
         except ConfigError as error:
             yield f"{name}: {error}"
             continue
-        objects = ", ".join(map(str, profile.object_ids))
         yield (
-            f"{name}: objects {objects}; source {hide_in_url(profile.source)}, "
-            f"model {profile.model}, effect {profile.effect}; saved {profile.saved}"
+            f"{name}: objects {', '.join(map(str, profile.object_ids))}; "
+            f"source {hide_in_url(profile.source)}, model {profile.model}, "
+            f"effect {profile.effect}; saved {profile.saved}"
         )
-    yield f"profiles are folders in {folder}; remove a folder to remove its profile"
+    start = "profiles" if names else "no profile is saved; they"
+    yield f"{start} are folders in {folder}; remove a folder to remove its profile"
 
 
 def save_profile(
@@ -278,7 +275,8 @@ def save_profile(
         raise _unwritable(name, folder, error) from error
     if foreign is not None:
         raise ProfileError(
-            f"profile {name}: {folder} holds something else; expected a new folder or a profile"
+            f"profile {name}{_apart(name, folder, ': ')} holds something else; expected a "
+            "new folder or a profile"
         )
     stamp = secrets.token_hex(4)
     files = {f"picture-{stamp}.png": picture_bgr}
@@ -307,8 +305,13 @@ def save_profile(
 
 
 def _unwritable(name: str, folder: Path, error: Exception) -> ProfileError:
-    reason = getattr(error, "strerror", None) or error
-    return ProfileError(f"profile {name}: {folder}: cannot be written: {reason}")
+    place = _apart(name, folder, ": ")
+    return ProfileError(f"profile {name}{place}: cannot be written: {reason_of(error)}")
+
+
+def _apart(name: str, folder: Path, before: str) -> str:
+    """Return the folder of a profile for a message, unless its name says it."""
+    return "" if folder == lenient_path(name) else f"{before}{folder}"
 
 
 def _png(pixels: U8) -> bytes:
@@ -379,7 +382,7 @@ class ProfileSaver:
         saved = ", ".join(map(str, masks))
         hidden = ", ".join(str(o.object_id) for o in result.objects if o.object_id not in masks)
         left_out = f"; not visible and left out: {hidden}" if hidden else ""
-        return f"profile {name} saved in {folder}: objects {saved}{left_out}"
+        return f"profile {name} saved{_apart(name, folder, ' in ')}: objects {saved}{left_out}"
 
 
 def _visible(result: FrameResult) -> int:

@@ -45,9 +45,10 @@ def check_network(
     ):
         names = [spec.name for spec in wanted]
         if set(names) != set(found):
+            article = "an" if expected.name.startswith("image") else "a"
             raise ModelFileError(
-                f"{where}: not the network {expected.name}: expected {side}s {', '.join(names)}, "
-                f"found {', '.join(found) or 'none'}"
+                f"{where}: not {article} {expected.name} network: "
+                f"expected {side}s {', '.join(names)}, found {', '.join(found) or 'none'}"
             )
         for spec in wanted:
             given = found[spec.name]

@@ -78,7 +78,7 @@ class Recording:
         """Read a recording.
 
         Raises:
-            CaptureError: There is none, it is damaged, or no frame was processed.
+            CaptureError: There is none, it is damaged, or it has no step.
         """
         if not is_file(folder / HEADER_FILE):
             raise CaptureError(
@@ -95,7 +95,9 @@ class Recording:
                 f"--replay {folder}: {reason_of(error)}; made by version {header_version(folder)}"
             ) from error
         if not steps.frames:
-            raise CaptureError(f"--replay {folder}: no frame was processed: nothing to replay")
+            lost = f"{STEPS_FILE} holds none of its {header.steps} steps; expected them"
+            why = lost if header.steps else "no frame was processed: nothing to replay"
+            raise CaptureError(f"--replay {folder}: {why}")
         _compare_steps(header, len(steps.frames))
         if header.pictures_dropped:
             _log.info(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import stat
 import sys
 import threading
@@ -108,6 +109,11 @@ def test_saving_again_replaces_all_of_it_and_leaves_nothing() -> None:
     lines = list(describe_profiles())
     assert lines[0].startswith("cat: objects 2, 7; source 0, model nano, effect dim; saved 20")
     assert str(profiles_folder()) in lines[1]
+    shutil.rmtree(folder)
+    assert list(describe_profiles()) == [
+        f"no profile is saved; they are folders in {profiles_folder()}; remove a folder to remove "
+        "its profile"
+    ]
 
 
 def test_a_folder_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
@@ -216,6 +222,7 @@ def test_the_saver_takes_what_is_visible() -> None:
     with pytest.raises(ProfileError, match="no object is visible"):
         saver.save("x")
     saver.see(both, "blur")
+    assert saver.save("./pp") == "profile ./pp saved: objects 1, 3"
     saver.see(one, "dim")
     assert saver.save("now").endswith("objects 3; not visible and left out: 1")
     assert saver.finish() is not None

@@ -200,6 +200,15 @@ def test_rows_that_were_lost_are_said(
     ]
 
 
+def test_a_lost_file_of_steps_is_said(recording: Path) -> None:
+    """It was "no frame was processed", of a run that had some."""
+    path = recording / "recording.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps(header | {"complete": True, "steps": 5}))
+    (recording / "steps.jsonl").unlink()
+    assert "steps.jsonl holds none of its 5 steps" in str(said_of(recording))
+
+
 def test_of_a_list_of_wrong_values_the_first_is_named(recording: Path) -> None:
     """A message for each of millions takes gigabytes."""
     path = recording / "recording.json"
