@@ -198,8 +198,8 @@ def load_profile(name: str) -> Profile:
         data = read_regular(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         known = ", ".join(saved_profiles()) or "none"
-        what = f"{reason_of(error)}; saved profiles: {known}"
-        raise ConfigError(f"--profile {name}: {path}: {what}") from error
+        why = f"{reason_of(error)}; saved profiles: {known}"
+        raise ConfigError(f"--profile {name}: {path}: {why}") from error
     try:
         profile = read_model(Profile, parse_json(data))
     except ValueError as error:
