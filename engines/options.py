@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from samcam.engines.base import EngineError
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 MAX_THREADS = 256
 TORCH_PRECISIONS: Final = ("float32", "bfloat16")
@@ -21,8 +21,11 @@ def is_torch_device(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class TorchOptions(Section):
+class TorchOptions(Checked):
     """The torch backend (`--backend torch`)."""
+
+    __error__: ClassVar = EngineError
+    __of__: ClassVar = "torch "
 
     device: Annotated[
         str,
@@ -44,18 +47,12 @@ class TorchOptions(Section):
         Setting("Compile the tracking step; the start then takes minutes. On a GPU: a CUDA graph."),
     ] = False
 
-    def __post_init__(self) -> None:
-        if not is_torch_device(self.device):
-            raise EngineError(f"torch device: expected {TORCH_DEVICES}, got {self.device!r}")
-        if self.precision not in TORCH_PRECISIONS:
-            raise EngineError(
-                f"torch precision: expected {' or '.join(TORCH_PRECISIONS)}, got {self.precision!r}"
-            )
-
 
 @dataclass(frozen=True, slots=True)
-class EngineOptions(Section):
+class EngineOptions(Checked):
     """How the networks run."""
+
+    __error__: ClassVar = EngineError
 
     providers: Annotated[
         tuple[str, ...],
@@ -69,12 +66,6 @@ class EngineOptions(Section):
         Setting("Threads of one network on the CPU; 0: half the cores.", "threads", 0, MAX_THREADS),
     ] = 0
     torch: TorchOptions = TorchOptions()
-
-    def __post_init__(self) -> None:
-        if not self.providers:
-            raise EngineError("providers: expected at least one, such as CPUExecutionProvider")
-        if not 0 <= self.threads <= MAX_THREADS:
-            raise EngineError(f"threads: expected 0..{MAX_THREADS}, got {self.threads}")
 
     @property
     def resolved_threads(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from samcam.kalman.box_filter import BoxState, initiate, predict, update
 from samcam.kalman.motion_score import F32, box_ious, select_mask
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
 AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
@@ -24,7 +24,7 @@ _NOWHERE.flags.writeable = False
 
 
 @dataclass(frozen=True, slots=True)
-class GateSettings(Section):
+class GateSettings(Checked):
     """When the motion model acts and what moves it; sources in `live.tracker.presets`.
 
     Attributes:
@@ -47,21 +47,15 @@ class GateSettings(Section):
         float, Setting("Predicted IoU above which a mask moves the filter.", low=0, high=1)
     ]
     reset_when_weak: bool
-    start_iou: float
+    start_iou: Annotated[float, Setting(low=0, high=1)]
     follow_iou: Annotated[
         float,
         Setting("Overlap with the motion that a mask needs to move the filter.", low=0, high=1),
     ]
-    hold_steps: int
+    hold_steps: Annotated[int, Setting(low=0, high=MAX_HOLD_STEPS)]
     hold_s: Annotated[
         float, Setting("Motion is forgotten after this long without a mask.", "s", 0, 60)
     ]
-
-    def __post_init__(self) -> None:
-        for name in ("weight", "stable_iou", "start_iou", "follow_iou"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}: expected 0..1, got {value}")
 
 
 class Gate(Protocol):

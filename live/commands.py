@@ -7,45 +7,49 @@ a picture is composed; both are noted with that step (`live.control.controls.Con
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
-from samcam.live.frames import F32, Prompt
+from samcam.live.frames import F32, MAX_OBJECT_ID, MIN_OBJECT_ID, Prompt
+from samcam.system import Checked, Setting
+
+ObjectId: TypeAlias = Annotated[int, Setting(low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
+AnyObjectId: TypeAlias = Annotated[int | None, Setting(low=MIN_OBJECT_ID, high=MAX_OBJECT_ID)]
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveObject:
+class RemoveObject(Checked):
     """Forget one object, or all of them when `object_id` is None."""
 
-    object_id: int | None = None
+    object_id: AnyObjectId = None
 
 
 @dataclass(frozen=True, slots=True)
-class UndoPrompt:
+class UndoPrompt(Checked):
     """Take back the last prompt of an object, or of any when `object_id` is None."""
 
-    object_id: int | None = None
+    object_id: AnyObjectId = None
 
 
 @dataclass(frozen=True, slots=True)
-class CycleCandidate:
+class CycleCandidate(Checked):
     """Answer the last click of an object with the next larger candidate mask (`by` of them)."""
 
-    object_id: int
+    object_id: ObjectId
     by: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class CommitMask:
+class CommitMask(Checked):
     """Keep an object's present mask as a conditioning memory, as if it had been prompted."""
 
-    object_id: int
+    object_id: ObjectId
 
 
 @dataclass(frozen=True, slots=True)
-class PinStep:
+class PinStep(Checked):
     """Keep what a step needs for prompts, beyond the usual history; None releases it."""
 
-    step: int | None
+    step: Annotated[int | None, Setting(low=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ Command: TypeAlias = TrackerCommand | FeedCommand
 
 
 @dataclass(frozen=True, slots=True)
-class HoverRequest:
+class HoverRequest(Checked):
     """Which mask a click would give, if one were made.
 
     Attributes:
@@ -97,7 +101,7 @@ class HoverRequest:
         x, y: Position in source pixels.
     """
 
-    object_id: int
+    object_id: ObjectId
     step: int
     x: float
     y: float

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final
 
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 MAX_RECENT: Final = 6  # num_maskmem 7 less the conditioning one, sam2_base.py:25
 MAX_RECENT_POINTERS: Final = 15  # max_obj_ptrs_in_encoder 16 less one, sam2_base.py:638
@@ -26,7 +26,7 @@ class RecentOrder(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BankPolicy(Section):
+class BankPolicy(Checked):
     """What a memory bank keeps and how it counts.
 
     Attributes:
@@ -45,13 +45,9 @@ class BankPolicy(Section):
         bool, Setting("Count an old memory's pointer as at most 15 steps old.")
     ] = False
 
-    def __post_init__(self) -> None:
-        if self.max_cond < 1:
-            raise ValueError(f"max_cond: expected at least 1, got {self.max_cond}")
-
 
 @dataclass(frozen=True, slots=True)
-class AdmissionThresholds(Section):
+class AdmissionThresholds(Checked):
     """A tracked mask enters the memory when every score is above its threshold.
 
     Attributes:

@@ -29,6 +29,7 @@ from samcam.system.terminal import complain, say
 from samcam.system.version import VERSION
 
 if TYPE_CHECKING:
+    from samcam.system.checked import Checked
     from samcam.system.models import (
         CheckedAs,
         ModelError,
@@ -46,6 +47,7 @@ __all__ = [
     "TO_LOAD_MIB",
     "TO_RUN_MIB",
     "VERSION",
+    "Checked",
     "CheckedAs",
     "FixableError",
     "Interrupted",
@@ -83,5 +85,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # of the models, which `ctl` does without
-        return getattr(import_module("samcam.system.models"), name)
+        module = "checked" if name == "Checked" else "models"
+        return getattr(import_module(f"samcam.system.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

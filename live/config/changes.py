@@ -49,7 +49,7 @@ def changes_to(whole: type[Section], *same: str) -> Callable[[type[S]], type[S]]
                 parts[item.name] = inner, inner()
             elif item.name in same:
                 parts[item.name] = hint, item.default
-            elif any(isinstance(part, Setting) for part in get_args(hint)[1:]):
+            elif any(isinstance(part, Setting) and part.doc for part in get_args(hint)[1:]):
                 kind, *meaning = get_args(hint)
                 parts[item.name] = Annotated[kind | None, *meaning], None
         return extended_by(parts)(cls)

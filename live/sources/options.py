@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 # A phone's 108 MP fit; decoded once they take 330 MB, and the run keeps a few of them.
 MAX_MEGAPIXELS: Final = 120.0
@@ -22,7 +22,7 @@ def too_large(width: int, height: int, max_megapixels: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceSettings(Section):
+class SourceSettings(Checked):
     """How pictures come in."""
 
     fps: Annotated[
@@ -105,22 +105,3 @@ class SourceOptions(SourceSettings):
 
     repeat_picture: bool = False
     loop: bool = False
-
-    def __post_init__(self) -> None:
-        if self.rotate not in (0, 90, 180, 270):
-            raise ValueError(f"rotate: expected 0, 90, 180 or 270, got {self.rotate}")
-        for name in (
-            "fps",
-            "max_megapixels",
-            "retry_first_s",
-            "retry_max_s",
-            "open_timeout_s",
-            "read_timeout_s",
-        ):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name}: expected more than 0, got {getattr(self, name)}")
-        if self.demo_frames < 0 or min(self.demo_size) < 16:
-            raise ValueError(
-                "demo: expected 0 or more frames of at least 16 x 16 pixels, "
-                f"got {self.demo_frames} of {self.demo_size}"
-            )

@@ -20,7 +20,7 @@ import numpy as np
 
 from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import pixel_box
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 OUTSIDE_LOGIT: Final = -10.0  # clearly not the object, as a mask prompt says it
 WHOLE_FROM: Final = 0.9  # share of the picture's side from which a crop is not worth its run
@@ -40,7 +40,7 @@ def wants_crop(model: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class CropSettings(Section):
+class CropSettings(Checked):
     """How large the crop is."""
 
     zoom: Annotated[

@@ -14,14 +14,14 @@ from samcam.kalman import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, RecentOrder
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 DEFAULT_PRESET: Final = "default"
 CATCH_UP: Final = ("retrack", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class TrackerSettings(Section):
+class TrackerSettings(Checked):
     """Rules of one tracker; the same for all its objects.
 
     Attributes:
@@ -78,6 +78,7 @@ class TrackerSettings(Section):
     crop: CropSettings | None = None
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         if self.crop is not None and self.gate is None:
             raise ValueError(
                 f"crop: the preset {self.name} has no motion gate to steer a crop; "

@@ -17,11 +17,11 @@ from enum import StrEnum
 from typing import Annotated
 
 from samcam.live.frames import ObjectState
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 
 @dataclass(frozen=True, slots=True)
-class StateThresholds(Section):
+class StateThresholds(Checked):
     """When the state changes. Ours; only the first number has a model elsewhere.
 
     Attributes:
@@ -52,6 +52,7 @@ class StateThresholds(Section):
     ] = 1.0
 
     def __post_init__(self) -> None:
+        Checked.__post_init__(self)
         if self.certain_iou < self.uncertain_iou:
             raise ValueError(
                 f"certain_iou: expected at least uncertain_iou {self.uncertain_iou}, "

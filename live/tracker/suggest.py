@@ -21,13 +21,13 @@ import numpy as np
 from samcam.engines import ImageFeatures, Sam2Networks, stability_score
 from samcam.live.commands import Proposal
 from samcam.live.frames import F32, Mask
-from samcam.system import Section, Setting
+from samcam.system import Checked, Setting
 
 _POSITIVE: Final = np.ones((1,), np.int32)
 
 
 @dataclass(frozen=True, slots=True)
-class SuggestRules(Section):
+class SuggestRules(Checked):
     """What is tried and what is kept."""
 
     points_per_side: Annotated[

@@ -31,6 +31,7 @@ from samcam.live.frames import (
     FrameResult,
     Prompt,
 )
+from samcam.live.prompt_checks import whole_number
 from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
@@ -186,6 +187,7 @@ class Tracker:
     def remove(self, object_id: int | None = None) -> None:
         """Forget one object and its waiting prompts, or all; an unknown id is no error."""
         self._check_open()
+        object_id = RemoveObject(object_id).object_id
         self._queue.drop(object_id)
         self._timeline.forget(object_id)
 
@@ -199,6 +201,7 @@ class Tracker:
             ValueError: There is nothing to take back.
         """
         self._check_open()
+        object_id = UndoPrompt(object_id).object_id
         waiting = self._queue.pop_last(object_id)
         if waiting is not None:
             return f"object {waiting.object_id}: last prompt taken back"
@@ -256,7 +259,7 @@ class Tracker:
             ValueError: The step is not kept.
         """
         self._check_open()
-        past = self._timeline.find(step)
+        past = self._timeline.find(whole_number("step", step))
         if past is None:
             why = "" if self._settings.prompt_history else " (tracker.prompt_history is 0)"
             raise ValueError(f"that picture is no longer kept{why}")

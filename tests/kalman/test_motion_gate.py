@@ -149,7 +149,7 @@ def test_a_prompt_where_it_is_keeps_the_speed() -> None:
 
 
 def test_a_share_is_a_share() -> None:
-    with pytest.raises(ValueError, match=r"weight: expected 0..1, got 1.5"):
+    with pytest.raises(ValueError, match=r"weight: expected a number 0..1, got 1.5"):
         replace(OURS, weight=1.5)
 
 

@@ -80,5 +80,5 @@ def test_pointer_offsets(step: int, clamp: bool, expected: float) -> None:
 
 
 def test_a_bank_needs_room_for_one_prompt() -> None:
-    with pytest.raises(ValueError, match="max_cond: expected at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"max_cond: expected a whole number 1\.\.4, got 0"):
         BankPolicy(max_cond=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -320,15 +321,16 @@ def test_an_unplugged_camera_comes_back_under_another_index(
     devices: FakeDevices, tmp_path: Path
 ) -> None:
     """Found by name again: after plugging in anew Linux often gives the next free number."""
-    options = SourceOptions(retry_first_s=1e-6, retry_max_s=1e-6)
+    options = SourceOptions(retry_first_s=0.05, retry_max_s=0.05)
     source = open_fake(devices, tmp_path, "webcam", options)
     assert source.read() is not None
     devices.unplug(0)
     for _ in range(3):
-        with pytest.raises(NoSignal):
+        with pytest.raises(NoSignal) as lost:
             source.read()
     assert devices.opened[0].released
     devices.plug(4, "HD Webcam")
+    time.sleep(lost.value.retry_in_s)
     assert source.read() is not None
     source.close()
     assert all(device.released for device in devices.opened)

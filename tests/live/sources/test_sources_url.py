@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import av
@@ -28,15 +29,16 @@ from tests.helpers.synthetic_video import (
 )
 
 QUICK = SourceOptions(
-    retry_first_s=1e-6, retry_max_s=1e-6, open_timeout_s=WAIT_S, read_timeout_s=WAIT_S
+    retry_first_s=0.05, retry_max_s=0.05, open_timeout_s=WAIT_S, read_timeout_s=WAIT_S
 )
 
 
 def read_or_lost(source: VideoSource) -> Frame | NoSignal:
-    """Return the next frame, or what says that there is none for now."""
+    """Return the next frame, or what says that there is none for now, when it is time to try."""
     try:
         frame = source.read()
     except NoSignal as lost:
+        time.sleep(lost.retry_in_s)
         return lost
     assert frame is not None
     return frame
@@ -158,7 +160,8 @@ def numbers_to_the_end(source: VideoSource, most: int = 200) -> list[int]:
     for _ in range(most):
         try:
             frame = source.read()
-        except NoSignal:
+        except NoSignal as lost:
+            time.sleep(lost.retry_in_s)
             continue
         if frame is None:
             source.close()

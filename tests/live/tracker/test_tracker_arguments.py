@@ -14,6 +14,7 @@ import pytest
 
 from samcam import EngineError, Prompt, Tracker, open_source
 from samcam.engines import fake_networks
+from samcam.live.commands import CommitMask, CycleCandidate, HoverRequest, PinStep
 from samcam.live.tracker import PRESETS
 from tests.helpers.results import textured
 
@@ -96,6 +97,14 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (lambda t, p: t.prompt(3), TypeError, "prompt: expected a Prompt, got int"),
         (lambda t, p: t.apply(3), TypeError, "command: expected a Prompt, or a command"),
         (lambda t, p: t.hover(3), TypeError, "request: expected a HoverRequest, got int"),
+        (lambda t, p: t.remove("a"), ValueError, "object_id: expected a whole number"),
+        (lambda t, p: t.undo(1.5), ValueError, "object_id: expected a whole number"),
+        (lambda t, p: t.suggest("a"), ValueError, "step: expected a whole number"),
+        (lambda t, p: t.apply(CycleCandidate("a")), ValueError, "object_id: expected"),
+        (lambda t, p: t.apply(CycleCandidate(1, "x")), ValueError, "by: expected"),
+        (lambda t, p: t.apply(CommitMask(None)), ValueError, "object_id: expected"),
+        (lambda t, p: t.apply(PinStep("a")), ValueError, "step: expected"),
+        (lambda t, p: t.hover(HoverRequest(1, 0, "x", 2)), ValueError, "x: expected a number"),
     ],
 )
 def test_calls(call: Callable[[Any, Any], object], kind: type[Exception], said: str) -> None:
