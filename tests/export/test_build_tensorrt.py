@@ -22,7 +22,7 @@ from samcam.engines.tensorrt.files import (
     graph_path,
     read_record,
     record_path,
-    write_whole,
+    write_engine_file,
 )
 from samcam.export import build_tensorrt
 from samcam.export.build_tensorrt import BuildOrder, build_engines
@@ -310,14 +310,14 @@ def test_files_are_written_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "engine"
-    write_whole(path, b"old")
+    write_engine_file(path, b"old")
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(EngineError, match=r"engine: cannot be written: No space left on device"):
-        write_whole(path, b"new")
+        write_engine_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
