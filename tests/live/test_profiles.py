@@ -213,7 +213,7 @@ def test_an_unknown_profile_names_those_there_are(capsys: pytest.CaptureFixture[
     assert line.endswith("saved profiles: cat")
 
 
-def test_the_saver_takes_what_is_visible() -> None:
+def test_the_saver_takes_what_is_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On command the newest picture; at the end the newest that shows the most objects."""
     disc = disc_logits(64, 20, 30, 8)
     both = result_of(textured(SIZE_WH, 1), (tracked(1, disc), tracked(3, disc)))
@@ -222,6 +222,7 @@ def test_the_saver_takes_what_is_visible() -> None:
     with pytest.raises(ProfileError, match="no object is visible"):
         saver.save("x")
     saver.see(both, "blur")
+    monkeypatch.chdir(tmp_path)
     assert saver.save("./pp") == "profile ./pp saved: objects 1, 3"
     saver.see(one, "dim")
     assert saver.save("now").endswith("objects 3; not visible and left out: 1")
