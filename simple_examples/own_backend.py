@@ -6,7 +6,7 @@ This one is ONNX Runtime with plain settings; put your own in its place. What ea
 and gives is in docs/export.md; what does not fit is refused when the model is opened.
 """
 
-import sys
+import argparse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,16 @@ class PlainOnnxRuntime:
         self._session = None
 
 
-spec, *box = sys.argv[1:] or ["demo"]
-x1, y1, x2, y2 = map(float, box or (49, 226, 247, 425))
-source = open_source(spec)
+parser = argparse.ArgumentParser(usage="%(prog)s [SOURCE] [X1 Y1 X2 Y2]")
+parser.add_argument("source", nargs="?", default="demo")
+parser.add_argument("box", nargs="*", type=float, default=(49, 226, 247, 425))
+given = parser.parse_args()
+try:
+    source, prompt = open_source(given.source), Prompt.box(*given.box)
+except (OSError, TypeError, ValueError) as error:
+    parser.error(str(error))
 with Tracker.open("nano", backend=PlainOnnxRuntime) as tracker:
-    tracker.prompt(Prompt.box(x1, y1, x2, y2))
+    tracker.prompt(prompt)
     while (frame := source.read()) is not None:
         result = tracker.step(frame)
         spent = " ".join(f"{stage} {ms:.1f}" for stage, ms in result.stage_ms.items())

@@ -3,8 +3,8 @@
 python simple_examples/own_gate.py [SOURCE] [X1 Y1 X2 Y2]
 """
 
+import argparse
 import copy
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -45,12 +45,17 @@ class StandsStill:
         self.box, self.moved = box_xyxy, True
 
 
-spec, *box = sys.argv[1:] or ["demo"]
-x1, y1, x2, y2 = map(float, box or (49, 226, 247, 425))
+parser = argparse.ArgumentParser(usage="%(prog)s [SOURCE] [X1 Y1 X2 Y2]")
+parser.add_argument("source", nargs="?", default="demo")
+parser.add_argument("box", nargs="*", type=float, default=(49, 226, 247, 425))
+given = parser.parse_args()
+try:
+    source, prompt = open_source(given.source), Prompt.box(*given.box)
+except (OSError, TypeError, ValueError) as error:
+    parser.error(str(error))
 settings = replace(PRESETS["default"], make_gate=StandsStill, crop=CropSettings())
-source = open_source(spec)
 with Tracker.open("nano", preset=settings) as tracker:
-    tracker.prompt(Prompt.box(x1, y1, x2, y2))
+    tracker.prompt(prompt)
     while (frame := source.read()) is not None:
         for found in tracker.step(frame).objects:
             print(frame.index, found.state, found.motion_iou, found.box_xyxy_px)

@@ -32,14 +32,47 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(name: str, *words: str, cwd: Path) -> list[str]:
-    """Run an example from an empty folder; returns the lines that it prints."""
+def run(name: str, *words: str, cwd: Path, code: int = 0) -> list[str]:
+    """Run an example in a folder; returns the lines that it prints, of errors where one is due."""
     command = [sys.executable, str(EXAMPLES / name), *words]
     done = subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    assert done.returncode == code, done.stderr
+    return (done.stderr if code else done.stdout).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("folder.py",), "the following arguments are required: frames, masks, x1"),
+        (("folder.py", "none", "masks", "1", "2", "3", "4"), "none"),
+        (("folder.py", ".", "masks", "1", "2", "3", "4"), "no pictures in this folder"),
+        (("folder.py", "demo.png", "masks", "1", "2", "x", "4"), "invalid float value: 'x'"),
+        (("webcam.py", "demo", "1"), "expected 2, got 1"),
+        (("webcam.py", "none.mp4", "1", "2"), "no such file or folder"),
+        (("own_gate.py", "demo", "1", "2", "3"), "missing 1 required positional argument"),
+        (("own_backend.py", "none.mp4"), "no such file or folder"),
+    ],
+)
+def test_wrong_words(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    lines = run(*words, cwd=tmp_path, code=2)
+    assert lines[0].startswith("usage: ")
+    assert said in lines[-1]
+
+
+def test_names_of_one_stem_and_their_order(frames: Path, tmp_path: Path) -> None:
+    """a.png and a.jpg are two pictures, 10 comes after 9, and what cannot be written is said."""
+    image = cv2.imread(str(frames / "00000.png"))
+    assert image is not None
+    for name in ("a.png", "a.jpg", "9.png", "10.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "in" / name), image)
+    assert len(run("folder.py", "in", "masks", *BOX.split(), cwd=tmp_path)) == 4
+    assert len([*(tmp_path / "masks").iterdir()]) == 4
+    (tmp_path / "blocked" / "00002.png").mkdir(parents=True)
+    (line,) = run("folder.py", "in", "blocked", *BOX.split(), cwd=tmp_path, code=1)[-1:]
+    assert "00002.png: cannot be written" in line
 
 
 def test_webcam(frames: Path, tmp_path: Path) -> None:
