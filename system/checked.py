@@ -51,6 +51,9 @@ class Checked(Section):
         before: dict[str, Any] = {}
         for name, kinds, setting in _fields(cast(Any, type(self))):
             value = getattr(self, name)
+            if isinstance(value, list):  # as in files
+                value = tuple(value)
+                object.__setattr__(self, name, value)
             expected = ""
             if not any(
                 _fits(value, kind, setting) and _in_limits(value, setting.limits) for kind in kinds

@@ -82,6 +82,11 @@ def test_engine_errors(base: Any, given: dict[str, Any], said: str) -> None:
         replace(base, **given)
 
 
+def test_lists_are_tuples_as_in_files() -> None:
+    assert SourceOptions(demo_size=[64, 48]).demo_size == (64, 48)  # type: ignore[arg-type]
+    assert EngineOptions(["CPUExecutionProvider"]) == EngineOptions()  # type: ignore[arg-type]
+
+
 def test_presets_need_no_pydantic() -> None:
     code = "import sys, samcam; samcam.PRESETS; sys.exit('pydantic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
