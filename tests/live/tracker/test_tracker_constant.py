@@ -71,7 +71,7 @@ def story(settings: TrackerSettings) -> Iterator[tuple[int, Sam2Networks]]:
 
 def edits(phase: int, index: int) -> list[TrackerCommand]:
     """Return what the user changes in a phase of the story, each time the same."""
-    late = replace(click(25, 25), step=index - 5)
+    late = replace(click(25, 25), step=max(0, index - 5))
     match phase:
         case 50 | 110:
             return [PinStep(index - 1)]
