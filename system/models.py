@@ -371,7 +371,9 @@ def _one_error(node: Schema) -> None:
 
 def _as_whole(value: object) -> object:
     """Return 20.0 as 20: JSON Schema has it as a whole number too."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 53:  # exact
+        return int(value)
+    return value
 
 
 def _as_number(key: object) -> object:

@@ -32,6 +32,7 @@ from samcam.engines.tensorrt import (
     has_nvidia_driver,
     import_tensorrt,
 )
+from samcam.live.cli.opening import virtual_camera_options
 from samcam.live.cli.plan import Plan
 from samcam.live.config import ControlSettings, HotkeySettings, Request
 from samcam.live.errors import CaptureError
@@ -133,11 +134,7 @@ def examine(request: Request, plan: Plan) -> Report:
     sinks = [text.partition(":") for text in request.outputs]
     device = next((name for kind, _, name in sinks if kind == "virtualcam" and name), None)
     kinds = {kind for kind, _, _ in sinks}
-    virtual = VirtualCameraOptions(
-        size_wh=settings.output.virtual_camera_size,
-        fps=settings.output.virtual_camera_fps,
-        required=settings.output.require_virtual_camera,
-    )
+    virtual = virtual_camera_options(plan)
     models = dict.fromkeys((EMBEDDED_MODEL, request.model))
     return Report(
         (

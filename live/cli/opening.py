@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict
 from functools import partial
 
 from samcam.engines import Sam2Networks, load_model
@@ -39,8 +39,18 @@ log = logging.getLogger(__name__)
 
 def source_options(settings: SourceSettings, watched: bool, loop: bool = False) -> SourceOptions:
     """Return the source options; a single picture is repeated while somebody watches."""
-    given = {item.name: getattr(settings, item.name) for item in fields(SourceSettings)}
-    return SourceOptions(**given, repeat_picture=watched, loop=loop)
+    return SourceOptions(**asdict(settings), repeat_picture=watched, loop=loop)
+
+
+def virtual_camera_options(plan: Plan) -> VirtualCameraOptions:
+    """Return the options of the virtual camera, which sends what the effects leave transparent."""
+    output, effects = plan.settings.output, (plan.effect, *plan.own_effects.values())
+    return VirtualCameraOptions(
+        output.virtual_camera_size,
+        output.virtual_camera_fps,
+        output.require_virtual_camera,
+        any(effect is not None and effect.backdrop_rgb is not None for effect in effects),
+    )
 
 
 def load_networks(request: Request, plan: Plan) -> Sam2Networks:
@@ -121,15 +131,7 @@ def open_outputs(
         mode="newest" if run.wiring.pace == "live" else "blocking",
         video=settings.output,
         window=settings.window,
-        virtual_camera=VirtualCameraOptions(
-            size_wh=settings.output.virtual_camera_size,
-            fps=settings.output.virtual_camera_fps,
-            required=settings.output.require_virtual_camera,
-            alpha=any(
-                effect is not None and effect.backdrop_rgb is not None
-                for effect in (plan.effect, *plan.own_effects.values())
-            ),
-        ),
+        virtual_camera=virtual_camera_options(plan),
         watchdog=run.wiring.watchdog,
     )
     opened = open_sinks(

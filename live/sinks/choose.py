@@ -150,7 +150,7 @@ def _parse(text: str, problems: list[str]) -> SinkSpec | None:
         problems.append(f"--output {text}: unknown; {EXPECTED}")
     elif not rest:
         problems.append(f"--output {text}: no name; {EXPECTED}")
-    elif kind == "video" and Path(rest).suffix.lower() != ".mp4":
+    elif kind == "video" and (Path(rest).suffix.lower() != ".mp4" or rest.endswith("/")):
         problems.append(f"--output {text}: expected a name that ends in .mp4")
     elif kind == "virtualcam":
         return SinkSpec(kind, device=rest)

@@ -167,7 +167,7 @@ def test_its_arrays_are_regular_its_own_and_of_the_shape_they_claim(tmp_path: Pa
         decode_command(prompt(name, [4, 6]), Arrays(tmp_path))
     (tmp_path / name).unlink()
     shutil.copy(other / "0123456789abcdef.png", tmp_path / name)
-    for shape in ([6, 4], [24], ["4", "6"], [-4, -6], [4, 6, 1, 1], [4.0, 6.0], [True, 24]):
+    for shape in ([6, 4], [24], ["4", "6"], [-4, -6], [4, 6, 1, 1], [4.5, 6.0], [True, 24]):
         with pytest.raises(ValueError, match="shape"):
             decode_command(prompt(name, shape), Arrays(tmp_path))
     decode_command(prompt(name, [4, 6]), Arrays(tmp_path))

@@ -354,5 +354,7 @@ def test_pictures_that_were_cut_off_end_and_damaged_ones_are_named(tmp_path: Pat
     with pytest.raises(CaptureError, match=r"pictures.mp4 is damaged at frame 5"):
         read_all(RecordedPictures(tmp_path, header().source))
     (tmp_path / "pictures.jsonl").write_text("".join([*rows[:4], '{"frame": 4}\n']))
-    with pytest.raises(CaptureError, match=r"pictures.jsonl, line 5: time_ns: missing; expected a"):
+    with pytest.raises(
+        CaptureError, match=r"pictures.jsonl, line 5: missing; expected the keys time_ns"
+    ):
         read_all(RecordedPictures(tmp_path, header().source))

@@ -70,8 +70,8 @@ def test_the_grammar() -> None:
 
 def test_all_problems_come_at_once() -> None:
     texts = (
-        "virtualcam:", "web:8080", "screen", "video:", "masks", "video:a.avi", "window:1",
-        "none", "none", "masks:x", "masks:y/../x",
+        "virtualcam:", "web:8080", "screen", "video:", "masks", "video:a.avi", "video:a.mp4/",
+        "window:1", "none", "none", "masks:x", "masks:y/../x",
     )  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         parse_sinks(texts)
@@ -83,6 +83,7 @@ def test_all_problems_come_at_once() -> None:
         "--output video:: no name; ",
         "--output masks: no name; ",
         "--output video:a.avi: ",
+        "--output video:a.mp4/: ",
         "--output window:1: window takes nothing after it; ",
         "--output none: given twice; ",
         "--output masks:y/../x: given twice; ",
