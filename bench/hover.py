@@ -83,11 +83,12 @@ class Rates:
 
 
 class Mouse:
-    """Moves for a turn, rests for a turn, until stopped; counts what happens meanwhile."""
+    """Moves for a turn, rests for a turn, all of its turns; counts what happens meanwhile."""
 
-    def __init__(self, controls: Controls, case: Case, turn_s: float) -> None:
+    def __init__(self, controls: Controls, case: Case, turns: int, turn_s: float) -> None:
         self._controls = controls
         self._case = case
+        self._turn_count = turns
         self._turn_s = turn_s
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._move, name="mouse", daemon=True)
@@ -105,6 +106,9 @@ class Mouse:
     def start(self) -> None:
         self._thread.start()
 
+    def is_busy(self) -> bool:
+        return self._thread.is_alive()
+
     def stop(self) -> Rates:
         """Stop, wait for the end, and return the rates over all whole turns but the first."""
         self._stop.set()
@@ -117,7 +121,7 @@ class Mouse:
         return Rates(totals[1], totals[0], self._answers / moved_s if moved_s else math.nan)
 
     def _move(self) -> None:
-        while not self._stop.is_set():
+        for _ in range(self._turn_count):
             steps, cpu_s, start_s = self._steps, self._cpu_s, time.perf_counter()
             moving = len(self._turns) % 2 == 1
             self._request = None
@@ -166,15 +170,14 @@ def measure(case: Case, model: str, pairs: int, turn_s: float) -> Rates:
     frames: Slot[Frame] = Slot("blocking")
     results: Slot[FrameResult] = Slot("newest")
     controls = Controls(8)
-    mouse = Mouse(controls, case, turn_s)
+    mouse = Mouse(controls, case, 2 * pairs + 1, turn_s)
     arguments = (frames, results, controls, tracker, Watchdog(), mouse.seen)
     thread = threading.Thread(target=run_inference, args=arguments, name="inference", daemon=True)
     thread.start()
     mouse.start()
-    end_s = time.perf_counter() + (2 * pairs + 1.5) * turn_s
     try:
         for index in itertools.count():
-            if time.perf_counter() >= end_s:
+            if not mouse.is_busy():
                 break
             now_ns = time.perf_counter_ns()
             picture = pictures[index % len(pictures)]
