@@ -8,7 +8,7 @@ from dataclasses import asdict
 from functools import partial
 
 from samcam.engines import Sam2Networks, load_model
-from samcam.live.cli.plan import Plan, build_effect
+from samcam.live.cli.plan import Plan, build_effect, has_transparency
 from samcam.live.cli.run import Run
 from samcam.live.config import Request, settings_for_model, suggest_rules
 from samcam.live.errors import ConfigError
@@ -44,12 +44,12 @@ def source_options(settings: SourceSettings, watched: bool, loop: bool = False) 
 
 def virtual_camera_options(plan: Plan) -> VirtualCameraOptions:
     """Return the options of the virtual camera, which sends what the effects leave transparent."""
-    output, effects = plan.settings.output, (plan.effect, *plan.own_effects.values())
+    output = plan.settings.output
     return VirtualCameraOptions(
         output.virtual_camera_size,
         output.virtual_camera_fps,
         output.require_virtual_camera,
-        any(effect is not None and effect.backdrop_rgb is not None for effect in effects),
+        has_transparency((plan.effect, *plan.own_effects.values())),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -102,9 +102,14 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     return Plan(settings, tracker, effect, own)
 
 
+def has_transparency(effects: Iterable[Effect | None]) -> bool:
+    """Whether one of a run's effects leaves a part of the picture transparent."""
+    return any(effect is not None and effect.backdrop_rgb is not None for effect in effects)
+
+
 def _alpha_problems(request: Request, effects: Sequence[Effect | None]) -> Iterator[str]:
     """Give the outputs that cannot store the transparency of the effects."""
-    if any(effect is not None and effect.backdrop_rgb is not None for effect in effects):
+    if has_transparency(effects):
         for text in request.outputs:
             if text.startswith("video:"):
                 yield (
