@@ -54,7 +54,7 @@ def checks_key(folder: Path) -> dict[str, str]:
     gpu = find_gpu()
     here = {
         "gpu": f"{gpu.name}, {gpu.compute_capability}",
-        "driver": gpu.driver,
+        "driver": f"{gpu.driver}, CUDA {gpu.cuda}",
         "tensorrt": str(import_tensorrt().__version__),
     }
     return here | {network: read_record(folder, network).engine_sha256 for network in NETWORKS}

@@ -1,7 +1,8 @@
 """TensorRT on an NVIDIA GPU: memory, engine files, the backend."""
 
 from samcam.engines.tensorrt.backend import fingerprint_here
-from samcam.engines.tensorrt.cuda_runtime import GpuInfo, NoGpuError, find_gpu, has_nvidia_driver
+from samcam.engines.tensorrt.cuda_runtime import GpuInfo, NoGpuError, find_gpu
+from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import (
     ENGINE_FOLDER,
     PRECISION_LADDER,
@@ -24,10 +25,10 @@ __all__ = [
     "NoGpuError",
     "NoTensorRtError",
     "build_hint",
+    "find_driver",
     "find_gpu",
     "fingerprint_here",
     "graph_path",
-    "has_nvidia_driver",
     "import_tensorrt",
     "make_logger",
     "profile_of",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from samcam.engines.base import EngineError
-from samcam.system import install
+from samcam.engines.tensorrt.driver import NvidiaDriver, find_driver
 
 if TYPE_CHECKING:
     from cuda.bindings import runtime as cudart
@@ -32,41 +30,29 @@ class GpuInfo:
 
     Attributes:
         compute_capability: For example "8.9".
-        driver: Newest CUDA version that the installed driver supports, for example "13.0".
+        driver: Version of the installed driver, for example "580.65.06".
+        cuda: Newest CUDA version that it runs, for example "13.0".
     """
 
     index: int
     name: str
     compute_capability: str
     driver: str
+    cuda: str
     memory_bytes: int
-
-
-def has_nvidia_driver() -> bool:
-    """Whether an NVIDIA driver's library of CUDA loads here; needs no package."""
-    if sys.platform == "darwin":
-        return False
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def import_cudart() -> Any:
     """Import cuda-python's binding of the CUDA runtime.
 
     Raises:
-        NoGpuError: There is no driver, or it is not installed, or does not load.
+        NoGpuError: There is no driver, or cuda-python is not installed, or does not load.
     """
     try:
         from cuda.bindings import runtime
     except (ImportError, OSError, RuntimeError) as error:
-        if not has_nvidia_driver():  # installing a package would not help
-            raise NoGpuError(_NO_DRIVER) from error
-        raise NoGpuError(
-            f"cuda-python cannot be imported ({error})", install("tensorrt")
-        ) from error
+        fix = _need_driver().way_out  # without a driver, installing a package would not help
+        raise NoGpuError(f"cuda-python cannot be imported ({error})", fix) from error
     return runtime
 
 
@@ -76,11 +62,12 @@ def find_gpu(index: int = 0) -> GpuInfo:
     Raises:
         NoGpuError: Says what is missing.
     """
+    driver = _need_driver()
     cudart = import_cudart()
     try:
-        version = value_of(cudart, "cudaDriverGetVersion", cudart.cudaDriverGetVersion())
-        if version == 0:
-            raise NoGpuError(_NO_DRIVER)
+        cuda = value_of(cudart, "cudaRuntimeGetVersion", cudart.cudaRuntimeGetVersion()) // 1000
+        if driver.cuda[0] < cuda:  # every other call would fail: error 35
+            raise NoGpuError(driver.too_old_for(cuda), driver.way_out)
         count = value_of(cudart, "cudaGetDeviceCount", cudart.cudaGetDeviceCount())
         if index >= count:
             raise NoGpuError(f"no NVIDIA GPU with index {index}: {count} found")
@@ -90,16 +77,24 @@ def find_gpu(index: int = 0) -> GpuInfo:
     except (CudaError, RuntimeError) as error:
         if isinstance(error, NoGpuError):
             raise
-        raise NoGpuError(f"no NVIDIA GPU can be used: {error}") from error
-    return _describe(properties, index, version)
+        raise NoGpuError(f"no NVIDIA GPU can be used: {error} ({driver})") from error
+    return _describe(properties, index, driver)
 
 
-def _describe(properties: cudart.cudaDeviceProp, index: int, version: int) -> GpuInfo:
+def _need_driver() -> NvidiaDriver:
+    driver = find_driver()
+    if driver is None:
+        raise NoGpuError(_NO_DRIVER)
+    return driver
+
+
+def _describe(properties: cudart.cudaDeviceProp, index: int, driver: NvidiaDriver) -> GpuInfo:
     return GpuInfo(
         index,
         properties.name.decode(errors="replace").strip("\0 "),
         f"{properties.major}.{properties.minor}",
-        f"{version // 1000}.{version % 1000 // 10}",
+        driver.version,
+        driver.cuda_text,
         int(properties.totalGlobalMem),
     )
 

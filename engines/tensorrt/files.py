@@ -40,8 +40,8 @@ class Fingerprint(Section):
         onnx_sha256: Of the graph it was built from.
         tensorrt: Version, for example "11.4.0.106".
         gpu, compute_capability: For example "8.9".
-        driver: Newest CUDA version of the driver. Another one does not make the engine stale, but
-            its answers are compared again.
+        driver: Its version. Another one does not make the engine stale, but its answers are
+            compared again.
         precision: Element type that the network computes in.
         profile: Axis to [smallest, most usual, largest] length.
     """

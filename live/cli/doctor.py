@@ -28,8 +28,8 @@ from samcam.engines import (
 from samcam.engines.tensorrt import (
     NoGpuError,
     NoTensorRtError,
+    find_driver,
     find_gpu,
-    has_nvidia_driver,
     import_tensorrt,
 )
 from samcam.live.cli.opening import virtual_camera_options
@@ -296,11 +296,13 @@ def check_gpu() -> tuple[Finding, Finding]:
     try:
         gpu = find_gpu()
     except NoGpuError as error:
-        if not has_nvidia_driver():
+        if find_driver() is None:
             details = "no NVIDIA driver; optional: the models run on any CPU"
             return Finding("CUDA", State.ABSENT, details), tensorrt
         return Finding("CUDA", State.PROBLEM, error.reason, error.fix or "nvidia-smi"), tensorrt
-    cuda = Finding("CUDA", State.OK, f"{gpu.name}, driver {gpu.driver}")
+    memory = f"{gpu.memory_bytes / 2**30:.1f} GiB"
+    details = f"{gpu.name}, {memory}, compute capability {gpu.compute_capability}"
+    cuda = Finding("CUDA", State.OK, f"{details}, driver {gpu.driver}, CUDA {gpu.cuda}")
     try:
         version = import_tensorrt().__version__
     except NoTensorRtError as error:

@@ -294,5 +294,6 @@ def test_the_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     fake, _ = fake_tensorrt.install(monkeypatch)
     fake.driver = 13040
     gpu = find_gpu()
-    assert (gpu.name, gpu.compute_capability, gpu.driver) == ("Fake GPU", "8.9", "13.4")
+    assert (gpu.name, gpu.compute_capability) == ("Fake GPU", "8.9")
+    assert (gpu.driver, gpu.cuda) == ("580.65.06", "13.4")
     assert gpu.memory_bytes == fake.memory

@@ -335,7 +335,7 @@ def test_the_first_run_compares_and_keeps_the_result(
     assert [check["network"] for check in kept["checks"]] == list(NETWORKS)
     load_model(str(folder), backend="tensorrt").close()
     assert len(compared) == 1, "the second start takes the kept result"
-    trt.cuda.driver = 13050
+    trt.cuda.driver_version = "590.44.01"
     load_model(str(folder), backend="tensorrt").close()
     assert len(compared) == 2, "another driver: compared again"
     build_engines(BuildOrder(folder=folder, check=False))

@@ -90,6 +90,8 @@ class FakeCuda:
         self.name = name
         self.capability = capability
         self.driver = 13000  # 0: none installed
+        self.driver_version = "580.65.06"  # empty: NVML does not tell
+        self.runtime = 13040
         self.devices = 1
         self.memory = 1 << 30
         self.calls: Counter[str] = Counter()
@@ -105,13 +107,29 @@ class FakeCuda:
         self._executables: dict[int, list[Operation]] = {}
         self._threads: set[int] = set()
 
+    # --- the driver's own libraries, as ctypes calls them
+
+    def cuDriverGetVersion(self, version):
+        version._obj.value = self.driver
+        return 0
+
+    def nvmlInit_v2(self):
+        return 0 if self.driver_version else 9  # NVML_ERROR_DRIVER_NOT_LOADED
+
+    def nvmlSystemGetDriverVersion(self, text, length):
+        text.value = self.driver_version.encode()
+        return 0
+
+    def nvmlShutdown(self):
+        return 0
+
     # --- probing: allowed in every thread, also without a driver
 
-    def cudaDriverGetVersion(self):
-        return OK, self.driver
+    def cudaRuntimeGetVersion(self):
+        return OK, self.runtime
 
     def cudaGetDeviceCount(self):
-        if not self.driver:
+        if self.driver // 1000 < self.runtime // 1000:
             return Status.cudaErrorInsufficientDriver, None
         return OK, self.devices
 

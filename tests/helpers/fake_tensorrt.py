@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from samcam.engines.tensorrt import cuda_memory
+from samcam.engines.tensorrt import cuda_memory, driver
 from tests.helpers import fake_tensorrt_builder as building
 from tests.helpers.fake_cuda import DriverFault, FakeCuda, Operation
 from tests.helpers.fake_tensorrt_builder import MAGIC, ILogger, TensorIOMode, tensor_of
@@ -190,7 +190,7 @@ class Context:
 
 
 def install(monkeypatch: Any) -> tuple[FakeCuda, FakeTensorRt]:
-    """Make `import tensorrt` and `from cuda.bindings import runtime` give fakes."""
+    """Fake `import tensorrt`, `from cuda.bindings import runtime` and the driver's libraries."""
     cuda = FakeCuda()
     trt = FakeTensorRt(cuda)
     bindings = SimpleNamespace(runtime=cuda)
@@ -201,5 +201,6 @@ def install(monkeypatch: Any) -> tuple[FakeCuda, FakeTensorRt]:
         ("tensorrt", trt),
     ):
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(driver, "_load", lambda names: cuda)
     monkeypatch.setattr(cuda_memory, "_devices", {})  # none of an earlier test
     return cuda, trt
