@@ -1,7 +1,16 @@
 """The networks: backends that run them, the table of their inputs and outputs, model folders."""
 
 import samcam.engines.telemetry  # noqa: F401  # first: before ONNX Runtime
-from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, Feed, TensorSpec
+from samcam.engines.base import (
+    Array,
+    Backend,
+    DeviceTensor,
+    EngineError,
+    Feed,
+    HostStamp,
+    Stamp,
+    TensorSpec,
+)
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
@@ -98,6 +107,7 @@ __all__ = [
     "EngineOptions",
     "Feed",
     "GraphFile",
+    "HostStamp",
     "HostTensor",
     "ImageFeatures",
     "Manifest",
@@ -107,6 +117,7 @@ __all__ = [
     "Sam2Networks",
     "Sha256",
     "StackBuffers",
+    "Stamp",
     "TensorSpec",
     "TokenChoice",
     "TokenRule",

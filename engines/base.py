@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from time import perf_counter
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,28 @@ class RowStack:
 Feed: TypeAlias = DeviceTensor | Array | RowStack
 
 
+class Stamp(Protocol):
+    """A moment in a backend's work: when what was asked for so far is done."""
+
+    def ms_since(self, earlier: Self) -> float | None:
+        """Return the milliseconds between two moments; None where this one is not reached yet.
+
+        The host never waits here.
+        """
+
+
+class HostStamp:
+    """A moment of the host's clock: for backends that are done when their call returns."""
+
+    __slots__ = ("_at_s",)
+
+    def __init__(self) -> None:
+        self._at_s = perf_counter()
+
+    def ms_since(self, earlier: HostStamp) -> float:
+        return (self._at_s - earlier._at_s) * 1e3
+
+
 class Backend(Protocol):
     """Runs one network. Used by the inference thread only."""
 
@@ -103,3 +126,14 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free everything. Idempotent. No method is called afterwards."""
+
+
+@runtime_checkable
+class StampingBackend(Protocol):
+    """A backend whose calls return before their work is done, and which can tell when that is.
+
+    All networks of a model put their work into one queue, so one of them tells for all.
+    """
+
+    def stamp(self) -> Stamp:
+        """Note the moment at which everything asked for so far is done."""

@@ -15,7 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, RowStack
+from samcam.engines.base import (
+    Array,
+    Backend,
+    DeviceTensor,
+    EngineError,
+    HostStamp,
+    RowStack,
+    Stamp,
+    StampingBackend,
+)
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -86,6 +95,14 @@ class Sam2Networks:
         self._image: U8 = np.zeros((1, size, size, 3), np.uint8)
         self._no_mask: F32 = np.zeros((1, 1, mask_size, mask_size), np.float32)
         self._no_mask.flags.writeable = False  # so that a device may keep it
+
+    def stamp(self) -> Stamp:
+        """Note the moment at which everything asked of the networks so far is done.
+
+        Work on a GPU goes on after a call has returned: its time is that between two stamps.
+        """
+        backend = self.backends[IMAGE_ENCODER]
+        return backend.stamp() if isinstance(backend, StampingBackend) else HostStamp()
 
     def encode_image(self, image_bgr: U8) -> ImageFeatures:
         """Encode one picture, (H, W, 3) uint8 of any size, stretched to S x S bilinearly."""

@@ -22,7 +22,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, RowStack
+from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, HostStamp, RowStack
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_PROMPT,
@@ -77,6 +77,24 @@ class TorchTensor:
 
     def copy(self) -> TorchTensor:
         return self if self._owned else TorchTensor(self.tensor.clone(), owned=True)
+
+
+class TorchStamp:
+    """A moment on a GPU's stream; see `engines.base.Stamp`."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self, device: torch.device) -> None:
+        torch = import_torch()
+        self._event: Any = torch.cuda.Event(enable_timing=True)
+        self._event.record(torch.cuda.current_stream(device))
+
+    def ms_since(self, earlier: TorchStamp) -> float | None:
+        """See `Stamp`."""
+        if not self._event.query():
+            return None
+        passed_ms: float = earlier._event.elapsed_time(self._event)
+        return passed_ms
 
 
 class TorchNetwork:
@@ -143,6 +161,10 @@ class TorchNetwork:
             )
             for spec, tensor in zip(self._spec.outputs, tensors, strict=True)
         }
+
+    def stamp(self) -> HostStamp | TorchStamp:
+        """See `StampingBackend`; on a CPU a run is done when it returns."""
+        return HostStamp() if self._device.type == "cpu" else TorchStamp(self._device)
 
     def close(self) -> None:
         self._module = None

@@ -301,7 +301,8 @@ class FrameResult:
         step: Tracker step, +1 per processed frame. A result whose masks were carried to a later
             frame (`predicted`) keeps the step of the answer that they come from.
         objects: By ascending object id.
-        stage_ms: Wall time of each stage in milliseconds.
+        stage_ms: Time of each stage in milliseconds; on a GPU its own, where what a step has not
+            finished when it returns counts towards the next one.
         motion: (h, w, 2) displacement dx, dy from this picture back to the one that `step`
             answered, in pixels of its own small size; None where that is this picture itself.
         pinned: What prompts on the pinned step came to so far; None: no step is pinned.

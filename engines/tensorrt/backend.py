@@ -24,7 +24,7 @@ from samcam.engines.host_tensors import check_shapes
 from samcam.engines.manifest import Manifest, read_manifest
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.cuda_memory import CudaDevice, open_device
-from samcam.engines.tensorrt.cuda_runtime import CudaError, CudaGraph, GpuInfo
+from samcam.engines.tensorrt.cuda_runtime import CudaError, CudaGraph, CudaStamp, GpuInfo
 from samcam.engines.tensorrt.cuda_tensors import CudaTensor, FixedInput, HostMirror
 from samcam.engines.tensorrt.files import (
     MAX_POINTS,
@@ -117,6 +117,11 @@ class TensorRtBackend:
             if self._mirrors:
                 self._arrived.record()
         return self._results
+
+    def stamp(self) -> CudaStamp:
+        """See `StampingBackend`."""
+        with self._device.use():
+            return self._device.stamp()
 
     def close(self) -> None:
         if self._closed:

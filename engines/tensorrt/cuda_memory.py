@@ -26,6 +26,7 @@ from samcam.engines.tensorrt.cuda_runtime import (
     CudaError,
     CudaEvent,
     CudaGraph,
+    CudaStamp,
     Timeline,
     find_gpu,
     import_cudart,
@@ -89,6 +90,7 @@ class CudaDevice:
         self._idle: defaultdict[int, deque[int]] = defaultdict(deque)
         self._pinned: dict[int, PinnedBlock] = {}
         self._events: list[Any] = []
+        self._idle_stamps: deque[Any] = deque()
         self._graphs: list[CudaGraph] = []
         self._reader: PinnedBlock | None = None
         self._closed = False
@@ -193,6 +195,21 @@ class CudaDevice:
         )
         self._events.append(handle)
         return CudaEvent(self._cudart, handle, self._stream, self.timeline)
+
+    def stamp(self) -> CudaStamp:
+        """Note a moment on the stream, in an event that an earlier stamp gave back if there is one.
+
+        Unlike those of `make_event`, which nobody times, it is recorded with the GPU's clock.
+        """
+        try:
+            handle = self._idle_stamps.popleft()
+        except IndexError:
+            flags = self._cudart.cudaEventDefault
+            handle = self._call(
+                "cudaEventCreateWithFlags", self._cudart.cudaEventCreateWithFlags(flags)
+            )
+            self._events.append(handle)
+        return CudaStamp(self._cudart, self._stream, handle, self._idle_stamps)
 
     def wait(self) -> None:
         """Wait until everything queued so far is done."""

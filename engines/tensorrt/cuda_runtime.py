@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _NO_DRIVER: Final = "no NVIDIA driver is installed"
 _OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
+_NOT_READY: Final = 600  # cudaErrorNotReady: no error, the stream has not come that far
 
 
 class NoGpuError(EngineError):
@@ -158,6 +160,32 @@ class CudaEvent:
             cudart = self._cudart
             value_of(cudart, "cudaEventSynchronize", cudart.cudaEventSynchronize(self._handle))
             self._timeline.done = self._mark
+
+
+class CudaStamp:
+    """A moment on the stream; see `engines.base.Stamp`. Its event goes back when it is dropped."""
+
+    __slots__ = ("_cudart", "_handle", "_idle")
+
+    def __init__(self, cudart: Any, stream: Any, handle: Any, idle: deque[Any]) -> None:
+        """Record the event `handle`, which was made with timing."""
+        self._cudart = cudart
+        self._handle = handle
+        self._idle = idle
+        value_of(cudart, "cudaEventRecord", cudart.cudaEventRecord(handle, stream))
+
+    def __del__(self) -> None:
+        self._idle.append(self._handle)
+
+    def ms_since(self, earlier: CudaStamp) -> float | None:
+        """See `Stamp`."""
+        cudart = self._cudart
+        answer = cudart.cudaEventQuery(self._handle)
+        if int(answer[0]) == _NOT_READY:
+            return None
+        value_of(cudart, "cudaEventQuery", answer)
+        passed = cudart.cudaEventElapsedTime(earlier._handle, self._handle)
+        return float(value_of(cudart, "cudaEventElapsedTime", passed))
 
 
 class CudaGraph:

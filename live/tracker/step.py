@@ -7,15 +7,22 @@ would have given in time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from time import perf_counter
 from typing import Final
 
 import numpy as np
 
-from samcam.engines import DeviceTensor, ImageFeatures, Sam2Networks, clamp_mask_input
+from samcam.engines import (
+    DeviceTensor,
+    HostStamp,
+    ImageFeatures,
+    Sam2Networks,
+    Stamp,
+    clamp_mask_input,
+)
 from samcam.live.frames import F32, U8, Mask, ObjectResult, Prompt
 from samcam.live.tracker.crop import (
     Crop,
@@ -33,6 +40,7 @@ from samcam.live.tracker.track import ObjectTrack
 from samcam.memory import admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
+MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
 
 CENTRED_FROM: Final = 2.0  # times the pixels of a mask's own crop in the one it was found in
 
@@ -41,19 +49,39 @@ _NO_LABELS: Final = np.zeros((0,), np.int32)
 
 
 class StageClock:
-    """Adds up the wall time of each stage of one step."""
+    """Adds up the time of each stage.
 
-    def __init__(self) -> None:
-        self.ms: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+    A GPU is still at work when a call returns, so a stage is timed between two moments of its
+    work, which are read later: nothing waits for the sake of a figure.
+    """
+
+    def __init__(self, stamp: Callable[[], Stamp] = HostStamp) -> None:
+        """Take what notes a moment; without it, that of the host's clock."""
+        self._stamp = stamp
+        self._timed: deque[tuple[str, Stamp, Stamp]] = deque(maxlen=MAX_TIMED)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count the time of a `with` block towards a stage."""
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[name] += (perf_counter() - start) * 1e3
+        """Count the time of a `with` block towards a stage; not of one that fails."""
+        start = self._stamp()
+        yield
+        self._timed.append((name, start, self._stamp()))
+
+    def take(self) -> dict[str, float]:
+        """Return the milliseconds of each stage since the last call.
+
+        What the device has not finished yet counts the next time: as a rule what a step does last,
+        which is to remember.
+        """
+        taken: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        while self._timed:
+            name, start, end = self._timed[0]
+            passed_ms = end.ms_since(start)
+            if passed_ms is None:
+                break
+            taken[name] += passed_ms
+            self._timed.popleft()
+        return taken
 
 
 class ObjectStepper:
@@ -64,6 +92,9 @@ class ObjectStepper:
         self._networks = networks
         self._judge = Judge(settings, networks.manifest)
         self._cells = networks.manifest.mask_size
+
+    def stamp(self) -> Stamp:
+        return self._networks.stamp()
 
     def step(self, past: PastStep, track: ObjectTrack, clock: StageClock) -> ObjectResult:
         """Run one object's step.

@@ -40,7 +40,7 @@ class Timeline:
     def __init__(self, stepper: ObjectStepper, preview: ClickPreview) -> None:
         """Start without objects; the stepper's settings say how many steps are kept."""
         self.tracks: dict[int, ObjectTrack] = {}
-        self.clock = StageClock()
+        self.clock = StageClock(stepper.stamp)
         self._stepper = stepper
         self._preview = preview
         self._history = StepHistory(stepper.settings.prompt_history)
@@ -96,7 +96,6 @@ class Timeline:
         self._history.append(past)
         if self._history.newest is past and any(mine.prompts for mine in past.objects.values()):
             self._clicked = past
-        self.clock = StageClock()
 
     def prompt(self, prompt: Prompt, past: PastStep) -> None:
         """Note a prompt for a kept step.

@@ -310,7 +310,8 @@ class Tracker:
                 tracks.append(track)
                 answers.append(self._stepper.step(past, track, clock))
         self._timeline.keep(past, tracks)
-        return FrameResult(frame, past.step, tuple(answers), clock.ms, pinned=self._timeline.pinned)
+        pinned = self._timeline.pinned
+        return FrameResult(frame, past.step, tuple(answers), clock.take(), pinned=pinned)
 
     def close(self) -> None:
         """Free the networks and forget everything. Idempotent."""

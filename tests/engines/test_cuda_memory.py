@@ -14,7 +14,7 @@ from samcam.engines.tensorrt.cuda_memory import CudaDevice, open_device
 from samcam.engines.tensorrt.cuda_runtime import CudaError, NoGpuError, find_gpu
 from samcam.engines.tensorrt.cuda_tensors import CudaTensor, FixedInput, HostMirror
 from tests.helpers import fake_tensorrt
-from tests.helpers.fake_cuda import FakeCuda
+from tests.helpers.fake_cuda import FakeCuda, Status
 
 F32 = np.dtype(np.float32)
 SHAPE = (1, 3, 4)
@@ -80,6 +80,43 @@ def test_a_fed_array_may_change_at_once(device: CudaDevice) -> None:
         array[...] = -1
     for seed, tensor in enumerate(kept):
         np.testing.assert_array_equal(tensor.numpy(), values(seed))
+
+
+def test_stamps_time_the_work_between_them_and_never_wait(device: CudaDevice) -> None:
+    block = device.allocate(SIZE)
+    for _ in range(3):
+        start = device.stamp()
+        for _ in range(5):
+            device.clear(block.address, SIZE)
+        end = device.stamp()
+        device.clear(block.address, SIZE)
+        device.wait()
+        passed_ms = end.ms_since(start)
+        assert passed_ms is not None
+        assert passed_ms > 0
+        made = len(device._events)
+        del start, end
+    assert len(device._events) == made, "the events of dropped stamps are used again"
+
+
+def test_a_stamp_that_the_stream_has_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda, _ = fake_tensorrt.install(monkeypatch)
+    device = open_device()
+    with device.use():
+        block = device.allocate(SIZE)
+        start = device.stamp()
+        for _ in range(5):
+            device.clear(block.address, SIZE)
+        end = device.stamp()
+        assert end.ms_since(start) is None
+        assert cuda.calls["cudaEventSynchronize"] == 0
+        device.wait()
+        assert end.ms_since(start) == 5, "the fake driver takes a millisecond for each operation"
+        untimed = device.make_event()
+        untimed.record()
+        status, _ = cuda.cudaEventElapsedTime(untimed._handle, end._handle)
+        assert status == Status.cudaErrorInvalidResourceHandle
+    device.release()
 
 
 def test_arrays_with_strides_and_tensors_are_fed_alike(device: CudaDevice) -> None:

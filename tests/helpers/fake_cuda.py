@@ -37,6 +37,8 @@ class Status(IntEnum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorInvalidDevice = 101
+    cudaErrorInvalidResourceHandle = 400
+    cudaErrorNotReady = 600
     cudaErrorStreamCaptureUnsupported = 900
     cudaErrorStreamCaptureInvalidated = 901
 
@@ -76,6 +78,7 @@ class FakeCuda:
     """One process's view of the driver. Its methods have the names of the real functions."""
 
     cudaStreamNonBlocking = 1
+    cudaEventDefault = 0
     cudaEventDisableTiming = 2
     cudaEventBlockingSync = 1
     cudaMemcpyKind = IntEnum(
@@ -103,6 +106,7 @@ class FakeCuda:
         self._freed: list[Any] = []
         self._streams: dict[int, Stream] = {}
         self._events: dict[int, tuple[Stream, int] | None] = {}
+        self._untimed: set[int] = set()
         self._graphs: dict[int, list[Operation]] = {}
         self._executables: dict[int, list[Operation]] = {}
         self._threads: set[int] = set()
@@ -244,6 +248,8 @@ class FakeCuda:
         self._enter("cudaEventCreateWithFlags")
         handle = next(self._handles)
         self._events[handle] = None
+        if flags & self.cudaEventDisableTiming:
+            self._untimed.add(handle)
         return OK, handle
 
     def cudaEventDestroy(self, event):
@@ -267,6 +273,24 @@ class FakeCuda:
         if mark is not None:
             self._finish(*mark)
         return (OK,)
+
+    def cudaEventQuery(self, event):
+        self._enter("cudaEventQuery")
+        if self._capturing():
+            return (Status.cudaErrorStreamCaptureUnsupported,)
+        mark = self._events[event]
+        passed = mark is None or mark[0].done >= mark[1]
+        return (OK if passed else Status.cudaErrorNotReady,)
+
+    def cudaEventElapsedTime(self, start, end):
+        """One millisecond for each operation in between."""
+        self._enter("cudaEventElapsedTime")
+        first, last = self._events[start], self._events[end]
+        if {start, end} & self._untimed or first is None or last is None:
+            return Status.cudaErrorInvalidResourceHandle, None
+        if last[0].done < last[1]:
+            return Status.cudaErrorNotReady, None
+        return OK, float(last[1] - first[1])
 
     def cudaStreamBeginCapture(self, stream, mode):
         self._enter("cudaStreamBeginCapture")

@@ -18,8 +18,10 @@ from samcam.export.build_tensorrt import BuildOrder, build_engines
 from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
 from samcam.live.tracker.presets import PRESETS
+from samcam.live.tracker.step import STAGES
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers import fake_tensorrt
+from tests.helpers.tiny_model import write_tiny_model
 
 SIZE_WH = (320, 180)
 FRAMES = 10
@@ -92,3 +94,29 @@ def test_the_same_masks_as_on_onnx_runtime(gpu: str, nano_dir: Path, tmp_path: P
                 np.testing.assert_allclose(b.mask_logits, a.mask_logits, atol=2e-2)
                 seen += 1
     assert seen >= FRAMES
+
+
+def test_stages_are_timed_by_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A figure costs no wait and no allocation; what is not done yet counts with the next step."""
+    cuda, _ = fake_tensorrt.install(monkeypatch)
+    manifest = write_tiny_model(tmp_path / "m")
+    build_engines(BuildOrder(folder=tmp_path / "m", check=False))
+    networks = open_model("tensorrt", tmp_path / "m", manifest, EngineOptions())
+    picture = np.full((64, 64, 3), 7, np.uint8)
+    with Tracker(networks, PRESETS["sam2"]) as tracker:
+        tracker.prompt(Prompt.click(32, 32))
+        first = tracker.step(picture).stage_ms
+        assert first["encode"] > 0
+        assert first["decode"] > 0
+        assert first["attend"] == first["remember"] == 0, "its memory was asked for, no more"
+        for _ in range(12):  # until every pointer has its place
+            tracker.step(picture)
+        calls = cuda.calls.copy()
+        for _ in range(5):
+            times = tracker.step(picture).stage_ms
+            assert all(times[stage] == int(times[stage]) > 0 for stage in STAGES), times
+        calls = cuda.calls - calls
+        assert calls["cudaEventSynchronize"] == 5, "one wait a step, for the mask"
+        assert calls["cudaEventCreateWithFlags"] == 0
+        assert calls["cudaEventElapsedTime"] == 5 * len(STAGES)
+    assert cuda.alive() == {}
