@@ -2,16 +2,16 @@
 
 ONNX Runtime's CPU provider knows hardly any operation in bf16, and computes fp16 in fp32 inside.
 For checks of a graph's structure, and for ranges that must not saturate, the same graph with the
-same (rounded) weights is wanted in fp32 throughout.
+same (rounded) weights is wanted in fp32 throughout; for what half precision makes of the masks,
+the same with every result rounded to the type that it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -22,6 +22,29 @@ NAMES: Final[Mapping[int, str]] = {
     TensorProto.FLOAT16: "fp16",
     TensorProto.BFLOAT16: "bf16",
 }
+
+FP16_MAX: Final = 65504.0
+# They only move values: what moved was rounded, and is measured, where it was computed.
+MOVING: Final = frozenset(
+    [
+        "Reshape",
+        "Transpose",
+        "Slice",
+        "Squeeze",
+        "Unsqueeze",
+        "Concat",
+        "Expand",
+        "Gather",
+        "Split",
+        "Identity",
+        "Pad",
+        "Tile",
+        "Shape",
+        "Constant",
+        "ConstantOfShape",
+        "Flatten",
+    ]
+)
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -38,21 +61,26 @@ def element_types(model: onnx.ModelProto) -> dict[str, int]:
     return found
 
 
-def to_float32(model: onnx.ModelProto) -> None:
-    """Turn every half-precision tensor of a graph into fp32, in place; values stay rounded."""
+def change_types(model: onnx.ModelProto, given: Collection[int], wanted: int) -> None:
+    """Turn every tensor of some element types into another, in place; values are rounded."""
     graph = model.graph
     for tensor in graph.initializer:
-        _widen(tensor)
+        _convert(tensor, given, wanted)
     for value in (*graph.input, *graph.output, *graph.value_info):
         kind = value.type.tensor_type
-        if kind.elem_type in HALF_TYPES:
-            kind.elem_type = TensorProto.FLOAT
+        if kind.elem_type in given:
+            kind.elem_type = wanted
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                _widen(attribute.t)
-            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i in HALF_TYPES:
-                attribute.i = TensorProto.FLOAT
+                _convert(attribute.t, given, wanted)
+            elif node.op_type == "Cast" and attribute.name == "to" and attribute.i in given:
+                attribute.i = wanted
+
+
+def to_float32(model: onnx.ModelProto) -> None:
+    """Turn every half-precision tensor of a graph into fp32, in place; values stay rounded."""
+    change_types(model, HALF_TYPES, TensorProto.FLOAT)
 
 
 def float32_copy(path: Path, target: Path) -> None:
@@ -60,6 +88,30 @@ def float32_copy(path: Path, target: Path) -> None:
     model = onnx.load(str(path))
     to_float32(model)
     onnx.save(model, str(target))
+
+
+def rounding_copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph in fp32 that rounds every result as the half-precision graph does.
+
+    A GPU adds up its products in fp32 and rounds the sum, as here; attention that is fused rounds
+    less, as its scores never leave the chip.
+    """
+    copy = onnx.shape_inference.infer_shapes(model)
+    types = element_types(copy)
+    to_float32(copy)
+    nodes = list(copy.graph.node)
+    del copy.graph.node[:]
+    for node in nodes:
+        copy.graph.node.append(node)
+        half = types.get(node.output[0])
+        if half not in HALF_TYPES or node.op_type in MOVING:
+            continue
+        name = node.output[0]
+        exact, rounded = f"{name}:exact", f"{name}:rounded"
+        copy.graph.node[-1].output[0] = exact
+        copy.graph.node.append(helper.make_node("Cast", [exact], [rounded], to=half))
+        copy.graph.node.append(helper.make_node("Cast", [rounded], [name], to=TensorProto.FLOAT))
+    return copy
 
 
 def describe_types(path: Path) -> dict[str, int]:
@@ -74,7 +126,7 @@ def describe_types(path: Path) -> dict[str, int]:
     return counts
 
 
-def _widen(tensor: onnx.TensorProto) -> None:
-    if tensor.data_type in HALF_TYPES:
-        values = numpy_helper.to_array(tensor).astype(np.float32)
-        tensor.CopyFrom(helper.make_tensor(tensor.name, TensorProto.FLOAT, values.shape, values))
+def _convert(tensor: onnx.TensorProto, given: Collection[int], wanted: int) -> None:
+    if tensor.data_type in given:
+        values = numpy_helper.to_array(tensor).astype(helper.tensor_dtype_to_np_dtype(wanted))
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))

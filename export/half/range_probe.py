@@ -19,6 +19,7 @@ from onnx import NodeProto, TensorProto, helper
 from samcam.engines import DeviceTensor, EngineOptions, Feed, OnnxRuntimeBackend
 from samcam.export.half.element_types import (
     FLOAT_TYPES,
+    MOVING,
     NAMES,
     element_types,
     read_graph,
@@ -27,27 +28,6 @@ from samcam.export.half.element_types import (
 
 _PREFIX: Final = "range:"
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"  # metadata of torch's exporter
-# They only move values; what moved is measured where it was computed.
-_MOVING: Final = frozenset(
-    [
-        "Reshape",
-        "Transpose",
-        "Slice",
-        "Squeeze",
-        "Unsqueeze",
-        "Concat",
-        "Expand",
-        "Gather",
-        "Split",
-        "Identity",
-        "Pad",
-        "Tile",
-        "Shape",
-        "Constant",
-        "ConstantOfShape",
-        "Flatten",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +87,7 @@ def write_probing_graph(path: Path, target: Path) -> list[Probe]:
 def _is_measured(node: NodeProto, types: Mapping[str, int]) -> bool:
     """Whether a node computes floats; integers turned into fp32 are nothing that can overflow."""
     kind = types.get(node.output[0])
-    if kind not in FLOAT_TYPES or node.op_type in _MOVING:
+    if kind not in FLOAT_TYPES or node.op_type in MOVING:
         return False
     from_float = types.get(node.input[0]) in FLOAT_TYPES
     return node.op_type != "Cast" or from_float or kind != TensorProto.FLOAT

@@ -19,9 +19,9 @@ import numpy as np
 
 from samcam.engines import NETWORKS, U8, EngineOptions, Manifest, OnnxRuntimeBackend, Sam2Networks
 from samcam.export.errors import ExportError
+from samcam.export.half.element_types import FP16_MAX
 from samcam.export.half.range_probe import Probe, ProbingBackend
 
-FP16_MAX: Final = 65504.0
 # Another picture may have larger values than those looked at: a quarter of the range for values.
 # A sum of magnitudes is a bound already.
 VALUE_LIMIT: Final = FP16_MAX / 4
