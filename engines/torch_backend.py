@@ -14,8 +14,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
@@ -52,6 +52,16 @@ ROUNDED: Final = frozenset({IMAGE_ENCODER, MEMORY_ATTENTION, MEMORY_ENCODER})
 _log = logging.getLogger(__name__)
 
 
+@contextmanager
+def _torch_errors(whose: str = "") -> Iterator[None]:
+    """Turn what torch raises into an `EngineError` of one line."""
+    try:
+        yield
+    except Exception as error:  # torch's exceptions have no common base of their own
+        reason = " ".join(str(error).split())[:300]
+        raise EngineError(f"{whose}torch failed: {reason}") from error
+
+
 class TorchTensor:
     """A `DeviceTensor` over a torch tensor; `owned` says that no later run writes into it."""
 
@@ -70,7 +80,8 @@ class TorchTensor:
         return np.dtype(str(self.tensor.dtype).removeprefix("torch."))
 
     def numpy(self) -> Array:
-        values: Array = self.tensor.cpu().numpy()
+        with _torch_errors():  # also those of work that was asked for before
+            values: Array = self.tensor.cpu().numpy()
         if self._owned or self.tensor.is_cuda:
             values.flags.writeable = False
         return values
@@ -86,15 +97,17 @@ class TorchStamp:
 
     def __init__(self, device: torch.device) -> None:
         torch = import_torch()
-        self._event: Any = torch.cuda.Event(enable_timing=True)
-        self._event.record(torch.cuda.current_stream(device))
+        with _torch_errors():
+            self._event: Any = torch.cuda.Event(enable_timing=True)
+            self._event.record(torch.cuda.current_stream(device))
 
     def ms_since(self, earlier: TorchStamp) -> float | None:
         """See `Stamp`."""
-        if not self._event.query():
-            return None
-        passed_ms: float = earlier._event.elapsed_time(self._event)
-        return passed_ms
+        with _torch_errors():
+            if not self._event.query():
+                return None
+            passed_ms: float = earlier._event.elapsed_time(self._event)
+            return passed_ms
 
 
 class TorchNetwork:
@@ -144,15 +157,11 @@ class TorchNetwork:
         step = self._step
         if step is not None and any(self._tracking.get(a, n) != n for a, n in lengths.items()):
             step = None
-        try:
-            with ExitStack() as modes:
-                for mode in _modes(self._device, self._rounded):
-                    modes.enter_context(mode)
-                given = [_to_torch(feeds[name], self._device) for name in self.inputs]
-                answer = self._module(*given) if step is None else step(given)
-        except Exception as error:  # torch's exceptions have no common base of their own
-            reason = " ".join(str(error).split())[:300]
-            raise EngineError(f"{self._name}: torch failed: {reason}") from error
+        with _torch_errors(f"{self._name}: "), ExitStack() as modes:
+            for mode in _modes(self._device, self._rounded):
+                modes.enter_context(mode)
+            given = [_to_torch(feeds[name], self._device) for name in self.inputs]
+            answer = self._module(*given) if step is None else step(given)
         tensors = answer if isinstance(answer, tuple) else (answer,)
         return {
             spec.name: TorchTensor(

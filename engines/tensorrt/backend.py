@@ -74,6 +74,7 @@ class TensorRtBackend:
             ModelFileError: The model's manifest is damaged.
         """
         self._name = f"{network} ({engine_path(path.parent, network)})"
+        self._network = network
         self._closed = False
         self._graph: CudaGraph | None = None
         self._may_capture = True
@@ -107,7 +108,7 @@ class TensorRtBackend:
                 f"{self._name}: expected 1 to {MAX_POINTS} points, got {lengths['T']}"
             )
         shapes = {name: tuple(feed.shape) for name, feed in feeds.items()}
-        with self._device.use():
+        with self._device.use(self._network):
             for name, place in self._places.items():
                 place.fill(feeds[name])
             if shapes == self._tracking_shapes:

@@ -86,6 +86,7 @@ class CudaDevice:
         self._cudart = import_cudart()
         self._guard = threading.RLock()
         self._bound: int | None = None
+        self._at_work: dict[str, int] = {}  # network: the marks that were before its last run
         self._blocks: dict[int, int] = {}
         self._idle: defaultdict[int, deque[int]] = defaultdict(deque)
         self._pinned: dict[int, PinnedBlock] = {}
@@ -111,11 +112,15 @@ class CudaDevice:
         return sum(self._blocks.values())
 
     @contextmanager
-    def use(self) -> Iterator[None]:
+    def use(self, network: str = "") -> Iterator[None]:
         """Make this device the calling thread's; around everything that runs on it.
+
+        Args:
+            network: Whose run this is; an error, which may come later, names it.
 
         Raises:
             EngineError: The device is closed, or another thread is inside `use`.
+            CudaError: From inside, with the networks that the GPU may have been at work on.
         """
         if not self._guard.acquire(blocking=False):
             raise EngineError(
@@ -128,7 +133,16 @@ class CudaDevice:
             if self._bound != threading.get_ident():  # CUDA keeps the device per thread
                 self._call("cudaSetDevice", self._cudart.cudaSetDevice(self.info.index))
                 self._bound = threading.get_ident()
+            if network:
+                self._at_work.pop(network, None)  # the newest goes last
+                self._at_work[network] = self.timeline.asked
             yield
+        except CudaError as error:
+            done = self.timeline.done
+            networks = [name for name, before in self._at_work.items() if before >= done]
+            if error.networks or not networks:
+                raise
+            raise error.during(networks) from error
         finally:
             self._guard.release()
 

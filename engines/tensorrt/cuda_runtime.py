@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _NO_DRIVER: Final = "no NVIDIA driver is installed"
 _OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
+_MORE_MEMORY: Final = "close other programs on the GPU, or take a smaller model"
+_START_AGAIN: Final = (
+    "start again; where it comes back, update the driver, or use --backend onnxruntime"
+)
 _NOT_READY: Final = 600  # cudaErrorNotReady: no error, the stream has not come that far
 
 
@@ -23,7 +27,20 @@ class NoGpuError(EngineError):
 
 
 class CudaError(EngineError):
-    """A call to CUDA failed."""
+    """A call to CUDA failed.
+
+    Attributes:
+        networks: Those that the GPU may have been at work on: it tells of an error when it is asked
+            next, which can be some calls later.
+    """
+
+    networks: tuple[str, ...] = ()
+
+    def during(self, networks: Sequence[str]) -> CudaError:
+        """Return it with the networks named."""
+        named = CudaError(f"{', '.join(networks)}: {self.reason}", self.fix)
+        named.networks = tuple(networks)
+        return named
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +127,9 @@ def value_of(cudart: Any, what: str, answer: tuple[Any, ...]) -> Any:
     status = int(answer[0])
     if status:
         text = cudart.cudaGetErrorString(answer[0])[1].decode(errors="replace")
-        hint = ": close other programs on the GPU, or take a smaller model"
-        raise CudaError(
-            f"{what}: {text} (CUDA error {status}){hint if status == _OUT_OF_MEMORY else ''}"
-        )
+        name = cudart.cudaGetErrorName(answer[0])[1].decode(errors="replace")
+        fix = _MORE_MEMORY if status == _OUT_OF_MEMORY else _START_AGAIN
+        raise CudaError(f"{what}: {text} ({name}, CUDA error {status})", fix)
     return answer[1] if len(answer) > 1 else None
 
 

@@ -7,6 +7,7 @@ import queue
 import time
 from typing import Final, Protocol
 
+from samcam.engines import EngineError
 from samcam.live.commands import TrackerCommand
 from samcam.live.control import Controls
 from samcam.live.frames import NS_PER_MS, Frame, FrameResult, Prompt
@@ -146,7 +147,9 @@ def _apply(command: TrackerCommand, controls: Controls, tracker: Stepper) -> Non
         log.warning("refused: %s", error)
         controls.refused(command, str(error))
         return
-    except Exception as error:  # whatever it is: no command may end a run
+    except EngineError:  # nothing more can be tracked
+        raise
+    except Exception as error:  # whatever else it is: no command may end a run
         log.exception("a command failed: object %s", getattr(command, "object_id", ""))
         controls.refused(command, f"it failed: {type(error).__name__}: {error}")
         return

@@ -226,6 +226,20 @@ def test_an_error_of_torch_is_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_an_error_that_comes_with_the_values_is_one_line_too() -> None:
+    """A GPU tells of an error at the next call, which may be the one that reads the answer."""
+
+    class Lost:
+        def cpu(self) -> torch.Tensor:
+            raise RuntimeError("CUDA error: an illegal memory access\nCompile with TORCH_USE")
+
+    with pytest.raises(EngineError) as caught:
+        TorchTensor(Lost(), owned=True).numpy()  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "torch failed: CUDA error: an illegal memory access Compile with TORCH_USE"
+    )
+
+
 # --- compilation -----------------------------------------------------------------------------
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 from types import SimpleNamespace
@@ -21,57 +19,18 @@ from typing import Any
 
 import numpy as np
 
-UNWRITTEN = 0xFF
+from tests.helpers.fake_driver import (
+    OK,
+    UNWRITTEN,
+    Block,
+    DriverFault,
+    Operation,
+    Status,
+    Stream,
+)
+
 FIRST_ADDRESS = 0x7F0000000000
 GAP = 1 << 20  # between blocks: reading past the end hits nothing
-
-
-class DriverFault(AssertionError):
-    """The program did what a real driver would answer with wrong values or a crash."""
-
-
-class Status(IntEnum):
-    """The few codes of cudaError_t that occur here."""
-
-    cudaSuccess = 0
-    cudaErrorMemoryAllocation = 2
-    cudaErrorInsufficientDriver = 35
-    cudaErrorInvalidDevice = 101
-    cudaErrorInvalidResourceHandle = 400
-    cudaErrorNotReady = 600
-    cudaErrorStreamCaptureUnsupported = 900
-    cudaErrorStreamCaptureInvalidated = 901
-
-
-OK = Status.cudaSuccess
-
-
-@dataclass(eq=False)
-class Block:
-    """Device memory."""
-
-    address: int
-    data: np.ndarray[Any, Any]
-
-
-@dataclass(eq=False)
-class Operation:
-    """Something that the stream will do."""
-
-    work: Callable[[], None]
-    blocks: list[Block] = field(default_factory=list)
-    asked: Callable[[], None] | None = None  # happens when it is asked for
-    check: Callable[[], None] | None = None  # must hold whenever a graph with it is started
-
-
-class Stream(int):
-    """Pending operations, and what is being captured."""
-
-    pending: list[Operation]
-    done: int
-    captured: list[Operation] | None
-    capture_thread: int
-    invalid: bool
 
 
 class FakeCuda:
@@ -99,6 +58,7 @@ class FakeCuda:
         self.memory = 1 << 30
         self.calls: Counter[str] = Counter()
         self.moved: Counter[str] = Counter()  # bytes by kind of copy
+        self.error: Status | None = None  # that of a GPU which is lost; see `FailingCuda`
         self._handles = count(1)
         self._next_address = FIRST_ADDRESS
         self._blocks: dict[int, Block] = {}
@@ -147,8 +107,11 @@ class FakeCuda:
             totalGlobalMem=self.memory,
         )
 
-    def cudaGetErrorString(self, error):
+    def cudaGetErrorName(self, error):
         return OK, Status(error).name.encode()
+
+    def cudaGetErrorString(self, error):
+        return OK, f"the fake driver says {Status(error)}".encode()
 
     def cudaSetDevice(self, device):
         if not self.driver or device >= self.devices:

@@ -82,14 +82,15 @@ class FakeTensorRt:
         if facts["version"] != self.__version__ or facts["gpu"] != self.cuda.name:
             logger.log(ILogger.ERROR, "The engine plan file is not compatible")
             return None
-        return Engine(self, facts, model)
+        return Engine(self, facts, model, logger)
 
 
 class Engine:
     """ICudaEngine."""
 
-    def __init__(self, trt: FakeTensorRt, facts: dict[str, Any], model: bytes) -> None:
+    def __init__(self, trt: FakeTensorRt, facts: dict[str, Any], model: bytes, logger: Any) -> None:
         self.trt = trt
+        self.logger = logger
         self.facts = facts
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -156,6 +157,9 @@ class Context:
 
     def execute_async_v3(self, stream_handle):
         engine, cuda = self._engine, self._engine.trt.cuda
+        if cuda.error is not None:
+            engine.logger.log(ILogger.ERROR, f"CUDA error {cuda.error} launching a kernel")
+            return False
         if set(self._shapes) != set(engine.input_names):
             return False
         if set(self._addresses) != set(engine.tensors):
@@ -189,9 +193,9 @@ class Context:
         return True
 
 
-def install(monkeypatch: Any) -> tuple[FakeCuda, FakeTensorRt]:
+def install(monkeypatch: Any, cuda: FakeCuda | None = None) -> tuple[FakeCuda, FakeTensorRt]:
     """Fake `import tensorrt`, `from cuda.bindings import runtime` and the driver's libraries."""
-    cuda = FakeCuda()
+    cuda = cuda or FakeCuda()
     trt = FakeTensorRt(cuda)
     bindings = SimpleNamespace(runtime=cuda)
     for name, module in (

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
+from samcam.engines.base import EngineError
 from samcam.live.commands import HoverAnswer, HoverRequest, TrackerCommand, UndoPrompt
 from samcam.live.control.controls import Controls
 from samcam.live.frames import Frame, FrameResult, Prompt
@@ -203,6 +205,22 @@ def test_what_a_command_did_is_said() -> None:
     assert controls.notice is not None
     assert controls.notice.text == "step 0: done"
     assert said_by_then == ["step 0: done"]
+
+
+def test_a_refused_command_goes_on_and_a_failed_network_ends_the_run() -> None:
+    class Failing(HoveringTracker):
+        error: Exception = ValueError("not now")
+
+        def apply(self, command: TrackerCommand) -> str | None:
+            raise self.error
+
+    controls, tracker = Controls(4), Failing()
+    controls.send(UndoPrompt())
+    apply_commands(controls, tracker)
+    tracker.error = EngineError("cudaMemcpyAsync: an illegal memory access")
+    controls.send(UndoPrompt())
+    with pytest.raises(EngineError, match="illegal memory access"):
+        apply_commands(controls, tracker)
 
 
 def test_a_waiting_file_plays_once_a_prompt_was_taken() -> None:
