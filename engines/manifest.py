@@ -194,6 +194,16 @@ class Manifest(Section):
         """P at most: pointers of conditioning and recent steps."""
         return self.max_cond + self.max_recent_ptrs
 
+    @property
+    def row_steps(self) -> tuple[tuple[int, int], ...]:
+        """What (N, P) are padded to in the fixed form, ascending: what one prompt needs, and the
+        limits."""
+        steps = (
+            (self.num_recent + 1, self.max_recent_ptrs + 1),
+            (self.max_memories, self.max_pointers),
+        )
+        return tuple(dict.fromkeys(steps))
+
     def specs(self) -> dict[str, NetworkSpec]:
         """Return the table of the networks with this model's sizes filled in."""
         sizes = {

@@ -26,8 +26,8 @@ from samcam.engines.manifest import (
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks, close_all
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError
-from samcam.engines.tensorrt.files import ENGINE_FOLDER, PRECISION_LADDER
-from samcam.engines.tensorrt.runtime import NoTensorRtError
+from samcam.engines.tensorrt.files import GRAPH_FOLDER, PRECISION_LADDER
+from samcam.engines.tensorrt.library import LIBRARIES, NoTensorRtError
 from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
 from samcam.system.files import (
     NoHomeError,
@@ -182,7 +182,7 @@ def verify_files(folder: Path, manifest: Manifest, half: bool = False) -> None:
     """
     places = [(folder / entry.file, entry) for entry in manifest.files.values()]
     for graphs in manifest.half.values() if half else ():
-        places += [(folder / ENGINE_FOLDER / entry.file, entry) for entry in graphs.values()]
+        places += [(folder / GRAPH_FOLDER / entry.file, entry) for entry in graphs.values()]
     for path, entry in places:
         if not is_file(path):
             raise ModelFileError(f"{path}: missing")
@@ -248,11 +248,14 @@ def _open_checked(
 ) -> Sam2Networks:
     """Open a model; engines for a GPU must have answered as ONNX Runtime does."""
     networks = open_model(kind, folder, manifest, options)
-    if kind != "tensorrt":
+    if kind not in LIBRARIES:
         return networks
     try:
         check_first_run(
-            folder, networks, lambda: open_model("onnxruntime", folder, manifest, options)
+            folder,
+            LIBRARIES[kind],
+            networks,
+            lambda: open_model("onnxruntime", folder, manifest, options),
         )
     except BaseException:
         networks.close()
@@ -268,7 +271,7 @@ def open_model(
     Raises:
         EngineError: The backend cannot run here, or a file of the model is wrong.
     """
-    if kind == "tensorrt" or (kind == "torch" and options.torch.compile):
+    if kind in LIBRARIES or (kind == "torch" and options.torch.compile):
         # Made for one shape: memories and pointers are padded, whatever form the graphs have.
         manifest = replace(manifest, form="fixed")
     if kind == "onnxruntime":

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from samcam.engines import EMBEDDED_MODEL, SAM2_MODELS, EngineError, user_model_folder
-from samcam.engines.tensorrt import build_hint, find_gpu, import_tensorrt
+from samcam.engines.tensorrt import TENSORRT, build_hint, find_gpu, import_library
 from samcam.export.calibration import CALIBRATION_BY, require_training
 from samcam.export.errors import ExportError
 from samcam.system import exporter, install, prepare_streams, with_exporter
@@ -131,7 +131,7 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
     if options.backend == "tensorrt":
         # also now; the GPU first: without a driver TensorRT ends the process
         find_gpu()
-        import_tensorrt()
+        import_library(TENSORRT)
     folder = options.out or user_model_folder() / f"{name}@{size}"
     order = Sam2Export(
         variant=name.removeprefix("sam2.1-"),
@@ -181,7 +181,7 @@ def _print_build_hint(folder: Path) -> None:
         gpu = find_gpu()
     except EngineError:
         return
-    print(f"no TensorRT engines for {gpu.name} yet: {build_hint(folder)}")
+    print(f"no TensorRT engines for {gpu.name} yet: {build_hint(folder, TENSORRT)}")
 
 
 if __name__ == "__main__":

@@ -39,16 +39,16 @@ from samcam.engines.checks import (
     write_checks,
 )
 from samcam.engines.tensorrt import (
-    ENGINE_FOLDER,
     PRECISION_LADDER,
+    TENSORRT,
     EngineRecord,
     GpuInfo,
     find_gpu,
     fingerprint_here,
     graph_path,
-    import_tensorrt,
+    import_library,
     make_logger,
-    profile_of,
+    profiles_of,
     remove,
     write_engine,
     write_engine_file,
@@ -112,10 +112,10 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
     """
     gpu = find_gpu()  # first: without a driver, TensorRT's objects end the process
     _check_capability(gpu)
-    trt = import_tensorrt()
+    trt = import_library(TENSORRT)
     manifest, rungs = _read_model(order.folder)
     builder = EngineBuilder(trt, gpu, manifest, order)
-    remove(checks_path(order.folder))  # of the engines that were here
+    remove(checks_path(order.folder, TENSORRT))  # of the engines that were here
     records = {network: builder.build(network, rungs[network]) for network in NETWORKS}
     if not order.check:
         return list(records.values())
@@ -134,9 +134,9 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
                 records[check.network] = builder.build(check.network, left, before)
                 pending.append(check.network)
     results = [checks[network] for network in NETWORKS]
-    write_checks(checks_path(order.folder), checks_key(order.folder), results)
+    write_checks(checks_path(order.folder, TENSORRT), checks_key(order.folder, TENSORRT), results)
     order.report(describe(results))
-    refuse_bad(order.folder, results)
+    refuse_bad(order.folder, TENSORRT, results)
     return list(records.values())
 
 
@@ -218,7 +218,7 @@ class EngineBuilder:
         self._order = order
         self._logger = make_logger(trt)
         self._builder = trt.Builder(self._logger)
-        self._cache = order.folder / ENGINE_FOLDER / _CACHE_NAME
+        self._cache = order.folder / TENSORRT.name / _CACHE_NAME
 
     def build(
         self,
@@ -249,7 +249,7 @@ class EngineBuilder:
                 self._order.report(f"{network}: {error}")
                 reason = _join(reason, f"{rung.precision}: cannot be built")
                 del rungs[0]
-        here = fingerprint_here(self._trt, self._gpu, self._manifest)
+        here = fingerprint_here(self._trt, self._gpu, self._manifest, network)
         record = EngineRecord(
             network=network,
             model_sha256=self._manifest.files[network].sha256,
@@ -261,7 +261,7 @@ class EngineBuilder:
                 here, onnx_sha256=file_sha256(rung.graph), precision=rung.precision
             ),
         )
-        written = write_engine(self._order.folder, engine, record)
+        written = write_engine(self._order.folder, TENSORRT, engine, record)
         self._order.report(f"{network}: {written.engine_bytes / 1e6:.1f} MB")
         return written
 
@@ -306,11 +306,7 @@ class EngineBuilder:
     def _add_profiles(
         self, network: str, definition: trt.INetworkDefinition, config: trt.IBuilderConfig
     ) -> None:
-        """Add the profile of tracking and, where there are points, that of prompts."""
-        ranges = profile_of(self._manifest)
-        has_points = any("T" in spec.shape for spec in NETWORKS[network].inputs)
-        tracking = ranges | {"T": [1, 1, 1]}
-        for chosen in (tracking, ranges) if has_points else (tracking,):
+        for chosen in profiles_of(self._manifest, network):
             profile = self._builder.create_optimization_profile()
             for index in range(definition.num_inputs):
                 tensor = definition.get_input(index)

@@ -51,7 +51,7 @@ from samcam.engines.checks import (
     write_checks,
 )
 from samcam.engines.tensorrt import (
-    ENGINE_FOLDER,
+    LIBRARIES,
     NoGpuError,
     NoTensorRtError,
     graph_path,
@@ -65,7 +65,10 @@ from samcam.system import exporter, install, with_exporter
 ONNXRUNTIME, TENSORRT, TORCH = "onnxruntime", "tensorrt", "torch"
 EXIT_FINE, EXIT_MODEL, EXIT_INTERRUPTED = 0, 4, 130
 # Largest error of an output as a share of its largest value, by the network's precision.
-TOLERANCES: Final = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2, "int8": 1e-1}
+TOLERANCES: Final = {
+    **{"float32": 1e-3, "tf32": 1e-2, "float16": 1e-2, "bfloat16": 5e-2},
+    "int8": 1e-1,
+}
 # The memory encoder rounds to bfloat16 in every precision: the two sides of a step differ by 2^-8.
 _MEMORY_TOLERANCE: Final = 2.0**-7
 _DEMO_SIZE_WH: Final = (854, 480)
@@ -180,8 +183,9 @@ def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report
             found = compare(kind, (reference, networks), folder, pictures)
             say(f"\n{kind} against {name}\n{found.table()}")
             problems += found.problems()
-            if kind == TENSORRT:
-                write_checks(checks_path(folder), checks_key(folder), found.checks)
+            if library := LIBRARIES.get(kind):
+                key = checks_key(folder, library)
+                write_checks(checks_path(folder, library), key, found.checks)
     problems += check_ranges(folder, manifest, pictures[:_RANGE_PICTURES], say)
     say("\n" + (f"problems: {len(problems)}" if problems else "all networks agree"))
     return problems
@@ -309,12 +313,13 @@ def _absent(error: EngineError, kind: str, folder: Path) -> bool:
     """Whether a backend is just not there, as opposed to broken."""
     if isinstance(error, NoGpuError | NoTensorRtError):
         return True
-    return kind == TENSORRT and not (folder / ENGINE_FOLDER).is_dir()
+    return kind in LIBRARIES and not (folder / kind).is_dir()
 
 
 def _precisions(kind: str, folder: Path, manifest: Manifest) -> dict[str, str]:
-    if kind == TENSORRT:
-        return {network: read_record(folder, network).fingerprint.precision for network in NETWORKS}
+    if library := LIBRARIES.get(kind):
+        records = {network: read_record(folder, library, network) for network in NETWORKS}
+        return {network: record.fingerprint.precision for network, record in records.items()}
     if kind == TORCH:
         from samcam.engines import ROUNDED
 

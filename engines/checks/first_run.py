@@ -26,13 +26,12 @@ from samcam.engines.manifest import read_manifest
 from samcam.engines.sam2_graphs import Sam2Networks
 from samcam.engines.tensorrt.cuda_runtime import find_gpu
 from samcam.engines.tensorrt.files import (
-    ENGINE_FOLDER,
     PRECISION_LADDER,
     build_hint,
     graph_path,
     read_record,
 )
-from samcam.engines.tensorrt.runtime import import_tensorrt
+from samcam.engines.tensorrt.library import Library, import_library
 from samcam.system import exporter
 from samcam.system.files import is_file
 
@@ -41,11 +40,11 @@ CHECKS_NAME: Final = "checks.json"
 _log = logging.getLogger(__name__)
 
 
-def checks_path(folder: Path) -> Path:
-    return folder / ENGINE_FOLDER / CHECKS_NAME
+def checks_path(folder: Path, library: Library) -> Path:
+    return folder / library.name / CHECKS_NAME
 
 
-def checks_key(folder: Path) -> dict[str, str]:
+def checks_key(folder: Path, library: Library) -> dict[str, str]:
     """Return what a result holds for.
 
     Raises:
@@ -55,13 +54,18 @@ def checks_key(folder: Path) -> dict[str, str]:
     here = {
         "gpu": f"{gpu.name}, {gpu.compute_capability}",
         "driver": f"{gpu.driver}, CUDA {gpu.cuda}",
-        "tensorrt": str(import_tensorrt().__version__),
+        "tensorrt": str(import_library(library).__version__),
     }
-    return here | {network: read_record(folder, network).engine_sha256 for network in NETWORKS}
+    return here | {
+        network: read_record(folder, library, network).engine_sha256 for network in NETWORKS
+    }
 
 
 def check_first_run(
-    folder: Path, candidate: Sam2Networks, open_reference: Callable[[], Sam2Networks]
+    folder: Path,
+    library: Library,
+    candidate: Sam2Networks,
+    open_reference: Callable[[], Sam2Networks],
 ) -> list[NetworkCheck]:
     """Compare the engines in `candidate` with ONNX Runtime, unless that was done here before.
 
@@ -71,7 +75,7 @@ def check_first_run(
     Raises:
         EngineError: Names the networks whose worst mask is too far off, and what to do.
     """
-    path, key = checks_path(folder), checks_key(folder)
+    path, key = checks_path(folder, library), checks_key(folder, library)
     checks = read_checks(path, key)
     if checks is None:
         _log.info(
@@ -90,11 +94,11 @@ def check_first_run(
         except EngineError as error:  # the answers count, not the note of them
             _log.warning("%s: the next start compares again", error)
         _log.info("%s:\n%s", folder, describe(checks))
-    refuse_bad(folder, checks)
+    refuse_bad(folder, library, checks)
     return checks
 
 
-def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
+def refuse_bad(folder: Path, library: Library, checks: list[NetworkCheck]) -> None:
     """Raise where a network is not good enough.
 
     Raises:
@@ -110,27 +114,27 @@ def refuse_bad(folder: Path, checks: list[NetworkCheck]) -> None:
         )
         raise EngineError(
             f"{folder}: the engines do not answer as ONNX Runtime does on this GPU: {named}: "
-            f"{_way_out(folder, bad)}"
+            f"{_way_out(folder, library, bad)}"
         )
 
 
-def _way_out(folder: Path, bad: list[NetworkCheck]) -> str:
+def _way_out(folder: Path, library: Library, bad: list[NetworkCheck]) -> str:
     """Return what to do about networks that miss: building them again only helps if it differs."""
     manifest = read_manifest(folder)
     for check in bad:
         if not check.cases:
             return "are these trained weights? use --backend onnxruntime, which needs no comparison"
         network = check.network
-        used = read_record(folder, network).fingerprint.precision
+        used = read_record(folder, library, network).fingerprint.precision
         higher = PRECISION_LADDER[PRECISION_LADDER.index(used) + 1 :]
         if not any(
-            manifest.files[network].precision == other
+            manifest.files[network].precision == ("float32" if other == "tf32" else other)
             or is_file(graph_path(folder, network, other))
             for other in higher
         ):
             export = "" if used == "float32" else ", export the model with --precision fp32"
             return (
                 f"{used} misses as well: use --backend onnxruntime{export}, "
-                "or update TensorRT or the driver"
+                f"or update {library.title} or the driver"
             )
-    return build_hint(folder)
+    return build_hint(folder, library)

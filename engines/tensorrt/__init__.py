@@ -4,24 +4,36 @@ from samcam.engines.tensorrt.backend import fingerprint_here
 from samcam.engines.tensorrt.cuda_runtime import GpuInfo, NoGpuError, find_gpu
 from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import (
-    ENGINE_FOLDER,
+    GRAPH_FOLDER,
     PRECISION_LADDER,
     EngineRecord,
     build_hint,
     graph_path,
-    profile_of,
+    profiles_of,
     read_record,
     remove,
     write_engine,
     write_engine_file,
 )
-from samcam.engines.tensorrt.runtime import NoTensorRtError, import_tensorrt, make_logger
+from samcam.engines.tensorrt.library import (
+    LIBRARIES,
+    TENSORRT,
+    TENSORRT_RTX,
+    Library,
+    NoTensorRtError,
+    import_library,
+)
+from samcam.engines.tensorrt.runtime import make_logger
 
 __all__ = [
-    "ENGINE_FOLDER",
+    "GRAPH_FOLDER",
+    "LIBRARIES",
     "PRECISION_LADDER",
+    "TENSORRT",
+    "TENSORRT_RTX",
     "EngineRecord",
     "GpuInfo",
+    "Library",
     "NoGpuError",
     "NoTensorRtError",
     "build_hint",
@@ -29,9 +41,9 @@ __all__ = [
     "find_gpu",
     "fingerprint_here",
     "graph_path",
-    "import_tensorrt",
+    "import_library",
     "make_logger",
-    "profile_of",
+    "profiles_of",
     "read_record",
     "remove",
     "write_engine",

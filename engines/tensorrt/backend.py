@@ -33,11 +33,12 @@ from samcam.engines.tensorrt.files import (
     build_hint,
     check_record,
     engine_path,
-    profile_of,
+    profiles_of,
     read_engine,
     read_record,
 )
-from samcam.engines.tensorrt.runtime import import_tensorrt, make_logger, numpy_types
+from samcam.engines.tensorrt.library import TENSORRT, Library, import_library
+from samcam.engines.tensorrt.runtime import make_logger, numpy_types
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -49,8 +50,8 @@ HOST_OUTPUTS: Final = frozenset({MASK_DECODER, MASK_PROMPT})
 _log = logging.getLogger(__name__)
 
 
-def fingerprint_here(trt: Any, gpu: GpuInfo, manifest: Manifest) -> Fingerprint:
-    """Return the fingerprint of engines made here and now; without hash and precision."""
+def fingerprint_here(trt: Any, gpu: GpuInfo, manifest: Manifest, network: str) -> Fingerprint:
+    """Return the fingerprint of an engine made here and now; without hash and precision."""
     return Fingerprint(
         onnx_sha256="",
         tensorrt=str(trt.__version__),
@@ -58,14 +59,16 @@ def fingerprint_here(trt: Any, gpu: GpuInfo, manifest: Manifest) -> Fingerprint:
         compute_capability=gpu.compute_capability,
         driver=gpu.driver,
         precision="",
-        profile=profile_of(manifest),
+        profiles=list(profiles_of(manifest, network)),
     )
 
 
 class TensorRtBackend:
     """One engine with its contexts, buffers and graph."""
 
-    def __init__(self, network: str, path: Path, options: EngineOptions) -> None:
+    def __init__(
+        self, network: str, path: Path, options: EngineOptions, library: Library = TENSORRT
+    ) -> None:
         """Load the engine that belongs to a model's graph, FOLDER/NETWORK.onnx.
 
         Raises:
@@ -73,7 +76,7 @@ class TensorRtBackend:
             EngineFileError: The engine is missing, damaged, stale or built elsewhere.
             ModelFileError: The model's manifest is damaged.
         """
-        self._name = f"{network} ({engine_path(path.parent, network)})"
+        self._name = f"{network} ({engine_path(path.parent, library, network)})"
         self._network = network
         self._closed = False
         self._graph: CudaGraph | None = None
@@ -88,8 +91,10 @@ class TensorRtBackend:
         self._device = open_device()
         try:
             with self._device.use():
-                self._runtime, self._engine = _load_engine(self._device.info, path.parent, network)
-                self._open(network)
+                trt = import_library(library)
+                loaded = _load_engine(trt, library, self._device.info, path.parent, network)
+                self._runtime, self._engine = loaded
+                self._open(trt, network)
         except BaseException:
             self._let_go()
             raise
@@ -152,14 +157,14 @@ class TensorRtBackend:
         self._results = {}
         self._mirrors.clear()
 
-    def _open(self, network: str) -> None:
+    def _open(self, trt: Any, network: str) -> None:
         """Make contexts, buffers and specs; the device is in use."""
         engine = self._engine
         self._contexts = [
-            _make_context(engine, profile, self._device, self._name)
+            _make_context(trt, engine, profile, self._device, self._name)
             for profile in range(engine.num_optimization_profiles)
         ]
-        self.inputs, self.outputs = _specs_of(engine, self._contexts[TRACKING], network)
+        self.inputs, self.outputs = _specs_of(trt, engine, self._contexts[TRACKING], network)
         self._tracking_shapes = {
             name: tuple(engine.get_tensor_profile_shape(name, TRACKING)[1]) for name in self.inputs
         }
@@ -217,31 +222,34 @@ class TensorRtBackend:
             mirror.fetch()
 
 
-def _load_engine(gpu: GpuInfo, folder: Path, network: str) -> tuple[trt.Runtime, trt.ICudaEngine]:
+def _load_engine(
+    trt: Any, library: Library, gpu: GpuInfo, folder: Path, network: str
+) -> tuple[trt.Runtime, trt.ICudaEngine]:
     """Check the record, read the file, make the engine.
 
     Raises:
         EngineFileError: Says what is wrong with it and what builds it again.
     """
-    trt = import_tensorrt()
     manifest = read_manifest(folder)
-    record = read_record(folder, network)
-    check_record(folder, record, manifest, fingerprint_here(trt, gpu, manifest))
-    data = read_engine(folder, record)
+    record = read_record(folder, library, network)
+    here = fingerprint_here(trt, gpu, manifest, network)
+    check_record(folder, library, record, manifest, here)
+    data = read_engine(folder, library, record)
     logger = make_logger(trt)
     logger.last_error = ""
     runtime = trt.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(data)
     if engine is None:
         raise EngineFileError(
-            f"{engine_path(folder, network)}: refused by TensorRT {trt.__version__} "
-            f"({logger.last_error or 'no reason given'}): {build_hint(folder)}"
+            f"{engine_path(folder, library, network)}: refused by {library.title} "
+            f"{trt.__version__} ({logger.last_error or 'no reason given'}): "
+            f"{build_hint(folder, library)}"
         )
     return runtime, engine
 
 
 def _make_context(
-    engine: trt.ICudaEngine, profile: int, device: CudaDevice, name: str
+    trt: Any, engine: trt.ICudaEngine, profile: int, device: CudaDevice, name: str
 ) -> trt.IExecutionContext:
     """Return a context of its own for one profile, with the profile's usual shapes set."""
     context = engine.create_execution_context()
@@ -250,7 +258,6 @@ def _make_context(
     chosen = context.set_optimization_profile_async(profile, device.stream)
     _accept(chosen, name, f"optimisation profile {profile}")
     device.wait()
-    trt = import_tensorrt()
     for index in range(engine.num_io_tensors):
         tensor = engine.get_tensor_name(index)
         if engine.get_tensor_mode(tensor) == trt.TensorIOMode.INPUT:
@@ -260,10 +267,9 @@ def _make_context(
 
 
 def _specs_of(
-    engine: trt.ICudaEngine, context: trt.IExecutionContext, network: str
+    trt: Any, engine: trt.ICudaEngine, context: trt.IExecutionContext, network: str
 ) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
     """Return inputs and outputs. An axis is free where a profile leaves it a choice."""
-    trt = import_tensorrt()
     types = numpy_types(trt)
     inputs: dict[str, TensorSpec] = {}
     outputs: dict[str, TensorSpec] = {}

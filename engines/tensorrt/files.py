@@ -1,8 +1,9 @@
 """The engine files of a model folder and the records beside them; nothing here needs TensorRT.
 
-FOLDER/tensorrt/ holds, for each network, NETWORK.engine and its record NETWORK.engine.json, and
-for networks in half precision the graph that the engine was built from, NETWORK.PRECISION.onnx.
-An engine runs only with the TensorRT version and on the kind of GPU that it was built with.
+FOLDER/tensorrt/, or FOLDER/tensorrt-rtx/ for TensorRT for RTX, holds NETWORK.engine and its record
+NETWORK.engine.json for each network. The graphs in half precision, from which both are built, are
+FOLDER/tensorrt/NETWORK.PRECISION.onnx. An engine runs only with the version that it was built with,
+and on the kinds of GPU that its record names.
 """
 
 from __future__ import annotations
@@ -12,20 +13,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 from samcam.engines.base import EngineError
-from samcam.engines.manifest import Manifest, Network, Precision, file_sha256
-from samcam.system import Section, Setting, exporter, read_model
+from samcam.engines.graph_table import MASK_DECODER, MEMORY_ATTENTION
+from samcam.engines.manifest import Manifest, Network, file_sha256
+from samcam.engines.tensorrt.library import TENSORRT, TENSORRT_RTX, Library
+from samcam.system import CheckedAs, Section, Setting, exporter, read_model
 from samcam.system import files as system_files
 from samcam.system.files import is_file, read_json
 
-ENGINE_FOLDER: Final = "tensorrt"
+GRAPH_FOLDER: Final = TENSORRT.name  # of the graphs in half precision, for both libraries
 MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
 # What engines are built in; a network that misses, or does not build, goes one higher.
-PRECISION_LADDER: Final = ("float16", "bfloat16", "float32")
+# tf32 and float32 are built from the same graph: with and without TF32 in its matrix products.
+PRECISION_LADDER: Final = ("float16", "bfloat16", "tf32", "float32")
 
 _Size: TypeAlias = Annotated[int, Setting(low=0)]
+_Rung: TypeAlias = Annotated[str, CheckedAs(Literal[PRECISION_LADDER])]
 
 
 class EngineFileError(EngineError):
@@ -38,12 +43,13 @@ class Fingerprint(Section):
 
     Attributes:
         onnx_sha256: Of the graph it was built from.
-        tensorrt: Version, for example "11.4.0.106".
-        gpu, compute_capability: For example "8.9".
-        driver: Its version. Another one does not make the engine stale, but its answers are
-            compared again.
-        precision: Element type that the network computes in.
-        profile: Axis to [smallest, most usual, largest] length.
+        tensorrt: Version of the library, for example "11.4.0.106".
+        gpu: Its name; empty for an engine of any GPU with the capability.
+        compute_capability: For example "8.9", or "8.0+" for that one and every newer one.
+        driver: Its version; empty where none was needed. Another one does not make the engine
+            stale, but its answers are compared again.
+        precision: Rung of the ladder that the network computes in.
+        profiles: In the engine's order, axis to [smallest, most usual, largest] length.
     """
 
     onnx_sha256: str
@@ -51,9 +57,10 @@ class Fingerprint(Section):
     gpu: str
     compute_capability: str
     driver: str
-    precision: Precision
-    profile: Annotated[
-        Mapping[str, list[_Size]], Setting(expected="lists of whole numbers by axis")
+    precision: _Rung
+    profiles: Annotated[
+        list[Mapping[str, list[_Size]]],
+        Setting(expected="for each profile lists of whole numbers by axis"),
     ]
 
 
@@ -80,42 +87,46 @@ class EngineRecord(Section):
     fingerprint: Fingerprint
 
 
-def engine_path(folder: Path, network: str) -> Path:
-    return folder / ENGINE_FOLDER / f"{network}.engine"
+def engine_path(folder: Path, library: Library, network: str) -> Path:
+    return folder / library.name / f"{network}.engine"
 
 
 def graph_path(folder: Path, network: str, precision: str) -> Path:
     """Return where the graph of a network in another precision than the model's is."""
-    return folder / ENGINE_FOLDER / f"{network}.{precision}.onnx"
+    return folder / GRAPH_FOLDER / f"{network}.{precision}.onnx"
 
 
-def build_hint(folder: Path) -> str:
+def build_hint(folder: Path, library: Library) -> str:
     """Return the command that builds a model's engines again."""
-    return f'run: {exporter("build_tensorrt")} "{folder}"'
+    option = " --rtx" if library is TENSORRT_RTX else ""
+    return f'run: {exporter("build_tensorrt")} "{folder}"{option}'
 
 
-def profile_of(manifest: Manifest) -> dict[str, list[int]]:
-    """Return the range of each axis that a graph may leave free.
+def profiles_of(manifest: Manifest, network: str) -> list[dict[str, list[int]]]:
+    """Return the optimisation profiles of a network's engine, in the engine's order.
 
-    Memories and pointers are padded to their limits; one point is what tracking gives.
+    Each has the [smallest, most usual, largest] length of the axes that a graph may leave free.
+    Memories and pointers are padded to a step of `Manifest.row_steps`; one point is what tracking
+    gives.
     """
-    memories, pointers = manifest.max_memories, manifest.max_pointers
-    return {
-        "B": [1, 1, 1],
-        "N": [memories] * 3,
-        "P": [pointers] * 3,
-        "T": [1, 2, MAX_POINTS],
-    }
+    one = {"B": [1, 1, 1]}
+    if network == MEMORY_ATTENTION:
+        return [one | {"N": [n] * 3, "P": [p] * 3} for n, p in manifest.row_steps]
+    if network == MASK_DECODER:
+        return [one | {"T": [1, 1, 1]}, one | {"T": [1, 2, MAX_POINTS]}]
+    return [one]
 
 
-def write_engine(folder: Path, engine: bytes, record: EngineRecord) -> EngineRecord:
+def write_engine(
+    folder: Path, library: Library, engine: bytes, record: EngineRecord
+) -> EngineRecord:
     """Write an engine and its record, with hash and size filled in; a crash in between leaves an
     engine without a record.
 
     Raises:
         EngineError: They cannot be written.
     """
-    path = engine_path(folder, record.network)
+    path = engine_path(folder, library, record.network)
     digest = hashlib.sha256(engine).hexdigest()
     written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
     remove(record_path(path))
@@ -154,33 +165,36 @@ def record_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
 
 
-def read_record(folder: Path, network: str) -> EngineRecord:
+def read_record(folder: Path, library: Library, network: str) -> EngineRecord:
     """Read the record of a network's engine.
 
     Raises:
         EngineFileError: The engine or its record is missing, or it is not a record.
     """
-    engine = engine_path(folder, network)
+    engine = engine_path(folder, library, network)
     path = record_path(engine)
     if not is_file(engine):
-        raise EngineFileError(f"{engine}: missing: {build_hint(folder)}")
+        raise EngineFileError(f"{engine}: missing: {build_hint(folder, library)}")
     try:
         record = read_model(EngineRecord, read_json(path))
     except (OSError, ValueError) as error:
         said = "; ".join(str(error).splitlines())
         reason = "missing" if isinstance(error, FileNotFoundError) else f"unreadable ({said})"
-        raise EngineFileError(f"{path}: {reason}: {build_hint(folder)}") from error
+        raise EngineFileError(f"{path}: {reason}: {build_hint(folder, library)}") from error
     if record.network != network:
         raise EngineFileError(
-            f"{path}: of the network {record.network}, expected {network}: {build_hint(folder)}"
+            f"{path}: of the network {record.network}, expected {network}: "
+            f"{build_hint(folder, library)}"
         )
     return record
 
 
-def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: Fingerprint) -> None:
+def check_record(
+    folder: Path, library: Library, record: EngineRecord, manifest: Manifest, here: Fingerprint
+) -> None:
     """Compare an engine's record with the model and with this machine.
 
-    `here` has TensorRT, GPU and profile as they are now; its hash and precision are not looked at.
+    `here` has version, GPU and profiles as they are now; its hash and precision are not looked at.
 
     Raises:
         EngineFileError: Names the first difference and the command that builds the engine again.
@@ -188,46 +202,58 @@ def check_record(folder: Path, record: EngineRecord, manifest: Manifest, here: F
     made = record.fingerprint
     entry = manifest.files[record.network]
     differences = [
-        ("another TensorRT", made.tensorrt, here.tensorrt),
-        ("another GPU", made.gpu, here.gpu),
-        ("another GPU", made.compute_capability, here.compute_capability),
-        ("other limits", dict(made.profile), dict(here.profile)),
+        (f"another {library.title}", made.tensorrt, here.tensorrt),
+        ("other limits", list(map(dict, made.profiles)), list(map(dict, here.profiles))),
         ("another model file", record.model_sha256[:12], entry.sha256[:12]),
     ]
+    if made.gpu:
+        differences.append(("another GPU", made.gpu, here.gpu))
+    if not _runs_on(made.compute_capability, here.compute_capability):
+        differences.append(("another GPU", made.compute_capability, here.compute_capability))
     graph = graph_path(folder, record.network, made.precision)
     if is_file(graph):
         differences.append(("another graph", made.onnx_sha256[:12], file_sha256(graph)[:12]))
-    elif made.precision == entry.precision:
+    elif made.precision in (entry.precision, "tf32"):
         differences.append(("another model file", made.onnx_sha256[:12], entry.sha256[:12]))
     for what, then, now in differences:
         if then != now:
             raise EngineFileError(
-                f"{engine_path(folder, record.network)}: built for {what}: expected {now}, "
-                f"found {then}: {build_hint(folder)}"
+                f"{engine_path(folder, library, record.network)}: built for {what}: "
+                f"expected {now}, found {then}: {build_hint(folder, library)}"
             )
 
 
-def read_engine(folder: Path, record: EngineRecord) -> bytes:
+def _runs_on(built_for: str, capability: str) -> bool:
+    """Whether an engine for a compute capability, such as "8.9" or "8.0+", runs on another one."""
+    if not built_for.endswith("+"):
+        return built_for == capability
+    least, found = (tuple(map(int, text.split("."))) for text in (built_for[:-1], capability))
+    return found >= least
+
+
+def read_engine(folder: Path, library: Library, record: EngineRecord) -> bytes:
     """Read an engine and compare it with its record.
 
     Raises:
         EngineFileError: It is missing, truncated or another one.
     """
-    path = engine_path(folder, record.network)
+    path = engine_path(folder, library, record.network)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise EngineFileError(f"{path}: cannot be read ({error}): {build_hint(folder)}") from error
+        raise EngineFileError(
+            f"{path}: cannot be read ({error}): {build_hint(folder, library)}"
+        ) from error
     if len(data) != record.engine_bytes:
         what = "truncated" if len(data) < record.engine_bytes else "not the model's file"
         raise EngineFileError(
             f"{path}: {what}: expected {record.engine_bytes} bytes, got {len(data)}: "
-            f"{build_hint(folder)}"
+            f"{build_hint(folder, library)}"
         )
     digest = hashlib.sha256(data).hexdigest()
     if digest != record.engine_sha256:
         raise EngineFileError(
             f"{path}: damaged: expected SHA-256 {record.engine_sha256[:12]}…, got {digest[:12]}…: "
-            f"{build_hint(folder)}"
+            f"{build_hint(folder, library)}"
         )
     return data

@@ -1,4 +1,4 @@
-"""TensorRT itself: its import, its log, its element types. Versions 11 and 10."""
+"""TensorRT itself, or TensorRT for RTX: its log, its element types."""
 
 from __future__ import annotations
 
@@ -7,46 +7,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from samcam.engines.base import EngineError
-from samcam.system import install
-
 if TYPE_CHECKING:
     import tensorrt as trt
-
-VERSIONS: Final = (10, 11)
-
 
 _log = logging.getLogger(__name__)
 
 
-class NoTensorRtError(EngineError):
-    """TensorRT cannot be used here; the message says what is missing."""
-
-
-def import_tensorrt() -> Any:
-    """Import TensorRT. Look for a GPU first: without a driver its objects end the process.
-
-    Raises:
-        NoTensorRtError: It is not installed, does not load, or has another version.
-    """
-    try:
-        import tensorrt
-    except (ImportError, OSError, RuntimeError) as error:
-        raise NoTensorRtError(
-            f"tensorrt cannot be imported ({error})", install("tensorrt")
-        ) from error
-    version = str(tensorrt.__version__)
-    if version.partition(".")[0] not in map(str, VERSIONS):
-        known = " or ".join(map(str, VERSIONS))
-        raise NoTensorRtError(
-            f"tensorrt {version} is installed, expected {known}", install("tensorrt")
-        )
-    return tensorrt
-
-
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # one for each of the two libraries
 def make_logger(trt: Any) -> Any:
-    """Return the process's logger, which passes TensorRT's messages on to `logging`.
+    """Return the process's logger for a library, which passes TensorRT's messages on to `logging`.
 
     There is one: TensorRT keeps the first that it gets, for as long as any of its objects lives.
     Its attribute `last_error` holds the newest error in one line.

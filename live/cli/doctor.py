@@ -26,11 +26,12 @@ from samcam.engines import (
     verify_files,
 )
 from samcam.engines.tensorrt import (
+    TENSORRT,
     NoGpuError,
     NoTensorRtError,
     find_driver,
     find_gpu,
-    import_tensorrt,
+    import_library,
 )
 from samcam.live.cli.opening import virtual_camera_options
 from samcam.live.cli.plan import Plan
@@ -304,7 +305,7 @@ def check_gpu() -> tuple[Finding, Finding]:
     details = f"{gpu.name}, {memory}, compute capability {gpu.compute_capability}"
     cuda = Finding("CUDA", State.OK, f"{details}, driver {gpu.driver}, CUDA {gpu.cuda}")
     try:
-        version = import_tensorrt().__version__
+        version = import_library(TENSORRT).__version__
     except NoTensorRtError as error:
         return cuda, Finding("TensorRT", State.PROBLEM, error.reason, error.fix)
     return cuda, Finding("TensorRT", State.OK, f"version {version}")

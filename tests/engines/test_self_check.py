@@ -34,6 +34,7 @@ from samcam.engines.graph_table import (
 )
 from samcam.engines.model_folder import load_model
 from samcam.engines.sam2_graphs import DecoderOutput, Sam2Networks
+from samcam.engines.tensorrt.library import TENSORRT
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_tensorrt import FakeTensorRt
@@ -331,7 +332,7 @@ def test_the_first_run_compares_and_keeps_the_result(
     assert "first run on Fake GPU, 8.9: comparing" in caplog.text
     assert f'python -m export verify "{folder}" --frames DIR' in caplog.text
     assert "min IoU" in caplog.text
-    kept = json.loads(first_run.checks_path(folder).read_text())
+    kept = json.loads(first_run.checks_path(folder, TENSORRT).read_text())
     assert [check["network"] for check in kept["checks"]] == list(NETWORKS)
     load_model(str(folder), backend="tensorrt").close()
     assert len(compared) == 1, "the second start takes the kept result"
@@ -341,7 +342,7 @@ def test_the_first_run_compares_and_keeps_the_result(
     build_engines(BuildOrder(folder=folder, check=False))
     load_model(str(folder), backend="tensorrt").close()
     assert len(compared) == 3, "other engines: compared again"
-    first_run.checks_path(folder).write_text("{")
+    first_run.checks_path(folder, TENSORRT).write_text("{")
     load_model(str(folder), backend="tensorrt").close()
     assert len(compared) == 4, "a broken file is no result"
 
@@ -387,4 +388,4 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(
     assert warning.endswith(
         "checks.json: cannot be written: Read-only file system: the next start compares again"
     )
-    assert not first_run.checks_path(folder).exists()
+    assert not first_run.checks_path(folder, TENSORRT).exists()

@@ -20,10 +20,12 @@ from samcam.engines.tensorrt.files import (
     MAX_POINTS,
     engine_path,
     graph_path,
+    profiles_of,
     read_record,
     record_path,
     write_engine_file,
 )
+from samcam.engines.tensorrt.library import TENSORRT
 from samcam.export import build_tensorrt
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
@@ -50,7 +52,7 @@ def folder(trt: FakeTensorRt, tmp_path: Path) -> Path:
 
 def facts(folder: Path, network: str) -> dict:
     """What the fake wrote into an engine."""
-    data = engine_path(folder, network).read_bytes()
+    data = engine_path(folder, TENSORRT, network).read_bytes()
     return json.loads(data[len(MAGIC) :].partition(b"\n")[0])
 
 
@@ -60,7 +62,7 @@ def test_all_engines_are_built_compared_and_recorded(folder: Path, trt: FakeTens
     assert [record.network for record in records] == list(NETWORKS)
     manifest = read_manifest(folder)
     for record in records:
-        assert read_record(folder, record.network) == record
+        assert read_record(folder, TENSORRT, record.network) == record
         made = record.fingerprint
         assert made.onnx_sha256 == manifest.files[record.network].sha256 == record.model_sha256
         assert (made.tensorrt, made.gpu, made.compute_capability) == (
@@ -74,13 +76,8 @@ def test_all_engines_are_built_compared_and_recorded(folder: Path, trt: FakeTens
             "float32",
             "",
         )
-        assert made.profile == {
-            "B": [1, 1, 1],
-            "N": [10, 10, 10],
-            "P": [19, 19, 19],
-            "T": [1, 2, MAX_POINTS],
-        }
-        path = engine_path(folder, record.network)
+        assert made.profiles == profiles_of(manifest, record.network)
+        path = engine_path(folder, TENSORRT, record.network)
         assert file_sha256(path) == record.engine_sha256
         assert path.stat().st_size == record.engine_bytes
     names = {path.name for path in (folder / "tensorrt").iterdir()}
@@ -96,9 +93,13 @@ def test_all_engines_are_built_compared_and_recorded(folder: Path, trt: FakeTens
 
 def test_profiles_fix_what_tracking_fixes(folder: Path) -> None:
     build_engines(BuildOrder(folder=folder, check=False))
-    (attention,) = facts(folder, "memory_attention")["profiles"]
-    assert attention["maskmem_features"] == [[1, 10, 8, 4, 4]] * 3
-    assert attention["obj_ptr_tpos"] == [[1, 19]] * 3
+    usual, largest = facts(folder, "memory_attention")["profiles"]
+    assert usual["maskmem_features"] == [[1, 7, 8, 4, 4]] * 3
+    assert usual["obj_ptr_tpos"] == [[1, 16]] * 3
+    assert largest["maskmem_features"] == [[1, 10, 8, 4, 4]] * 3
+    assert largest["obj_ptr_tpos"] == [[1, 19]] * 3
+    (encoder,) = facts(folder, "image_encoder")["profiles"]
+    assert encoder["image"] == [[1, 64, 64, 3]] * 3
     tracking, prompts = facts(folder, "mask_decoder")["profiles"]
     assert tracking["point_coords"] == [[1, 1, 2]] * 3
     assert prompts["point_coords"] == [[1, 1, 2], [1, 2, 2], [1, MAX_POINTS, 2]]
@@ -116,11 +117,11 @@ def test_a_network_that_misses_goes_one_precision_higher(folder: Path, trt: Fake
     assert trt.built["mask_decoder"] == 1
     assert trt.built["memory_encoder"] == trt.built["image_encoder.float16"] == 1
     assert trt.built["image_encoder"] == 0, "half precision was good enough"
-    decoder = read_record(folder, "mask_decoder")
+    decoder = read_record(folder, TENSORRT, "mask_decoder")
     assert (decoder.asked, decoder.fingerprint.precision) == ("float16", "float32")
     assert decoder.reason.startswith("float16: worst mask IoU 0.")
     assert "; bfloat16: worst mask IoU 0." in decoder.reason
-    encoder = read_record(folder, "image_encoder")
+    encoder = read_record(folder, TENSORRT, "image_encoder")
     assert (encoder.asked, encoder.fingerprint.precision) == ("float16", "float16")
     assert encoder.fingerprint.onnx_sha256 == file_sha256(
         graph_path(folder, "image_encoder", "float16")
@@ -170,11 +171,11 @@ def test_a_precision_that_does_not_build_is_left_out(folder: Path, trt: FakeTens
     trt.broken = {"mask_decoder.bfloat16", "image_encoder.float16"}
     lines: list[str] = []
     build_engines(BuildOrder(folder=folder, report=lines.append))
-    decoder = read_record(folder, "mask_decoder")
+    decoder = read_record(folder, TENSORRT, "mask_decoder")
     assert (decoder.asked, decoder.fingerprint.precision) == ("float16", "float32")
     assert decoder.reason.startswith("float16: worst mask IoU 0.")
     assert decoder.reason.endswith("; bfloat16: cannot be built")
-    encoder = read_record(folder, "image_encoder")
+    encoder = read_record(folder, TENSORRT, "image_encoder")
     assert (encoder.asked, encoder.fingerprint.precision) == ("float16", "float32")
     assert encoder.reason == "float16: cannot be built"
     assert any("Could not find any implementation" in line for line in lines)
@@ -205,7 +206,7 @@ def test_a_full_disk_is_one_line(
 
 def test_a_failed_build_keeps_what_was_there(folder: Path, trt: FakeTensorRt) -> None:
     build_engines(BuildOrder(folder=folder))
-    before = engine_path(folder, "memory_attention").read_bytes()
+    before = engine_path(folder, TENSORRT, "memory_attention").read_bytes()
     trt.broken = {"memory_attention"}
     with pytest.raises(EngineError) as caught:
         build_engines(BuildOrder(folder=folder))
@@ -213,7 +214,7 @@ def test_a_failed_build_keeps_what_was_there(folder: Path, trt: FakeTensorRt) ->
         f"{folder / 'memory_attention.onnx'}: TensorRT 11.4.0.106 cannot build an engine: "
         "Could not find any implementation"
     )
-    assert engine_path(folder, "memory_attention").read_bytes() == before
+    assert engine_path(folder, TENSORRT, "memory_attention").read_bytes() == before
     assert not list((folder / "tensorrt").glob("*.partial"))
     load_model(str(folder), backend="tensorrt").close()
 
@@ -248,7 +249,7 @@ def test_a_broken_graph_in_half_precision_is_named(
         build_engines(BuildOrder(folder=folder))
     assert str(caught.value).startswith(f"{path}: {what}")
     assert str(caught.value).endswith("python -m export MODEL --out FOLDER")
-    assert not engine_path(folder, "image_encoder").exists()
+    assert not engine_path(folder, TENSORRT, "image_encoder").exists()
     load_model(str(folder), backend="onnxruntime").close()
 
 
@@ -281,8 +282,8 @@ def test_ctrl_c_ends_the_build_at_the_next_step(
     with pytest.raises(KeyboardInterrupt):
         build_engines(BuildOrder(folder=folder))
     assert signal.getsignal(signal.SIGINT) is before
-    assert engine_path(folder, "memory_attention").is_file()
-    assert not engine_path(folder, "mask_decoder").is_file()
+    assert engine_path(folder, TENSORRT, "memory_attention").is_file()
+    assert not engine_path(folder, TENSORRT, "mask_decoder").is_file()
     assert not list((folder / "tensorrt").glob("*.partial"))
 
 
@@ -301,7 +302,7 @@ def test_the_timing_cache_is_used_again(folder: Path) -> None:
 
 def test_a_cut_between_engine_and_record_is_seen(folder: Path) -> None:
     build_engines(BuildOrder(folder=folder))
-    record_path(engine_path(folder, "mask_prompt")).unlink()
+    record_path(engine_path(folder, TENSORRT, "mask_prompt")).unlink()
     with pytest.raises(EngineError, match=r"mask_prompt\.engine\.json: missing: run: python -m"):
         load_model(str(folder), backend="tensorrt")
 

@@ -19,6 +19,7 @@ from samcam.engines.checks.self_check import read_checks
 from samcam.engines.fake_backend import FakeBackend
 from samcam.engines.graph_table import MASK_DECODER, MEMORY_ATTENTION, MEMORY_ENCODER, NETWORKS
 from samcam.engines.manifest import read_manifest, write_manifest
+from samcam.engines.tensorrt.library import TENSORRT
 from samcam.export import verify as verify_module
 from samcam.export.__main__ import main
 from samcam.export.build_tensorrt import BuildOrder, build_engines
@@ -196,7 +197,7 @@ def test_engines_beside_onnxruntime(
     rows = table_of(out)
     assert len(rows) == OUTPUTS
     assert not any(row[7] for row in rows)
-    checks = read_checks(checks_path(folder), checks_key(folder))
+    checks = read_checks(checks_path(folder, TENSORRT), checks_key(folder, TENSORRT))
     assert checks is not None
     assert {check.network for check in checks} == set(NETWORKS)
     assert cuda.alive() == {}

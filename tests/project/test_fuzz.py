@@ -30,6 +30,7 @@ from samcam.engines.checks.self_check import read_checks
 from samcam.engines.fake_backend import fake_manifest
 from samcam.engines.manifest import ModelFileError, manifest_to_json, read_manifest
 from samcam.engines.tensorrt.files import EngineFileError, read_record
+from samcam.engines.tensorrt.library import TENSORRT
 from samcam.live.cli.plan import _metrics_problems
 from samcam.live.config.load import load_settings
 from samcam.live.config.request import Request
@@ -100,7 +101,7 @@ def engine_record(data: bytes, folder: Path) -> None:
     (folder / "tensorrt").mkdir(exist_ok=True)
     for name in ("image_encoder.engine", "image_encoder.json", "image_encoder.engine.json"):
         put(folder / "tensorrt" / name, data)
-    read_record(folder, "image_encoder")
+    read_record(folder, TENSORRT, "image_encoder")
 
 
 def metrics_file(data: bytes, folder: Path) -> None:

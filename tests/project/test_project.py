@@ -25,7 +25,7 @@ from tools import module_table
 MAX_TRACKED_BYTES = 1_000_000
 MAY_BE_LARGE = ("engines/nano/", "training/checkpoint/")
 MAX_MODEL_BYTES = 25 * 1024 * 1024
-PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)$")
+PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)(; .+)?$")  # where it is for, behind
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -72,7 +72,7 @@ def pins(requirements: list[str]) -> dict[str, str]:
     found = {}
     for requirement in requirements:
         match = PIN.match(requirement)
-        assert match, f"{requirement}: expected NAME==VERSION"
+        assert match, f"{requirement}: expected NAME==VERSION, or NAME==VERSION; MARKER"
         found[match[1].lower().replace("_", "-")] = match[2]
     return found
 

@@ -13,7 +13,7 @@ from samcam.engines.manifest import read_manifest
 from samcam.engines.model_folder import open_model
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError, find_gpu
-from samcam.engines.tensorrt.runtime import NoTensorRtError, import_tensorrt
+from samcam.engines.tensorrt.library import TENSORRT, NoTensorRtError, import_library
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
@@ -69,7 +69,7 @@ def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         return
     try:
         find_gpu()
-        import_tensorrt()
+        import_library(TENSORRT)
     except (NoGpuError, NoTensorRtError) as error:
         pytest.skip(f"needs a GPU and TensorRT: {error}")
     yield "gpu"

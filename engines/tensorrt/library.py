@@ -1,0 +1,89 @@
+"""What differs between TensorRT and TensorRT for RTX, and their import."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+from samcam.engines.base import EngineError
+from samcam.system import install
+
+
+class NoTensorRtError(EngineError):
+    """TensorRT cannot be used here; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One of the two libraries that run engines.
+
+    Attributes:
+        name: Of the backend, and of the folder inside of a model's folder that has its engines.
+        title: Its name in messages.
+        modules: Those that are its Python binding; the first that there is is taken.
+        versions: First numbers of the versions that our calls fit.
+        extra: Of our package, that installs it.
+        timing_cache: Whether a build measures on the GPU, and can keep that.
+        user_allocation: Whether an engine must be built with BuilderFlag.REQUIRE_USER_ALLOCATION
+            to be captured in a CUDA graph.
+        runtime_cache: Whether it finishes an engine on the user's GPU, and can keep that.
+    """
+
+    name: str
+    title: str
+    modules: tuple[str, ...]
+    versions: tuple[int, ...]
+    extra: str
+    timing_cache: bool
+    user_allocation: bool
+    runtime_cache: bool
+
+
+TENSORRT: Final = Library(
+    name="tensorrt",
+    title="TensorRT",
+    modules=("tensorrt",),
+    versions=(10, 11),
+    extra="tensorrt",
+    timing_cache=True,
+    user_allocation=False,
+    runtime_cache=False,
+)
+TENSORRT_RTX: Final = Library(
+    name="tensorrt-rtx",
+    title="TensorRT for RTX",
+    modules=("tensorrt_rtx", "tensorrt_rtx_bindings"),
+    versions=(1,),
+    extra="tensorrt-rtx",
+    timing_cache=False,
+    user_allocation=True,
+    runtime_cache=True,
+)
+LIBRARIES: Final = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
+
+
+def import_library(library: Library) -> Any:
+    """Import a library. Its Builder and its OnnxParser are safe anywhere; TensorRT's, and the
+    Runtime of both, end the process where there is no driver: look for a GPU first.
+
+    Raises:
+        NoTensorRtError: It is not installed, does not load, or has another version.
+    """
+    errors = []
+    for name in library.modules:
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            errors.append(str(error))
+            continue
+        version = str(module.__version__)
+        if version.partition(".")[0] not in map(str, library.versions):
+            known = " or ".join(map(str, library.versions))
+            raise NoTensorRtError(
+                f"{library.name} {version} is installed, expected {known}", install(library.extra)
+            )
+        return module
+    raise NoTensorRtError(
+        f"{library.name} cannot be imported ({'; '.join(errors)})", install(library.extra)
+    )
