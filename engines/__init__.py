@@ -74,7 +74,13 @@ from samcam.engines.options import (
     usable_cores,
 )
 from samcam.engines.sam2_graphs import U8, DecoderOutput, ImageFeatures, Sam2Networks
-from samcam.engines.torch_backend import ROUNDED, import_torch, networks_of, resolve_device
+from samcam.engines.torch_backend import (
+    ROUNDED,
+    NoTorchError,
+    import_torch,
+    networks_of,
+    resolve_device,
+)
 
 __all__ = [
     "BACKENDS",
@@ -113,6 +119,7 @@ __all__ = [
     "Manifest",
     "ModelFileError",
     "NetworkSpec",
+    "NoTorchError",
     "OnnxRuntimeBackend",
     "Sam2Networks",
     "Sha256",

@@ -19,6 +19,18 @@ class EngineError(FixableError, RuntimeError):
     """A model or engine cannot be loaded or run; names the network, tensor and file."""
 
 
+class GpuMemoryError(EngineError):
+    """The memory of the GPU is too small for what is asked of it.
+
+    Attributes:
+        asked_bytes: What the network that failed asks for while it runs; 0 where that is unknown.
+        free_bytes: What was free before the first network; -1 where that is unknown.
+    """
+
+    asked_bytes = 0
+    free_bytes = -1
+
+
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
     """Name, element type and shape of a network's input or output.

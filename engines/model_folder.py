@@ -26,8 +26,10 @@ from samcam.engines.manifest import (
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks, close_all
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError
+from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import GRAPH_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.library import LIBRARIES, NoTensorRtError
+from samcam.engines.torch_backend import NoTorchError, TorchNetwork, torch_on_gpu
 from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
 from samcam.system.files import (
     NoHomeError,
@@ -44,12 +46,16 @@ SAM2_SIZES: Final = (1024, 512)  # the first one where none is given
 BACKENDS: Final = ("auto", "tensorrt", "onnxruntime", "torch")
 
 _ENGINES_FOLDER: Final = Path(__file__).resolve().parent
-_AUTO_ORDER: Final = ("tensorrt", "onnxruntime")
+# What "auto" tries, the fastest first, and what it takes where none of them works.
+_GPU_BACKENDS: Final = ("tensorrt", "torch")
+_ANYWHERE: Final = "onnxruntime"
 _CLASSES: Final[Mapping[str, str]] = {
     "tensorrt": "samcam.engines.tensorrt.backend:TensorRtBackend",
     "onnxruntime": "samcam.engines.onnxruntime_backend:OnnxRuntimeBackend",
     "torch": "samcam.engines.torch_backend:TorchBackend",
 }
+# Something is not installed, or there is no GPU for it: as opposed to broken.
+_ABSENT: Final = (NoGpuError, NoTensorRtError, NoTorchError)
 
 _log = logging.getLogger(__name__)
 
@@ -137,7 +143,8 @@ def load_model(
     """Load, check and warm up a model, named as for `find_model`.
 
     Every file is compared with the size and SHA-256 in the manifest, every network with the table.
-    Backend "auto" takes the first that works and logs why it refused the others.
+    Backend "auto" takes TensorRT or torch on CUDA where there is an NVIDIA driver
+    and one of them works, and logs why the others do not; else ONNX Runtime.
 
     Raises:
         EngineError: One line that names the file or backend and what to do.
@@ -155,19 +162,10 @@ def load_model(
         manifest = read_manifest(folder)
         title = manifest.name
         verify_files(folder, manifest)
-        networks, chosen, refused = _open_first(backend, folder, manifest, settings)
+        networks, how = _open_first(backend, folder, manifest, settings)
     except ModelFileError as error:
         raise EngineError(f"{error}: {rebuild_hint(title)}") from error
-    reasons = "".join(f"; {kind} refused: {reason}" for kind, reason in refused.items())
-    how = f" ({', '.join(settings.providers)}, threads per network: {settings.resolved_threads})"
-    _log.info(
-        "model %s from %s: %s%s%s",
-        manifest.name,
-        folder,
-        _title(chosen),
-        how if chosen == "onnxruntime" else "",
-        reasons,
-    )
+    _log.info("model %s from %s: %s", manifest.name, folder, how)
     return networks
 
 
@@ -211,31 +209,43 @@ def _folder_name(name: str) -> str | None:
 
 def _open_first(
     backend: str | BackendClass, folder: Path, manifest: Manifest, options: EngineOptions
-) -> tuple[Sam2Networks, str | BackendClass, dict[str, str]]:
+) -> tuple[Sam2Networks, str]:
     """Open a model on the backend, or with "auto" on the first that works.
 
     Returns:
-        The networks, the backend taken, and why those before it were refused.
+        The networks, and what runs them, for people.
     """
-    refused: dict[str, str] = {}
     if not isinstance(backend, str):
-        return open_model(backend, folder, manifest, options), backend, refused
-    kinds = _AUTO_ORDER if backend == "auto" else (backend,)
-    for kind in kinds:
+        return open_model(backend, folder, manifest, options), _title(backend)
+    if backend != "auto":
         try:
-            return _open_checked(kind, folder, manifest, options), kind, refused
-        except (NoGpuError, NoTensorRtError) as error:
-            if kind == kinds[-1]:
-                raise EngineError(f"backend {kind}: {error}") from error
-            refused[kind] = str(error)
+            networks = _open_checked(backend, folder, manifest, options)
+        except _ABSENT as error:
+            raise EngineError(error.reason, error.fix, f"backend {backend}: ") from error
+        return networks, _how(backend, networks, options)
+    # Without a driver there is nothing to say, and torch, which takes seconds, is not imported.
+    for kind in _GPU_BACKENDS if find_driver() is not None else ():
+        try:
+            chosen = torch_on_gpu(manifest, options) if kind == "torch" else options
+            networks = _open_checked(kind, folder, manifest, chosen)
+            return networks, _how(kind, networks, chosen)
         except EngineError as error:
-            if kind == kinds[-1]:
-                raise
-            if kind == "tensorrt" and _may_have_engines(manifest):
-                # A GPU and TensorRT are there: the line says what makes them work.
-                _log.warning("%s is not used: %s", kind, error)
-            refused[kind] = str(error)
-    raise AssertionError("unreachable: the last backend returns or raises")
+            # Where GPU and library are there, the line says what makes them work.
+            absent = isinstance(error, _ABSENT)
+            absent |= kind != "torch" and not _may_have_engines(manifest)
+            level = logging.INFO if absent else logging.WARNING
+            _log.log(level, "%s is not used: %s", kind, error)
+    networks = _open_checked(_ANYWHERE, folder, manifest, options)
+    return networks, _how(_ANYWHERE, networks, options)
+
+
+def _how(kind: str, networks: Sam2Networks, options: EngineOptions) -> str:
+    """Describe how a backend runs, for people."""
+    if kind == "onnxruntime":
+        threads = f"threads per network: {options.resolved_threads}"
+        return f"{kind} ({', '.join(options.providers)}, {threads})"
+    network = next(iter(networks.backends.values()))
+    return f"{kind} ({network.how})" if isinstance(network, TorchNetwork) else kind
 
 
 def _may_have_engines(manifest: Manifest) -> bool:

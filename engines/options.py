@@ -11,7 +11,7 @@ from samcam.engines.base import EngineError
 from samcam.system import Checked, Setting
 
 MAX_THREADS = 256
-TORCH_PRECISIONS: Final = ("float32", "bfloat16")
+TORCH_PRECISIONS: Final = ("auto", "float32", "bfloat16")
 TORCH_DEVICES: Final = "auto, cpu, cuda or cuda:N"
 _TORCH_DEVICE: Final = "auto|cpu|cuda(:[0-9]{1,2})?"
 
@@ -38,10 +38,11 @@ class TorchOptions(Checked):
     precision: Annotated[
         str,
         Setting(
-            "float32 is exact; bfloat16 is faster on a GPU and rounds (autocast).",
+            "float32 is exact; bfloat16 is faster on a GPU and rounds (autocast). auto: bfloat16 "
+            "where --backend auto takes torch on a GPU that has it, else float32.",
             choices=TORCH_PRECISIONS,
         ),
-    ] = "float32"
+    ] = "auto"
     compile: Annotated[
         bool,
         Setting("Compile the tracking step; the start then takes minutes. On a GPU: a CUDA graph."),

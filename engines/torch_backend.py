@@ -16,13 +16,22 @@ import importlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
 import numpy as np
 
-from samcam.engines.base import Array, DeviceTensor, EngineError, Feed, HostStamp, RowStack
+from samcam.engines.base import (
+    Array,
+    DeviceTensor,
+    EngineError,
+    Feed,
+    GpuMemoryError,
+    HostStamp,
+    RowStack,
+)
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_PROMPT,
@@ -48,8 +57,13 @@ _LOADER: Final = "samcam.export.torch_models:load_modules"
 # The decoder and the mask prompt stay in float32: they are a hundredth of the work, and rounding
 # there flips the choice among candidates.
 ROUNDED: Final = frozenset({IMAGE_ENCODER, MEMORY_ATTENTION, MEMORY_ENCODER})
+_BFLOAT16_CAPABILITY: Final = (8, 0)
 
 _log = logging.getLogger(__name__)
+
+
+class NoTorchError(EngineError):
+    """torch, its device, or a model's weights or definition are not here; says what is missing."""
 
 
 @contextmanager
@@ -59,7 +73,9 @@ def _torch_errors(whose: str = "") -> Iterator[None]:
         yield
     except Exception as error:  # torch's exceptions have no common base of their own
         reason = " ".join(str(error).split())[:300]
-        raise EngineError(f"{whose}torch failed: {reason}") from error
+        is_full = isinstance(error, import_torch().OutOfMemoryError)  # its text has the sizes
+        kind = GpuMemoryError if is_full else EngineError
+        raise kind(f"{whose}torch failed: {reason}") from error
 
 
 class TorchTensor:
@@ -123,7 +139,9 @@ class TorchNetwork:
             manifest: Its limits are the shapes of tracking.
 
         Raises:
-            EngineError: torch or the device is missing.
+            NoTorchError: torch or the device is missing.
+            GpuMemoryError: The device has no room for the module.
+            EngineError: It cannot be put there.
         """
         import_torch()
         settings = options.torch
@@ -132,8 +150,12 @@ class TorchNetwork:
         self.inputs = {tensor.name: tensor for tensor in spec.inputs}
         self.outputs = {tensor.name: tensor for tensor in spec.outputs}
         self._device = resolve_device(settings.device)
-        self._module: nn.Module | None = module.to(self._device)
-        self._rounded = settings.precision == "bfloat16" and spec.name in ROUNDED
+        with _torch_errors(f"{spec.name}: "):
+            self._module: nn.Module | None = module.to(self._device)
+        precision = "bfloat16" if settings.precision == "bfloat16" else "float32"
+        compiled = ", compiled" if settings.compile else ""
+        self.how: Final = f"{self._device}, {precision}{compiled}"
+        self._rounded = precision == "bfloat16" and spec.name in ROUNDED
         self._tracking: Mapping[str, int] = {
             SINGLE_OBJECT_AXIS: 1,
             "N": manifest.max_memories,
@@ -144,10 +166,6 @@ class TorchNetwork:
         self._step = _CompiledStep(spec.name, module, self._device) if compiles else None
         if self._device.type == "cpu":
             import_torch().set_num_threads(options.resolved_threads)
-
-    @property
-    def device(self) -> str:
-        return str(self._device)
 
     def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, DeviceTensor]:
         """Run once; see `Backend.run`. On a GPU it returns before that is done."""
@@ -274,8 +292,9 @@ def _shared_model(folder: Path, manifest: Manifest, options: TorchOptions) -> _M
         try:
             load = getattr(importlib.import_module(module), name)
         except ImportError as error:
-            raise EngineError(
-                f"torch backend: {error}: {install('export')}, or use another --backend"
+            raise NoTorchError(
+                f"the modules for torch cannot be imported ({error})",
+                f"{install('export')}, or use another --backend",
             ) from error
         model = _models[key] = _Model(load(folder, manifest))
     return model
@@ -285,14 +304,14 @@ def import_torch() -> Any:
     """Import torch.
 
     Raises:
-        EngineError: It cannot be imported; says what to install.
+        NoTorchError: It cannot be imported; says what to install.
     """
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a library of its own does not load
         reason = " ".join(str(error).split())
-        raise EngineError(
-            f"torch cannot be imported ({reason}): {install('export')}, or use another --backend"
+        raise NoTorchError(
+            f"torch cannot be imported ({reason})", f"{install('export')}, or use another --backend"
         ) from error
     return torch
 
@@ -301,7 +320,7 @@ def resolve_device(name: str) -> torch.device:
     """Return the device that a name of `TORCH_DEVICES` means.
 
     Raises:
-        EngineError: torch does not see it.
+        NoTorchError: torch is missing, or does not see it.
     """
     library = import_torch()
     count = library.cuda.device_count() if library.cuda.is_available() else 0
@@ -309,11 +328,31 @@ def resolve_device(name: str) -> torch.device:
         name = "cuda" if count else "cpu"
     device: torch.device = library.device(name)
     if device.type == "cuda" and (device.index or 0) >= count:
-        raise EngineError(
+        raise NoTorchError(
             f"torch device {name}: torch {library.__version__} sees {count} GPUs: install a torch "
             "with CUDA and a driver for it, or set engine.torch.device to cpu"
         )
     return device
+
+
+def torch_on_gpu(manifest: Manifest, options: EngineOptions) -> EngineOptions:
+    """Return the options with which torch runs a model on a GPU: rounded where that has bfloat16,
+    unless they say otherwise.
+
+    Raises:
+        NoTorchError: The model has no weights for it, torch is missing, or it is to use a CPU.
+    """
+    if manifest.weights is None:
+        raise NoTorchError("the model has no weights for it", "export the model again")
+    device = resolve_device(options.torch.device)
+    torch = import_torch()
+    if device.type != "cuda":
+        raise NoTorchError(f"torch {torch.__version__} sees no GPU, or is set to the CPU")
+    precision = options.torch.precision
+    if precision == "auto":
+        has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
+        precision = "bfloat16" if has_bfloat16 else "float32"
+    return replace(options, torch=replace(options.torch, device=str(device), precision=precision))
 
 
 def _modes(device: torch.device, rounded: bool) -> Sequence[AbstractContextManager[Any]]:

@@ -11,10 +11,10 @@ from transformers import Sam2VideoModel
 
 from samcam.engines import (
     NETWORKS,
-    EngineError,
     GraphFile,
     Manifest,
     ModelFileError,
+    NoTorchError,
     describe_file,
     file_sha256,
 )
@@ -42,12 +42,12 @@ def find_weights(folder: Path, manifest: Manifest) -> Path:
     repository's training/checkpoint.
 
     Raises:
-        EngineError: The manifest names none, or they are nowhere.
+        NoTorchError: The manifest names none, or they are nowhere.
         ModelFileError: The file is another one.
     """
     entry = manifest.weights
     if entry is None:
-        raise EngineError(
+        raise NoTorchError(
             f"{folder}: the manifest names no weights, which the torch backend needs: export the "
             "model again, or use another --backend"
         )
@@ -61,7 +61,7 @@ def find_weights(folder: Path, manifest: Manifest) -> Path:
             raise ModelFileError(
                 f"{path}: not the weights of this model: expected SHA-256 {entry.sha256[:12]}…"
             )
-    raise EngineError(
+    raise NoTorchError(
         f"{' and '.join(map(str, places))}: missing; the torch backend needs the model's weights"
     )
 
@@ -70,7 +70,7 @@ def load_modules(folder: Path, manifest: Manifest) -> dict[str, nn.Module]:
     """Return the five networks of a model folder by name, on the CPU, ready to evaluate.
 
     Raises:
-        EngineError: The weights are missing, or nobody knows this family's definition.
+        NoTorchError: The weights are missing, or nobody knows this family's definition.
         ModelFileError: The weights are another file, or do not fit.
     """
     weights = find_weights(folder, manifest)
@@ -90,7 +90,7 @@ def _nano_modules(checkpoint: Path) -> dict[str, nn.Module]:
     try:
         from samcam.export.nano import load_checkpoint
     except ImportError as error:
-        raise EngineError(
+        raise NoTorchError(
             f"nano: its torch definition is in the repository's training/ ({error}): use another "
             "--backend"
         ) from error

@@ -8,7 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from samcam.engines.base import Array, Backend, DeviceTensor, EngineError, TensorSpec
+from samcam.engines.base import (
+    Array,
+    Backend,
+    DeviceTensor,
+    EngineError,
+    GpuMemoryError,
+    TensorSpec,
+)
 from samcam.engines.graph_table import (
     CHANNEL_AXES,
     IMAGE_ENCODER,
@@ -65,6 +72,7 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
     Raises:
         ModelFileError: A network does not run, or answers with other shapes or element types than
             the table says, or with values that are not finite. Names `folder`.
+        GpuMemoryError: The GPU has too little memory to run a network.
     """
     features: dict[str, DeviceTensor] = {}
     for name, network in manifest.specs().items():
@@ -77,6 +85,8 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
             }
             try:
                 outputs = backends[name].run(feeds)
+            except GpuMemoryError:
+                raise  # the file is right
             except EngineError as error:
                 raise ModelFileError(f"{where}: first run failed ({axes}): {error}") from error
             _check_outputs(where, network, outputs, lengths)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from samcam.engines.base import EngineError
+from samcam.engines.base import EngineError, GpuMemoryError
 from samcam.engines.tensorrt.driver import NvidiaDriver, find_driver
 
 if TYPE_CHECKING:
@@ -38,9 +38,13 @@ class CudaError(EngineError):
 
     def during(self, networks: Sequence[str]) -> CudaError:
         """Return it with the networks named."""
-        named = CudaError(f"{', '.join(networks)}: {self.reason}", self.fix)
+        named = type(self)(f"{', '.join(networks)}: {self.reason}", self.fix)
         named.networks = tuple(networks)
         return named
+
+
+class CudaMemoryError(CudaError, GpuMemoryError):
+    """A call to CUDA failed: there is not enough memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,10 @@ def value_of(cudart: Any, what: str, answer: tuple[Any, ...]) -> Any:
     if status:
         text = cudart.cudaGetErrorString(answer[0])[1].decode(errors="replace")
         name = cudart.cudaGetErrorName(answer[0])[1].decode(errors="replace")
-        fix = _MORE_MEMORY if status == _OUT_OF_MEMORY else _START_AGAIN
-        raise CudaError(f"{what}: {text} ({name}, CUDA error {status})", fix)
+        reason = f"{what}: {text} ({name}, CUDA error {status})"
+        if status == _OUT_OF_MEMORY:
+            raise CudaMemoryError(reason, _MORE_MEMORY)
+        raise CudaError(reason, _START_AGAIN)
     return answer[1] if len(answer) > 1 else None
 
 

@@ -305,7 +305,6 @@ def test_load_runs_and_says_what_it_took_and_refused(
         assert networks.encode_image(image).pix_feat.shape == (1, 8, 4, 4)
         assert networks.manifest.name == "fake"
     assert "onnxruntime (CPUExecutionProvider" in caplog.text
-    assert re.search(r"tensorrt refused: (cuda-python|no NVIDIA|tensorrt cannot)", caplog.text)
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "nothing to do about it"
 
 

@@ -173,7 +173,7 @@ def test_a_device_that_is_not_there(small_nano: Path, device: str) -> None:
 def test_options_are_checked() -> None:
     with pytest.raises(EngineError, match="torch device: expected auto, cpu, cuda or cuda:N"):
         TorchOptions(device="gpu")
-    with pytest.raises(EngineError, match="torch precision: expected float32 or bfloat16"):
+    with pytest.raises(EngineError, match="torch precision: expected auto, float32 or bfloat16"):
         TorchOptions(precision="fp16")
 
 
