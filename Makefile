@@ -6,6 +6,12 @@ TORCH_INDEX ?=
 # APT=no: `make test` never calls apt-get for Xvfb and xdotool.
 APT ?=
 DATA ?= ../shared/data
+# `make gpu`: all or torch; where the report goes; more options of bench.gpu, as in
+# GPU_ARGS="--minutes 20"; the extras that it installs: tensorrt-cu12 for a driver of CUDA 12.
+PART ?= all
+GPU_OUT ?= out/gpu
+GPU_ARGS ?=
+GPU_EXTRAS ?= export,tensorrt
 # Test files run side by side; many of them wait for another process. WORKERS= for one at a time.
 WORKERS ?= -n 2 --dist loadfile
 
@@ -20,10 +26,11 @@ LINK = ls -d $(LINKS)* >/dev/null 2>&1 && $(LIST_FILES) | cmp -s - $(LINKED) \
   || { $(SETUP) links && $(LIST_FILES) > $(LINKED); }
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup_env.py
 # Without the links of an earlier version: `make check` follows all that are there.
-SETUP = rm -rf $(LINKS)*; TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' $(PYTHON) tools/setup_env.py
+SETUP = rm -rf $(LINKS)*; TORCH_INDEX='$(TORCH_INDEX)' APT='$(APT)' GPU_EXTRAS='$(GPU_EXTRAS)' \
+  $(PYTHON) tools/setup_env.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check format bench accuracy pictures effects-pictures setup constraints clean
+.PHONY: help demo test test-fast check format bench accuracy gpu pictures effects-pictures setup constraints clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' Makefile | awk -F ':.*## ' '{ printf "  make %-18s%s\n", $$1, $$2 }'
@@ -64,6 +71,15 @@ accuracy: .venv/.base  ## Accuracy of nano and of no network on DATA (../shared/
 	@$(BIN)/python -m bench.suggest $(DATA) --markdown docs/accuracy.md
 	@$(BIN)/python -m bench.smooth $(DATA) --markdown docs/accuracy.md
 
+# What PART=torch needs: where PYTHON has it, nothing is set up and nothing downloaded.
+HAS_TORCH = $(PYTHON) -c "import cv2, numpy, safetensors, torch, transformers; \
+  raise SystemExit(not torch.cuda.is_available())" 2>/dev/null
+RUN_GPU = -m bench.gpu --part $(PART) --out "$(GPU_OUT)" $(GPU_ARGS)
+
+gpu: need-python  ## On an NVIDIA GPU: set up, test, measure; report in out/gpu (PART=torch: offline)
+	@if test '$(PART)' = torch && $(HAS_TORCH); then $(PYTHON) $(RUN_GPU); \
+	else $(MAKE) --no-print-directory .venv/.gpu && $(BIN)/python $(RUN_GPU); fi
+
 pictures: demo  ## README's moving picture and its strip of effects
 	@$(BIN)/python -m bench.readme_pictures
 
@@ -94,6 +110,12 @@ clean:  ## Remove .venv, caches, builds and out/
 
 .venv/.test: $(SETUP_INPUTS) | need-python
 	@$(SETUP) test
+	@$(LIST_FILES) > $(LINKED)
+	@touch .venv/.base $@
+
+.venv/.gpu: $(SETUP_INPUTS) | need-python
+	@$(PYTHON) tools/setup_env.py driver
+	@$(SETUP) gpu
 	@$(LIST_FILES) > $(LINKED)
 	@touch .venv/.base $@
 

@@ -4,8 +4,8 @@ Each way is one of: our modules through the torch backend, or transformers' `Sam
 streaming session; in float32, in bfloat16 autocast, and compiled. A frame is one tracked frame of
 a long run: the picture encoded once, and for every object attention to a full memory, decoding
 and remembering, until the masks are on the host. The ways take turns, so that what else runs on
-the machine meets all of them. Weights do not change the speed: without --checkpoint they are
-random.
+the machine meets all of them. Weights do not change the speed: without --checkpoint they are made
+up (`bench.sam2_weights`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -32,21 +32,18 @@ from bench.reports.report import (
     table,
 )
 from bench.sam2_library import Library
+from bench.sam2_ours import Ours, on_torch, square_picture
+from bench.sam2_weights import lively_model
 from samcam.engines import (
     IMAGE_ENCODER,
     MASK_DECODER,
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
-    U8,
     EngineError,
-    EngineOptions,
     TorchOptions,
-    choose_token,
     import_torch,
-    networks_of,
     resolve_device,
 )
-from samcam.live.sources.demo import DemoScene
 from samcam.system import install, prepare_streams
 
 if TYPE_CHECKING:
@@ -92,6 +89,15 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured: numbers of objects, turns of each way, timed frames of a turn."""
+
+    objects: tuple[int, ...] = (1, 4)
+    rounds: int = 3
+    frames: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """Milliseconds of one picture size: by way, then by network or number of objects."""
 
@@ -100,117 +106,44 @@ class Figures:
     frames: Mapping[str, Mapping[int, float]]
 
 
-class Ours:
-    """Our modules through the torch backend."""
-
-    def __init__(self, way: Way, model: Sam2VideoModel, size: int, device: torch.device) -> None:
-        from samcam.export import build_modules, sam2_manifest
-
-        form = "fixed" if way.compiled else "dynamic"
-        manifest = sam2_manifest(model, "tiny", size, "none", form)
-        modules = build_modules(model, size, raw_values=False)
-        options = EngineOptions(torch=TorchOptions(str(device), way.precision, way.compiled))
-        self._networks = networks_of(modules, manifest, options)
-        self._picture = demo_picture(size)
-        self._device = device
-        self._objects = 0
-
-    def start(self, objects: int) -> None:
-        self._objects = objects
-        networks, manifest = self._networks, self._networks.manifest
-        features = networks.encode_image(self._picture)
-        output = networks.decode(features.pix_feat_no_mem, features, *_NO_POINTS)
-        memory = networks.encode_memory(features, output.low_res_masks[0], True, 10.0)
-        # A long run with one prompt attends to that frame, the recent ones and their pointers.
-        count = 1 + manifest.num_recent
-        pointers = 1 + manifest.max_recent_ptrs
-        self._memories = [memory] * count, list(range(count))
-        self._pointers = [output.obj_ptrs[0]] * pointers, [float(i) for i in range(pointers)]
-
-    def frame(self) -> None:
-        networks = self._networks
-        features = networks.encode_image(self._picture)
-        for _ in range(self._objects):
-            attended = networks.attend(features, *self._memories, *self._pointers)
-            output = networks.decode(attended, features, *_NO_POINTS)
-            rule = networks.manifest.token_rule
-            chosen = choose_token(output.low_res_masks, output.ious, True, rule).mask_token
-            networks.encode_memory(features, output.low_res_masks[chosen], False, 10.0)
-        synchronize(self._device)
-
-    def parts(self, calls: int) -> Mapping[str, list[float]]:
-        networks = self._networks
-        features = networks.encode_image(self._picture)
-        attended = networks.attend(features, *self._memories, *self._pointers).copy()
-        logits = networks.decode(attended, features, *_NO_POINTS).low_res_masks[0]
-        runs: dict[str, Callable[[], object]] = {
-            IMAGE_ENCODER: lambda: networks.encode_image(self._picture),
-            MEMORY_ATTENTION: lambda: networks.attend(features, *self._memories, *self._pointers),
-            MASK_DECODER: lambda: networks.decode(attended, features, *_NO_POINTS),
-            MEMORY_ENCODER: lambda: networks.encode_memory(features, logits, False, 10.0),
-        }
-        return {name: list(self._times(run, calls)) for name, run in runs.items()}
-
-    def _times(self, run: Callable[[], object], calls: int) -> Iterator[float]:
-        for _ in range(calls):
-            begun = time.perf_counter()
-            run()
-            synchronize(self._device)
-            yield (time.perf_counter() - begun) * 1000
-
-
-_NO_POINTS: Final = np.zeros((0, 2), np.float32), np.zeros(0, np.int32)
-
-
-def demo_picture(size: int) -> U8:
-    """Return a picture that needs no stretching."""
-    return DemoScene((size, size)).render(0)[0]
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        import_torch().cuda.synchronize(device)
-
-
-def load_model(variant: str, checkpoint: Path | None) -> Sam2VideoModel:
-    """Return the library's model, with random weights where there is no checkpoint."""
-    from transformers import Sam2VideoModel
-
-    from samcam.export import load_sam2, sam2_config
-
-    if checkpoint is not None:
-        return load_sam2(variant, checkpoint)
-    model = Sam2VideoModel(sam2_config(variant))
-    import_torch().nn.Module.eval(model)
-    return model
+def subject_of(way: Way, model: Sam2VideoModel, size: int, device: torch.device) -> Subject:
+    """Return a way at work on pictures of one size."""
+    picture = square_picture(size)
+    if way.owner == "transformers":
+        return Library(way.precision, way.compiled, model, picture, device)
+    return Ours(on_torch(model, size, str(device), way.precision, way.compiled), picture)
 
 
 def measure(
-    options: argparse.Namespace, ways: Sequence[Way], size: int, device: torch.device
+    model: Sam2VideoModel, ways: Sequence[Way], size: int, device: torch.device, plan: Plan
 ) -> Figures:
-    """Measure the ways at one picture size, in turns."""
-    model = load_model(options.variant, options.checkpoint)
+    """Measure the ways at one picture size, in turns.
+
+    Raises:
+        EngineError: A network does not run.
+    """
     subjects: dict[str, Subject] = {}
     for way in ways:
         print(f"{size} px: {way.name}: getting ready", file=sys.stderr, flush=True)
-        if way.owner == "samcam":
-            subjects[way.name] = Ours(way, model, size, device)
-        else:
-            picture = demo_picture(size)
-            subjects[way.name] = Library(way.precision, way.compiled, model, picture, device)
+        subjects[way.name] = subject_of(way, model, size, device)
+    return measure_subjects(subjects, size, plan)
+
+
+def measure_subjects(subjects: Mapping[str, Subject], size: int, plan: Plan) -> Figures:
+    """Measure what is at work on one picture size, in turns."""
     networks: dict[str, Mapping[str, float]] = {}
     frames: dict[str, dict[int, float]] = {name: {} for name in subjects}
-    for objects in options.objects:
+    for objects in plan.objects:
         for subject in subjects.values():
             subject.start(objects)
             for _ in range(WARM_UP):
                 subject.frame()
-        times = in_turns(subjects, options.rounds, options.frames)
+        times = in_turns(subjects, plan.rounds, plan.frames)
         for name, taken in times.items():
             frames[name][objects] = float(np.median(taken))
         if not networks:
             networks = {
-                name: {part: float(np.median(ms)) for part, ms in s.parts(options.frames).items()}
+                name: {part: float(np.median(ms)) for part, ms in s.parts(plan.frames).items()}
                 for name, s in subjects.items()
             }
     return Figures(size, networks, frames)
@@ -281,7 +214,14 @@ def run(options: argparse.Namespace) -> None:
         device = resolve_device(TorchOptions(options.device).device)
         ways = [way for way in WAYS if way.name in options.ways]
         head = [f"sam2.1-{options.variant}, {device_line(device)}", *describe_environment().lines()]
-        made = result_table([measure(options, ways, size, device) for size in options.sizes])
+        if options.checkpoint is None:
+            model = lively_model(options.variant)
+        else:
+            from samcam.export import load_sam2
+
+            model = load_sam2(options.variant, options.checkpoint)
+        plan = Plan(tuple(options.objects), options.rounds, options.frames)
+        made = result_table([measure(model, ways, size, device, plan) for size in options.sizes])
     except ImportError as error:
         hint = f"install the extra: {install('export')}"
         raise EngineError(f"{error}; {hint}") from error

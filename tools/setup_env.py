@@ -1,13 +1,15 @@
 """Make `.venv` and install the pinned dependencies: what `make setup` and `make test` run first.
 
 Runs on the system's Python with the standard library only, and needs no root. Called as
-`python3 tools/setup_env.py base|test|links`; environment: `TORCH_INDEX` (an extra package index to
-take torch from, such as PyTorch's CPU index) and `APT=no` (never call apt-get).
+`python3 tools/setup_env.py base|test|gpu|driver|links`; environment: `TORCH_INDEX` (an extra
+package index to take torch from, such as PyTorch's CPU index), `GPU_EXTRAS` (what `gpu` installs)
+and `APT=no` (never call apt-get).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import re
 import shutil
@@ -20,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 MIN_PYTHON = (3, 11)
 APT_TIMEOUT_S = 300
-WHAT = ("base", "test", "links")
+WHAT = ("base", "test", "gpu", "driver", "links")
+GPU_EXTRAS = "export,tensorrt"
 
 # What windows (SDL, in pygame-ce) load from the system; a headless machine may have none of them.
 WINDOW_PACKAGES = ("libx11-6", "libxext6", "libxcursor1", "libxi6", "libxrandr2")
@@ -121,6 +124,22 @@ def install_packages(extra: str) -> None:
     pip("install", "--quiet", "--constraint", "constraints.txt", f"opencv-python-headless=={pin}")
     if not can_import("cv2"):
         raise SetupError("cv2 cannot be imported: run '.venv/bin/python -c \"import cv2\"'")
+
+
+def need_driver() -> None:
+    """Look for an NVIDIA driver before gigabytes are downloaded; SetupError where there is none."""
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError as error:
+        raise SetupError(
+            "no NVIDIA driver is installed: this needs a machine with an NVIDIA GPU"
+        ) from error
+
+
+def install_for_gpu() -> None:
+    """Install what `make gpu` uses: the extras of a GPU, and pytest for the tests on it."""
+    install_packages(os.environ.get("GPU_EXTRAS") or GPU_EXTRAS)
+    pip("install", "--quiet", "--constraint", "constraints.txt", "pytest")
 
 
 def link_files() -> None:
@@ -233,13 +252,21 @@ def _apt_install(packages: list[str]) -> bool:
 def main() -> int:
     """Make or update the environment; return the exit code."""
     parser = argparse.ArgumentParser(description="Make .venv with the pinned dependencies.")
-    parser.add_argument("what", choices=WHAT, help="base, with the test extra, or the links alone")
+    parser.add_argument(
+        "what", choices=WHAT, help="an environment; or look for a driver; or links alone"
+    )
     what = parser.parse_args().what
     try:
         if what == "links":
             link_files()
             return 0
+        if what == "driver":
+            need_driver()
+            return 0
         make_venv()
+        if what == "gpu":
+            install_for_gpu()
+            return 0
         if what == "test":
             install_test_tools()
         install_packages("test" if what == "test" else "")

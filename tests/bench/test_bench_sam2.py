@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from bench import sam2
-from bench.sam2 import STEP, WAYS, Figures, Ours, Way, result_table
+from bench.sam2 import STEP, WAYS, Figures, result_table
 from bench.sam2_library import Library
+from bench.sam2_ours import Ours, on_torch, square_picture
+from bench.sam2_weights import lively_model
 from samcam.engines.graph_table import MEMORY_ATTENTION
 from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
@@ -48,9 +50,8 @@ def test_a_row_for_each_network_and_number_of_objects() -> None:
 
 @pytest.mark.slow
 def test_both_sides_attend_to_a_full_memory() -> None:
-    torch.manual_seed(0)
-    model = sam2.load_model("tiny", None)
-    picture = sam2.demo_picture(SIZE)
+    model = lively_model()
+    picture = square_picture(SIZE)
     library = Library("float32", False, model, picture, CPU)
     seen: list[int] = []
 
@@ -63,10 +64,10 @@ def test_both_sides_attend_to_a_full_memory() -> None:
     assert seen[-1] == FULL_MEMORY
     assert seen[0] < FULL_MEMORY, "one memory on the second frame"
 
-    ours = Ours(Way("samcam", "float32"), model, SIZE, CPU)
+    ours = Ours(on_torch(model, SIZE, "cpu", "float32", False), picture)
     ours.start(2)
     fed: list[int] = []
-    network = ours._networks.backends[MEMORY_ATTENTION]
+    network = ours.networks.backends[MEMORY_ATTENTION]
     run = network.run
     network.run = lambda feeds: (  # type: ignore[method-assign]
         fed.append(feeds["maskmem_features"].shape[1] * CELLS + feeds["obj_ptrs"].shape[1] * 4),

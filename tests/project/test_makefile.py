@@ -67,6 +67,48 @@ def test_the_links_alone_are_made_again(checkout: Path) -> None:
     assert calls_of_check(checkout) == again
 
 
+def calls_of_gpu(checkout: Path, *words: str, has_torch: bool, driver: bool = True) -> list[str]:
+    """Run `make gpu`; returns how Python was called, the environment's with its path."""
+    note = '#!/bin/sh\ntest "$1" = -c && exit {torch}\ncase "$*" in *driver) exit {driver};; esac\n'
+    note = note.format(torch=int(not has_torch), driver=2 * int(not driver))
+    for name in ("python3", ".venv/bin/python"):
+        path = checkout / name
+        path.write_text(f'{note}echo "{name}" "$@" >> calls\n', encoding="utf-8")
+        path.chmod(0o755)
+    (checkout / "calls").write_text("", encoding="utf-8")
+    command = [require_tool("make", "make"), "--no-print-directory", "gpu", "PYTHON=./python3"]
+    done = subprocess.run(
+        [*command, "MAKEFLAGS=", *words],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode == 0) == driver, done.stderr
+    return (checkout / "calls").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_gpu_day_uses_a_torch_that_is_there(checkout: Path) -> None:
+    """A machine without a network has a Python with torch, and nothing is set up on it."""
+    run = "-m bench.gpu --part torch --out out/gpu"
+    assert calls_of_gpu(checkout, "PART=torch", has_torch=True) == [f"python3 {run}"]
+    setup = "python3 tools/setup_env.py gpu"
+    own = f".venv/bin/python {run}"
+    assert calls_of_gpu(checkout, "PART=torch", has_torch=False) == [setup, own]
+    assert calls_of_gpu(checkout, "PART=torch", has_torch=False) == [own], "set up once"
+    all_of_it = calls_of_gpu(checkout, "GPU_OUT=here", "GPU_ARGS=--minutes 3", has_torch=True)
+    assert all_of_it == [".venv/bin/python -m bench.gpu --part all --out here --minutes 3"]
+
+
+def test_without_a_driver_nothing_is_set_up(checkout: Path) -> None:
+    """Not the gigabytes of the extras, and not the links of the environment that is there."""
+    links = checkout / "build" / LINKS
+    links.mkdir(parents=True)
+    assert calls_of_gpu(checkout, has_torch=False, driver=False) == []
+    assert links.is_dir()
+
+
 def test_the_links_of_an_earlier_version_go(checkout: Path) -> None:
     """mypy took two folders for one whose name has a blank."""
     (checkout / "build" / "__editable__.samcam-0.0.9-py3-none-any").mkdir(parents=True)
