@@ -23,12 +23,14 @@ class GpuMemoryError(EngineError):
     """The memory of the GPU is too small for what is asked of it.
 
     Attributes:
-        asked_bytes: What the network that failed asks for while it runs; 0 where that is unknown.
-        free_bytes: What was free before the first network; -1 where that is unknown.
+        asked_bytes: What this process has asked for, beside what libraries take by themselves such
+            as weights; 0 where that is not known.
+        free_bytes, total_bytes: The GPU's memory before; 0 where they are not known.
     """
 
     asked_bytes = 0
-    free_bytes = -1
+    free_bytes = 0
+    total_bytes = 0
 
 
 @dataclass(frozen=True, slots=True)

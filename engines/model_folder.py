@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
-from samcam.engines.base import Backend, EngineError
+from samcam.engines.base import Backend, EngineError, GpuMemoryError
 from samcam.engines.checks.first_run import check_first_run
 from samcam.engines.checks.model_checks import check_network, warm_up
 from samcam.engines.graph_table import NETWORKS
@@ -23,13 +23,15 @@ from samcam.engines.manifest import (
     file_sha256,
     read_manifest,
 )
+from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks, close_all
+from samcam.engines.tensorrt.backend import TensorRtBackend
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError
 from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import GRAPH_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.library import LIBRARIES, NoTensorRtError
-from samcam.engines.torch_backend import NoTorchError, TorchNetwork, torch_on_gpu
+from samcam.engines.torch_backend import NoTorchError, TorchBackend, TorchNetwork, torch_on_gpu
 from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
 from samcam.system.files import (
     NoHomeError,
@@ -43,17 +45,12 @@ from samcam.system.files import (
 EMBEDDED_MODEL: Final = "nano"
 SAM2_MODELS: Final = ("sam2.1-tiny", "sam2.1-small", "sam2.1-base+", "sam2.1-large")
 SAM2_SIZES: Final = (1024, 512)  # the first one where none is given
-BACKENDS: Final = ("auto", "tensorrt", "onnxruntime", "torch")
+BACKENDS: Final = ("auto", "tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
 
 _ENGINES_FOLDER: Final = Path(__file__).resolve().parent
 # What "auto" tries, the fastest first, and what it takes where none of them works.
-_GPU_BACKENDS: Final = ("tensorrt", "torch")
+_GPU_BACKENDS: Final = (*LIBRARIES, "torch")
 _ANYWHERE: Final = "onnxruntime"
-_CLASSES: Final[Mapping[str, str]] = {
-    "tensorrt": "samcam.engines.tensorrt.backend:TensorRtBackend",
-    "onnxruntime": "samcam.engines.onnxruntime_backend:OnnxRuntimeBackend",
-    "torch": "samcam.engines.torch_backend:TorchBackend",
-}
 # Something is not installed, or there is no GPU for it: as opposed to broken.
 _ABSENT: Final = (NoGpuError, NoTensorRtError, NoTorchError)
 
@@ -64,6 +61,13 @@ class BackendClass(Protocol):
     """Opens one network of a model: its name, its ONNX file, how it is to be run."""
 
     def __call__(self, network: str, path: Path, options: EngineOptions) -> Backend: ...
+
+
+_CLASSES: Final[Mapping[str, BackendClass]] = {
+    **{name: partial(TensorRtBackend, library=library) for name, library in LIBRARIES.items()},
+    "onnxruntime": OnnxRuntimeBackend,
+    "torch": TorchBackend,
+}
 
 
 def user_data_folder() -> Path:
@@ -135,6 +139,17 @@ def rebuild_hint(name: str) -> str:
     return f"copy this folder again, or write it again: {exporter()} MODEL --out FOLDER"
 
 
+def smaller_model(name: str) -> str:
+    """Return which model of ours needs less memory, the next one; "" where none is known."""
+    base, _, size = (_folder_name(name) or EMBEDDED_MODEL).partition("@")
+    if base == EMBEDDED_MODEL:
+        return ""
+    if base != SAM2_MODELS[0]:
+        return f"{SAM2_MODELS[SAM2_MODELS.index(base) - 1]}@{size}"
+    sizes = [s for s in SAM2_SIZES if s < int(size)]
+    return f"{base}@{max(sizes)}" if sizes else EMBEDDED_MODEL
+
+
 def load_model(
     name: str | os.PathLike[str],
     backend: str | BackendClass = "auto",
@@ -143,7 +158,7 @@ def load_model(
     """Load, check and warm up a model, named as for `find_model`.
 
     Every file is compared with the size and SHA-256 in the manifest, every network with the table.
-    Backend "auto" takes TensorRT or torch on CUDA where there is an NVIDIA driver
+    Backend "auto" takes TensorRT, TensorRT for RTX or torch on CUDA where there is an NVIDIA driver
     and one of them works, and logs why the others do not; else ONNX Runtime.
 
     Raises:
@@ -223,6 +238,7 @@ def _open_first(
         except _ABSENT as error:
             raise EngineError(error.reason, error.fix, f"backend {backend}: ") from error
         return networks, _how(backend, networks, options)
+    warned = False
     # Without a driver there is nothing to say, and torch, which takes seconds, is not imported.
     for kind in _GPU_BACKENDS if find_driver() is not None else ():
         try:
@@ -231,10 +247,11 @@ def _open_first(
             return networks, _how(kind, networks, chosen)
         except EngineError as error:
             # Where GPU and library are there, the line says what makes them work.
-            absent = isinstance(error, _ABSENT)
-            absent |= kind != "torch" and not _may_have_engines(manifest)
-            level = logging.INFO if absent else logging.WARNING
-            _log.log(level, "%s is not used: %s", kind, error)
+            warn = not isinstance(error, _ABSENT)
+            if kind in LIBRARIES and not any((folder / kind).glob("*.engine")):
+                warn &= _may_have_engines(manifest) and not warned  # those of one library will do
+            _log.log(logging.WARNING if warn else logging.INFO, "%s is not used: %s", kind, error)
+            warned |= warn
     networks = _open_checked(_ANYWHERE, folder, manifest, options)
     return networks, _how(_ANYWHERE, networks, options)
 
@@ -279,6 +296,7 @@ def open_model(
     """Open, check and warm up a model on one backend (not "auto"), whatever its engines answer.
 
     Raises:
+        GpuMemoryError: The model does not fit on the GPU; says what is smaller.
         EngineError: The backend cannot run here, or a file of the model is wrong.
     """
     if kind in LIBRARIES or (kind == "torch" and options.torch.compile):
@@ -286,17 +304,40 @@ def open_model(
         manifest = replace(manifest, form="fixed")
     if kind == "onnxruntime":
         check_int8_form(folder, manifest)
-    return Sam2Networks(manifest, _open_networks(kind, folder, manifest, options))
+    try:
+        return Sam2Networks(manifest, _open_networks(kind, folder, manifest, options))
+    except GpuMemoryError as error:
+        raise _no_room(error, folder / _title(kind), manifest.name) from error
+
+
+def _no_room(error: GpuMemoryError, engines: Path, model: str) -> GpuMemoryError:
+    """Say what a model needs, as far as it is known, what was free, and what needs less.
+
+    Args:
+        engines: Folder of the engines; where it has none, their size is not known.
+    """
+    on_disk = sum(path.stat().st_size for path in engines.glob("*.engine"))
+    needs = f"at least {_mb(on_disk + error.asked_bytes)} ({_mb(on_disk)} of engines"
+    known = f": it needs {needs}, {_mb(error.asked_bytes)} to work in)" if on_disk else ""
+    free = f"; {_mb(error.free_bytes)} of {_mb(error.total_bytes)} were free"
+    smaller = smaller_model(model)
+    other = f"take --model {smaller}" if smaller else "use --backend onnxruntime"
+    return GpuMemoryError(
+        f"model {model} does not fit on the GPU{known}{free if error.total_bytes else ''} "
+        f"({error.reason})",
+        f"close other programs on the GPU, or {other}",
+    )
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f} MB"
 
 
 def _open_networks(
     kind: str | BackendClass, folder: Path, manifest: Manifest, options: EngineOptions
 ) -> dict[str, Backend]:
     """Open and check the five networks; on an error close those that are open."""
-    backend_class = kind
-    if isinstance(backend_class, str):
-        module, _, class_name = _CLASSES[backend_class].partition(":")
-        backend_class = cast(BackendClass, getattr(importlib.import_module(module), class_name))
+    backend_class = _CLASSES[kind] if isinstance(kind, str) else kind
     specs = manifest.specs()
     opened: dict[str, Backend] = {}
     try:

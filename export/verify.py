@@ -3,9 +3,9 @@
 python -m export verify sam2.1-tiny@512
 python -m export verify FOLDER --frames PICTURES --backend tensorrt
 
-Every network of ONNX Runtime and TensorRT gets the inputs that the torch definition gets, and
-its outputs are compared; then the masks that a user would see. Without torch, or without the
-model's weights, ONNX Runtime is what TensorRT is compared with.
+Every network of ONNX Runtime, TensorRT and TensorRT for RTX gets the inputs that the torch
+definition gets, and its outputs are compared; then the masks that a user would see. Without torch,
+or without the model's weights, ONNX Runtime is what the others are compared with.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from samcam.export.shadow import OutputError, Shadow
 from samcam.live.sources.demo import DemoScene
 from samcam.system import exporter, install, with_exporter
 
-ONNXRUNTIME, TENSORRT, TORCH = "onnxruntime", "tensorrt", "torch"
+ONNXRUNTIME, TORCH = "onnxruntime", "torch"
 EXIT_FINE, EXIT_MODEL, EXIT_INTERRUPTED = 0, 4, 130
 # Largest error of an output as a share of its largest value, by the network's precision.
 TOLERANCES: Final = {
@@ -161,7 +161,7 @@ def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report
     pictures = demo_pictures() if frames is None else read_pictures(frames)
     problems: list[str] = []
     with ExitStack() as open_models:
-        kinds = tuple(backends) or (ONNXRUNTIME, TENSORRT)
+        kinds = tuple(backends) or (ONNXRUNTIME, *LIBRARIES)
         opened: dict[str, Sam2Networks] = {}
         for kind in kinds:
             try:
@@ -171,7 +171,7 @@ def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report
                     problems.append(f"{kind}: {error}")
                 else:
                     say(f"{kind}: not compared: {error}")
-        form = "fixed" if TENSORRT in opened else manifest.form
+        form = "fixed" if LIBRARIES.keys() & opened else manifest.form
         name, reference = _open_reference(folder, manifest, say)
         open_models.enter_context(reference)
         reference = _in_form(reference, form)
@@ -313,7 +313,7 @@ def _absent(error: EngineError, kind: str, folder: Path) -> bool:
     """Whether a backend is just not there, as opposed to broken."""
     if isinstance(error, NoGpuError | NoTensorRtError):
         return True
-    return kind in LIBRARIES and not (folder / kind).is_dir()
+    return kind in LIBRARIES and not any((folder / kind).glob("*.engine"))
 
 
 def _precisions(kind: str, folder: Path, manifest: Manifest) -> dict[str, str]:
@@ -337,7 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--backend",
         action="append",
-        choices=(ONNXRUNTIME, TENSORRT, TORCH),
+        choices=(ONNXRUNTIME, *LIBRARIES, TORCH),
         help="only this one, which must be there; repeatable. torch: its bfloat16",
     )
     parser.add_argument("--frames", type=Path, help="folder of pictures to compare on")

@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from samcam.engines.base import EngineError
+from samcam.engines.base import EngineError, GpuMemoryError
 from samcam.engines.tensorrt.cuda_runtime import (
     CudaError,
     CudaEvent,
@@ -101,6 +101,8 @@ class CudaDevice:
                 "cudaStreamCreateWithFlags", self._cudart.cudaStreamCreateWithFlags(flags)
             )
             self._everything = self.make_event()
+            memory = self._cudart.cudaMemGetInfo()
+            self._free_bytes = int(self._call("cudaMemGetInfo", memory))
 
     @property
     def stream(self) -> int:
@@ -152,9 +154,19 @@ class CudaDevice:
         idle = self._idle[rounded]
         with suppress(IndexError):
             return DeviceBlock(idle.popleft(), size, idle)
-        address = int(self._call("cudaMalloc", self._cudart.cudaMalloc(rounded)))
+        try:
+            address = int(self._call("cudaMalloc", self._cudart.cudaMalloc(rounded)))
+        except GpuMemoryError as error:
+            raise self.with_sizes(error, rounded) from None
         self._blocks[address] = rounded
         return DeviceBlock(address, size, idle)
+
+    def with_sizes(self, error: GpuMemoryError, more: int = 0) -> GpuMemoryError:
+        """Add to an error what is known: what was asked for with `more`, and what was free before
+        the first of it."""
+        error.asked_bytes = self.allocated_bytes + more
+        error.free_bytes, error.total_bytes = self._free_bytes, self.info.memory_bytes
+        return error
 
     def allocate_pinned(self, size: int) -> PinnedBlock:
         """Return page-locked host memory; it is kept until the device closes."""

@@ -39,6 +39,7 @@ class CudaError(EngineError):
     def during(self, networks: Sequence[str]) -> CudaError:
         """Return it with the networks named."""
         named = type(self)(f"{', '.join(networks)}: {self.reason}", self.fix)
+        vars(named).update(vars(self) | vars(named))  # sizes
         named.networks = tuple(networks)
         return named
 

@@ -104,7 +104,7 @@ class Tracker:
 
         Args:
             model: A name as on the command line, or the path of a model folder.
-            backend: auto, tensorrt, onnxruntime, torch, or a class of your own.
+            backend: auto, tensorrt, tensorrt-rtx, onnxruntime, torch, or a class of your own.
             preset: A name of `PRESETS`, or settings, which are used as they are.
             options: Threads and execution providers.
 

@@ -93,9 +93,10 @@ def test_torch_without_cuda_is_passed_over(
     with opened(caplog, nano_dir) as networks:
         assert not isinstance(networks.backends["image_encoder"], TorchNetwork)
     found = passed_over(caplog)
-    assert list(found) == ["tensorrt", "torch"]
+    assert list(found) == ["tensorrt", "tensorrt-rtx", "torch"]
     assert {level for level, _ in found.values()} == {logging.INFO}, "nothing is broken"
     assert found["tensorrt"][1].endswith('[tensorrt]"')
+    assert found["tensorrt-rtx"][1].endswith('[tensorrt-rtx]"')
     assert found["torch"][1].startswith(f"torch {torch.__version__} sees no GPU")
 
 
@@ -117,7 +118,7 @@ def test_torch_on_a_gpu_comes_before_onnx_runtime(
         network = networks.backends["image_encoder"]
         assert isinstance(network, TorchNetwork)
         assert network.how == f"cpu, {taken}"
-    assert list(passed_over(caplog)) == ["tensorrt"]
+    assert list(passed_over(caplog)) == ["tensorrt", "tensorrt-rtx"]
     assert f": torch (cpu, {taken})" in caplog.text
 
 

@@ -132,6 +132,11 @@ class FakeCuda:
         self._blocks[address] = Block(address, np.full(size, UNWRITTEN, np.uint8))
         return OK, address
 
+    def cudaMemGetInfo(self):
+        self._enter("cudaMemGetInfo")
+        used = sum(block.data.size for block in self._blocks.values())
+        return OK, self.memory - used, self.memory
+
     def cudaFree(self, devPtr):
         self._enter("cudaFree")
         if devPtr not in self._blocks:

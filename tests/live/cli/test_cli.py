@@ -127,7 +127,7 @@ def test_check_config(
         (["--set", "effect.per_object={2: sepia}"], ["{2: sepia}", "highlight | blur"]),
         (["--set", "effect.per_object=[blur]"], ["effect.per_object", "{NUMBER: WORD}"]),
         (["--pace", "fast"], ["--pace fast", "live | all"]),
-        (["--backend", "openvino"], ["openvino", "auto | tensorrt | onnxruntime | torch"]),
+        (["--backend", "openvino"], ["openvino", "auto | tensorrt | tensorrt-rtx | onnx"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
         (["--preset", "dam"], ["--preset dam", "expected default | "]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
