@@ -64,7 +64,7 @@ from samcam.engines.model_folder import (
     user_model_folder,
     verify_files,
 )
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend, available_providers
+from samcam.engines.onnxruntime import OnnxRuntimeBackend
 from samcam.engines.options import (
     TORCH_DEVICES,
     TORCH_PRECISIONS,
@@ -130,7 +130,6 @@ __all__ = [
     "TokenRule",
     "TorchOptions",
     "apply_presence",
-    "available_providers",
     "check_feeds",
     "check_int8_form",
     "choose_token",

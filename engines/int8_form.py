@@ -63,7 +63,7 @@ def products_saturate() -> bool:
     Raises:
         EngineError: ONNX Runtime is not installed.
     """
-    from samcam.engines.onnxruntime_backend import import_onnxruntime
+    from samcam.engines.onnxruntime import import_onnxruntime
 
     session = import_onnxruntime().InferenceSession(_PRODUCT, providers=["CPUExecutionProvider"])
     a, b = np.full((4, 64), 255, np.uint8), np.full((64, 16), 127, np.int8)

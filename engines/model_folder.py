@@ -23,7 +23,7 @@ from samcam.engines.manifest import (
     file_sha256,
     read_manifest,
 )
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
+from samcam.engines.onnxruntime import OnnxRuntimeBackend
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks, close_all
 from samcam.engines.tensorrt.backend import TensorRtBackend
@@ -260,7 +260,7 @@ def _how(kind: str, networks: Sam2Networks, options: EngineOptions) -> str:
     """Describe how a backend runs, for people."""
     if kind == "onnxruntime":
         threads = f"threads per network: {options.resolved_threads}"
-        return f"{kind} ({', '.join(options.providers)}, {threads})"
+        return f"{kind} ({', '.join(options.provider_options)}, {threads})"
     network = next(iter(networks.backends.values()))
     return f"{kind} ({network.how})" if isinstance(network, TorchNetwork) else kind
 
@@ -299,8 +299,10 @@ def open_model(
         GpuMemoryError: The model does not fit on the GPU; says what is smaller.
         EngineError: The backend cannot run here, or a file of the model is wrong.
     """
-    if kind in LIBRARIES or (kind == "torch" and options.torch.compile):
-        # Made for one shape: memories and pointers are padded, whatever form the graphs have.
+    own = {"torch": options.torch.compile, "onnxruntime": not options.on_cpu}
+    if kind in LIBRARIES or (isinstance(kind, str) and own.get(kind)):
+        # Each new shape would be compiled: memories and pointers are padded, whatever form the
+        # graphs have.
         manifest = replace(manifest, form="fixed")
     if kind == "onnxruntime":
         check_int8_form(folder, manifest)

@@ -74,11 +74,15 @@ def _fields(cls: Any) -> list[tuple[str, tuple[Any, ...], Setting]]:
     hints = get_type_hints(cls, include_extras=True)
     found = []
     for name in (item.name for item in fields(cls)):
-        kind, *notes = get_args(hints[name]) if _is(hints[name], Annotated) else [hints[name]]
-        kinds = get_args(kind) if _is(kind, Union, UnionType) else (kind,)
-        setting = next((note for note in notes if isinstance(note, Setting)), _PLAIN)
-        found.append((name, kinds, setting))
+        found.append((name, *_meaning(hints[name], _PLAIN)))
     return found
+
+
+def _meaning(hint: Any, default: Setting) -> tuple[tuple[Any, ...], Setting]:
+    """Return the alternative types of a field or an item, and what is said of it."""
+    kind, *notes = get_args(hint) if _is(hint, Annotated) else [hint]
+    kinds = get_args(kind) if _is(kind, Union, UnionType) else (kind,)
+    return kinds, next((note for note in notes if isinstance(note, Setting)), default)
 
 
 def _is(hint: Any, *forms: Any) -> bool:
@@ -110,14 +114,26 @@ def _fits(value: Any, kind: Any, setting: Setting) -> bool:
     items = get_args(kind)
     items = items[:1] * len(value) if items[-1] is ... else items
     return len(items) == len(value) and all(
-        _fits(part, item, setting) for part, item in zip(value, items, strict=True)
+        _is_one_of(part, item, setting) for part, item in zip(value, items, strict=True)
     )
+
+
+def _is_one_of(value: Any, hint: Any, setting: Setting) -> bool:
+    """Whether an item of a tuple fits its type, one of its alternatives or a note of its own."""
+    kinds, own = _meaning(hint, setting)
+    if kinds == (hint,):
+        return _fits(value, hint, setting)
+    right = own is setting or _in_limits(value, own.limits)
+    return right and any(_is_one_of(value, kind, own) for kind in kinds)
 
 
 def _in_limits(value: Any, limits: Mapping[str, Any]) -> bool:
     if isinstance(value, str) and not re.search(limits.get("pattern", ""), value):
         return False
-    return not isinstance(value, tuple) or len(value) >= limits.get("min_length", 0)
+    if not isinstance(value, tuple | Mapping):
+        return True
+    low, high = limits.get("min_length", 0), limits.get("max_length", math.inf)
+    return bool(low <= len(value) <= high)
 
 
 def _words(kind: Any, setting: Setting) -> str:

@@ -86,12 +86,21 @@ def reinstall() -> str:
     return f"{_pip()} install {again} {_NAME}"
 
 
-def exchange(package: str, other: str) -> str:
-    """Return the commands that replace one package by another."""
+def install_also(package: str) -> str:
+    """Return the command that installs a package beside SamCam."""
     if not (_is_uvx() or _is_uv_tool()):
-        return f"{_pip()} uninstall {package} && {_pip()} install {other}"
-    python = f'--python "{sys.executable}"'
-    return f"uv pip uninstall {python} {package} && uv pip install {python} {other}"
+        return f"{_pip()} install {package}"
+    return f'uv pip install --python "{sys.executable}" {package}'
+
+
+def exchange(package: str, other: str, version: str) -> str:
+    """Return the commands that put another package over one whose folder it shares.
+
+    The one stays installed beneath, in the same version, for whoever requires it.
+    """
+    again = "--force-reinstall" if _pip() == "pip" else "--reinstall"
+    over = install_also(f"{again} --no-deps {other}=={version}")
+    return f"{install_also(f'{package}=={version}')} && {over}"
 
 
 def _elsewhere() -> Path | None:

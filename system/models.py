@@ -61,7 +61,8 @@ class Section:
             if item["name"] in cls.__needed__:
                 item["schema"] = item["schema"]["schema"]
             kinds = {node["type"] for node in _nodes(item)}
-            if not kinds & {"dataclass", "definition-ref"} and not {"tuple", "dict"} <= kinds:
+            parts = {"tuple", "dict"} <= kinds and "union" not in kinds  # each with an error
+            if not kinds & {"dataclass", "definition-ref"} and not parts:
                 _one_error(item["schema"])  # about the field, not a number of its list
         return schema
 

@@ -30,6 +30,9 @@ WINDOW_PACKAGES = ("libx11-6", "libxext6", "libxcursor1", "libxi6", "libxrandr2"
 # Program -> package, for the tests that click into a real window.
 TEST_TOOLS = {"Xvfb": "xvfb", "xdotool": "xdotool"}
 
+# What may stand in the place of the pinned onnxruntime.
+RUNTIME_BUILDS = ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino")
+
 # Links to each file, which type checkers follow as they follow no import hook.
 STRICT = ("--config-settings", "editable_mode=strict")
 
@@ -110,9 +113,12 @@ def install_packages(extra: str) -> None:
     Raises:
         SetupError: pip failed, or neither build of cv2 can be imported.
     """
+    # Builds that own one folder, cv2/ or onnxruntime/: they go before the pinned one comes in.
     if _installed("opencv-python-headless"):
-        # Both builds own the folder cv2/: take one out before the other comes in.
         pip("uninstall", "--yes", "--quiet", "opencv-python-headless")
+    for build in filter(_installed, RUNTIME_BUILDS):
+        say(f"{build} goes: the tests are those of the pinned onnxruntime (docs/providers.md)")
+        pip("uninstall", "--yes", "--quiet", build, "onnxruntime")
     index = os.environ.get("TORCH_INDEX", "")
     options = ["--extra-index-url", index] if index else []
     target = f".[{extra}]" if extra else "."

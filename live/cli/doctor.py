@@ -16,14 +16,25 @@ from typing import Final
 
 from samcam.engines import (
     EMBEDDED_MODEL,
+    MASK_PROMPT,
     EngineError,
+    EngineOptions,
     ModelFileError,
-    available_providers,
     check_int8_form,
     find_model,
     read_manifest,
     rebuild_hint,
     verify_files,
+)
+from samcam.engines.onnxruntime import (
+    PLAIN,
+    OnnxRuntimeBackend,
+    available_providers,
+    describe_builds,
+    find_providers,
+    folder_owners,
+    folder_problem,
+    stand_in,
 )
 from samcam.engines.tensorrt import (
     TENSORRT,
@@ -53,7 +64,7 @@ from samcam.live.sinks import (
 )
 from samcam.live.sources import SourceOptions, list_cameras, open_camera
 from samcam.live.window.desktop import NoWindowError, prepare_display
-from samcam.system import exchange, program
+from samcam.system import program
 
 _ENGINE_CODE: Final = 4
 _OUTPUT_CODE: Final = 5
@@ -145,7 +156,7 @@ def examine(request: Request, plan: Plan) -> Report:
             check_hotkeys(settings.hotkeys),
             check_control_folder(settings.control),
             *(check_model(name) for name in models),
-            check_providers(settings.engine.providers),
+            check_providers(settings.engine),
             *check_gpu(),
         )
     )
@@ -269,25 +280,24 @@ def check_model(name: str) -> Finding:
     return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
 
 
-def check_providers(wanted: tuple[str, ...]) -> Finding:
-    """Check that ONNX Runtime loads and has the providers of the settings."""
+def check_providers(options: EngineOptions) -> Finding:
+    """Check that ONNX Runtime loads and runs a network on the providers of the settings."""
     what = "ONNX Runtime"
     try:
-        available = available_providers()
+        owners = folder_owners()
+        listed = f"{describe_builds(owners)}: {', '.join(available_providers())}"
+        if problem := folder_problem(owners):
+            return Finding(what, State.PROBLEM, problem, stand_in(owners), _ENGINE_CODE)
+        find_providers(options)
+        if not options.on_cpu:
+            network = find_model(EMBEDDED_MODEL) / f"{MASK_PROMPT}.onnx"
+            OnnxRuntimeBackend(MASK_PROMPT, network, options).close()
     except EngineError as error:
-        return Finding(what, State.PROBLEM, error.reason, error.fix, _ENGINE_CODE)
-    listed = ", ".join(available)
-    missing = [provider for provider in wanted if provider not in available]
-    if missing:
-        names = ", ".join(missing)
-        return Finding(
-            what,
-            State.PROBLEM,
-            f"engine.providers asks for {names}; this build has {listed}",
-            "set engine.providers to those, or install a build with it, such as: "
-            + exchange("onnxruntime", "onnxruntime-gpu"),
-            _ENGINE_CODE,
-        )
+        fix = error.fix or "set engine.providers to those that are there (docs/providers.md)"
+        return Finding(what, State.PROBLEM, error.reason, fix, _ENGINE_CODE)
+    if PLAIN not in owners:
+        listed += f"; an update of SamCam puts {PLAIN} over it"
+        return Finding(what, State.OK, listed, stand_in(owners))
     return Finding(what, State.OK, listed)
 
 

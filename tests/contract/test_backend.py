@@ -13,7 +13,8 @@ from samcam.engines.base import Backend, EngineError, RowStack
 from samcam.engines.checks.model_checks import check_network
 from samcam.engines.fake_backend import FakeBackend
 from samcam.engines.graph_table import NETWORKS, NetworkSpec
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
+from samcam.engines.onnxruntime import providers
+from samcam.engines.onnxruntime.backend import OnnxRuntimeBackend
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.backend import TensorRtBackend
 from samcam.engines.torch_backend import TorchNetwork
@@ -48,6 +49,13 @@ def make_onnxruntime(spec: NetworkSpec, folder: Path) -> Backend:
     return OnnxRuntimeBackend(spec.name, path, EngineOptions(threads=1))
 
 
+def make_onnxruntime_device(spec: NetworkSpec, folder: Path) -> Backend:
+    """With IO binding: the processor's memory stands for a device's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(providers._MEMORY, "cpu", "cpu")
+        return make_onnxruntime(spec, folder)
+
+
 def make_tensorrt(spec: NetworkSpec, folder: Path) -> Backend:
     if not (folder / "manifest.json").is_file():
         write_tiny_model(folder)
@@ -60,8 +68,8 @@ def make_torch(spec: NetworkSpec, folder: Path) -> Backend:
 
 
 @pytest.fixture(
-    params=[make_fake, make_onnxruntime, make_tensorrt, make_torch],
-    ids=["fake", "onnxruntime", "tensorrt", "torch"],
+    params=[make_fake, make_onnxruntime, make_onnxruntime_device, make_tensorrt, make_torch],
+    ids=["fake", "onnxruntime", "onnxruntime-device", "tensorrt", "torch"],
 )
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
     """Makers of a backend; TensorRT's runs on the fake driver, and must give everything back."""

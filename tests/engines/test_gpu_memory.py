@@ -12,7 +12,7 @@ import pytest
 from samcam.__main__ import main
 from samcam.engines.base import GpuMemoryError
 from samcam.engines.model_folder import load_model, smaller_model
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
+from samcam.engines.onnxruntime import OnnxRuntimeBackend
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_cuda import FakeCuda

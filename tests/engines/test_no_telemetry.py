@@ -14,7 +14,7 @@ from tests.helpers.bounds import RUN_TIMEOUT_S
 
 OPEN_A_MODEL = """
 from pathlib import Path
-from samcam.engines.onnxruntime_backend import import_onnxruntime
+from samcam.engines.onnxruntime import import_onnxruntime
 graph = sorted(Path("engines/nano").glob("*.onnx"))[0]
 import_onnxruntime().InferenceSession(str(graph), providers=["CPUExecutionProvider"])
 """

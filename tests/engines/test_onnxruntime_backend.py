@@ -10,13 +10,20 @@ import onnxruntime
 import pytest
 
 from samcam.engines.base import EngineError
-from samcam.engines.manifest import ModelFileError
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend, check_providers
+from samcam.engines.manifest import ModelFileError, read_manifest
+from samcam.engines.model_folder import open_model
+from samcam.engines.onnxruntime import backend as onnxruntime_backend
+from samcam.engines.onnxruntime.backend import OnnxRuntimeBackend, check_providers
+from samcam.engines.onnxruntime.providers import Provider
 from samcam.engines.options import EngineOptions, usable_cores
 from tests.helpers.tiny_model import build_network, example_feeds, tiny_manifest
 
 SPEC = tiny_manifest().specs()["mask_decoder"]
 CPU = "CPUExecutionProvider"
+AZURE = pytest.mark.skipif(
+    "AzureExecutionProvider" not in onnxruntime.get_available_providers(),
+    reason="this build has the CPU's provider alone",
+)
 
 
 @pytest.fixture
@@ -47,12 +54,57 @@ def test_provider_missing_from_the_build(decoder_path: Path) -> None:
 )
 def test_provider_that_did_not_start(asked, given, missing) -> None:
     with pytest.raises(EngineError, match=f"libraries of {missing}"):
-        check_providers(asked, given, Path("m.onnx"))
+        check_providers([Provider(name, {}) for name in asked], given, "m.onnx")
 
 
 def test_provider_that_the_runtime_adds_is_fine() -> None:
-    check_providers(("CUDAExecutionProvider",), ["CUDAExecutionProvider", CPU], Path("m.onnx"))
-    check_providers((CPU,), [CPU], Path("m.onnx"))
+    cuda = Provider("CUDAExecutionProvider", {})
+    check_providers([cuda], ["CUDAExecutionProvider", CPU], "m.onnx")
+    check_providers([Provider(CPU, {})], [CPU], "m.onnx")
+
+
+def test_options_of_a_provider_that_did_not_start_are_named() -> None:
+    asked = [Provider("OpenVINOExecutionProvider", {"device_type": "GPU"}), Provider(CPU, {})]
+    with pytest.raises(EngineError) as caught:
+        check_providers(asked, [CPU], "m.onnx")
+    assert str(caught.value) == (
+        "m.onnx: asked for OpenVINOExecutionProvider device_type=GPU, CPUExecutionProvider, "
+        "onnxruntime took CPUExecutionProvider: check the driver and libraries of "
+        "OpenVINOExecutionProvider and its options, or choose another provider"
+    )
+
+
+def test_options_the_runtime_refuses_are_not_a_broken_file(decoder_path: Path) -> None:
+    """Two providers that exclude each other: whatever it is, one line has the runtime's words."""
+    both = ({"TensorrtExecutionProvider": {"x": 1}}, "NvTensorRTRTXExecutionProvider")
+    providers = [Provider(name, {}) for name in EngineOptions(both).provider_options]
+    with pytest.raises(EngineError, match="Cannot enable both") as caught:
+        onnxruntime_backend._open_session(decoder_path, providers, EngineOptions())
+    assert not isinstance(caught.value, ModelFileError)
+    assert "\n" not in str(caught.value)
+
+
+@AZURE
+def test_a_provider_that_runs_nothing_is_told(
+    decoder_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """OpenVINO takes the device XPU without a word, and leaves the whole network to the CPU."""
+    options = EngineOptions(({"azure": {"x": 1}}, "cpu"))
+    OnnxRuntimeBackend("mask_decoder", decoder_path, options).close()
+    assert f"AzureExecutionProvider runs nothing of it, {CPU} does" in caplog.text
+    caplog.clear()
+    OnnxRuntimeBackend("mask_decoder", decoder_path, EngineOptions()).close()
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
+@AZURE
+def test_every_provider_but_the_cpu_gets_the_fixed_form(nano_dir: Path) -> None:
+    manifest = read_manifest(nano_dir)
+    assert manifest.form == "dynamic"
+    for providers, form in ((("azure", "cpu"), "fixed"), (("cpu",), "dynamic")):
+        with open_model("onnxruntime", nano_dir, manifest, EngineOptions(providers)) as networks:
+            assert networks.manifest.form == form
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
@@ -116,7 +168,7 @@ def test_options_are_checked_and_zero_threads_is_half_the_cores() -> None:
     assert EngineOptions().resolved_threads == max(1, usable_cores() // 2)
     with pytest.raises(EngineError, match=r"threads: expected a whole number 0\.\.256, got -1"):
         EngineOptions(threads=-1)
-    with pytest.raises(EngineError, match="providers: expected a tuple of text each, at least 1"):
+    with pytest.raises(EngineError, match="providers: expected a list of one or more"):
         EngineOptions(providers=())
 
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from samcam.engines.checks.self_check import compare_networks, read_pictures
 from samcam.engines.graph_table import IMAGE_ENCODER, MASK_DECODER, MEMORY_ENCODER, NETWORKS
 from samcam.engines.manifest import read_manifest
-from samcam.engines.onnxruntime_backend import OnnxRuntimeBackend
+from samcam.engines.onnxruntime import OnnxRuntimeBackend
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks
 from samcam.export.half.element_types import element_types, rounding_copy

@@ -26,6 +26,8 @@ MAX_TRACKED_BYTES = 1_000_000
 MAY_BE_LARGE = ("engines/nano/", "training/checkpoint/")
 MAX_MODEL_BYTES = 25 * 1024 * 1024
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)(; .+)?$")  # where it is for, behind
+# Builds for other hardware share its folder, in versions of their own: the last one is the pin.
+RANGE = re.compile(r"^(onnxruntime)>=[0-9.]+,<=([0-9.]+)$")
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -71,7 +73,7 @@ def pins(requirements: list[str]) -> dict[str, str]:
     """Name -> version; an assertion fails on anything that is not pinned."""
     found = {}
     for requirement in requirements:
-        match = PIN.match(requirement)
+        match = PIN.match(requirement) or RANGE.match(requirement)
         assert match, f"{requirement}: expected NAME==VERSION, or NAME==VERSION; MARKER"
         found[match[1].lower().replace("_", "-")] = match[2]
     return found

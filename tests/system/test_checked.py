@@ -71,7 +71,19 @@ def test_what_cannot_be_right(base: Any, given: dict[str, Any], said: str) -> No
         (
             EngineOptions(),
             {"providers": "CPU"},
-            "^providers: expected a tuple of text each, at least 1, got 'CPU'",
+            "^providers: expected a list of one or more, each a name or .*, got 'CPU'",
+        ),
+        (EngineOptions(), {"providers": [("OpenVINO", {})]}, "^providers: expected a list of one"),
+        (EngineOptions(), {"providers": [{"cpu": {}, "cuda": {}}]}, "^providers: expected a list"),
+        (
+            EngineOptions(),
+            {"providers": [{"openvino": {"cache_dir": ["x"]}}]},
+            "^providers: expected for openvino {OPTION: VALUE} with texts, numbers or truth values",
+        ),
+        (
+            EngineOptions(),
+            {"providers": ["cpu", "CPUExecutionProvider"]},
+            "^providers: expected each provider once, not CPUExecutionProvider twice",
         ),
         (EngineOptions(), {"torch": None}, "^torch: expected TorchOptions, got None"),
         (TorchOptions(), {"device": 0}, "^torch device: expected auto, cpu, cuda or cuda:N, got 0"),

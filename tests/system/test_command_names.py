@@ -126,7 +126,9 @@ def test_installed_by_pip(
     assert wheel.install("heif") == 'pip install "samcam[heif]"'
     assert wheel.install() == "pip install samcam"
     assert wheel.reinstall() == "pip install --force-reinstall --no-deps samcam"
-    assert wheel.exchange("a", "b") == "pip uninstall a && pip install b"
+    assert wheel.exchange("a", "b", "1.2") == (
+        "pip install a==1.2 && pip install --force-reinstall --no-deps b==1.2"
+    )
     assert command_names.install("heif") == 'pip install -c constraints.txt -e ".[heif]"'
     assert command_names.install() == "pip install -c constraints.txt -e ."
     for argv in ([], [""], ["/usr/bin/jupyter"]):

@@ -20,6 +20,7 @@ RIGHT = """
 {source: {fps: 20, rotate: 90.0, demo_frames: 20.0, demo_size: [640.0, 480]}}
 {source: {width: null}}
 {engine: {threads: 2.0, providers: [CPUExecutionProvider]}}
+{engine: {providers: [{openvino: {device_type: CPU, num_of_threads: 2, x: 0.5, y: true}}, cpu]}}
 {engine: {torch: {device: cuda}}}
 {engine: {torch: {device: cuda:12}}}
 {effect: {per_object: {1: blur, 20: censor, 254: none}}}
@@ -38,6 +39,12 @@ WRONG = """
 {engine: {torch: {device: "cuda:123"}}}
 {engine: {providers: []}}
 {engine: {providers: X}}
+{engine: {providers: [1]}}
+{engine: {providers: [{}]}}
+{engine: {providers: [{openvino: CPU}]}}
+{engine: {providers: [{openvino: {x: [1]}}]}}
+{engine: {providers: [{openvino: {x: null}}]}}
+{engine: {providers: [{openvino: {}, cpu: {}}]}}
 {engine: {threads: 2.5}}
 {engine: {threads: true}}
 {effect: {per_object: {0: blur}}}
