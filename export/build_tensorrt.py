@@ -1,6 +1,7 @@
-"""Build a model's TensorRT engines for the GPU of this machine, and compare them with the model.
+"""Build a model's engines for TensorRT or TensorRT for RTX, and compare them with the model.
 
 python -m export.build_tensorrt sam2.1-tiny        or the path of a model folder
+python -m export.build_tensorrt sam2.1-tiny --rtx  for TensorRT for RTX: needs no GPU
 
 Takes minutes. Needs no torch: the graphs are in the model folder.
 """
@@ -12,7 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from samcam.engines import (
     NETWORKS,
@@ -23,9 +24,6 @@ from samcam.engines import (
     file_sha256,
     find_model,
     open_model,
-    read_manifest,
-    rebuild_hint,
-    verify_files,
 )
 from samcam.engines.checks import (
     MIN_IOU,
@@ -34,6 +32,7 @@ from samcam.engines.checks import (
     checks_path,
     compare_networks,
     describe,
+    missed_before,
     read_pictures,
     refuse_bad,
     write_checks,
@@ -41,38 +40,36 @@ from samcam.engines.checks import (
 from samcam.engines.tensorrt import (
     PRECISION_LADDER,
     TENSORRT,
+    TENSORRT_RTX,
     EngineRecord,
-    GpuInfo,
-    find_gpu,
-    fingerprint_here,
-    graph_path,
-    import_library,
-    make_logger,
+    Fingerprint,
+    Library,
+    NoGpuError,
     profiles_of,
+    read_record,
     remove,
     write_engine,
-    write_engine_file,
 )
-from samcam.export.build_progress import interruptible, make_monitor
-from samcam.export.shape_profiles import profile_shapes
+from samcam.export.engine_compiler import (
+    CACHE_NAME,
+    DEFAULT_LEVEL,
+    PORTABLE,
+    BuildError,
+    EngineCompiler,
+    Target,
+    gpu_target,
+)
+from samcam.export.engine_graphs import (
+    Rung,
+    load_graph,
+    read_model_graphs,
+    require_half,
+    require_onnx,
+)
 from samcam.system import exporter, prepare_streams, with_exporter
 
-if TYPE_CHECKING:
-    import tensorrt as trt
-
-LADDER: Final = PRECISION_LADDER
-DEFAULT_LEVEL: Final = 3  # TensorRT's own default, of 0..5
-MAX_CACHE_BYTES: Final = 256 << 20
 EXIT_MODEL: Final = 4
-
-# Memories are rounded to bfloat16 in every precision; older GPUs lack the type.
-_LEAST_CAPABILITY: Final = (8, 0)
-_WORKSPACE_SHARE: Final = 2  # at most half of the GPU's memory while building
-_CACHE_NAME: Final = "timing.cache"
-
-
-class BuildError(EngineError):
-    """TensorRT cannot read a graph, or build an engine from it."""
+PRECISIONS: Final = {"fp16": "float16", "bf16": "bfloat16", "tf32": "tf32", "fp32": "float32"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +77,22 @@ class BuildOrder:
     """What to build.
 
     Attributes:
-        folder: Of the model; the engines go to FOLDER/tensorrt/.
-        level: How long TensorRT may search, 0..5.
-        check: Whether to compare the engines with ONNX Runtime; where not, the first run does.
+        folder: Of the model; the engines go to the library's folder in it.
+        library: TensorRT for the GPU of this machine, or TensorRT for RTX for any.
+        capability: Compute capability that TensorRT for RTX builds for; None: 8.0 and newer, or
+            what the GPU of this machine has if that is older.
+        precision: Lowest of the ladder to try; None for the lowest there is.
+        level: How long the library may search, 0..5.
+        check: Whether to compare the engines with ONNX Runtime; where not, the first run does, as
+            always with TensorRT for RTX.
         pictures: Folder of pictures to compare on; None for the program's own.
         limit: Least IoU of a network's worst mask.
     """
 
     folder: Path
+    library: Library = TENSORRT
+    capability: tuple[int, int] | None = None
+    precision: str | None = None
     level: int = DEFAULT_LEVEL
     check: bool = True
     pictures: Path | None = None
@@ -95,161 +100,148 @@ class BuildOrder:
     report: Callable[[str], None] = lambda line: None
 
 
-@dataclass(frozen=True)
-class _Rung:
-    """A graph that an engine can be built from."""
-
-    precision: str
-    graph: Path
-
-
 def build_engines(order: BuildOrder) -> list[EngineRecord]:
     """Build the five engines; one whose answers are too far off, again in a higher precision.
 
     Raises:
-        EngineError: No GPU, no TensorRT, a broken model, an engine that cannot be built, or one
-            that misses in the highest precision there is.
+        EngineError: No GPU where one is needed, no library, a broken model, engines that cannot be
+            built, or one that misses in the highest precision there is.
     """
-    gpu = find_gpu()  # first: without a driver, TensorRT's objects end the process
-    _check_capability(gpu)
-    trt = import_library(TENSORRT)
-    manifest, rungs = _read_model(order.folder)
-    builder = EngineBuilder(trt, gpu, manifest, order)
-    remove(checks_path(order.folder, TENSORRT))  # of the engines that were here
-    records = {network: builder.build(network, rungs[network]) for network in NETWORKS}
-    if not order.check:
-        return list(records.values())
-    checks: dict[str, NetworkCheck] = {}
-    pending = list(NETWORKS)
-    while pending:
-        order.report(f"comparing {', '.join(pending)} with ONNX Runtime")
-        found = _compare(order, manifest, pending)
-        checks |= {check.network: check for check in found}
-        pending = []
-        for check in found:
-            left = rungs[check.network]
-            if check.cases and not check.passed and len(left) > 1:
-                del left[0]
-                before = _missed(records[check.network], check)
-                records[check.network] = builder.build(check.network, left, before)
-                pending.append(check.network)
-    results = [checks[network] for network in NETWORKS]
-    write_checks(checks_path(order.folder, TENSORRT), checks_key(order.folder, TENSORRT), results)
-    order.report(describe(results))
-    refuse_bad(order.folder, TENSORRT, results)
-    return list(records.values())
-
-
-def _read_model(folder: Path) -> tuple[Manifest, dict[str, list[_Rung]]]:
-    """Read a manifest, compare every file with it, and return the graphs of each network."""
-    try:
-        manifest = read_manifest(folder)
-        verify_files(folder, manifest, half=True)
-        return manifest, {network: _rungs(folder, manifest, network) for network in NETWORKS}
-    except ModelFileError as error:
-        raise EngineError(f"{error}: {rebuild_hint(folder.name)}") from error
-
-
-def _check_capability(gpu: GpuInfo) -> None:
-    """Refuse a GPU without bfloat16.
-
-    Raises:
-        EngineError: Names it and what runs on it.
-    """
-    major, _, minor = gpu.compute_capability.partition(".")
-    if (int(major), int(minor)) < _LEAST_CAPABILITY:
-        least = ".".join(map(str, _LEAST_CAPABILITY))
-        raise EngineError(
-            f"{gpu.name}: compute capability {gpu.compute_capability}, expected at least {least} "
-            "for TensorRT engines: use --backend onnxruntime"
+    target = _choose_target(order)  # the GPU first: without a driver TensorRT ends the process
+    require_onnx(order.library)
+    builder = EngineBuilder(order, target)
+    builder.build_all()
+    if target.gpu is None:
+        order.report(
+            "not compared: the first run on a GPU compares the engines with ONNX Runtime there"
         )
+    elif order.check:
+        builder.compare_all()
+    return list(builder.records.values())
 
 
-def _missed(record: EngineRecord, check: NetworkCheck) -> EngineRecord:
-    """Add to a record that its engine's answers are too far off."""
-    text = f"{record.fingerprint.precision}: worst mask IoU {check.min_iou:.3f}"
-    return replace(record, reason=_join(record.reason, text))
+def _choose_target(order: BuildOrder) -> Target:
+    if order.library is not TENSORRT_RTX:
+        return gpu_target(order.library)
+    if order.capability is not None:
+        return Target(order.library, order.capability)
+    try:
+        here = gpu_target(order.library).capability
+    except NoGpuError:
+        here = PORTABLE
+    if here < PORTABLE:
+        return Target(order.library, here)
+    return Target(order.library, PORTABLE, portable=True)
 
 
 def _join(*reasons: str) -> str:
     return "; ".join(filter(None, reasons))
 
 
-def _rungs(folder: Path, manifest: Manifest, network: str) -> list[_Rung]:
-    """Return the graphs of a network, the lowest precision first.
-
-    Raises:
-        EngineError: The model's own graph is in a precision that TensorRT does not build.
-        ModelFileError: A graph lies there that the manifest does not name.
-    """
-    entry = manifest.files[network]
-    if entry.precision not in LADDER:
-        raise EngineError(
-            f"{folder / entry.file}: precision {entry.precision}: TensorRT engines are built from "
-            f"{', '.join(LADDER)}: export the model with another --precision"
-        )
-    found = {entry.precision: folder / entry.file}
-    for precision in LADDER:
-        path = graph_path(folder, network, precision)
-        if precision in manifest.half.get(network, {}):
-            found.setdefault(precision, path)
-        elif path.is_file():
-            raise ModelFileError(f"{path}: not in the model's manifest")
-    return [_Rung(precision, found[precision]) for precision in LADDER if precision in found]
-
-
-def _compare(order: BuildOrder, manifest: Manifest, networks: list[str]) -> list[NetworkCheck]:
-    options = EngineOptions()
-    with (
-        open_model("onnxruntime", order.folder, manifest, options) as reference,
-        open_model("tensorrt", order.folder, manifest, options) as candidate,
-    ):
-        pictures = read_pictures(order.pictures)
-        return compare_networks(reference, candidate, pictures, networks, order.limit)
-
-
 class EngineBuilder:
-    """TensorRT's builder for one model on one GPU."""
+    """Builds the engines of one model.
 
-    def __init__(self, trt: Any, gpu: GpuInfo, manifest: Manifest, order: BuildOrder) -> None:
-        self._trt = trt
-        self._gpu = gpu
-        self._manifest = manifest
+    Attributes:
+        records: Of the engines that were built, by network.
+    """
+
+    def __init__(self, order: BuildOrder, target: Target) -> None:
+        """Read the model and import the library.
+
+        Raises:
+            EngineError: The model is broken, or the library cannot be imported.
+        """
         self._order = order
-        self._logger = make_logger(trt)
-        self._builder = trt.Builder(self._logger)
-        self._cache = order.folder / TENSORRT.name / _CACHE_NAME
+        self._target = target
+        self._manifest, self._rungs = read_model_graphs(order.folder, target, order.precision)
+        cache = order.folder / order.library.name / CACHE_NAME
+        self._compiler = EngineCompiler(target, order.level, cache)
+        self.records: dict[str, EngineRecord] = {}
 
-    def build(
-        self,
-        network: str,
-        rungs: list[_Rung],
-        before: EngineRecord | None = None,
-    ) -> EngineRecord:
+    def build_all(self) -> None:
+        """Build every network.
+
+        An engine that missed in a run on this machine is built in a higher precision, unless the
+        order names one.
+
+        Raises:
+            EngineError: Names the networks that cannot be built, and why; the others are.
+        """
+        order = self._order
+        known = {} if order.precision else missed_before(order.folder, order.library)
+        before = {network: self._missed(network, check) for network, check in known.items()}
+        remove(checks_path(order.folder, order.library))  # of the engines that were here
+        errors = []
+        for network in NETWORKS:
+            try:
+                self._build(network, before.get(network))
+            except BuildError as error:
+                errors.append(str(error))
+        if errors:
+            raise EngineError("; ".join(errors))
+
+    def compare_all(self) -> None:
+        """Compare every network with ONNX Runtime, and build what misses in a higher precision.
+
+        Raises:
+            EngineError: One misses in the highest precision there is, or cannot be built.
+        """
+        order = self._order
+        checks: dict[str, NetworkCheck] = {}
+        pending = list(NETWORKS)
+        while pending:
+            order.report(f"comparing {', '.join(pending)} with ONNX Runtime")
+            found = _compare(order, self._manifest, pending)
+            checks |= {check.network: check for check in found}
+            pending = []
+            for check in found:
+                network = check.network
+                if check.cases and not check.passed and len(self._rungs[network]) > 1:
+                    before = self._missed(network, check)
+                    self._build(network, before)
+                    pending.append(network)
+        results = [checks[network] for network in NETWORKS]
+        key = checks_key(order.folder, order.library)
+        write_checks(checks_path(order.folder, order.library), key, results)
+        order.report(describe(results))
+        refuse_bad(order.folder, order.library, results)
+
+    def _missed(self, network: str, check: NetworkCheck) -> EngineRecord:
+        """Return the record of an engine whose answers are too far off, which it then says; take
+        its rung and those below from the list, but the last."""
+        record = read_record(self._order.folder, self._order.library, network)
+        used = PRECISION_LADDER.index(record.fingerprint.precision)
+        rungs = self._rungs[network]
+        while len(rungs) > 1 and PRECISION_LADDER.index(rungs[0].precision) <= used:
+            del rungs[0]
+        text = f"{record.fingerprint.precision}: worst mask IoU {check.min_iou:.3f}"
+        return replace(record, reason=_join(record.reason, text))
+
+    def _build(self, network: str, before: EngineRecord | None) -> None:
         """Build one engine and write it with its record.
 
-        The first of `rungs` that can be built wins; those before it are removed from the list.
+        The first rung that can be built wins; those before it are removed from the list.
         `before` is the record of the engine that it replaces, if that one missed.
 
         Raises:
-            EngineError: TensorRT cannot read the graph or build the engine.
+            BuildError: No rung can be built.
             KeyboardInterrupt: The user stopped it.
         """
+        order, rungs = self._order, self._rungs[network]
         asked = before.asked if before is not None else rungs[0].precision
         reason = before.reason if before is not None else ""
         while True:
             rung = rungs[0]
-            self._order.report(f"{network}: building in {rung.precision} from {rung.graph.name}")
+            order.report(f"{network}: building in {rung.precision} from {rung.graph.name}")
             try:
-                engine = self._serialise(network, rung)
+                engine = self._compile(network, rung)
                 break
             except BuildError as error:
                 if len(rungs) == 1:
                     raise
-                self._order.report(f"{network}: {error}")
+                order.report(f"{network}: {error}")
                 reason = _join(reason, f"{rung.precision}: cannot be built")
                 del rungs[0]
-        here = fingerprint_here(self._trt, self._gpu, self._manifest, network)
         record = EngineRecord(
             network=network,
             model_sha256=self._manifest.files[network].sha256,
@@ -257,81 +249,44 @@ class EngineBuilder:
             engine_bytes=0,
             asked=asked,
             reason=reason,
-            fingerprint=replace(
-                here, onnx_sha256=file_sha256(rung.graph), precision=rung.precision
-            ),
+            fingerprint=self._fingerprint(network, rung),
         )
-        written = write_engine(self._order.folder, TENSORRT, engine, record)
-        self._order.report(f"{network}: {written.engine_bytes / 1e6:.1f} MB")
-        return written
+        self.records[network] = write_engine(order.folder, order.library, engine, record)
+        order.report(f"{network}: {len(engine) / 1e6:.1f} MB")
 
-    def _serialise(self, network: str, rung: _Rung) -> bytes:
-        trt = self._trt
-        builder = self._builder
-        self._logger.last_error = ""
-        # TensorRT 11 builds nothing else; version 10 then takes the graph's own precisions too.
-        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        definition = builder.create_network(flags)
-        parser = trt.OnnxParser(definition, self._logger)
-        if not parser.parse_from_file(str(rung.graph)):
-            errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-            raise BuildError(f"{rung.graph}: TensorRT cannot read it: {' '.join(errors.split())}")
-        config = builder.create_builder_config()
-        memory = self._gpu.memory_bytes // _WORKSPACE_SHARE
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, memory)
-        config.builder_optimization_level = self._order.level
-        config.max_aux_streams = 0  # one stream: fewer buffers, and a graph without forks
-        if rung.precision == "float32":
-            config.clear_flag(trt.BuilderFlag.TF32)  # the last rung is meant to be exact
-        self._add_profiles(network, definition, config)
-        cache = self._read_cache(config)  # must live until the engine is built
-        with interruptible() as interrupt:
-            # Kept in a variable: the build calls it until it ends.
-            monitor = make_monitor(trt, network, interrupt)
-            config.progress_monitor = monitor
-            try:
-                engine = builder.build_serialized_network(definition, config)
-            finally:
-                monitor.close()
-        if interrupt.is_set():
-            raise KeyboardInterrupt
-        if engine is None:
-            raise BuildError(
-                f"{rung.graph}: TensorRT {trt.__version__} cannot build an engine: "
-                f"{self._logger.last_error or 'no reason given'}"
-            )
-        self._write_cache(cache)
-        return bytes(engine)
+    def _compile(self, network: str, rung: Rung) -> bytes:
+        graph = load_graph(rung, network, self._target)
+        profiles = profiles_of(self._manifest, network)
+        tf32 = rung.precision != "float32"  # the last rung is meant to be exact
+        try:
+            return self._compiler.compile(network, graph, profiles, tf32)
+        except BuildError as error:
+            raise BuildError(f"{rung.graph}: {error}") from error
 
-    def _add_profiles(
-        self, network: str, definition: trt.INetworkDefinition, config: trt.IBuilderConfig
-    ) -> None:
-        for chosen in profiles_of(self._manifest, network):
-            profile = self._builder.create_optimization_profile()
-            for index in range(definition.num_inputs):
-                tensor = definition.get_input(index)
-                shapes = profile_shapes(network, tensor.name, tuple(tensor.shape), chosen)
-                profile.set_shape(tensor.name, shapes[0], shapes[1], shapes[2])
-            if config.add_optimization_profile(profile) < 0:
-                raise EngineError(f"{network}: TensorRT refused the profile {chosen}")
-
-    def _read_cache(self, config: trt.IBuilderConfig) -> trt.ITimingCache:
-        """Take the timings of earlier builds; those of another GPU or version are left."""
-        data = b""
-        if self._cache.is_file() and self._cache.stat().st_size <= MAX_CACHE_BYTES:
-            data = self._cache.read_bytes()
-        cache = config.create_timing_cache(data)
-        if cache is None or not config.set_timing_cache(cache, False):
-            cache = config.create_timing_cache(b"")
-            config.set_timing_cache(cache, False)
-        return cache
-
-    def _write_cache(self, cache: trt.ITimingCache) -> None:
-        write_engine_file(self._cache, bytes(cache.serialize()))
+    def _fingerprint(self, network: str, rung: Rung) -> Fingerprint:
+        gpu = self._target.gpu
+        return Fingerprint(
+            onnx_sha256=file_sha256(rung.graph),
+            tensorrt=self._compiler.version,
+            gpu="" if gpu is None else gpu.name,
+            compute_capability=str(self._target),
+            driver="" if gpu is None else gpu.driver,
+            precision=rung.precision,
+            profiles=list(profiles_of(self._manifest, network)),
+        )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns 0, or 4 where the engines cannot be built."""
+def _compare(order: BuildOrder, manifest: Manifest, networks: list[str]) -> list[NetworkCheck]:
+    options = EngineOptions()
+    with (
+        open_model("onnxruntime", order.folder, manifest, options) as reference,
+        open_model(order.library.name, order.folder, manifest, options) as candidate,
+    ):
+        pictures = read_pictures(order.pictures)
+        return compare_networks(reference, candidate, pictures, networks, order.limit)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=exporter("build_tensorrt"),
         description=with_exporter(__doc__),
@@ -339,23 +294,58 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("model", help="a model's name, or the path of its folder")
     parser.add_argument(
+        "--rtx", action="store_true", help="engines of TensorRT for RTX, without a GPU"
+    )
+    parser.add_argument(
+        "--capability",
+        type=_capability,
+        metavar="X.Y",
+        help="with --rtx: one compute capability, such as 7.5 for RTX 20; else 8.0 and newer",
+    )
+    parser.add_argument(
+        "--precision", choices=tuple(PRECISIONS), help="the lowest to try; else the lowest there is"
+    )
+    parser.add_argument(
         "--level", type=int, default=DEFAULT_LEVEL, choices=range(6), help="search effort (3)"
     )
     parser.add_argument("--pictures", type=Path, help="folder to compare on")
     parser.add_argument(
         "--no-check", action="store_true", help="leave the comparison to the first run"
     )
+    return parser
+
+
+def _capability(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text}: expected two numbers such as 7.5")
+    return int(major), int(minor)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns 0, or 4 where the engines cannot be built."""
+    parser = _parser()
     options = parser.parse_args(arguments)
+    if options.capability and not options.rtx:
+        parser.error("--capability: with --rtx only; TensorRT builds for the GPU of this machine")
+    if options.pictures and options.rtx:
+        parser.error("--pictures: not with --rtx, which leaves the comparison to the first run")
     try:
+        folder = find_model(options.model)
+        if PRECISIONS.get(options.precision) not in ("tf32", "float32"):
+            require_half(folder)
         order = BuildOrder(
-            folder=find_model(options.model),
+            folder=folder,
+            library=TENSORRT_RTX if options.rtx else TENSORRT,
+            capability=options.capability,
+            precision=PRECISIONS.get(options.precision),
             level=options.level,
             check=not options.no_check,
             pictures=options.pictures,
             report=lambda line: print(line, flush=True),
         )
         build_engines(order)
-    except EngineError as error:
+    except (EngineError, ModelFileError) as error:
         print(f"export: {error}", file=sys.stderr)
         return EXIT_MODEL
     except KeyboardInterrupt:

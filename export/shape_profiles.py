@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from samcam.engines import NETWORKS, EngineError
 
 
 def profile_shapes(
-    network: str, tensor: str, shape: tuple[int, ...], ranges: dict[str, list[int]]
+    network: str, tensor: str, shape: tuple[int, ...], ranges: Mapping[str, list[int]]
 ) -> list[tuple[int, ...]]:
     """Return an input's smallest, most usual and largest shape.
 

@@ -1,6 +1,6 @@
 """Checks of a model: what its networks declare and answer, on pictures of our own."""
 
-from samcam.engines.checks.first_run import checks_key, checks_path, refuse_bad
+from samcam.engines.checks.first_run import checks_key, checks_path, missed_before, refuse_bad
 from samcam.engines.checks.self_check import (
     BOXES,
     MIN_IOU,
@@ -21,6 +21,7 @@ __all__ = [
     "checks_path",
     "compare_networks",
     "describe",
+    "missed_before",
     "read_pictures",
     "refuse_bad",
     "write_checks",

@@ -98,6 +98,19 @@ def check_first_run(
     return checks
 
 
+def missed_before(folder: Path, library: Library) -> dict[str, NetworkCheck]:
+    """Return the networks whose engines, as they lie there, missed in the last comparison.
+
+    Building them again as they are would not help.
+    """
+    try:
+        key = checks_key(folder, library)
+    except EngineError:  # nothing ran here
+        return {}
+    checks = read_checks(checks_path(folder, library), key) or []
+    return {check.network: check for check in checks if check.cases and not check.passed}
+
+
 def refuse_bad(folder: Path, library: Library, checks: list[NetworkCheck]) -> None:
     """Raise where a network is not good enough.
 

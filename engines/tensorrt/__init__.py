@@ -1,12 +1,12 @@
 """TensorRT on an NVIDIA GPU: memory, engine files, the backend."""
 
-from samcam.engines.tensorrt.backend import fingerprint_here
 from samcam.engines.tensorrt.cuda_runtime import GpuInfo, NoGpuError, find_gpu
 from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import (
     GRAPH_FOLDER,
     PRECISION_LADDER,
     EngineRecord,
+    Fingerprint,
     build_hint,
     graph_path,
     profiles_of,
@@ -32,6 +32,7 @@ __all__ = [
     "TENSORRT",
     "TENSORRT_RTX",
     "EngineRecord",
+    "Fingerprint",
     "GpuInfo",
     "Library",
     "NoGpuError",
@@ -39,7 +40,6 @@ __all__ = [
     "build_hint",
     "find_driver",
     "find_gpu",
-    "fingerprint_here",
     "graph_path",
     "import_library",
     "make_logger",

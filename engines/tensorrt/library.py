@@ -28,6 +28,7 @@ class Library:
         user_allocation: Whether an engine must be built with BuilderFlag.REQUIRE_USER_ALLOCATION
             to be captured in a CUDA graph.
         runtime_cache: Whether it finishes an engine on the user's GPU, and can keep that.
+        old_fp32_products: Whether it multiplies fp32 matrices below compute capability 8.0.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Library:
     timing_cache: bool
     user_allocation: bool
     runtime_cache: bool
+    old_fp32_products: bool
 
 
 TENSORRT: Final = Library(
@@ -49,6 +51,7 @@ TENSORRT: Final = Library(
     timing_cache=True,
     user_allocation=False,
     runtime_cache=False,
+    old_fp32_products=True,
 )
 TENSORRT_RTX: Final = Library(
     name="tensorrt-rtx",
@@ -59,6 +62,7 @@ TENSORRT_RTX: Final = Library(
     timing_cache=False,
     user_allocation=True,
     runtime_cache=True,
+    old_fp32_products=False,
 )
 LIBRARIES: Final = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
 
