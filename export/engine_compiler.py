@@ -136,8 +136,8 @@ class EngineCompiler:
         if engine is None:
             said = self._logger.last_error or "no reason given"
             raise BuildError(f"{self._title} cannot build an engine: {said}")
-        if cache is not None and self._cache is not None:
-            write_engine_file(self._cache, bytes(cache.serialize()))
+        if cache is not None:
+            self._write_cache(cache)
         return bytes(engine)
 
     @property
@@ -187,6 +187,10 @@ class EngineCompiler:
             cache = config.create_timing_cache(b"")
             config.set_timing_cache(cache, False)
         return cache
+
+    def _write_cache(self, cache: trt.ITimingCache) -> None:
+        if self._cache is not None:
+            write_engine_file(self._cache, bytes(cache.serialize()))
 
 
 def _parser_errors(parser: trt.OnnxParser) -> str:

@@ -26,11 +26,17 @@ def set_rtx_options(
     config.set_flag(rtx.BuilderFlag.REQUIRE_USER_ALLOCATION)
     if capability is None:
         return
-    known = rtx.ComputeCapability.__members__
-    name = "SM{}{}".format(*capability)
-    if name not in known:
-        listed = ", ".join(f"{n[2:-1]}.{n[-1]}" for n in sorted(known) if n.startswith("SM"))
+    known = {
+        (7, 5): rtx.ComputeCapability.SM75,
+        (8, 0): rtx.ComputeCapability.SM80,
+        (8, 6): rtx.ComputeCapability.SM86,
+        (8, 9): rtx.ComputeCapability.SM89,
+        (12, 0): rtx.ComputeCapability.SM120,
+        (12, 1): rtx.ComputeCapability.SM121,
+    }
+    if capability not in known:
+        listed = ", ".join(f"{major}.{minor}" for major, minor in known)
         wanted = ".".join(map(str, capability))
         raise EngineError(f"compute capability {wanted}: expected one of {listed}")
     config.num_compute_capabilities = 1
-    config.set_compute_capability(known[name], 0)
+    config.set_compute_capability(known[capability], 0)

@@ -306,8 +306,9 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorRt]:
 def folder(trt: FakeTensorRt, tmp_path: Path) -> Path:
     """A model whose engines were built and never compared."""
     write_tiny_model(tmp_path / "fake")
-    build_engines(BuildOrder(folder=tmp_path / "fake", check=False))
-    return tmp_path / "fake"
+    order = BuildOrder(folder=tmp_path / "fake", check=False, precision="float32")
+    build_engines(order)
+    return order.folder
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
-"""Every name of TensorRT and cuda-python that our sources use exists, with its signature.
+"""Every name of TensorRT, TensorRT for RTX and cuda-python that our sources use exists, with its
+signature.
 
-No GPU and no TensorRT library is needed: the bindings of both supported versions are imported
-against stub libraries that are compiled here, in a process of their own.
+No GPU is needed. TensorRT for RTX is here with its library, and compiles in
+tests/export/test_compiler.py; what only its Runtime and TensorRT 11 and 10 know is known by name.
+Those two have bindings without a library: they are imported against stub libraries that are
+compiled here, in a process of their own.
 """
 
 from __future__ import annotations
@@ -20,15 +23,18 @@ from tests.conftest import REPO_ROOT, require_tool, skip_or_fail
 from tests.helpers import fake_tensorrt, fake_tensorrt_builder
 from tests.helpers.api_check import Api, Checker, Report, returns_of
 from tests.helpers.bounds import RUN_TIMEOUT_S
+from tests.helpers.compiler import require_rtx
 from tests.helpers.fake_cuda import FakeCuda
 
 API_FOLDER = Path(sys.prefix) / "api"
+RTX = "tensorrt_rtx_bindings"
 TENSORRT_SOURCES = (
     "engines/tensorrt/runtime.py",
     "engines/tensorrt/backend.py",
-    "export/build_tensorrt.py",
+    "export/engine_compiler.py",
     "export/build_progress.py",
 )
+RTX_SOURCES = ("export/rtx_options.py",)
 CUDA_SOURCES = ("engines/tensorrt/cuda_runtime.py", "engines/tensorrt/cuda_memory.py")
 STUB_LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 STUB_SYMBOLS = (
@@ -85,6 +91,13 @@ def tensorrt(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="module")
+def rtx() -> Api:
+    """TensorRT for RTX as it is installed."""
+    require_rtx()
+    return dump(RTX, REPO_ROOT, [])
+
+
+@pytest.fixture(scope="module")
 def cudart() -> Api:
     """The real cuda-python."""
     return dump("cuda.bindings.runtime", api_folder("cuda-13"), [])
@@ -123,8 +136,9 @@ def test_tensorrt_is_used_as_it_is(tensorrt: Api) -> None:
         "IExecutionContext.get_tensor_shape",
         "Builder.create_network",
         "Builder.build_serialized_network",
-        "OnnxParser.parse_from_file",
+        "OnnxParser.parse",
         "ParserError.desc",
+        "ParserError.node_name",
         "IBuilderConfig.set_memory_pool_limit",
         "IBuilderConfig.progress_monitor",
         "IBuilderConfig.builder_optimization_level",
@@ -142,6 +156,21 @@ def test_tensorrt_is_used_as_it_is(tensorrt: Api) -> None:
         "DataType.UINT8",
     } <= report.uses
     assert len(report.uses) >= 50
+
+
+def test_tensorrt_for_rtx_is_used_as_it_is(rtx: Api) -> None:
+    """The same calls, and those of its own."""
+    report = check(rtx, "trt", TENSORRT_SOURCES, "tensorrt")
+    assert not report.problems, "\n".join(report.problems)
+    assert len(report.uses) >= 50
+    own = check(rtx, "rtx", RTX_SOURCES, RTX)
+    assert not own.problems, "\n".join(own.problems)
+    assert {
+        "BuilderFlag.REQUIRE_USER_ALLOCATION",
+        "IBuilderConfig.set_flag",
+        "IBuilderConfig.num_compute_capabilities",
+        "IBuilderConfig.set_compute_capability",
+    } <= own.uses
 
 
 def test_cuda_python_is_used_as_it_is(cudart: Api) -> None:
@@ -171,8 +200,8 @@ def test_only_these_files_use_the_gpu_libraries() -> None:
                 modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for module in modules:
                 name = path.relative_to(REPO_ROOT).as_posix()
-                if module.partition(".")[0] == "tensorrt":
-                    assert name in TENSORRT_SOURCES
+                if module.startswith("tensorrt"):
+                    assert name in TENSORRT_SOURCES + RTX_SOURCES
                 if module.partition(".")[0] == "cuda":
                     assert name in CUDA_SOURCES
 
@@ -216,9 +245,9 @@ def problems_of(api: Api, source: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("statement", "problem"), PLANTED.items(), ids=list(PLANTED))
-def test_a_planted_wrong_name_fails(tensorrt: Api, statement: str, problem: str | None) -> None:
+def test_a_planted_wrong_name_fails(rtx: Api, statement: str, problem: str | None) -> None:
     """The check above can fail: names, argument counts and keywords, enums, settable properties."""
-    problems = problems_of(tensorrt, planted(statement))
+    problems = problems_of(rtx, planted(statement))
     if problem is None:
         assert not problems
     else:
@@ -226,18 +255,18 @@ def test_a_planted_wrong_name_fails(tensorrt: Api, statement: str, problem: str 
         assert problem in problems[0]
 
 
-def test_a_planted_wrong_override_fails(tensorrt: Api) -> None:
+def test_a_planted_wrong_override_fails(rtx: Api) -> None:
     source = planted("pass")
-    assert not problems_of(tensorrt, source)
+    assert not problems_of(rtx, source)
     assert (
         "phase_finish is not defined"
-        in problems_of(tensorrt, source.replace("phase_finish", "phase_finished"))[0]
+        in problems_of(rtx, source.replace("phase_finish", "phase_finished"))[0]
     )
     assert (
         "step_complete: expected"
-        in problems_of(tensorrt, source.replace("(self, a, b):", "(self, a):"))[0]
+        in problems_of(rtx, source.replace("(self, a, b):", "(self, a):"))[0]
     )
-    assert "no such class" in problems_of(tensorrt, source.replace("ICudaEngine", "CudaEngine"))[0]
+    assert "no such class" in problems_of(rtx, source.replace("ICudaEngine", "CudaEngine"))[0]
 
 
 def test_the_names_that_version_11_dropped_fail_there(tensorrt: Api) -> None:
@@ -263,8 +292,8 @@ FAKES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("path", list(FAKES))
-def test_the_fake_has_no_names_of_its_own(tensorrt: Api, path: str) -> None:
-    holder = tensorrt.holder(path)
+def test_the_fake_has_no_names_of_its_own(rtx: Api, path: str) -> None:
+    holder = rtx.holder(path)
     assert holder is not None
     fake = FAKES[path]
     names = [

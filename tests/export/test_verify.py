@@ -34,7 +34,7 @@ from tests.helpers.tiny_model import example_feeds, tiny_manifest, write_tiny_mo
 
 OUTPUTS = sum(len(network.outputs) for network in NETWORKS.values())
 ROW = re.compile(
-    r"^(\w+) +(\w+) +(float32|float16|bfloat16|int8) +(\S+) +(\S+) +(\S+)( +TOO FAR)?$"
+    r"^(\w+) +(\w+) +(float32|tf32|float16|bfloat16|int8) +(\S+) +(\S+) +(\S+)( +TOO FAR)?$"
 )
 
 

@@ -58,7 +58,7 @@ class Api:
         inside = LIST.match(text)
         if inside:
             return Type("list", items=(self.parse(inside[1]),))
-        path = re.sub(r"^[\w]+\.tensorrt\.", "", text)
+        path = re.sub(r"^\w+\.tensorrt(_rtx)?\.", "", text)
         return Type("object", path) if path and self.holder(path) else None
 
 

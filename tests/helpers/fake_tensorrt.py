@@ -47,8 +47,9 @@ class FakeTensorRt:
     def __init__(self, cuda: FakeCuda, version: str = "11.4.0.106") -> None:
         self.cuda = cuda
         self.__version__ = version
-        self.built: Counter[str] = Counter()  # file name without its end to number of builds
-        self.noise: dict[str, float] = {}  # the same to what its outputs are wrong by
+        self.built: Counter[str] = Counter()  # network and precision to number of builds
+        # The same, float32 standing for tf32 too, to what its outputs are wrong by.
+        self.noise: dict[str, float] = {}
         self.broken: set[str] = set()  # that cannot be built
         self.uncapturable = False
 
@@ -174,13 +175,14 @@ class Context:
             data, block = cuda.device_bytes(address, int(np.prod(shape)) * dtype.itemsize)
             views[name] = data.view(dtype).reshape(shape)
             blocks.append(block)
+        noise = max((engine.trt.noise.get(engine.facts[k], 0.0) for k in ("stem", "kind")), key=abs)
         me = weakref.ref(self)
 
         def work() -> None:
             feeds = {name: views[name].copy() for name in engine.input_names}
             results = engine.session.run(engine.output_names, feeds)
             for name, result in zip(engine.output_names, results, strict=True):
-                views[name][...] = result + engine.trt.noise.get(engine.facts["stem"], 0.0)
+                views[name][...] = result + noise
 
         def check() -> None:
             context = me()

@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from enum import IntEnum
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
@@ -87,7 +86,6 @@ class Network:
 
     def __init__(self) -> None:
         self.model: onnx.ModelProto | None = None
-        self.stem = ""
 
     @property
     def num_inputs(self) -> int:
@@ -95,6 +93,11 @@ class Network:
 
     def get_input(self, index):
         return tensor_of(self.model.graph.input[index])
+
+
+def stem_of(network: Network) -> str:
+    """Return a network's name, and its precision if it has a graph of its own for that."""
+    return ".".join(filter(None, (network.model.graph.name, network.model.doc_string)))
 
 
 class Profile:
@@ -170,15 +173,15 @@ class Parser:
         return len(self._errors)
 
     def get_error(self, index):
-        return SimpleNamespace(desc=lambda: self._errors[index])
+        return SimpleNamespace(
+            desc=lambda: self._errors[index], node_name=lambda: "", node_operator=lambda: ""
+        )
 
-    def parse_from_file(self, model):
-        try:
-            self._network.model = onnx.load(model)
-        except Exception as error:
-            self._errors.append(f"cannot be parsed: {type(error).__name__}")
+    def parse(self, model):
+        self._network.model = onnx.load_from_string(model)
+        if not self._network.model.graph.output:
+            self._errors.append("no outputs")
             return False
-        self._network.stem = Path(model).stem
         return True
 
 
@@ -200,7 +203,10 @@ class Builder:
 
     def build_serialized_network(self, network, config):
         monitor = config.progress_monitor
-        self._trt.built[network.stem] += 1
+        own = stem = stem_of(network)
+        if not network.model.doc_string and BuilderFlag.TF32 in config.flags:
+            stem += ".tf32"
+        self._trt.built[stem] += 1
         if monitor is not None:
             if not monitor.initialised:
                 raise DriverFault("the monitor's base class was not initialised")
@@ -214,7 +220,7 @@ class Builder:
             monitor.phase_finish("Building engine")
             if not all(steps):
                 return None
-        if network.stem in self._trt.broken:
+        if {stem, own} & self._trt.broken:
             self._logger.log(ILogger.ERROR, "Could not find any implementation")
             return None
         if faults := uint8_faults(network.model):
@@ -230,11 +236,12 @@ class Builder:
         cache = config._cache()
         if cache is None:
             raise DriverFault("the timing cache was destroyed before the engine was built")
-        cache.data += network.stem.encode()
+        cache.data += stem.encode()
         facts = {
             "version": self._trt.__version__,
             "gpu": self._trt.cuda.name,
-            "stem": network.stem,
+            "stem": own,
+            "kind": stem,
             "tf32": BuilderFlag.TF32 in config.flags,
             "profiles": [profile.shapes for profile in config.profiles],
         }
