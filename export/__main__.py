@@ -145,7 +145,8 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
     if options.backend == "tensorrt":
         from samcam.export.build_tensorrt import BuildOrder, build_engines
 
-        build_engines(BuildOrder(folder=folder, report=_say))
+        start = "float32" if precision == "fp32" else None  # TF32 only where it was not asked away
+        build_engines(BuildOrder(folder=folder, precision=start, report=_say))
     elif precision != "int8":
         _print_build_hint(folder)
 
