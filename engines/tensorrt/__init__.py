@@ -21,6 +21,7 @@ from samcam.engines.tensorrt.library import (
     TENSORRT_RTX,
     Library,
     NoTensorRtError,
+    check_capability,
     import_library,
 )
 from samcam.engines.tensorrt.runtime import make_logger
@@ -38,6 +39,7 @@ __all__ = [
     "NoGpuError",
     "NoTensorRtError",
     "build_hint",
+    "check_capability",
     "find_driver",
     "find_gpu",
     "graph_path",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from samcam.engines.base import EngineError
+from samcam.engines.tensorrt.driver import find_driver
 from samcam.system import install
 
 
@@ -64,6 +65,9 @@ TENSORRT_RTX: Final = Library(
     runtime_cache=True,
     old_fp32_products=False,
 )
+# What TensorRT for RTX has compilers for: the members of its ComputeCapability, version 1.7.
+_RTX_CAPABILITIES: Final = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+_INDEX: Final = "its libraries are fetched from NVIDIA's own index, https://pypi.nvidia.com"
 LIBRARIES: Final = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
 
 
@@ -72,22 +76,44 @@ def import_library(library: Library) -> Any:
     Runtime of both, end the process where there is no driver: look for a GPU first.
 
     Raises:
-        NoTensorRtError: It is not installed, does not load, or has another version.
+        NoTensorRtError: It is not installed, does not load, or has another version. Its cause is
+            the error of the last module tried.
     """
-    errors = []
+    errors: list[Exception] = []
     for name in library.modules:
         try:
             module = importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
-            errors.append(str(error))
+            errors.append(error)
             continue
         version = str(module.__version__)
         if version.partition(".")[0] not in map(str, library.versions):
             known = " or ".join(map(str, library.versions))
             raise NoTensorRtError(
-                f"{library.name} {version} is installed, expected {known}", install(library.extra)
+                f"{library.name} {version} is installed, expected {known}", _way_to_get(library)
             )
         return module
+    said = [*map(str, errors), *([_INDEX] if library is TENSORRT else [])]
     raise NoTensorRtError(
-        f"{library.name} cannot be imported ({'; '.join(errors)})", install(library.extra)
-    )
+        f"{library.name} cannot be imported ({'; '.join(said)})", _way_to_get(library)
+    ) from errors[-1]
+
+
+def check_capability(library: Library, capability: str) -> None:
+    """Refuse a GPU that a library is not made for at all.
+
+    Raises:
+        NoTensorRtError: Names its compute capability, and those that the library is for.
+    """
+    if library is TENSORRT_RTX and capability not in _RTX_CAPABILITIES:
+        known = ", ".join(_RTX_CAPABILITIES)
+        raise NoTensorRtError(
+            f"compute capability {capability}: {library.title} is for {known} only",
+            f"use --backend {TENSORRT.name}",
+        )
+
+
+def _way_to_get(library: Library) -> str:
+    """Return what installs a library, in the form for the driver that is here."""
+    driver = find_driver() if library is TENSORRT else None
+    return install(library.extra) if driver is None else driver.way_out

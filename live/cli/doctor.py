@@ -37,9 +37,12 @@ from samcam.engines.onnxruntime import (
     stand_in,
 )
 from samcam.engines.tensorrt import (
-    TENSORRT,
+    LIBRARIES,
+    GpuInfo,
+    Library,
     NoGpuError,
     NoTensorRtError,
+    check_capability,
     find_driver,
     find_gpu,
     import_library,
@@ -71,6 +74,9 @@ _OUTPUT_CODE: Final = 5
 _PROBE_SIZE_WH: Final = (640, 480)
 _PROBE_FPS: Final = 30.0
 _WITHOUT_CAMERA: Final = "--source demo --set source.demo_frames=0"
+_CUDA_MODULES: Final = ("cuda", "cuda.bindings")
+_BFLOAT16_CAPABILITY: Final = (8, 0)
+_OLD: Final = "no bfloat16, no TF32: engines in float16; a network that does not build is named"
 _WITHOUT_DISPLAY: Final = "--output video:out.mp4"
 
 
@@ -157,7 +163,7 @@ def examine(request: Request, plan: Plan) -> Report:
             check_control_folder(settings.control),
             *(check_model(name) for name in models),
             check_providers(settings.engine),
-            *check_gpu(),
+            *check_gpu(request.backend),
         )
     )
 
@@ -301,21 +307,49 @@ def check_providers(options: EngineOptions) -> Finding:
     return Finding(what, State.OK, listed)
 
 
-def check_gpu() -> tuple[Finding, Finding]:
-    """Look for a CUDA GPU and, where there is one, for TensorRT; both are optional."""
-    tensorrt = Finding("TensorRT", State.ABSENT, "needs an NVIDIA GPU")
+def check_gpu(backend: str = "auto") -> tuple[Finding, ...]:
+    """Look for a CUDA GPU and for the libraries of engines, which is all optional.
+
+    Args:
+        backend: The one that is asked for.
+    """
+    asked = backend in LIBRARIES
     try:
         gpu = find_gpu()
     except NoGpuError as error:
-        if find_driver() is None:
+        driver = find_driver()
+        needs = "needs an NVIDIA GPU" if driver is None else "needs CUDA"
+        others = [Finding(library.title, State.ABSENT, needs) for library in LIBRARIES.values()]
+        if driver is None:
             details = "no NVIDIA driver; optional: the models run on any CPU"
-            return Finding("CUDA", State.ABSENT, details), tensorrt
-        return Finding("CUDA", State.PROBLEM, error.reason, error.fix or "nvidia-smi"), tensorrt
+            fix = "install NVIDIA's driver; in a container, start it with the GPU" if asked else ""
+            return Finding("CUDA", _missing(asked), details, fix), *others
+        state = _missing(asked) if _is_not_installed(error, _CUDA_MODULES) else State.PROBLEM
+        found = "" if driver.version in error.reason else f"{driver}: "
+        return Finding("CUDA", state, found + error.reason, error.fix or "nvidia-smi"), *others
     memory = f"{gpu.memory_bytes / 2**30:.1f} GiB"
     details = f"{gpu.name}, {memory}, compute capability {gpu.compute_capability}"
     cuda = Finding("CUDA", State.OK, f"{details}, driver {gpu.driver}, CUDA {gpu.cuda}")
+    return cuda, *(_check_library(x, gpu, backend == x.name) for x in LIBRARIES.values())
+
+
+def _check_library(library: Library, gpu: GpuInfo, asked: bool) -> Finding:
+    """Import a library of engines, and say what the GPU's compute capability means for it."""
     try:
-        version = import_library(TENSORRT).__version__
+        check_capability(library, gpu.compute_capability)
     except NoTensorRtError as error:
-        return cuda, Finding("TensorRT", State.PROBLEM, error.reason, error.fix)
-    return cuda, Finding("TensorRT", State.OK, f"version {version}")
+        return Finding(library.title, _missing(asked), error.reason, error.fix)
+    try:
+        version = import_library(library).__version__
+    except NoTensorRtError as error:
+        state = _missing(asked) if _is_not_installed(error, library.modules) else State.PROBLEM
+        return Finding(library.title, state, error.reason, error.fix)
+    major, minor = map(int, gpu.compute_capability.split("."))
+    note = "" if (major, minor) >= _BFLOAT16_CAPABILITY else f"; {gpu.compute_capability}: {_OLD}"
+    return Finding(library.title, State.OK, f"version {version}{note}")
+
+
+def _is_not_installed(error: EngineError, modules: tuple[str, ...]) -> bool:
+    """Whether a package is just not there, as opposed to one that does not load."""
+    cause = error.__cause__
+    return isinstance(cause, ModuleNotFoundError) and cause.name in modules

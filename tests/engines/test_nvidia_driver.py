@@ -76,6 +76,7 @@ def test_a_driver_of_cuda_12_under_packages_for_13(run_cli: RunCli, tmp_path: Pa
     assert lines[row].split(maxsplit=2)[1:] == ["problem", TOO_OLD]
     assert WAY_OUT in lines[row + 1]
     assert lines[row + 1].endswith('[tensorrt-cu12]"')
+    assert lines[row + 2].split() == ["TensorRT", "absent", "needs", "CUDA"]
 
 
 def test_the_driver_is_older_than_what_is_installed(cuda: FakeCuda) -> None:
