@@ -138,8 +138,9 @@ def on_torch(
     """
     from samcam.export import build_modules, sam2_manifest
 
-    form = "fixed" if compiled else "dynamic"
-    manifest = sam2_manifest(model, "tiny", size, "none", form)
+    manifest = sam2_manifest(model, "tiny", size, "none", "dynamic")
+    if compiled:
+        manifest = manifest.padded()
     modules = build_modules(model, size, raw_values=False)
     options = EngineOptions(torch=TorchOptions(device, precision, compiled))
     return networks_of(modules, manifest, options)

@@ -74,13 +74,8 @@ from samcam.engines.options import (
     usable_cores,
 )
 from samcam.engines.sam2_graphs import U8, DecoderOutput, ImageFeatures, Sam2Networks
-from samcam.engines.torch_backend import (
-    ROUNDED,
-    NoTorchError,
-    import_torch,
-    networks_of,
-    resolve_device,
-)
+from samcam.engines.torch_backend import ROUNDED, networks_of, resolve_device
+from samcam.engines.torch_tensors import NoTorchError, import_torch
 
 __all__ = [
     "BACKENDS",

@@ -196,13 +196,17 @@ class Manifest(Section):
 
     @property
     def row_steps(self) -> tuple[tuple[int, int], ...]:
-        """What (N, P) are padded to in the fixed form, ascending: what one prompt needs, and the
-        limits."""
-        steps = (
-            (self.num_recent + 1, self.max_recent_ptrs + 1),
-            (self.max_memories, self.max_pointers),
-        )
-        return tuple(dict.fromkeys(steps))
+        """What (N, P) are padded to where they are, ascending: what one prompt needs, and the
+        limits; in the fixed form the limits only."""
+        limits = self.max_memories, self.max_pointers
+        if self.form == "fixed":
+            return (limits,)
+        return tuple(dict.fromkeys(((self.num_recent + 1, self.max_recent_ptrs + 1), limits)))
+
+    def padded(self) -> Manifest:
+        """Return that of the model where it runs for a few shapes only: memories and pointers are
+        padded to `row_steps`. Nothing is written in this form."""
+        return self if self.form == "fixed" else replace(self, form="padded")
 
     def specs(self) -> dict[str, NetworkSpec]:
         """Return the table of the networks with this model's sizes filled in."""
@@ -215,7 +219,7 @@ class Manifest(Section):
             "M": self.memory_channels,
             "K": self.candidates,
         }
-        if self.form == "fixed":
+        if self.form != "dynamic" and len(self.row_steps) == 1:
             sizes |= {"N": self.max_memories, "P": self.max_pointers}
         return network_specs(sizes, "float16" if self.memory_dtype == "float16" else "float32")
 

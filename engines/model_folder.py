@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -31,7 +30,8 @@ from samcam.engines.tensorrt.cuda_runtime import NoGpuError
 from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import GRAPH_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.library import LIBRARIES, NoTensorRtError
-from samcam.engines.torch_backend import NoTorchError, TorchBackend, TorchNetwork, torch_on_gpu
+from samcam.engines.torch_backend import TorchBackend, TorchNetwork, torch_on_gpu
+from samcam.engines.torch_tensors import NoTorchError
 from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
 from samcam.system.files import (
     NoHomeError,
@@ -303,7 +303,7 @@ def open_model(
     if kind in LIBRARIES or (isinstance(kind, str) and own.get(kind)):
         # Each new shape would be compiled: memories and pointers are padded, whatever form the
         # graphs have.
-        manifest = replace(manifest, form="fixed")
+        manifest = manifest.padded()
     if kind == "onnxruntime":
         check_int8_form(folder, manifest)
     try:

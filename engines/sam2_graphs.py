@@ -136,13 +136,14 @@ class Sam2Networks:
             `pix_feat_with_mem` [1, D, G, G], valid until the next call.
 
         Raises:
-            EngineError: More memories or pointers than a model of the fixed form takes.
+            EngineError: More memories or pointers than a model takes that is not of the dynamic
+                form.
             ValueError: Lists of different lengths, or empty ones.
         """
-        fixed = self.manifest.form == "fixed"
         num_memories, num_pointers = len(maskmem_features), len(obj_ptrs)
-        rows_n = self._rows("memories", num_memories, len(maskmem_tpos), fixed, "max_memories")
-        rows_p = self._rows("pointers", num_pointers, len(obj_ptr_tpos), fixed, "max_pointers")
+        _check_offsets("memories", num_memories, len(maskmem_tpos))
+        _check_offsets("pointers", num_pointers, len(obj_ptr_tpos))
+        rows_n, rows_p = self._rows(num_memories, num_pointers)
         outputs = self.backends[MEMORY_ATTENTION].run(
             {
                 "pix_feat": features.pix_feat,
@@ -248,23 +249,31 @@ class Sam2Networks:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _rows(self, what: str, given: int, offsets: int, fixed: bool, limit_name: str) -> int:
-        """Check the number of memories or pointers; return how many rows the network gets."""
-        if given < 1 or given != offsets:
-            raise ValueError(
-                f"{what}: expected one offset each and at least 1, got {given} {what}"
-                f" and {offsets} offsets"
-            )
-        if not fixed:
-            return given
-        limit: int = getattr(self.manifest, limit_name)
-        if given > limit:
-            lower = f"lower tracker.bank.max_cond (at most {self.manifest.max_cond})"
-            raise EngineError(
-                f"model {self.manifest.name}: memory_attention takes at most {limit} {what}, "
-                f"got {given}: {lower}"
-            )
-        return limit
+    def _rows(self, memories: int, pointers: int) -> tuple[int, int]:
+        """Return how many rows of memories and of pointers the network gets."""
+        manifest = self.manifest
+        if manifest.form == "dynamic":
+            return memories, pointers
+        for rows in manifest.row_steps:
+            if memories <= rows[0] and pointers <= rows[1]:
+                return rows
+        most, what, given = (
+            (manifest.max_memories, "memories", memories)
+            if memories > manifest.max_memories
+            else (manifest.max_pointers, "pointers", pointers)
+        )
+        raise EngineError(
+            f"model {manifest.name}: memory_attention takes at most {most} {what}, got {given}: "
+            f"lower tracker.bank.max_cond (at most {manifest.max_cond})"
+        )
+
+
+def _check_offsets(what: str, given: int, offsets: int) -> None:
+    if given < 1 or given != offsets:
+        raise ValueError(
+            f"{what}: expected one offset each and at least 1, got {given} {what}"
+            f" and {offsets} offsets"
+        )
 
 
 def close_all(backends: Iterable[Backend]) -> None:

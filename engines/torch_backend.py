@@ -3,10 +3,11 @@
 The modules are those that were exported. torch is imported where it is used, and the modules'
 definition, which is in `export`, by name: without either the rest of the program works.
 
-With `compile`, the step of tracking (one point, memories and pointers padded to their limits) is
-compiled, and on a GPU captured as a CUDA graph; prompts run as they are. The graph is our own, not
-that of torch.compile's mode reduce-overhead: a model is warmed up on the main thread and used on
-another one, and that mode's graphs fail on any thread but their own (pytorch issue 123177).
+With `compile`, the step of tracking (one point, memories and pointers padded to a step of
+`Manifest.row_steps`) is compiled for each of its shapes, and on a GPU captured as a CUDA graph;
+prompts run as they are. The graph is our own, not that of torch.compile's mode reduce-overhead: a
+model is warmed up on the main thread and used on another one, and that mode's graphs fail on any
+thread but their own (pytorch issue 123177).
 """
 
 from __future__ import annotations
@@ -14,23 +15,18 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from samcam.engines.base import (
-    Array,
     DeviceTensor,
     EngineError,
     Feed,
-    GpuMemoryError,
     HostStamp,
-    RowStack,
 )
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
@@ -45,6 +41,14 @@ from samcam.engines.host_tensors import check_shapes
 from samcam.engines.manifest import MANIFEST_NAME, Manifest, read_manifest
 from samcam.engines.options import EngineOptions, TorchOptions
 from samcam.engines.sam2_graphs import Sam2Networks
+from samcam.engines.torch_tensors import (
+    NoTorchError,
+    TorchStamp,
+    TorchTensor,
+    import_torch,
+    to_torch,
+    torch_errors,
+)
 from samcam.system import install
 from samcam.system.files import resolved
 
@@ -62,70 +66,6 @@ _BFLOAT16_CAPABILITY: Final = (8, 0)
 _log = logging.getLogger(__name__)
 
 
-class NoTorchError(EngineError):
-    """torch, its device, or a model's weights or definition are not here; says what is missing."""
-
-
-@contextmanager
-def _torch_errors(whose: str = "") -> Iterator[None]:
-    """Turn what torch raises into an `EngineError` of one line."""
-    try:
-        yield
-    except Exception as error:  # torch's exceptions have no common base of their own
-        reason = " ".join(str(error).split())[:300]
-        is_full = isinstance(error, import_torch().OutOfMemoryError)  # its text has the sizes
-        kind = GpuMemoryError if is_full else EngineError
-        raise kind(f"{whose}torch failed: {reason}") from error
-
-
-class TorchTensor:
-    """A `DeviceTensor` over a torch tensor; `owned` says that no later run writes into it."""
-
-    __slots__ = ("_owned", "tensor")
-
-    def __init__(self, tensor: Tensor, owned: bool) -> None:
-        self.tensor = tensor
-        self._owned = owned
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.tensor.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return np.dtype(str(self.tensor.dtype).removeprefix("torch."))
-
-    def numpy(self) -> Array:
-        with _torch_errors():  # also those of work that was asked for before
-            values: Array = self.tensor.cpu().numpy()
-        if self._owned or self.tensor.is_cuda:
-            values.flags.writeable = False
-        return values
-
-    def copy(self) -> TorchTensor:
-        return self if self._owned else TorchTensor(self.tensor.clone(), owned=True)
-
-
-class TorchStamp:
-    """A moment on a GPU's stream; see `engines.base.Stamp`."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self, device: torch.device) -> None:
-        torch = import_torch()
-        with _torch_errors():
-            self._event: Any = torch.cuda.Event(enable_timing=True)
-            self._event.record(torch.cuda.current_stream(device))
-
-    def ms_since(self, earlier: TorchStamp) -> float | None:
-        """See `Stamp`."""
-        with _torch_errors():
-            if not self._event.query():
-                return None
-            passed_ms: float = earlier._event.elapsed_time(self._event)
-            return passed_ms
-
-
 class TorchNetwork:
     """One module as a backend."""
 
@@ -136,7 +76,7 @@ class TorchNetwork:
 
         Args:
             module: Takes and returns tensors in the order of `spec`.
-            manifest: Its limits are the shapes of tracking.
+            manifest: Its `row_steps` are the shapes of tracking.
 
         Raises:
             NoTorchError: torch or the device is missing.
@@ -150,20 +90,24 @@ class TorchNetwork:
         self.inputs = {tensor.name: tensor for tensor in spec.inputs}
         self.outputs = {tensor.name: tensor for tensor in spec.outputs}
         self._device = resolve_device(settings.device)
-        with _torch_errors(f"{spec.name}: "):
+        with torch_errors(f"{spec.name}: "):
             self._module: nn.Module | None = module.to(self._device)
         precision = "bfloat16" if settings.precision == "bfloat16" else "float32"
         compiled = ", compiled" if settings.compile else ""
         self.how: Final = f"{self._device}, {precision}{compiled}"
         self._rounded = precision == "bfloat16" and spec.name in ROUNDED
-        self._tracking: Mapping[str, int] = {
-            SINGLE_OBJECT_AXIS: 1,
-            "N": manifest.max_memories,
-            "P": manifest.max_pointers,
-            "T": 1,
-        }
+        shapes = [
+            {SINGLE_OBJECT_AXIS: 1, "N": memories, "P": pointers, "T": 1}
+            for memories, pointers in manifest.row_steps
+        ]
+        if spec.name != MEMORY_ATTENTION:
+            del shapes[1:]  # the others take no memories
         compiles = settings.compile and spec.name != MASK_PROMPT  # no part of tracking
-        self._step = _CompiledStep(spec.name, module, self._device) if compiles else None
+        # by the shapes of tracking, of which memories and pointers are padded to
+        self._steps = [
+            (shape, _CompiledStep(spec.name, module, self._device))
+            for shape in (shapes if compiles else ())
+        ]
         if self._device.type == "cpu":
             import_torch().set_num_threads(options.resolved_threads)
 
@@ -172,13 +116,11 @@ class TorchNetwork:
         if self._module is None:
             raise EngineError(f"{self._name}: closed")
         lengths = check_shapes(self._name, self.inputs, feeds)
-        step = self._step
-        if step is not None and any(self._tracking.get(a, n) != n for a, n in lengths.items()):
-            step = None
-        with _torch_errors(f"{self._name}: "), ExitStack() as modes:
+        step = self._step_for(lengths)
+        with torch_errors(f"{self._name}: "), ExitStack() as modes:
             for mode in _modes(self._device, self._rounded):
                 modes.enter_context(mode)
-            given = [_to_torch(feeds[name], self._device) for name in self.inputs]
+            given = [to_torch(feeds[name], self._device) for name in self.inputs]
             answer = self._module(*given) if step is None else step(given)
         tensors = answer if isinstance(answer, tuple) else (answer,)
         return {
@@ -189,13 +131,20 @@ class TorchNetwork:
             for spec, tensor in zip(self._spec.outputs, tensors, strict=True)
         }
 
+    def _step_for(self, lengths: Mapping[str, int]) -> _CompiledStep | None:
+        """Return what is compiled for these lengths of free axes; None: the module is to run."""
+        for shape, step in self._steps:
+            if all(shape.get(axis, length) == length for axis, length in lengths.items()):
+                return step
+        return None
+
     def stamp(self) -> HostStamp | TorchStamp:
         """See `StampingBackend`; on a CPU a run is done when it returns."""
         return HostStamp() if self._device.type == "cpu" else TorchStamp(self._device)
 
     def close(self) -> None:
         self._module = None
-        self._step = None
+        self._steps.clear()
 
 
 class TorchBackend(TorchNetwork):
@@ -300,22 +249,6 @@ def _shared_model(folder: Path, manifest: Manifest, options: TorchOptions) -> _M
     return model
 
 
-def import_torch() -> Any:
-    """Import torch.
-
-    Raises:
-        NoTorchError: It cannot be imported; says what to install.
-    """
-    try:
-        import torch
-    except (ImportError, OSError) as error:  # OSError: a library of its own does not load
-        reason = " ".join(str(error).split())
-        raise NoTorchError(
-            f"torch cannot be imported ({reason})", f"{install('export')}, or use another --backend"
-        ) from error
-    return torch
-
-
 def resolve_device(name: str) -> torch.device:
     """Return the device that a name of `TORCH_DEVICES` means.
 
@@ -367,31 +300,3 @@ def _modes(device: torch.device, rounded: bool) -> Sequence[AbstractContextManag
         # Without the cache: a graph must not hold copies of weights that a cache may free.
         modes.append(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
     return modes
-
-
-def _to_torch(feed: Feed, device: torch.device) -> Tensor:
-    torch = import_torch()
-    if isinstance(feed, TorchTensor):
-        return feed.tensor.to(device)
-    if isinstance(feed, RowStack):
-        return _stack(feed, device)
-    values = np.ascontiguousarray(feed if isinstance(feed, np.ndarray) else feed.numpy())
-    # torch knows no read-only tensors and warns about such an array
-    tensor: Tensor = torch.from_numpy(values if values.flags.writeable else values.copy())
-    return tensor.to(device)
-
-
-def _stack(stack: RowStack, device: torch.device) -> Tensor:
-    """Return (1, total, ...): the rows where they are, those of the host sent in one go."""
-    torch = import_torch()
-    rows = stack.rows
-    if not any(isinstance(row, TorchTensor) for row in rows):
-        arrays = [row if isinstance(row, np.ndarray) else row.numpy() for row in rows]
-        whole = _to_torch(np.stack(arrays, axis=1), device)
-    else:
-        whole = torch.stack([_to_torch(row, device) for row in rows], dim=1)
-    missing = stack.total - len(rows)
-    if not missing:
-        return whole
-    padding = whole.new_zeros((1, missing, *whole.shape[2:]))
-    return cast("Tensor", torch.cat((whole, padding), dim=1))

@@ -171,7 +171,7 @@ def verify(model: str, backends: Sequence[str], frames: Path | None, say: Report
                     problems.append(f"{kind}: {error}")
                 else:
                     say(f"{kind}: not compared: {error}")
-        form = "fixed" if LIBRARIES.keys() & opened else manifest.form
+        form = (manifest.padded() if LIBRARIES.keys() & opened else manifest).form
         name, reference = _open_reference(folder, manifest, say)
         open_models.enter_context(reference)
         reference = _in_form(reference, form)

@@ -77,7 +77,7 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
     features: dict[str, DeviceTensor] = {}
     for name, network in manifest.specs().items():
         where = f"{folder / manifest.files[name].file}: {name}"
-        for axes in _axis_choices(name, manifest.form):
+        for axes in _axis_choices(name, manifest):
             lengths = {SINGLE_OBJECT_AXIS: 1} | axes
             feeds: dict[str, DeviceTensor | Array] = {
                 spec.name: features.get(spec.name) or _zeros(spec, lengths)
@@ -115,9 +115,13 @@ def _axis_fits(wanted: int | str, given: int | str) -> bool:
     return wanted == SINGLE_OBJECT_AXIS and given == 1
 
 
-def _axis_choices(name: str, form: str) -> list[dict[str, int]]:
-    if name == MEMORY_ATTENTION and form == "dynamic":
+def _axis_choices(name: str, manifest: Manifest) -> list[dict[str, int]]:
+    """Return the lengths of free axes to run a network with: all that tracking gives, where it
+    compiles or captures for each."""
+    if name == MEMORY_ATTENTION and manifest.form == "dynamic":
         return [{"N": count, "P": count + 1} for count in _MEMORY_COUNTS]
+    if name == MEMORY_ATTENTION:
+        return [{"N": memories, "P": pointers} for memories, pointers in manifest.row_steps]
     if name == MASK_DECODER:
         return [{"T": count} for count in _POINT_COUNTS]
     return [{}]

@@ -107,7 +107,7 @@ def plant_moved_address(backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatc
     with backend._device.use():
         block = backend._device.allocate(1 << 16)
     monkeypatch.setattr(backend, "planted", block, raising=False)
-    backend._contexts[0].set_tensor_address("ious", block.address)
+    backend._engine._contexts[0].set_tensor_address("ious", block.address)
 
 
 def plant_freed_place(backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +117,7 @@ def plant_freed_place(backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch)
 
 
 def plant_forgotten_context(backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend._contexts.clear()
+    backend._engine._contexts.clear()
 
 
 def plant_foreign_thread(backend: TensorRtBackend, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def backend(cuda: FakeCuda, tmp_path: Path) -> TensorRtBackend:
     build_engines(BuildOrder(folder=tmp_path, check=False))
     opened = TensorRtBackend("mask_decoder", tmp_path / "mask_decoder.onnx", EngineOptions())
     run_and_compare(opened)
-    assert opened.graph
+    assert opened.graphs == 1
     return opened
 
 

@@ -99,10 +99,10 @@ def test_a_provider_that_runs_nothing_is_told(
 
 
 @AZURE
-def test_every_provider_but_the_cpu_gets_the_fixed_form(nano_dir: Path) -> None:
+def test_every_provider_but_the_cpu_is_fed_padded(nano_dir: Path) -> None:
     manifest = read_manifest(nano_dir)
     assert manifest.form == "dynamic"
-    for providers, form in ((("azure", "cpu"), "fixed"), (("cpu",), "dynamic")):
+    for providers, form in ((("azure", "cpu"), "padded"), (("cpu",), "dynamic")):
         with open_model("onnxruntime", nano_dir, manifest, EngineOptions(providers)) as networks:
             assert networks.manifest.form == form
 

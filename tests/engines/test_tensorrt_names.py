@@ -30,7 +30,7 @@ API_FOLDER = Path(sys.prefix) / "api"
 RTX = "tensorrt_rtx_bindings"
 TENSORRT_SOURCES = (
     "engines/tensorrt/runtime.py",
-    "engines/tensorrt/backend.py",
+    "engines/tensorrt/engine.py",
     "export/engine_compiler.py",
     "export/build_progress.py",
 )
@@ -134,6 +134,9 @@ def test_tensorrt_is_used_as_it_is(tensorrt: Api) -> None:
         "IExecutionContext.set_input_shape",
         "IExecutionContext.execute_async_v3",
         "IExecutionContext.get_tensor_shape",
+        "IExecutionContext.set_device_memory",
+        "ICudaEngine.device_memory_size_v2",
+        "ExecutionContextAllocationStrategy.USER_MANAGED",
         "Builder.create_network",
         "Builder.build_serialized_network",
         "OnnxParser.parse",
@@ -152,7 +155,7 @@ def test_tensorrt_is_used_as_it_is(tensorrt: Api) -> None:
         "ILogger.log",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED",
         "BuilderFlag.TF32",
-        "TensorIOMode.OUTPUT",
+        "TensorIOMode.INPUT",
         "DataType.UINT8",
     } <= report.uses
     assert len(report.uses) >= 50

@@ -20,7 +20,8 @@ from samcam.engines.manifest import describe_file, read_manifest, write_manifest
 from samcam.engines.model_folder import load_model, verify_files
 from samcam.engines.options import EngineOptions, TorchOptions
 from samcam.engines.sam2_graphs import U8, Sam2Networks
-from samcam.engines.torch_backend import ROUNDED, TorchNetwork, TorchTensor
+from samcam.engines.torch_backend import ROUNDED, TorchNetwork
+from samcam.engines.torch_tensors import TorchTensor
 from samcam.export.nano import nano_manifest
 from samcam.export.verify import follow
 from tests.conftest import RunCli, require_tool, run_python
@@ -266,11 +267,13 @@ def test_compiled_models_are_fed_padded(small_nano: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch_backend, "_CompiledStep", Step)
     with load_model(str(small_nano), "torch", torch_options(compile=True)) as networks:
-        assert networks.manifest.form == "fixed"
+        assert networks.manifest.form == "padded"
+        warmed = {given[1] for name, given in fed if name == MEMORY_ATTENTION}
+        assert warmed == {7, 10}, "both are compiled at the start"
         fed.clear()
         answers(networks)
     manifest = read_manifest(small_nano)
-    shape = (1, manifest.max_memories, manifest.memory_channels, manifest.grid, manifest.grid)
+    shape = (1, 7, manifest.memory_channels, manifest.grid, manifest.grid)
     attended = [given for name, given in fed if name == MEMORY_ATTENTION]
     assert set(attended) == {shape}
     assert {name for name, _ in fed} == set(NETWORKS) - {"mask_prompt"}

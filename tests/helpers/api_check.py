@@ -107,6 +107,9 @@ def annotation_type(api: Api, root: str, node: ast.expr | None) -> Type | None:
     if text.startswith("tuple[") and f"{root}." in text:
         items = [ast.parse(part, mode="eval").body for part in split_arguments(text[6:-1])]
         return Type("tuple", items=tuple(annotation_type(api, root, item) for item in items))
+    if text.startswith(f"list[{root}."):
+        item = annotation_type(api, root, ast.parse(text[5:-1], mode="eval").body)
+        return item and Type("list", items=(item,))
     if not text.startswith(f"{root}."):
         return None
     path = text.removeprefix(f"{root}.")
@@ -226,7 +229,8 @@ class Checker:
                 self._bind(item, items[i] if i < len(items) else None)
         elif isinstance(target, ast.Attribute):
             if isinstance(target.value, ast.Name) and target.value.id == "self":
-                self._own[target.attr] = value
+                if value is not None or target.attr not in self._own:  # None: it is let go
+                    self._own[target.attr] = value
                 return
             owner = self._infer(target.value)
             if owner is not None and owner.kind == "object":
@@ -305,6 +309,8 @@ class Checker:
             known = self._returns.get(node.func.id)
             if known is not None:
                 return known
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) == "self":
+            return self._returns.get(node.func.attr)
         called = self._infer(node.func)
         if called is None or called.kind not in ("class", "method"):
             return None

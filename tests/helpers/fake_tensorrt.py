@@ -20,8 +20,14 @@ import onnxruntime
 
 from samcam.engines.tensorrt import cuda_memory, driver
 from tests.helpers import fake_tensorrt_builder as building
-from tests.helpers.fake_cuda import DriverFault, FakeCuda, Operation
-from tests.helpers.fake_tensorrt_builder import MAGIC, ILogger, TensorIOMode, tensor_of
+from tests.helpers.fake_cuda import Block, DriverFault, FakeCuda, Operation
+from tests.helpers.fake_tensorrt_builder import (
+    MAGIC,
+    ExecutionContextAllocationStrategy,
+    ILogger,
+    TensorIOMode,
+    tensor_of,
+)
 
 _NUMPY = {
     "FLOAT": "float32",
@@ -39,6 +45,7 @@ class FakeTensorRt:
     DataType = building.DataType
     TensorIOMode = TensorIOMode
     BuilderFlag = building.BuilderFlag
+    ExecutionContextAllocationStrategy = building.ExecutionContextAllocationStrategy
     MemoryPoolType = building.MemoryPoolType
     NetworkDefinitionCreationFlag = building.NetworkDefinitionCreationFlag
     ILogger = ILogger
@@ -121,18 +128,33 @@ class Engine:
     def get_tensor_profile_shape(self, name, profile_index):
         return [tuple(s) for s in self.facts["profiles"][profile_index][name]]
 
-    def create_execution_context(self):
-        return Context(self)
+    @property
+    def device_memory_size_v2(self):
+        """The same for all profiles; of the size of the largest one's inputs."""
+        shapes = [s for profile in self.facts["profiles"] for s in profile.values()]
+        return max(int(np.prod(largest)) for _, _, largest in shapes)
+
+    def create_execution_context(self, strategy=ExecutionContextAllocationStrategy.STATIC):
+        return Context(self, strategy == ExecutionContextAllocationStrategy.USER_MANAGED)
 
 
 class Context:
     """IExecutionContext."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, takes_memory: bool = False) -> None:
         self._engine = engine
+        self._takes_memory = takes_memory
+        self._scratch: Block | None = None
         self._profile: int | None = None
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
+
+    def set_device_memory(self, memory, size):
+        if not self._takes_memory:
+            raise DriverFault("set_device_memory: the context has memory of its own")
+        if size < self._engine.device_memory_size_v2:
+            raise DriverFault("set_device_memory: too little for the engine")
+        _, self._scratch = self._engine.trt.cuda.device_bytes(memory, size)
 
     def set_optimization_profile_async(self, profile_index, stream_handle):
         self._profile = profile_index
@@ -169,6 +191,10 @@ class Context:
             cuda._capturing()
         shapes, addresses = dict(self._shapes), dict(self._addresses)
         views, blocks = {}, []
+        if self._takes_memory:
+            if self._scratch is None:
+                raise DriverFault("execute_async_v3: the context was given no memory")
+            blocks.append(self._scratch)
         for name, address in addresses.items():
             dtype = np.dtype(_NUMPY[engine.tensors[name].dtype.name])
             shape = shapes.get(name) or self.get_tensor_shape(name)

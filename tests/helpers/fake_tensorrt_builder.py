@@ -35,6 +35,12 @@ class TensorIOMode(IntEnum):
     OUTPUT = 2
 
 
+class ExecutionContextAllocationStrategy(IntEnum):
+    STATIC = 0
+    ON_PROFILE_CHANGE = 1
+    USER_MANAGED = 2
+
+
 class BuilderFlag(IntEnum):
     TF32 = 7
 

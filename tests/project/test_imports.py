@@ -53,8 +53,13 @@ def test_the_walker_sees_imports_wherever_they_stand(tmp_path: Path) -> None:
 
 def test_torch_stays_in_export_training_and_its_backend() -> None:
     """Beside them, programs of bench compare with transformers. Both import it in functions."""
-    may = ("engines/torch_backend.py", "bench/sam2.py", "bench/sam2_library.py")
-    may += ("bench/sam2_ours.py", "bench/sam2_weights.py", "bench/gpu/torch_steps.py")
+    may = ("engines/torch_backend.py", "engines/torch_tensors.py", "bench/sam2.py")
+    may += (
+        "bench/sam2_library.py",
+        "bench/sam2_ours.py",
+        "bench/sam2_weights.py",
+        "bench/gpu/torch_steps.py",
+    )
     wrong = [
         str(i)
         for i in all_imports(*PRODUCT, "bench", "tools", "run_live.py")

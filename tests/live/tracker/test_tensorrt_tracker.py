@@ -24,7 +24,7 @@ from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import write_tiny_model
 
 SIZE_WH = (320, 180)
-FRAMES = 10
+FRAMES = 12
 
 
 def prompts() -> list[Prompt]:
@@ -94,6 +94,8 @@ def test_the_same_masks_as_on_onnx_runtime(gpu: str, nano_dir: Path, tmp_path: P
                 np.testing.assert_allclose(b.mask_logits, a.mask_logits, atol=2e-2)
                 seen += 1
     assert seen >= FRAMES
+    most = max(len(one.memory_steps) for answer in given for one in answer.objects)
+    assert most > read_manifest(folder).row_steps[0][0], "both profiles of memory attention ran"
 
 
 def test_stages_are_timed_by_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
