@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -211,8 +212,8 @@ def check_providers(asked: Sequence[Provider], given: Sequence[str], where: str)
         first = (missing or asked)[0]
         options = " and its options" if first.options else ""
         raise EngineError(
-            f"{where}: asked for {_described(asked)}, onnxruntime took {', '.join(given)}: check "
-            f"the driver and libraries of {first.name}{options}, or choose another provider"
+            f"{where}: asked for {_described(asked)}, onnxruntime took {', '.join(given)}",
+            f"check the driver and libraries of {first.name}{options}, or choose another provider",
         )
 
 
@@ -241,4 +242,6 @@ def _specs_of(nodes: list[Any]) -> dict[str, TensorSpec]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    """Return the runtime's reason without the place in its sources that some begin with."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^/\S+\.(cc|h|cpp):\d+ [^)]*\) ", "", text)

@@ -84,6 +84,14 @@ def test_options_the_runtime_refuses_are_not_a_broken_file(decoder_path: Path) -
     assert "\n" not in str(caught.value)
 
 
+def test_the_runtimes_reason_without_its_sources() -> None:
+    """As onnxruntime-openvino 1.24.1 begins it."""
+    place = "/onnxruntime/onnxruntime_pybind_state.cc:1053 std::shared_ptr<F> Make(const S&) "
+    for text in ("Invalid option: x (of 3) y", "[ONNXRuntimeError] : 1 : FAIL : it is"):
+        assert onnxruntime_backend._one_line(RuntimeError(f"{place}{text}\n")) == text
+        assert onnxruntime_backend._one_line(RuntimeError(text)) == text
+
+
 @AZURE
 def test_a_provider_that_runs_nothing_is_told(
     decoder_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
