@@ -75,6 +75,7 @@ from samcam.engines.options import (
 )
 from samcam.engines.sam2_graphs import U8, DecoderOutput, ImageFeatures, Sam2Networks
 from samcam.engines.torch_backend import ROUNDED, networks_of, resolve_device
+from samcam.engines.torch_choice import find_weights
 from samcam.engines.torch_tensors import NoTorchError, import_torch
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "fake_networks",
     "file_sha256",
     "find_model",
+    "find_weights",
     "import_torch",
     "is_model_name",
     "is_torch_device",

@@ -30,7 +30,8 @@ from samcam.engines.tensorrt.cuda_runtime import NoGpuError
 from samcam.engines.tensorrt.driver import find_driver
 from samcam.engines.tensorrt.files import GRAPH_FOLDER, PRECISION_LADDER
 from samcam.engines.tensorrt.library import LIBRARIES, NoTensorRtError
-from samcam.engines.torch_backend import TorchBackend, TorchNetwork, torch_on_gpu
+from samcam.engines.torch_backend import TorchBackend, TorchNetwork
+from samcam.engines.torch_choice import torch_on_gpu
 from samcam.engines.torch_tensors import NoTorchError
 from samcam.system import check_type, checkout, exporter, lacks, name_or_path, reinstall
 from samcam.system.files import (
@@ -242,7 +243,7 @@ def _open_first(
     # Without a driver there is nothing to say, and torch, which takes seconds, is not imported.
     for kind in _GPU_BACKENDS if find_driver() is not None else ():
         try:
-            chosen = torch_on_gpu(manifest, options) if kind == "torch" else options
+            chosen = torch_on_gpu(folder, manifest, options) if kind == "torch" else options
             networks = _open_checked(kind, folder, manifest, chosen)
             return networks, _how(kind, networks, chosen)
         except EngineError as error:

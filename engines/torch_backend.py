@@ -17,7 +17,6 @@ import importlib
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakValueDictionary
@@ -61,8 +60,6 @@ _LOADER: Final = "samcam.export.torch_models:load_modules"
 # The decoder and the mask prompt stay in float32: they are a hundredth of the work, and rounding
 # there flips the choice among candidates.
 ROUNDED: Final = frozenset({IMAGE_ENCODER, MEMORY_ATTENTION, MEMORY_ENCODER})
-_BFLOAT16_CAPABILITY: Final = (8, 0)
-
 _log = logging.getLogger(__name__)
 
 
@@ -266,26 +263,6 @@ def resolve_device(name: str) -> torch.device:
             "with CUDA and a driver for it, or set engine.torch.device to cpu"
         )
     return device
-
-
-def torch_on_gpu(manifest: Manifest, options: EngineOptions) -> EngineOptions:
-    """Return the options with which torch runs a model on a GPU: rounded where that has bfloat16,
-    unless they say otherwise.
-
-    Raises:
-        NoTorchError: The model has no weights for it, torch is missing, or it is to use a CPU.
-    """
-    if manifest.weights is None:
-        raise NoTorchError("the model has no weights for it", "export the model again")
-    device = resolve_device(options.torch.device)
-    torch = import_torch()
-    if device.type != "cuda":
-        raise NoTorchError(f"torch {torch.__version__} sees no GPU, or is set to the CPU")
-    precision = options.torch.precision
-    if precision == "auto":
-        has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
-        precision = "bfloat16" if has_bfloat16 else "float32"
-    return replace(options, torch=replace(options.torch, device=str(device), precision=precision))
 
 
 def _modes(device: torch.device, rounded: bool) -> Sequence[AbstractContextManager[Any]]:

@@ -17,13 +17,13 @@ from samcam.engines import (
     NoTorchError,
     describe_file,
     file_sha256,
+    find_weights,
 )
 from samcam.export.errors import ExportError
 from samcam.export.sam2.checkpoint import load_sam2
 from samcam.export.sam2.modules import build_modules
 
 WEIGHTS_NAME: Final = "model.safetensors"  # as transformers calls it: `load_sam2` reads the folder
-NANO_CHECKPOINTS: Final = Path(__file__).resolve().parent.parent / "training" / "checkpoint"
 
 
 def save_weights(model: Sam2VideoModel, folder: Path) -> GraphFile:
@@ -35,37 +35,6 @@ def save_weights(model: Sam2VideoModel, folder: Path) -> GraphFile:
     return describe_file(path)
 
 
-def find_weights(folder: Path, manifest: Manifest) -> Path:
-    """Return the weights that a manifest names, after comparing them with it.
-
-    They are in the folder; nano's, which are half as large as all its graphs, only in the
-    repository's training/checkpoint.
-
-    Raises:
-        NoTorchError: The manifest names none, or they are nowhere.
-        ModelFileError: The file is another one.
-    """
-    entry = manifest.weights
-    if entry is None:
-        raise NoTorchError(
-            f"{folder}: the manifest names no weights, which the torch backend needs: export the "
-            "model again, or use another --backend"
-        )
-    places = [folder / entry.file]
-    if manifest.family == "nano":
-        places.append(NANO_CHECKPOINTS / entry.file)
-    for path in places:
-        if path.is_file():
-            if file_sha256(path) == entry.sha256:
-                return path
-            raise ModelFileError(
-                f"{path}: not the weights of this model: expected SHA-256 {entry.sha256[:12]}…"
-            )
-    raise NoTorchError(
-        f"{' and '.join(map(str, places))}: missing; the torch backend needs the model's weights"
-    )
-
-
 def load_modules(folder: Path, manifest: Manifest) -> dict[str, nn.Module]:
     """Return the five networks of a model folder by name, on the CPU, ready to evaluate.
 
@@ -74,6 +43,11 @@ def load_modules(folder: Path, manifest: Manifest) -> dict[str, nn.Module]:
         ModelFileError: The weights are another file, or do not fit.
     """
     weights = find_weights(folder, manifest)
+    entry = manifest.weights
+    if entry is not None and file_sha256(weights) != entry.sha256:
+        raise ModelFileError(
+            f"{weights}: not the weights of this model: expected SHA-256 {entry.sha256[:12]}…"
+        )
     try:
         if manifest.family == "nano":
             return _nano_modules(weights)

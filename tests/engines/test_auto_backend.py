@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from samcam.engines import model_folder, torch_backend
+from samcam.engines import model_folder, torch_backend, torch_choice
 from samcam.engines.model_folder import load_model
 from samcam.engines.options import EngineOptions, TorchOptions
 from samcam.engines.sam2_graphs import Sam2Networks
@@ -124,13 +125,22 @@ def test_torch_on_a_gpu_comes_before_onnx_runtime(
 
 @pytest.mark.usefixtures("gpu_torch")
 def test_torch_that_is_set_to_the_cpu_or_has_no_weights(
-    nano_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    nano_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     opened(caplog, nano_dir, device="cpu").close()
     assert "is set to the CPU" in passed_over(caplog)["torch"][1]
     write_tiny_model(tmp_path / "fake")
     opened(caplog, tmp_path / "fake").close()
-    assert passed_over(caplog)["torch"][1].startswith("the model has no weights for it")
+    assert "the manifest names no weights" in passed_over(caplog)["torch"][1]
+    without = shutil.copytree(nano_dir, tmp_path / "nano")
+    monkeypatch.setattr(torch_choice, "checkout", lambda: None)
+    monkeypatch.setattr(torch_choice, "import_torch", None)  # not asked where it would not help
+    monkeypatch.setattr(torch_choice, "resolve_device", None)
+    opened(caplog, without).close()
+    assert "nano.pt: missing" in passed_over(caplog)["torch"][1], "as in a wheel"
 
 
 def test_what_torch_cannot_do_on_the_gpu_is_a_warning(

@@ -124,9 +124,10 @@ def test_a_model_is_loaded_once_and_freed(small_nano: Path) -> None:
 def test_nano_finds_its_weights_in_the_repository(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "checkpoint").mkdir()
-    (folder / "nano.pt").rename(tmp_path / "checkpoint" / "nano.pt")
-    monkeypatch.setattr("samcam.export.torch_models.NANO_CHECKPOINTS", tmp_path / "checkpoint")
+    checkpoint = tmp_path / "training" / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (folder / "nano.pt").rename(checkpoint / "nano.pt")
+    monkeypatch.setattr("samcam.engines.torch_choice.checkout", lambda: tmp_path)
     load_model(str(folder), "torch", torch_options()).close()
 
 
