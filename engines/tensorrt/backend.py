@@ -121,6 +121,8 @@ class TensorRtBackend:
         try:
             with self._device.use():
                 self._device.wait()
+                if self._engine is not None:
+                    self._engine.keep()
         finally:
             self._let_go()
 
@@ -177,7 +179,10 @@ class TensorRtBackend:
         if fixed.ran:
             return
         fixed.ran = True
+        engine.keep()  # here and when it closes: a run may end in other ways
         try:
+            if not engine.may_capture(fixed.profile, self._device.stream):
+                raise EngineError("it cannot be captured as it was built")
             fixed.graph = self._device.capture(lambda: self._start(engine, fixed.profile))
         except (CudaError, EngineError) as error:
             _log.warning("%s: runs without a CUDA graph, slower: %s", self._name, error)

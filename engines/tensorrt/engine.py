@@ -22,7 +22,8 @@ from samcam.engines.tensorrt.files import (
     read_engine,
     read_record,
 )
-from samcam.engines.tensorrt.library import Library, import_library
+from samcam.engines.tensorrt.library import Library, check_capability, import_library
+from samcam.engines.tensorrt.rtx_contexts import RtxContexts
 from samcam.engines.tensorrt.runtime import make_logger, numpy_types
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Engine:
         """Load the engine of a model's folder; the device, which lives longer, is in use.
 
         Raises:
-            NoTensorRtError: The library cannot be used.
+            NoTensorRtError: The library cannot be used, or not on this GPU.
             EngineFileError: The engine is missing, damaged, stale or built elsewhere.
             ModelFileError: The model's manifest is damaged.
             EngineError: It is refused, or there is too little memory for it.
@@ -66,9 +67,14 @@ class Engine:
         self._runtime: trt.Runtime = None
         self._engine: trt.ICudaEngine = None
         self._contexts: list[trt.IExecutionContext] = []
+        self._rtx: RtxContexts | None = None
         self._scratch: DeviceBlock | None = None
         try:
+            check_capability(library, device.info.compute_capability)
             self._runtime, self._engine = self._load(folder, device.info)
+            if library.runtime_cache:
+                path = engine_path(folder, library, network)
+                self._rtx = RtxContexts(self._trt, self._engine, path)
             self._scratch = device.allocate(self._engine.device_memory_size_v2)
             for profile in range(self._engine.num_optimization_profiles):
                 self._contexts.append(self._make_context(profile, device))
@@ -80,6 +86,9 @@ class Engine:
         """Free it; idempotent. Nothing of it may be at work."""
         # Contexts before their engine, the engine before its runtime, all before the device.
         self._contexts.clear()
+        if self._rtx is not None:
+            self._rtx.close()
+        self._rtx = None
         self._engine = None
         self._runtime = None
         self._scratch = None
@@ -118,6 +127,15 @@ class Engine:
         """
         self._accept(self._contexts[profile].execute_async_v3(stream), "start")
 
+    def may_capture(self, profile: int, stream: int) -> bool:
+        """Whether a profile's run can be captured in a CUDA graph; ask after its first run."""
+        return self._rtx is None or self._rtx.may_capture(self._contexts[profile], stream)
+
+    def keep(self) -> None:
+        """Keep on disk what was compiled for this GPU, where the library does that."""
+        if self._rtx is not None:
+            self._rtx.save()
+
     def specs(self) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
         """Return inputs and outputs. An axis is free where a profile leaves it a choice."""
         types = numpy_types(self._trt)
@@ -152,8 +170,11 @@ class Engine:
 
     def _make_context(self, profile: int, device: CudaDevice) -> trt.IExecutionContext:
         """Return a context for one profile, with the profile's usual shapes set."""
-        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
-        context = self._engine.create_execution_context(strategy)
+        if self._rtx is not None:
+            context = self._rtx.make(self._engine, self.is_fixed(profile))
+        else:
+            strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+            context = self._engine.create_execution_context(strategy)
         if context is None:
             raise EngineError(f"{self._name}: no execution context: {self._said()}")
         if self._scratch is not None:

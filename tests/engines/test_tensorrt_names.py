@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import REPO_ROOT, require_tool, skip_or_fail
-from tests.helpers import fake_tensorrt, fake_tensorrt_builder
+from tests.helpers import fake_tensorrt, fake_tensorrt_builder, fake_tensorrt_rtx
 from tests.helpers.api_check import Api, Checker, Report, returns_of
 from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.compiler import require_rtx
@@ -34,7 +34,7 @@ TENSORRT_SOURCES = (
     "export/engine_compiler.py",
     "export/build_progress.py",
 )
-RTX_SOURCES = ("export/rtx_options.py",)
+RTX_SOURCES = ("export/rtx_options.py", "engines/tensorrt/rtx_contexts.py")
 CUDA_SOURCES = ("engines/tensorrt/cuda_runtime.py", "engines/tensorrt/cuda_memory.py")
 STUB_LIBRARIES = ("nvinfer", "nvinfer_plugin", "nvonnxparser")
 STUB_SYMBOLS = (
@@ -173,6 +173,16 @@ def test_tensorrt_for_rtx_is_used_as_it_is(rtx: Api) -> None:
         "IBuilderConfig.set_flag",
         "IBuilderConfig.num_compute_capabilities",
         "IBuilderConfig.set_compute_capability",
+        "ICudaEngine.create_runtime_config",
+        "ICudaEngine.create_execution_context",
+        "IRuntimeConfig.create_runtime_cache",
+        "IRuntimeConfig.set_runtime_cache",
+        "IRuntimeConfig.set_execution_context_allocation_strategy",
+        "IRuntimeConfig.cuda_graph_strategy",
+        "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+        "IRuntimeCache.deserialize",
+        "IRuntimeCache.serialize",
+        "IExecutionContext.is_stream_capturable",
     } <= own.uses
 
 
@@ -292,13 +302,25 @@ FAKES: dict[str, Any] = {
     "NetworkDefinitionCreationFlag": fake_tensorrt_builder.NetworkDefinitionCreationFlag,
     "TensorIOMode": fake_tensorrt_builder.TensorIOMode,
 }
+RTX_FAKES: dict[str, Any] = {
+    "ICudaEngine": fake_tensorrt_rtx.RtxEngine,
+    "IExecutionContext": fake_tensorrt_rtx.RtxContext,
+    "IRuntimeConfig": fake_tensorrt_rtx.RuntimeConfig,
+    "IRuntimeCache": fake_tensorrt_rtx.RuntimeCache,
+    "IBuilderConfig": fake_tensorrt_rtx.RtxConfig,
+    "BuilderFlag": fake_tensorrt_rtx.BuilderFlag,
+    "ComputeCapability": fake_tensorrt_rtx.ComputeCapability,
+    "CudaGraphStrategy": fake_tensorrt_rtx.CudaGraphStrategy,
+    "DynamicShapesKernelSpecializationStrategy": (
+        fake_tensorrt_rtx.DynamicShapesKernelSpecializationStrategy
+    ),
+}
 
 
-@pytest.mark.parametrize("path", list(FAKES))
-def test_the_fake_has_no_names_of_its_own(rtx: Api, path: str) -> None:
+@pytest.mark.parametrize(("path", "fake"), [*FAKES.items(), *RTX_FAKES.items()])
+def test_the_fake_has_no_names_of_its_own(rtx: Api, path: str, fake: Any) -> None:
     holder = rtx.holder(path)
     assert holder is not None
-    fake = FAKES[path]
     names = [
         n for n in vars(fake) if not n.startswith("_") and (callable(getattr(fake, n)) or True)
     ]

@@ -16,7 +16,11 @@ from typing import Any
 
 RETURN = re.compile(r"\)\s*->\s*(.+?)\s*$", re.MULTILINE)
 LIST = re.compile(r"^(?:list|List)\[(.+)\]$")
-RENAMED = {"nvonnxparser::IParserError": "ParserError"}  # C++ names that docstrings let through
+# C++ names that docstrings let through
+RENAMED = {
+    "nvonnxparser::IParserError": "ParserError",
+    "nvinfer1::IRuntimeCache": "IRuntimeCache",
+}
 
 
 @dataclass(frozen=True)

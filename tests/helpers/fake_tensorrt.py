@@ -51,6 +51,10 @@ class FakeTensorRt:
     ILogger = ILogger
     IProgressMonitor = building.IProgressMonitor
 
+    @property
+    def engine_class(self):
+        return Engine
+
     def __init__(self, cuda: FakeCuda, version: str = "11.4.0.106") -> None:
         self.cuda = cuda
         self.__version__ = version
@@ -87,10 +91,10 @@ class FakeTensorRt:
             return None
         header, _, model = data[len(MAGIC) :].partition(b"\n")
         facts = json.loads(header)
-        if facts["version"] != self.__version__ or facts["gpu"] != self.cuda.name:
+        if facts["version"] != self.__version__ or facts["gpu"] not in ("", self.cuda.name):
             logger.log(ILogger.ERROR, "The engine plan file is not compatible")
             return None
-        return Engine(self, facts, model, logger)
+        return self.engine_class(self, facts, model, logger)
 
 
 class Engine:
