@@ -68,8 +68,10 @@ class OnnxRuntimeBackend:
         self.outputs = _specs_of(self._session.get_outputs())
         self._stacks = StackBuffers()
         memory = providers[0].memory
+        # CUDA where it is named too: TensorRT would build an engine to put rows together.
+        cuda = [one for one in providers if one.name == "CUDAExecutionProvider"]
         self._device_stacks = memory and DeviceStacks(
-            lambda graph: _open_session(graph, providers, options), memory
+            lambda graph: _open_session(graph, cuda or providers, options), memory
         )
         self._memory = memory
         self._is_read = network in (MASK_DECODER, MASK_PROMPT)  # by the host, not by networks

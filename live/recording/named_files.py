@@ -1,7 +1,8 @@
 """The files that a recording's settings name: marked when it is made, checked before a replay.
 
 Recordings are untrusted. Of what one names only a model folder and background
-files of the recorded content are opened; whatever else is named on the command line.
+files of the recorded content are opened; whatever else is named on the command line. Options of
+execution providers can name libraries, so none are taken.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from samcam.system.files import (
 
 FILE_KEYS: Final = ("effect.replace.picture", "effect.replace.video")
 HOTKEYS: Final = "hotkeys.keys"
+PROVIDERS: Final = "engine.providers"
 
 _HEAD_BYTES: Final = 4096
 # Texts that FFmpeg takes for videos and that name further files: HLS, its own lists, DASH, IMF, SDP
@@ -100,6 +102,13 @@ def trusted_settings(
             f"set it with --set {HOTKEYS}=..."
             for key, text in named.items()
         ]
+    if PROVIDERS in values and PROVIDERS not in given:
+        values[PROVIDERS], names = _without_options(values[PROVIDERS])
+        left_out += [
+            f"{PROVIDERS}: options of {one_line(shown_value(name))}: left out: they may name "
+            f"libraries and folders; set them with --set {PROVIDERS}=..."
+            for name in names
+        ]
     return values, left_out
 
 
@@ -157,6 +166,23 @@ def _file_problem(name: str, mark: Fingerprint | None) -> str:
     except (OSError, NoHomeError) as error:
         return f": cannot be read: {reason_of(error)}"
     return f" is not the recorded one{found}" if found else ""
+
+
+def _without_options(providers: object) -> tuple[object, list[object]]:
+    """Return the providers as names alone, and whose options are gone; what is none of both is
+    refused where the settings are checked."""
+    if not isinstance(providers, list):
+        return providers, []
+    names: list[object] = []
+    kept = []
+    for entry in providers:
+        if isinstance(entry, Mapping) and len(entry) == 1:
+            (name, options), *_ = entry.items()
+            names += [name] if options else []
+            kept.append(name)
+        else:
+            kept.append(entry)
+    return kept, names
 
 
 def _names_file(command: object) -> bool:

@@ -22,7 +22,7 @@ from samcam.live.config.schema import Settings, flat
 from samcam.live.errors import CaptureError
 from samcam.live.recording.fingerprint import fingerprint
 from samcam.live.recording.header import read_header, write_header
-from samcam.live.recording.named_files import mark_files, names_other_files
+from samcam.live.recording.named_files import PROVIDERS, mark_files, names_other_files
 from samcam.live.recording.replay import Recording
 from samcam.live.remote.command_text import PromptContext
 from samcam.live.remote.hotkey_names import parse_bindings
@@ -182,6 +182,28 @@ def test_hotkeys_that_name_files_are_left_out(
     assert caplog.text.count("names a file") == 4
     kept = settings_of(recording, 'hotkeys.keys={"<f4>": "profile save x"}').hotkeys.keys
     assert dict(kept) == {"<f4>": "profile save x"}
+
+
+def test_options_of_providers_are_left_out(
+    recording: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of TensorRT's names a library that it loads."""
+    evil = {"tensorrt": {"trt_engine_decryption_lib_path": "/tmp/evil.so"}}
+    change(recording, settings=flat(Settings()) | {PROVIDERS: [evil, {"cuda": {}}, "cpu"]})
+    assert settings_of(recording).engine.providers == ("tensorrt", "cuda", "cpu")
+    assert [x for x in caplog.messages if PROVIDERS in x] == [
+        'replay: engine.providers: options of "tensorrt": left out: they may name libraries and '
+        "folders; set them with --set engine.providers=..."
+    ]
+    own = settings_of(recording, f"{PROVIDERS}=[{{cpu: {{use_arena: 0}}}}]").engine.providers
+    assert own == ({"cpu": {"use_arena": 0}},)
+    older = {key: value for key, value in flat(Settings()).items() if key != PROVIDERS}
+    change(recording, settings=older)
+    assert settings_of(recording).engine.providers == ("CPUExecutionProvider",)
+    for wrong in ([1], "x", [{"a": {}, "b": {}}], [{"cpu": {"x": [1]}, "y": 2}], None):
+        change(recording, settings=flat(Settings()) | {PROVIDERS: wrong})
+        with pytest.raises(CaptureError, match=PROVIDERS):
+            settings_of(recording)
 
 
 @pytest.mark.parametrize(
