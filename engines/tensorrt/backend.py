@@ -24,7 +24,7 @@ from samcam.engines.graph_table import MASK_DECODER, MASK_PROMPT
 from samcam.engines.host_tensors import check_shapes
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.cuda_memory import open_device
-from samcam.engines.tensorrt.cuda_runtime import CudaError, CudaGraph, CudaStamp
+from samcam.engines.tensorrt.cuda_runtime import CudaGraph, CudaStamp
 from samcam.engines.tensorrt.cuda_tensors import CudaTensor, FixedInput, HostMirror
 from samcam.engines.tensorrt.engine import Engine
 from samcam.engines.tensorrt.files import MAX_POINTS, engine_path
@@ -184,7 +184,8 @@ class TensorRtBackend:
             if not engine.may_capture(fixed.profile, self._device.stream):
                 raise EngineError("it cannot be captured as it was built")
             fixed.graph = self._device.capture(lambda: self._start(engine, fixed.profile))
-        except (CudaError, EngineError) as error:
+        except EngineError as error:
+            self._device.wait()  # raises where it is the GPU that failed
             _log.warning("%s: runs without a CUDA graph, slower: %s", self._name, error)
 
     def _start(self, engine: Engine, profile: int) -> None:

@@ -19,8 +19,7 @@ from tests.helpers.torch_probe import Probe
 
 
 def main() -> None:
-    """Compile on this thread, run on another one, then run other shapes."""
-    fixed = tiny_manifest("fixed").specs()[MEMORY_ATTENTION]
+    """Compile both steps on this thread, run them on another one, then run other shapes."""
     spec = tiny_manifest().specs()[MEMORY_ATTENTION]
     module = Probe(spec)
     eager_calls: list[int] = []
@@ -39,12 +38,18 @@ def main() -> None:
             answer, probe_outputs(spec, feeds)["pix_feat_with_mem"], rtol=1e-5
         )
 
-    check(example_feeds(fixed, np.random.default_rng(0)))
+    def check_steps(seed: int) -> None:
+        for memories, pointers in tiny_manifest().row_steps:
+            feeds = example_feeds(spec, np.random.default_rng(seed), memories)
+            more = example_feeds(spec, np.random.default_rng(seed), pointers)
+            check(feeds | {name: more[name] for name in more if name.startswith("obj_ptr")})
+
+    check_steps(0)
     errors: list[BaseException] = []
 
     def later() -> None:
         try:
-            check(example_feeds(fixed, np.random.default_rng(1)))
+            check_steps(1)
         except BaseException as error:
             errors.append(error)
 

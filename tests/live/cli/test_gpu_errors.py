@@ -14,6 +14,7 @@ import av
 import pytest
 
 from samcam.__main__ import main
+from samcam.engines import EngineError, load_model
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.failing_cuda import FailingCuda
@@ -38,6 +39,23 @@ def break_down(cuda: FailingCuda, name: str, monkeypatch: pytest.MonkeyPatch) ->
         return step(tracker, frame)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Tracker, "step", counted)
+
+
+def test_an_error_at_the_start_is_no_fault_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda = FailingCuda()
+    fake_tensorrt.install(monkeypatch, cuda)
+    write_tiny_model(tmp_path / "model")
+    build_engines(BuildOrder(folder=tmp_path / "model", check=False))
+    cuda.fail_at("cudaStreamEndCapture", 1, Status.cudaErrorLaunchFailure)
+    with pytest.raises(EngineError) as caught:
+        load_model(str(tmp_path / "model"), "tensorrt")
+    text = str(caught.value)
+    assert text.startswith("image_encoder: cuda")
+    assert "(cudaErrorLaunchFailure, CUDA error 719): start again; where it comes back" in text
+    assert "export" not in text
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING], "slower is not all"
 
 
 @pytest.mark.parametrize(
