@@ -66,6 +66,7 @@ from samcam.export.engine_graphs import (
     require_half,
     require_onnx,
 )
+from samcam.export.shape_profiles import make_profiles
 from samcam.system import exporter, prepare_streams, with_exporter
 
 EXIT_MODEL: Final = 4
@@ -256,7 +257,7 @@ class EngineBuilder:
 
     def _compile(self, network: str, rung: Rung) -> bytes:
         graph = load_graph(rung, network, self._target)
-        profiles = profiles_of(self._manifest, network)
+        profiles = make_profiles(network, graph, profiles_of(self._manifest, network))
         tf32 = rung.precision != "float32"  # the last rung is meant to be exact
         try:
             return self._compiler.compile(network, graph, profiles, tf32)

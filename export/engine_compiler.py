@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -18,7 +18,7 @@ from samcam.engines.tensorrt import (
 )
 from samcam.export.build_progress import interruptible, make_monitor
 from samcam.export.rtx_options import set_rtx_options
-from samcam.export.shape_profiles import profile_shapes
+from samcam.export.shape_profiles import Profile
 
 if TYPE_CHECKING:
     import onnx
@@ -94,16 +94,16 @@ class EngineCompiler:
 
     def compile(
         self,
-        network: str,
+        title: str,
         model: onnx.ModelProto,
-        profiles: Sequence[Mapping[str, list[int]]] = (),
+        profiles: Sequence[Profile] = (),
         tf32: bool = True,
     ) -> bytes:
         """Compile a graph.
 
         Args:
-            network: Its name in the contract's table; any name for a graph without free axes.
-            profiles: Ranges of its free axes, by axis.
+            title: Of the progress bar.
+            profiles: Of its inputs; none for a graph without free axes.
             tf32: Whether fp32 matrix products may round what they multiply to TF32.
 
         Raises:
@@ -130,9 +130,9 @@ class EngineCompiler:
         else:
             capability = None if self._target.portable else self._target.capability
             set_rtx_options(trt, config, capability)
-        self._add_profiles(network, definition, config, profiles)
+        self._add_profiles(config, profiles)
         cache = self._read_cache(config)  # must live until the engine is built
-        engine = self._serialise(network, definition, config)
+        engine = self._serialise(title, definition, config)
         if engine is None:
             said = self._logger.last_error or "no reason given"
             raise BuildError(f"{self._title} cannot build an engine: {said}")
@@ -145,11 +145,11 @@ class EngineCompiler:
         return f"{self._target.library.title} {self.version}"
 
     def _serialise(
-        self, network: str, definition: trt.INetworkDefinition, config: trt.IBuilderConfig
+        self, title: str, definition: trt.INetworkDefinition, config: trt.IBuilderConfig
     ) -> trt.IHostMemory | None:
         with interruptible() as interrupt:
             # Kept in a variable: the build calls it until it ends.
-            monitor = make_monitor(self._trt, network, interrupt)
+            monitor = make_monitor(self._trt, title, interrupt)
             config.progress_monitor = monitor
             try:
                 engine = self._builder.build_serialized_network(definition, config)
@@ -159,21 +159,13 @@ class EngineCompiler:
             raise KeyboardInterrupt
         return engine
 
-    def _add_profiles(
-        self,
-        network: str,
-        definition: trt.INetworkDefinition,
-        config: trt.IBuilderConfig,
-        profiles: Sequence[Mapping[str, list[int]]],
-    ) -> None:
-        for ranges in profiles:
+    def _add_profiles(self, config: trt.IBuilderConfig, profiles: Sequence[Profile]) -> None:
+        for shapes_of in profiles:
             profile = self._builder.create_optimization_profile()
-            for index in range(definition.num_inputs):
-                tensor = definition.get_input(index)
-                shapes = profile_shapes(network, tensor.name, tuple(tensor.shape), ranges)
-                profile.set_shape(tensor.name, shapes[0], shapes[1], shapes[2])
+            for name, shapes in shapes_of.items():
+                profile.set_shape(name, shapes[0], shapes[1], shapes[2])
             if config.add_optimization_profile(profile) < 0:
-                raise BuildError(f"{self._title} refused the profile {dict(ranges)}")
+                raise BuildError(f"{self._title} refused the profile {shapes_of}")
 
     def _read_cache(self, config: trt.IBuilderConfig) -> trt.ITimingCache | None:
         """Take the timings of earlier builds; those of another GPU or version are left."""
@@ -198,7 +190,8 @@ def _parser_errors(parser: trt.OnnxParser) -> str:
     found = []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
-        text = " ".join(error.desc().split())
+        code = str(error.code()).rpartition(".")[2].replace("_", " ").lower()
+        text = " ".join(f"{code}: {error.desc()}".split())
         operator = error.node_operator()
         found.append(f"node {error.node_name()} ({operator}): {text}" if operator else text)
     return "; ".join(dict.fromkeys(found)) or "no reason given"

@@ -149,8 +149,6 @@ def test_tensorrt_is_used_as_it_is(tensorrt: Api) -> None:
         "IBuilderConfig.set_timing_cache",
         "ITimingCache.serialize",
         "IOptimizationProfile.set_shape",
-        "INetworkDefinition.get_input",
-        "ITensor.name",
         "IProgressMonitor.step_complete",
         "ILogger.log",
         "NetworkDefinitionCreationFlag.STRONGLY_TYPED",

@@ -7,7 +7,7 @@ import logging
 import platform
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -15,6 +15,7 @@ import pytest
 
 from samcam.engines.tensorrt import TENSORRT_RTX
 from samcam.export.engine_compiler import PORTABLE, EngineCompiler, Target
+from samcam.export.shape_profiles import Profile
 from tests.conftest import skip_or_fail
 
 CAPABILITIES = ((7, 5), (8, 6), (8, 9), (12, 0))
@@ -59,10 +60,10 @@ class Messages(logging.Handler):
         return tuple(r.getMessage() for r in self.records if r.levelno >= logging.INFO)
 
     @property
-    def scratch_bytes(self) -> int:
-        """Memory for what lies between layers that are not fused, in the largest profile."""
+    def scratch_mb(self) -> tuple[float, ...]:
+        """Memory of what lies between layers that are not fused, for every profile compiled."""
         texts = (record.getMessage() for record in self.records)
-        return max(int(found[1]) for text in texts if (found := _SCRATCH.search(text)))
+        return tuple(int(found[1]) / 1e6 for text in texts if (found := _SCRATCH.search(text)))
 
 
 @dataclass(frozen=True)
@@ -70,20 +71,19 @@ class Compiled:
     """What the compiler made, and what it said.
 
     Attributes:
-        scratch_bytes: Memory for what lies between layers that are not fused, largest profile.
+        scratch_mb: Memory of what lies between layers that are not fused, by profile.
         warnings: Messages of severity WARNING and worse.
     """
 
     engine: bytes
-    scratch_bytes: int
+    scratch_mb: tuple[float, ...]
     warnings: tuple[str, ...]
 
 
 def compile_graph(
     model: onnx.ModelProto,
     capability: tuple[int, int] | None = None,
-    network: str = "graph",
-    profiles: Sequence[Mapping[str, list[int]]] = (),
+    profiles: Sequence[Profile] = (),
 ) -> Compiled:
     """Compile a graph as `export.build_tensorrt --rtx` does; None: for 8.0 and newer.
 
@@ -93,5 +93,5 @@ def compile_graph(
     portable = capability is None
     target = Target(TENSORRT_RTX, PORTABLE if capability is None else capability, portable)
     with Messages() as messages:
-        engine = EngineCompiler(target).compile(network, model, profiles)
-    return Compiled(engine, messages.scratch_bytes, messages.warnings)
+        engine = EngineCompiler(target).compile("graph", model, profiles)
+    return Compiled(engine, messages.scratch_mb, messages.warnings)

@@ -180,7 +180,10 @@ class Parser:
 
     def get_error(self, index):
         return SimpleNamespace(
-            desc=lambda: self._errors[index], node_name=lambda: "", node_operator=lambda: ""
+            code=lambda: "ErrorCode.INVALID_GRAPH",
+            desc=lambda: self._errors[index],
+            node_name=lambda: "",
+            node_operator=lambda: "",
         )
 
     def parse(self, model):
