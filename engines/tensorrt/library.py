@@ -26,8 +26,6 @@ class Library:
         versions: First numbers of the versions that our calls fit.
         extra: Of our package, that installs it.
         timing_cache: Whether a build measures on the GPU, and can keep that.
-        user_allocation: Whether an engine must be built with BuilderFlag.REQUIRE_USER_ALLOCATION
-            to be captured in a CUDA graph.
         runtime_cache: Whether it finishes an engine on the user's GPU, and can keep that.
         old_fp32_products: Whether it multiplies fp32 matrices below compute capability 8.0.
     """
@@ -38,7 +36,6 @@ class Library:
     versions: tuple[int, ...]
     extra: str
     timing_cache: bool
-    user_allocation: bool
     runtime_cache: bool
     old_fp32_products: bool
 
@@ -50,7 +47,6 @@ TENSORRT: Final = Library(
     versions=(10, 11),
     extra="tensorrt",
     timing_cache=True,
-    user_allocation=False,
     runtime_cache=False,
     old_fp32_products=True,
 )
@@ -61,7 +57,6 @@ TENSORRT_RTX: Final = Library(
     versions=(1,),
     extra="tensorrt-rtx",
     timing_cache=False,
-    user_allocation=True,
     runtime_cache=True,
     old_fp32_products=False,
 )
