@@ -320,8 +320,9 @@ def _no_room(error: GpuMemoryError, engines: Path, model: str) -> GpuMemoryError
         engines: Folder of the engines; where it has none, their size is not known.
     """
     on_disk = sum(path.stat().st_size for path in engines.glob("*.engine"))
-    needs = f"at least {_mb(on_disk + error.asked_bytes)} ({_mb(on_disk)} of engines"
-    known = f": it needs {needs}, {_mb(error.asked_bytes)} to work in)" if on_disk else ""
+    work = f", {_mb(error.asked_bytes)} to work in" if error.asked_bytes else ""
+    needs = f"at least {_mb(on_disk + error.asked_bytes)} ({_mb(on_disk)} of engines{work})"
+    known = f": it needs {needs}" if on_disk else ""
     free = f"; {_mb(error.free_bytes)} of {_mb(error.total_bytes)} were free"
     smaller = smaller_model(model)
     other = f"take --model {smaller}" if smaller else "use --backend onnxruntime"

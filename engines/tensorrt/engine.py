@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from samcam.engines.base import EngineError, TensorSpec
+from samcam.engines.base import EngineError, GpuMemoryError, TensorSpec
 from samcam.engines.graph_table import NETWORKS
 from samcam.engines.manifest import Manifest, read_manifest
 from samcam.engines.tensorrt.cuda_memory import CudaDevice, DeviceBlock
@@ -28,6 +29,9 @@ from samcam.engines.tensorrt.runtime import make_logger, numpy_types
 
 if TYPE_CHECKING:
     import tensorrt as trt
+
+# How the libraries tell that memory ran out, in what they log.
+_OUT_OF_MEMORY: Final = re.compile("out ?of ?memory|could not be allocated", re.IGNORECASE)
 
 Shapes: TypeAlias = dict[str, tuple[int, ...]]
 """By input."""
@@ -56,11 +60,14 @@ class Engine:
             NoTensorRtError: The library cannot be used, or not on this GPU.
             EngineFileError: The engine is missing, damaged, stale or built elsewhere.
             ModelFileError: The model's manifest is damaged.
-            EngineError: It is refused, or there is too little memory for it.
+            GpuMemoryError: There is too little memory for it.
+            EngineError: It is refused.
         """
+        check_capability(library, device.info.compute_capability)
         self._name = f"{network} ({engine_path(folder, library, network)})"
         self._network = network
         self._library = library
+        self._device = device
         self._trt = import_library(library)
         self._logger = make_logger(self._trt)
         self._logger.last_error = ""
@@ -70,14 +77,13 @@ class Engine:
         self._rtx: RtxContexts | None = None
         self._scratch: DeviceBlock | None = None
         try:
-            check_capability(library, device.info.compute_capability)
-            self._runtime, self._engine = self._load(folder, device.info)
+            self._runtime, self._engine = self._load(folder)
             if library.runtime_cache:
                 path = engine_path(folder, library, network)
                 self._rtx = RtxContexts(self._trt, self._engine, path)
             self._scratch = device.allocate(self._engine.device_memory_size_v2)
             for profile in range(self._engine.num_optimization_profiles):
-                self._contexts.append(self._make_context(profile, device))
+                self._contexts.append(self._make_context(profile))
         except BaseException:
             self.close()
             raise
@@ -112,12 +118,12 @@ class Engine:
     def set_address(self, tensor: str, address: int) -> None:
         """Tell where an input is read, or an output written, by every context."""
         for context in self._contexts:
-            self._accept(context.set_tensor_address(tensor, address), f"address of {tensor}")
+            self._accept(context.set_tensor_address(tensor, address), f"the address of {tensor}")
 
     def set_shapes(self, profile: int, shapes: Shapes) -> None:
         context = self._contexts[profile]
         for name, shape in shapes.items():
-            self._accept(context.set_input_shape(name, shape), f"shape {shape} of {name}")
+            self._accept(context.set_input_shape(name, shape), f"the shape {shape} of {name}")
 
     def start(self, profile: int, stream: int) -> None:
         """Queue a run.
@@ -125,7 +131,7 @@ class Engine:
         Raises:
             EngineError: It is refused; says why.
         """
-        self._accept(self._contexts[profile].execute_async_v3(stream), "start")
+        self._accept(self._contexts[profile].execute_async_v3(stream), "the start")
 
     def may_capture(self, profile: int, stream: int) -> bool:
         """Whether a profile's run can be captured in a CUDA graph; ask after its first run."""
@@ -151,24 +157,24 @@ class Engine:
                 outputs[tensor] = TensorSpec(tensor, dtype, tuple(context.get_tensor_shape(tensor)))
         return inputs, outputs
 
-    def _load(self, folder: Path, gpu: GpuInfo) -> tuple[trt.Runtime, trt.ICudaEngine]:
+    def _load(self, folder: Path) -> tuple[trt.Runtime, trt.ICudaEngine]:
         """Check the record, read the file, make the engine."""
-        library, version = self._library, str(self._trt.__version__)
+        library = self._library
         manifest = read_manifest(folder)
         record = read_record(folder, library, self._network)
-        here = fingerprint_here(self._trt, gpu, manifest, self._network)
+        here = fingerprint_here(self._trt, self._device.info, manifest, self._network)
         check_record(folder, library, record, manifest, here)
         data = read_engine(folder, library, record)
         runtime = self._trt.Runtime(self._logger)
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
-            raise EngineFileError(
-                f"{engine_path(folder, library, self._network)}: refused by {library.title} "
-                f"{version} ({self._said()}): {build_hint(folder, library)}"
-            )
+            error = self._refused("the file")
+            if isinstance(error, GpuMemoryError):
+                raise error
+            raise EngineFileError(error.reason, build_hint(folder, library))
         return runtime, engine
 
-    def _make_context(self, profile: int, device: CudaDevice) -> trt.IExecutionContext:
+    def _make_context(self, profile: int) -> trt.IExecutionContext:
         """Return a context for one profile, with the profile's usual shapes set."""
         if self._rtx is not None:
             context = self._rtx.make(self._engine, self.is_fixed(profile))
@@ -176,14 +182,14 @@ class Engine:
             strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
             context = self._engine.create_execution_context(strategy)
         if context is None:
-            raise EngineError(f"{self._name}: no execution context: {self._said()}")
+            raise self._refused("an execution context")
         if self._scratch is not None:
             context.set_device_memory(self._scratch.address, self._scratch.size)
-        chosen = context.set_optimization_profile_async(profile, device.stream)
-        self._accept(chosen, f"optimisation profile {profile}")
-        device.wait()
+        chosen = context.set_optimization_profile_async(profile, self._device.stream)
+        self._accept(chosen, f"the optimisation profile {profile}")
+        self._device.wait()
         for name, shape in self.shapes(profile).items():
-            self._accept(context.set_input_shape(name, shape), f"shape {shape} of {name}")
+            self._accept(context.set_input_shape(name, shape), f"the shape {shape} of {name}")
         return context
 
     def _inputs(self) -> list[str]:
@@ -219,11 +225,15 @@ class Engine:
     def _accept(self, answer: bool, what: str) -> None:
         """Raise where the library refused a call; it logged why."""
         if not answer:
-            title = self._library.title
-            raise EngineError(f"{self._name}: {title} refused the {what}: {self._said()}")
+            raise self._refused(what)
 
-    def _said(self) -> str:
-        return self._logger.last_error or "no reason given"
+    def _refused(self, what: str) -> EngineError:
+        said = self._logger.last_error or "no reason given"
+        title = f"{self._library.title} {self._trt.__version__}"
+        text = f"{self._name}: {title} refused {what}: {said}"
+        if _OUT_OF_MEMORY.search(said):
+            return self._device.with_sizes(GpuMemoryError(text))
+        return EngineError(text)
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -173,3 +173,13 @@ def test_a_driver_that_is_too_old_is_said(
 def test_every_name_that_auto_tries_is_a_backend() -> None:
     tried = {*model_folder._GPU_BACKENDS, model_folder._ANYWHERE}
     assert tried == {*model_folder.BACKENDS} - {"auto"}
+
+
+def test_a_gpu_that_tensorrt_for_rtx_is_not_for(
+    cuda: FakeCuda, nano_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cuda.capability = 9, 0
+    opened(caplog, nano_dir).close()
+    level, reason = passed_over(caplog)["tensorrt-rtx"]
+    assert level == logging.INFO
+    assert reason.startswith("compute capability 9.0: TensorRT for RTX is for 7.5, 8.0, ")

@@ -259,7 +259,7 @@ def test_an_engine_that_tensorrt_refuses(folder: Path, trt: FakeTensorRt) -> Non
     data = path.read_bytes().replace(b"FAKE-ENGINE", b"FOREIGN-ONE", 1)
     path.write_bytes(data)
     edit_record(folder, engine_sha256=hashlib.sha256(data).hexdigest())
-    with pytest.raises(EngineError, match=r"refused by TensorRT 11\.4.*Magic tag"):
+    with pytest.raises(EngineError, match=r"TensorRT 11\.4\.0\.106 refused the file: Magic tag"):
         open_decoder(folder)
 
 

@@ -63,6 +63,7 @@ class FakeTensorRt:
         self.noise: dict[str, float] = {}
         self.broken: set[str] = set()  # that cannot be built
         self.uncapturable = False
+        self.weight_memory = 1 << 40  # what the device has for the weights of one engine
 
     def Runtime(self, logger):
         self._need_device(logger)
@@ -93,6 +94,9 @@ class FakeTensorRt:
         facts = json.loads(header)
         if facts["version"] != self.__version__ or facts["gpu"] not in ("", self.cuda.name):
             logger.log(ILogger.ERROR, "The engine plan file is not compatible")
+            return None
+        if len(model) > self.weight_memory:
+            logger.log(ILogger.ERROR, "Error Code 1: Cuda Runtime (out of memory)")
             return None
         return self.engine_class(self, facts, model, logger)
 
