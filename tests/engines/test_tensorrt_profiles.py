@@ -97,7 +97,6 @@ def test_each_profile_has_a_graph_and_changing_costs_nothing(
     assert backend.graphs == 2, "the warm-up captured both"
     expected = reference.encode_image(picture())
     features = networks.encode_image(picture())
-    attend(networks, features, (1, 1))  # the staging of the inputs is made by now
     calls = cuda.calls.copy()
     for counts, _ in CROSSING * 2:
         given = attend(networks, features, counts)

@@ -283,6 +283,20 @@ def test_compiled_models_are_fed_padded(small_nano: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.gpu
+def test_stamps_are_the_gpus_own(small_nano: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    with load_model(str(small_nano), "torch", torch_options(device="cuda")) as networks:
+        start = networks.stamp()
+        networks.encode_image(np.zeros((SIZE, SIZE, 3), np.uint8))
+        end = networks.stamp()
+        torch.cuda.synchronize()
+        passed_ms = end.ms_since(start)
+        assert passed_ms is not None
+        assert passed_ms > 0
+
+
+@pytest.mark.gpu
 @pytest.mark.slow
 def test_a_captured_graph_answers_as_eager_does(small_nano: Path) -> None:
     if not torch.cuda.is_available():
@@ -294,7 +308,8 @@ def test_a_captured_graph_answers_as_eager_does(small_nano: Path) -> None:
         thread = threading.Thread(target=lambda: given.extend(answers(graph)))
         thread.start()
         thread.join()
-        assert graph.backends[MEMORY_ATTENTION]._step._graph is not None
+        steps = graph.backends[MEMORY_ATTENTION]._steps
+        assert [step._graph is not None for _, step in steps] == [True, True]
     for a, b in zip(wanted, given, strict=True):
         np.testing.assert_allclose(b, a, atol=5e-2)
 

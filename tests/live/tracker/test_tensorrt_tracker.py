@@ -13,7 +13,14 @@ from samcam.engines.manifest import read_manifest
 from samcam.engines.model_folder import open_model
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError, find_gpu
-from samcam.engines.tensorrt.library import TENSORRT, NoTensorRtError, import_library
+from samcam.engines.tensorrt.library import (
+    TENSORRT,
+    TENSORRT_RTX,
+    Library,
+    NoTensorRtError,
+    check_capability,
+    import_library,
+)
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
@@ -59,29 +66,39 @@ def track(kind: str, folder: Path) -> list[FrameResult]:
     return results
 
 
-@pytest.fixture(params=["fake", pytest.param("gpu", marks=pytest.mark.gpu)])
-def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The fake driver and TensorRT, or the real ones where they are."""
-    if request.param == "fake":
+@pytest.fixture(
+    params=[
+        ("fake", TENSORRT),
+        pytest.param(("gpu", TENSORRT), marks=pytest.mark.gpu),
+        pytest.param(("gpu", TENSORRT_RTX), marks=pytest.mark.gpu),
+    ],
+    ids=lambda given: f"{given[0]}-{given[1].name}",
+)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """TensorRT on the fake driver, or the real libraries where they are."""
+    where, chosen = request.param
+    if where == "fake":
         cuda, _ = fake_tensorrt.install(monkeypatch)
-        yield "fake"
+        yield chosen
         assert cuda.alive() == {}
         return
     try:
-        find_gpu()
-        import_library(TENSORRT)
+        check_capability(chosen, find_gpu().compute_capability)
+        import_library(chosen)
     except (NoGpuError, NoTensorRtError) as error:
-        pytest.skip(f"needs a GPU and TensorRT: {error}")
-    yield "gpu"
+        pytest.skip(f"needs a GPU and {chosen.title}: {error}")
+    yield chosen
 
 
 @pytest.mark.slow
-def test_the_same_masks_as_on_onnx_runtime(gpu: str, nano_dir: Path, tmp_path: Path) -> None:
-    """Prompts of every kind, three objects, memories that fill up."""
+def test_the_same_masks_as_on_onnx_runtime(
+    library: Library, nano_dir: Path, tmp_path: Path
+) -> None:
+    """Prompts of every kind, three objects, memories that fill up; in exact float32."""
     folder = Path(shutil.copytree(nano_dir, tmp_path / "nano"))
-    build_engines(BuildOrder(folder=folder, check=gpu == "gpu"))
+    build_engines(BuildOrder(folder=folder, library=library, precision="float32", check=False))
     expected = track("onnxruntime", folder)
-    given = track("tensorrt", folder)
+    given = track(library.name, folder)
     seen = 0
     for right, answer in zip(expected, given, strict=True):
         assert len(right.objects) == len(answer.objects)
