@@ -239,7 +239,7 @@ def _open_first(
         except _ABSENT as error:
             raise EngineError(error.reason, error.fix, f"backend {backend}: ") from error
         return networks, _how(backend, networks, options)
-    warned = False
+    warned, last = False, ""
     # Without a driver there is nothing to say, and torch, which takes seconds, is not imported.
     for kind in _GPU_BACKENDS if find_driver() is not None else ():
         try:
@@ -251,8 +251,9 @@ def _open_first(
             warn = not isinstance(error, _ABSENT)
             if kind in LIBRARIES and not any((folder / kind).glob("*.engine")):
                 warn &= _may_have_engines(manifest) and not warned  # those of one library will do
-            _log.log(logging.WARNING if warn else logging.INFO, "%s is not used: %s", kind, error)
-            warned |= warn
+            reason = str(error) if str(error) != last else "for the same reason"
+            _log.log(logging.WARNING if warn else logging.INFO, "%s is not used: %s", kind, reason)
+            warned, last = warned or warn, str(error)
     networks = _open_checked(_ANYWHERE, folder, manifest, options)
     return networks, _how(_ANYWHERE, networks, options)
 

@@ -168,6 +168,7 @@ def test_a_driver_that_is_too_old_is_said(
     found = passed_over(caplog)
     assert "runs CUDA up to 12.8" in found["tensorrt"][1]
     assert "[tensorrt-cu12]" in found["tensorrt"][1]
+    assert found["tensorrt-rtx"][1] == "for the same reason"
 
 
 def test_every_name_that_auto_tries_is_a_backend() -> None:
