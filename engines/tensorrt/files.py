@@ -2,7 +2,8 @@
 
 FOLDER/tensorrt/, or FOLDER/tensorrt-rtx/ for TensorRT for RTX, holds NETWORK.engine and its record
 NETWORK.engine.json for each network. The graphs in half precision, from which both are built, are
-FOLDER/tensorrt/NETWORK.PRECISION.onnx. An engine runs only with the version that it was built with,
+FOLDER/tensorrt/NETWORK.PRECISION.onnx; NETWORK.kernels is what TensorRT for RTX compiled on the
+GPU of this machine. An engine runs only with the version that it was built with,
 and on the kinds of GPU that its record names.
 """
 
@@ -130,6 +131,7 @@ def write_engine(
     digest = hashlib.sha256(engine).hexdigest()
     written = replace(record, engine_sha256=digest, engine_bytes=len(engine))
     remove(record_path(path))
+    remove(kernels_path(path))  # of the engine before
     write_engine_file(path, engine)
     text = json.dumps(asdict(written), indent=2) + "\n"
     write_engine_file(record_path(path), text.encode())
@@ -163,6 +165,11 @@ def remove(path: Path) -> None:
 
 def record_path(engine: Path) -> Path:
     return engine.with_name(engine.name + ".json")
+
+
+def kernels_path(engine: Path) -> Path:
+    """Return where is kept what TensorRT for RTX compiled of an engine on this GPU."""
+    return engine.with_suffix(".kernels")
 
 
 def read_record(folder: Path, library: Library, network: str) -> EngineRecord:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from samcam.engines.base import EngineError
-from samcam.engines.tensorrt.files import write_engine_file
+from samcam.engines.tensorrt.files import kernels_path, write_engine_file
 from samcam.system.files import read_regular
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class RtxContexts:
             path: Of the engine.
         """
         self._rtx = rtx
-        self._path = path.with_name(f"{path.stem}.kernels")
+        self._path = kernels_path(path)
         self._saved = b""  # digest of what the file has
         # Kept for as long as a context lives.
         self._configs: list[rtx.IRuntimeConfig] = [engine.create_runtime_config()]

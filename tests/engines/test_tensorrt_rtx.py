@@ -153,6 +153,13 @@ def test_kernels_of_another_gpu_are_compiled_again(
     assert not rtx.compiled
 
 
+def test_an_engine_that_is_built_again_starts_without_kernels(folder: Path) -> None:
+    opened(folder).close()
+    assert kernels(folder)
+    build_engines(BuildOrder(folder=folder, library=TENSORRT_RTX, check=False))
+    assert not kernels(folder)
+
+
 def test_kernels_are_bounded_and_a_full_disk_is_no_error(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

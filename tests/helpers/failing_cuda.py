@@ -27,6 +27,10 @@ class FailingCuda(FakeCuda):
         """Fail at the call-th call of a function from now, counted from 1."""
         self.failing = name, self.calls[name] + call, error
 
+    def fail_after(self, calls: int, error: Status) -> None:
+        """Fail at the call after so many from now, whatever it is."""
+        self.limit = self.calls.total() + calls, error
+
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
         calls_driver = name.startswith("cuda") and callable(found) and not isinstance(found, type)
@@ -42,6 +46,9 @@ class FailingCuda(FakeCuda):
         failing = vars(self).get("failing")
         if failing is not None and failing[0] == name and self.calls[name] + 1 >= failing[1]:
             self.error = failing[2]
+        limit = vars(self).get("limit")
+        if limit is not None and self.calls.total() >= limit[0]:
+            self.error = limit[1]
         if self.error is None:
             answer: tuple[Any, ...] = function(*given)
             return answer
