@@ -93,14 +93,18 @@ def install_also(package: str) -> str:
     return f'uv pip install --python "{sys.executable}" {package}'
 
 
+def install_over(package: str) -> str:
+    """Return the command that writes a package's files again, over whatever is there."""
+    again = "--force-reinstall" if _pip() == "pip" else "--reinstall"
+    return install_also(f"{again} --no-deps {package}")
+
+
 def exchange(package: str, other: str, version: str) -> str:
     """Return the commands that put another package over one whose folder it shares.
 
     The one stays installed beneath, in the same version, for whoever requires it.
     """
-    again = "--force-reinstall" if _pip() == "pip" else "--reinstall"
-    over = install_also(f"{again} --no-deps {other}=={version}")
-    return f"{install_also(f'{package}=={version}')} && {over}"
+    return f"{install_also(f'{package}=={version}')} && {install_over(f'{other}=={version}')}"
 
 
 def _elsewhere() -> Path | None:

@@ -6,7 +6,7 @@ from samcam.engines.onnxruntime.builds import (
     describe_builds,
     folder_owners,
     folder_problem,
-    stand_in,
+    repair,
 )
 from samcam.engines.onnxruntime.providers import (
     available_providers,
@@ -23,5 +23,5 @@ __all__ = [
     "folder_owners",
     "folder_problem",
     "import_onnxruntime",
-    "stand_in",
+    "repair",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from samcam.engines.options import short_name
-from samcam.system import exchange, install_also
+from samcam.system import exchange, install_also, install_over
 
 PLAIN: Final = "onnxruntime"
 # The newest ones that are known to be there; `pyproject.toml` lets `onnxruntime` be as old.
@@ -49,11 +49,12 @@ def describe_builds(owners: dict[str, Distribution]) -> str:
 
 def folder_problem(owners: dict[str, Distribution]) -> str:
     """Say what is wrong with the folder that these packages share; "" where nothing is."""
-    others = [name for name in owners if name != PLAIN]
-    if not others or (len(owners) == 1 and is_whole(owners[others[0]])):
-        return ""
+    others = [one for name, one in owners.items() if name != PLAIN]
     versions = {one.version for one in owners.values()}
-    if len(others) == 1 and len(versions) == 1 and is_whole(owners[others[0]]):
+    if len(owners) < 2:
+        broken = [one for one in owners.values() if not is_whole(one)]
+        return f"{describe_builds(owners)}: files of it are gone or others'" if broken else ""
+    if len(others) == 1 and len(versions) == 1 and is_whole(others[0]):
         return ""
     return f"{describe_builds(owners)} have overwritten each other's files"
 
@@ -66,12 +67,13 @@ def is_whole(one: Distribution) -> bool:
         return False
 
 
-def stand_in(owners: dict[str, Distribution]) -> str:
-    """Return the command that puts a build in the place of `onnxruntime` anew, "" where none is."""
+def repair(owners: dict[str, Distribution]) -> str:
+    """Return the command that puts the folder right: with a build, where one is installed, in the
+    place of `onnxruntime`; "" where nothing is installed."""
     for name, one in owners.items():
         if name != PLAIN:
             return exchange(PLAIN, name, _BUILDS.get(name, one.version))
-    return ""
+    return install_over(f"{PLAIN}=={owners[PLAIN].version}") if owners else ""
 
 
 def how_to_get(provider: str) -> str:

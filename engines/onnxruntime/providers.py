@@ -23,7 +23,7 @@ from samcam.engines.onnxruntime.builds import (
     folder_owners,
     folder_problem,
     how_to_get,
-    stand_in,
+    repair,
 )
 from samcam.engines.options import EngineOptions, short_name
 from samcam.system import install
@@ -71,12 +71,14 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(
-            f"onnxruntime cannot be imported ({one_line(str(error))})", install()
-        ) from error
-    if not hasattr(onnxruntime, "InferenceSession"):  # the folder that uninstalling one build left
-        raise EngineError("onnxruntime is installed only in part", install())
+        raise _broken(f"onnxruntime cannot be imported ({one_line(str(error))})") from error
+    if not hasattr(onnxruntime, "InferenceSession"):  # the folder that uninstalling a build left
+        raise _broken("onnxruntime is installed only in part")
     return onnxruntime
+
+
+def _broken(reason: str) -> EngineError:
+    return EngineError(reason, repair(folder_owners()) or install())
 
 
 def available_providers() -> tuple[str, ...]:
@@ -127,7 +129,7 @@ def _missing(name: str, available: list[str]) -> tuple[str, str]:
     reason = f"onnxruntime: execution provider {name} is not in this build, which has "
     reason += ", ".join(available)
     if problem := folder_problem(owners):
-        return f"{reason}; {problem}", stand_in(owners)
+        return f"{reason}; {problem}", repair(owners)
     return reason, how_to_get(name)
 
 

@@ -34,7 +34,7 @@ from samcam.engines.onnxruntime import (
     find_providers,
     folder_owners,
     folder_problem,
-    stand_in,
+    repair,
 )
 from samcam.engines.tensorrt import (
     LIBRARIES,
@@ -291,9 +291,9 @@ def check_providers(options: EngineOptions) -> Finding:
     what = "ONNX Runtime"
     try:
         owners = folder_owners()
-        listed = f"{describe_builds(owners)}: {', '.join(available_providers())}"
         if problem := folder_problem(owners):
-            return Finding(what, State.PROBLEM, problem, stand_in(owners), _ENGINE_CODE)
+            return Finding(what, State.PROBLEM, problem, repair(owners), _ENGINE_CODE)
+        listed = f"{describe_builds(owners) or PLAIN}: {', '.join(available_providers())}"
         find_providers(options)
         if not options.on_cpu:
             network = find_model(EMBEDDED_MODEL) / f"{MASK_PROMPT}.onnx"
@@ -301,9 +301,9 @@ def check_providers(options: EngineOptions) -> Finding:
     except EngineError as error:
         fix = error.fix or "set engine.providers to those that are there (docs/providers.md)"
         return Finding(what, State.PROBLEM, error.reason, fix, _ENGINE_CODE)
-    if PLAIN not in owners:
+    if owners and PLAIN not in owners:
         listed += f"; an update of SamCam puts {PLAIN} over it"
-        return Finding(what, State.OK, listed, stand_in(owners))
+        return Finding(what, State.OK, listed, repair(owners))
     return Finding(what, State.OK, listed)
 
 

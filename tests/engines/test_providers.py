@@ -17,10 +17,11 @@ import pytest
 from samcam.engines.base import EngineError, RowStack
 from samcam.engines.onnxruntime import builds, providers
 from samcam.engines.onnxruntime.backend import OnnxRuntimeBackend
-from samcam.engines.onnxruntime.builds import folder_owners, folder_problem, how_to_get, stand_in
+from samcam.engines.onnxruntime.builds import folder_owners, folder_problem, how_to_get, repair
 from samcam.engines.onnxruntime.providers import Provider, find_providers
 from samcam.engines.onnxruntime.tensors import DeviceStacks, OrtTensor
 from samcam.engines.options import EngineOptions
+from samcam.system import install
 from tests.project.test_project import pyproject
 from tools import setup_env
 
@@ -240,9 +241,28 @@ def test_builds_that_share_the_folder(
     if problem:
         for name, version in installed:
             assert f"{name} {version}" in folder_problem(owners)
-        assert stand_in(owners).startswith("pip install onnxruntime==1.")
+        assert repair(owners).startswith("pip install onnxruntime==1.")
         with pytest.raises(EngineError, match="have overwritten each other's files: pip install"):
             find("dnnl")
+
+
+def test_a_build_that_was_uninstalled_takes_the_files_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip still counts `onnxruntime` as installed: installing SamCam again would change nothing."""
+    owner(tmp_path, "onnxruntime", "1.24.1", "x")
+    (tmp_path / "onnxruntime" / "capi.so").unlink()
+    found: list[Distribution] = [PathDistribution(p) for p in tmp_path.glob("*.dist-info")]
+    monkeypatch.setattr(builds, "distributions", lambda: found)
+    assert folder_problem(folder_owners()) == "onnxruntime 1.24.1: files of it are gone or others'"
+    monkeypatch.delattr(onnxruntime, "InferenceSession")
+    with pytest.raises(EngineError, match="installed only in part") as caught:
+        find("cpu")
+    assert caught.value.fix == "pip install --force-reinstall --no-deps onnxruntime==1.24.1"
+    found.clear()
+    with pytest.raises(EngineError, match="installed only in part") as caught:
+        find("cpu")
+    assert caught.value.fix == install()
 
 
 def test_what_installs_a_build_goes_with_what_is_required() -> None:
