@@ -135,6 +135,7 @@ def compare_networks(
     pictures: Iterable[U8],
     networks: Iterable[str] = NETWORKS,
     limit: float = MIN_IOU,
+    banks: Sequence[tuple[int, int]] = (),
 ) -> list[NetworkCheck]:
     """Compare networks on pictures, each with points and boxes and one step of tracking.
 
@@ -143,6 +144,8 @@ def compare_networks(
         pictures: (H, W, 3) uint8 BGR.
         networks: Names of those to check.
         limit: Least IoU of the worst mask.
+        banks: Memories and pointers that memory attention gets besides the two of each that every
+            network is looked at with.
 
     Returns:
         One check for each network. Where the reference finds nothing, agreement is not counted; a
@@ -157,7 +160,8 @@ def compare_networks(
     if not pictures:
         raise EngineError(f"self-check: no picture to compare {', '.join(wanted)} on")
     for i, picture in enumerate(pictures):
-        for network, right, answer, prompt in _compare_on(reference, candidate, picture, wanted):
+        found_on = _compare_on(reference, candidate, picture, wanted, banks)
+        for network, right, answer, prompt in found_on:
             iou = _iou(right, answer)
             if right.tells or iou < limit:
                 found[network].append((iou, f"picture {i}, {prompt}"))
@@ -183,7 +187,11 @@ def describe(checks: Sequence[NetworkCheck]) -> str:
 
 
 def _compare_on(
-    reference: Sam2Networks, candidate: Sam2Networks, picture: U8, networks: Sequence[str]
+    reference: Sam2Networks,
+    candidate: Sam2Networks,
+    picture: U8,
+    networks: Sequence[str],
+    banks: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[str, _Answer, _Answer, str]]:
     """Give network, right answer, its answer and prompt of each comparison on one picture."""
     shift = max(1, round(picture.shape[1] * _STEP))
@@ -207,6 +215,15 @@ def _compare_on(
         tracked = _compare_tracking(reference, candidate, views, (right, answer), networks)
         for network, wanted, got in tracked:
             yield network, wanted, got, f"{prompt.name}, tracked"
+        for count, pointers in banks if MEMORY_ATTENTION in networks else ():
+            memories = _remember(reference, now, right, right.score)
+            wanted, got = (
+                _track(
+                    (nets, reference), views.right[1], memories, right.pointer, (count, pointers)
+                )
+                for nets in (reference, candidate)
+            )
+            yield MEMORY_ATTENTION, wanted, got, f"{prompt.name}, tracked by {count} memories"
         if MASK_PROMPT in networks:
             pairs = [nets.encode_mask_prompt(right.mask) for nets in (reference, candidate)]
             wanted, got = (_decode_mask(reference, now, mask_input) for mask_input, _ in pairs)
@@ -230,39 +247,59 @@ def _compare_tracking(
     right, answer = answers
     now, later = views.right
 
-    def remember(nets: Sam2Networks, features: ImageFeatures, score: float) -> list[DeviceTensor]:
-        return [
-            nets.encode_memory(features, right.logits, prompted, score)
-            for prompted in (True, False)
-        ]
-
-    def track(
-        nets: tuple[Sam2Networks, Sam2Networks],
-        features: ImageFeatures,
-        memories: list[DeviceTensor],
-        pointer: F32,
-    ) -> _Answer:
-        attended = nets[0].attend(features, memories, [0, 1], [pointer, pointer], [2.0, 1.0])
-        return _decode(nets[1], attended, features, None)
-
     usual = (reference, reference)
-    memories = remember(reference, now, right.score)
-    wanted = track(usual, later, memories, right.pointer)
+    memories = _remember(reference, now, right, right.score)
+    wanted = _track(usual, later, memories, right.pointer)
     if views.given is not None:
-        given = remember(reference, views.given[0], right.score)
-        yield IMAGE_ENCODER, wanted, track(usual, views.given[1], given, right.pointer)
+        given = _remember(reference, views.given[0], right, right.score)
+        yield IMAGE_ENCODER, wanted, _track(usual, views.given[1], given, right.pointer)
     if MEMORY_ENCODER in networks:
-        given = remember(candidate, now, right.score)
-        yield MEMORY_ENCODER, wanted, track(usual, later, given, right.pointer)
+        given = _remember(candidate, now, right, right.score)
+        yield MEMORY_ENCODER, wanted, _track(usual, later, given, right.pointer)
     if MEMORY_ATTENTION in networks:
         pair = (candidate, reference)
-        yield MEMORY_ATTENTION, wanted, track(pair, later, memories, right.pointer)
+        yield MEMORY_ATTENTION, wanted, _track(pair, later, memories, right.pointer)
     if answer is not None:  # the candidate's decoder: its answer now, and its answer later
         pair = (reference, candidate)
-        yield MASK_DECODER, wanted, track(pair, later, memories, right.pointer)
+        yield MASK_DECODER, wanted, _track(pair, later, memories, right.pointer)
         # what a decoder hands on without showing it: the pointer and the score
-        given = remember(reference, now, answer.score)
-        yield MASK_DECODER, wanted, track(usual, later, given, answer.pointer)
+        given = _remember(reference, now, right, answer.score)
+        yield MASK_DECODER, wanted, _track(usual, later, given, answer.pointer)
+
+
+def _remember(
+    networks: Sam2Networks, features: ImageFeatures, right: _Answer, score: float
+) -> list[DeviceTensor]:
+    """Return two memories of a mask, as a prompted one and as a tracked one."""
+    return [
+        networks.encode_memory(features, right.logits, prompted, score)
+        for prompted in (True, False)
+    ]
+
+
+def _track(
+    networks: tuple[Sam2Networks, Sam2Networks],
+    features: ImageFeatures,
+    memories: Sequence[DeviceTensor],
+    pointer: F32,
+    bank: tuple[int, int] = (2, 2),
+) -> _Answer:
+    """Attend with the first networks and decode with the second.
+
+    `bank`: how many memories, by turns those given, and pointers there are; each at a distance of
+    its own as far as recent ones go, the others are of prompts.
+    """
+    attending, decoding = networks
+    count, pointers = bank
+    recent = min(count - 1, attending.manifest.num_recent)
+    attended = attending.attend(
+        features,
+        [memories[i % len(memories)] for i in range(count)],
+        [0] * (count - recent) + list(range(recent, 0, -1)),
+        [pointer] * pointers,
+        [float(pointers - i) for i in range(pointers)],
+    )
+    return _decode(decoding, attended, features, None)
 
 
 def _prompts(size: int) -> list[_Prompt]:

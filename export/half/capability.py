@@ -6,13 +6,14 @@ fp32 there, though all else in fp32.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from samcam.export.half.element_types import change_types, element_types
+from samcam.export.half.from_onnx import lower_nodes
 
 HAS_BFLOAT16: Final = (8, 0)
 
@@ -28,7 +29,7 @@ def for_capability(
     Args:
         fp32_products: Whether the library multiplies fp32 matrices there. Where it does not, they
             are multiplied element by element and added up, which is the same in fp32: exact, and
-            meant for the small ones that are not in half precision.
+            meant for small ones. Attention that a half-precision graph has in fp32 becomes fp16.
     """
     if capability >= HAS_BFLOAT16:
         return model
@@ -36,6 +37,10 @@ def for_capability(
     _drop_round_trips(changed)
     change_types(changed, (TensorProto.BFLOAT16,), TensorProto.FLOAT16)
     if not fp32_products:
+        weights = {tensor.name: tensor.data_type for tensor in changed.graph.initializer}
+        if TensorProto.FLOAT16 in weights.values():
+            lowered = lower_nodes(changed, lambda node: _is_attention(node, weights))
+            changed = onnx.shape_inference.infer_shapes(lowered)
         _Sums(changed).apply()
     del changed.graph.value_info[:]  # of the types that were
     return changed
@@ -63,6 +68,11 @@ def _drop_round_trips(model: onnx.ModelProto) -> None:
 
 def _is_widening(node: NodeProto) -> bool:
     return node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+
+
+def _is_attention(node: NodeProto, weights: Collection[str]) -> bool:
+    """Whether a node multiplies two tensors of which neither is a weight."""
+    return node.op_type == "MatMul" and not set(node.input) & set(weights)
 
 
 class _Sums:

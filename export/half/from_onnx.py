@@ -56,11 +56,11 @@ def half_from_onnx(model: onnx.ModelProto, network: str) -> onnx.ModelProto:
     kept = ""
     if network == IMAGE_ENCODER:  # a pixel has 8 bits of a range that fp16 gives 11
         kept = next(node.output[0] for node in model.graph.node if node.op_type in _WORKERS)
-    return _lower(model, lambda node: node.op_type in _WORKERS and node.output[0] != kept)
+    return lower_nodes(model, lambda node: node.op_type in _WORKERS and node.output[0] != kept)
 
 
-def _lower(model: onnx.ModelProto, is_worker: Callable[[NodeProto], bool]) -> onnx.ModelProto:
-    """Return a copy of an fp32 graph whose workers compute in fp16.
+def lower_nodes(model: onnx.ModelProto, is_worker: Callable[[NodeProto], bool]) -> onnx.ModelProto:
+    """Return a copy of a graph whose fp32 workers compute in fp16.
 
     Weights are stored in that type; a tensor is cast once, however many read it.
     """
@@ -77,7 +77,7 @@ def _chosen(model: onnx.ModelProto, is_worker: Callable[[NodeProto], bool]) -> s
     there: set[str] = set()  # in fp16
     chosen: set[int] = set()
     for place, node in enumerate(nodes):
-        if types.get(node.output[0]) != TensorProto.FLOAT:
+        if types.get(node.output[0]) != TensorProto.FLOAT or node.op_type == "Cast":
             continue
         read = [name for name in node.input if types.get(name) == TensorProto.FLOAT]
         passing = (

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import torch
+import numpy as np
+import onnx
 from torch import nn
 
 from samcam.engines import (
@@ -23,9 +24,9 @@ from samcam.engines import (
     EngineOptions,
     GraphFile,
     Manifest,
-    TorchOptions,
+    OnnxRuntimeBackend,
+    Sam2Networks,
     describe_file,
-    networks_of,
     usable_cores,
 )
 from samcam.engines.checks import NOTHING_FOUND, NetworkCheck, compare_networks
@@ -36,6 +37,7 @@ from samcam.export.half.element_types import describe_types, float32_copy
 from samcam.export.half.precision import ELEMENT_TYPES, is_lowered, lower, parts_of
 from samcam.export.half.range_probe import producers
 from samcam.export.half.range_report import NodeRange, measure_ranges
+from samcam.export.half.rounded import open_rounded
 
 LADDER: Final[Mapping[str, tuple[str, ...]]] = {"fp16": ("fp16", "bf16"), "bf16": ("bf16",)}
 LOWERED: Final = tuple(network for network in NETWORKS if is_lowered(network))
@@ -71,7 +73,7 @@ def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manif
     Returns:
         The manifest with the graphs in `half` and their figures in `measured`: largest error of any
         output on a real picture, worst and mean mask IoU, and the number of parts that the range
-        report kept in fp32. They are taken with torch's half, which rounds after every operation.
+        report kept in fp32. They are taken with every result rounded.
 
     Raises:
         ExportError: A graph cannot be written, or is not what its module computes.
@@ -83,18 +85,11 @@ def add_half_graphs(folder: Path, manifest: Manifest, order: HalfOrder) -> Manif
             write_half(folder, network, precision, order, kept[network])
         if precision == "fp16":
             kept = _keep_large_parts(folder, manifest, order)
-        lowered = {n: lower(order.modules[n], n, precision, kept[n]) for n in order.networks}
-        for check in _compare_masks(manifest, order, lowered):
-            figures = {
-                "max_abs": _largest_error(check.network, order, lowered[check.network]),
-                "kept_fp32": float(len(kept[check.network])),
-            }
-            if check.cases:
-                figures |= {"min_iou": check.min_iou, "mean_iou": check.mean_iou}
-            measured.setdefault(check.network, {}).update(
+        for network, figures in _measure(folder, manifest, precision, order).items():
+            figures["kept_fp32"] = float(len(kept[network]))
+            measured.setdefault(network, {}).update(
                 {f"{precision}_{name}": value for name, value in figures.items()}
             )
-            order.report(_describe(folder, check, precision, figures))
     return replace(manifest, measured=measured, half=_describe_files(folder, order))
 
 
@@ -195,36 +190,46 @@ def _keep_large_parts(
     return kept
 
 
-def _compare_masks(
-    manifest: Manifest, order: HalfOrder, lowered: Mapping[str, nn.Module]
-) -> list[NetworkCheck]:
-    """Compare the masks of torch's half with torch's fp32, one network at a time.
+def _measure(
+    folder: Path, manifest: Manifest, precision: str, order: HalfOrder
+) -> dict[str, dict[str, float]]:
+    """Compare the graphs of a precision with the fp32 ones; return and report each's figures.
 
-    Most CPUs emulate fp16, a picture takes minutes at 1024 px: a network sees the next picture only
-    if no mask of the last one was found.
+    A network sees the next picture only if no mask of the last one was found.
     """
-    options = EngineOptions(threads=usable_cores(), torch=TorchOptions(device="cpu"))
+    options = EngineOptions(threads=usable_cores())
+    graphs = half_graphs(folder, manifest, precision)
+    models = {network: onnx.load(str(path)) for network, path in graphs.items()}
+    exact = {n: OnnxRuntimeBackend(n, folder / f"{n}.onnx", options) for n in NETWORKS}
     checks: dict[str, NetworkCheck] = {}
+    measured: dict[str, dict[str, float]] = {}
     with (
-        networks_of(order.modules, manifest, options) as reference,
-        networks_of({**order.modules, **lowered}, manifest, options) as candidate,
+        Sam2Networks(manifest, exact) as reference,
+        Sam2Networks(manifest, open_rounded(models, options)) as rounded,
     ):
         for picture in order.pictures:
             left = [n for n in order.networks if n not in checks or not checks[n].cases]
             if not left:
                 break
-            found = compare_networks(reference, candidate, [picture], left)
+            found = compare_networks(reference, rounded, [picture], left)
             checks.update({check.network: check for check in found})
-    return [checks[network] for network in order.networks]
+        for network in order.networks:
+            check = checks[network]
+            figures = {"max_abs": _largest_error(network, order.inputs, reference, rounded)}
+            if check.cases:
+                figures |= {"min_iou": check.min_iou, "mean_iou": check.mean_iou}
+            order.report(_describe(folder, check, precision, figures))
+            measured[network] = figures
+    return measured
 
 
-def _largest_error(network: str, order: HalfOrder, lowered: nn.Module) -> float:
-    """Return the largest difference of any output between half and fp32, both in torch."""
-    inputs = [order.inputs[network][spec.name] for spec in NETWORKS[network].inputs]
-    with torch.no_grad():
-        wanted, given = order.modules[network](*inputs), lowered(*inputs)
-    pairs = zip(wanted, given, strict=True) if isinstance(wanted, tuple) else [(wanted, given)]
-    return max(float((a - b).abs().max()) for a, b in pairs)
+def _largest_error(
+    network: str, inputs: Inputs, reference: Sam2Networks, rounded: Sam2Networks
+) -> float:
+    """Return the largest difference of any output between half and fp32."""
+    feeds = {name: value.numpy() for name, value in inputs[network].items()}
+    wanted, given = (nets.backends[network].run(feeds) for nets in (reference, rounded))
+    return max(float(np.abs(wanted[n].numpy() - given[n].numpy()).max()) for n in wanted)
 
 
 def _describe(

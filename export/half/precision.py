@@ -26,7 +26,8 @@ from samcam.engines import (
     MEMORY_ATTENTION,
     MEMORY_ENCODER,
 )
-from samcam.export.sam2.attention import Attend, Rotary
+from samcam.export.half.element_types import FUSED_QUERIES
+from samcam.export.sam2.attention import Attend, MemoryAttention, Rotary
 
 HALF_TYPES: Final[Mapping[str, torch.dtype]] = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # `--precision` to what manifests call it
@@ -49,7 +50,8 @@ class Rule:
         parts: Regular expression for the whole path of a part: a linear map, a convolution, or
             the `core` of an attention.
         kind: "fp32"; "half", what was asked for; or "wide", half precision only where that has
-            fp32's range: bf16 in the bf16 form, fp32 in the fp16 form.
+            fp32's range: bf16 in the bf16 form, and in the fp16 form bf16 where it is fused, so
+            that scores stay exact, and else fp32.
         why: One line.
     """
 
@@ -139,12 +141,16 @@ def lower(
             the lowered network answers when it is read as fp32.
     """
     result = copy.deepcopy(module).eval()
+    fused = False
+    if isinstance(result, MemoryAttention) and result.cells >= FUSED_QUERIES:
+        fused = True
+        result.project_values_first()
     for path, part in list(result.named_modules()):
         if isinstance(part, Sam2MultiScaleAttention):
             result.set_submodule(path, WindowAttention(part))
     for path, part in list(result.named_modules()):
         if isinstance(part, ATTENTIONS):
-            core = part_type(network, f"{path}.{CORE}", precision, keep)
+            core = part_type(network, f"{path}.{CORE}", precision, keep, fused)
             part.core = torch.float32 if rounded_only else core
         elif isinstance(part, WEIGHTED):
             dtype = part_type(network, path, precision, keep)
@@ -159,18 +165,24 @@ def lower(
 
 
 def part_type(
-    network: str, path: str, precision: str, keep: frozenset[str] = frozenset()
+    network: str,
+    path: str,
+    precision: str,
+    keep: frozenset[str] = frozenset(),
+    fused: bool = False,
 ) -> torch.dtype:
     """Return the element type that a part computes in.
 
-    `path` is that of a linear map or a convolution, or of an attention with `.core` after it;
-    `keep`: see `lower`.
+    Args:
+        path: Of a linear map or a convolution, or of an attention with `.core` after it.
+        keep: See `lower`.
+        fused: Whether attention to memories has so many queries that it is fused.
     """
     if any(path == kept or path.startswith(f"{kept}.") or not kept for kept in keep):
         return torch.float32
     kind = next(r.kind for r in PRECISION_MAP[network] if re.fullmatch(r.parts, path))
     half = HALF_TYPES[precision]
-    wide = torch.float32 if half == torch.float16 else half
+    wide = torch.bfloat16 if fused or half == torch.bfloat16 else torch.float32
     return {FULL: torch.float32, HALF: half, WIDE: wide}[kind]
 
 

@@ -214,6 +214,17 @@ class MemoryAttention(nn.Module):
         self.layers = nn.ModuleList(Layer(layer, raw_values) for layer in source.layers)
         self.norm: nn.LayerNorm = source.layer_norm
 
+    @property
+    def cells(self) -> int:
+        """Of the feature grid: as many queries as the attention has."""
+        return int(self.position.value.shape[0])
+
+    def project_values_first(self) -> None:
+        """Give the attention to memories values as wide as its keys (see `Attend`)."""
+        for part in self.modules():
+            if isinstance(part, Attend):
+                part.raw_values = False
+
     def forward(
         self,
         pix_feat: Tensor,

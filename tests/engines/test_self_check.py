@@ -157,6 +157,24 @@ def test_only_the_wrong_network_is_blamed(network: str, change) -> None:
     assert checks[network].min_iou <= checks[network].mean_iou
 
 
+def test_a_full_bank_is_looked_at_where_it_is_asked_for() -> None:
+    """Attention that fails with many rows only: two memories do not show it."""
+    steps = fake_manifest().row_steps
+
+    def overflow(outputs, feeds):
+        many = feeds["maskmem_valid"].sum() > 2
+        return lose(outputs, feeds) if many else outputs
+
+    assert worst(networks_with(MEMORY_ATTENTION, overflow))[MEMORY_ATTENTION].passed
+    with networks_with() as reference, networks_with(MEMORY_ATTENTION, overflow) as candidate:
+        (check,) = compare_networks(
+            reference, candidate, [PICTURE], (MEMORY_ATTENTION,), banks=steps
+        )
+    assert not check.passed
+    assert check.cases == (1 + len(steps)) * (len(POINTS) + len(BOXES))
+    assert "tracked by 10 memories" in check.worst
+
+
 def test_the_encoder_is_judged_by_the_masks_of_its_features() -> None:
     """A decoder that reads the features sees when they are wrong."""
 

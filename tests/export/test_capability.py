@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import NodeProto, TensorProto, helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from samcam.engines.base import Array
 from samcam.engines.graph_table import MASK_DECODER
@@ -77,6 +77,36 @@ def test_a_bf16_core_becomes_fp16() -> None:
     assert kinds_of(model) == {FP32, BF16}
     assert kinds_of(changed) == {FP32, FP16}
     assert [node.op_type for node in changed.graph.node] == [node.op_type for node in nodes]
+
+
+def test_fp32_attention_of_a_half_graph_becomes_fp16() -> None:
+    """Products of weights stay exact; those of activations are too many to be written as sums."""
+    weight = np.ones((8, 8), np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["a", "half"], ["query"]),
+        helper.make_node("MatMul", ["wide", "exact"], ["key"]),
+        helper.make_node("Transpose", ["key"], ["turned"], perm=[1, 0]),
+        cast("query", "query_wide", FP32),
+        helper.make_node("MatMul", ["query_wide", "turned"], ["y"]),
+    ]
+    nodes = [cast("x", "a", FP16), cast("x", "wide", FP32), *nodes]
+    weights = {"half": weight.astype(np.float16), "exact": weight}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", FP32, [3, 8])],
+        [helper.make_tensor_value_info("y", FP32, [3, 3])],
+        [numpy_helper.from_array(values, name) for name, values in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    changed = for_capability(model, TURING, fp32_products=False)
+    onnx.checker.check_model(changed, full_check=True)
+    types = element_types(onnx.shape_inference.infer_shapes(changed))
+    products = [node for node in changed.graph.node if node.op_type == "MatMul"]
+    assert [types[node.output[0]] for node in products] == [FP16, FP16]
+    assert "ReduceSum" in [node.op_type for node in changed.graph.node]
+    feeds = {"x": np.random.default_rng(1).random((3, 8), np.float32)}
+    np.testing.assert_allclose(answer(changed, feeds)[0], answer(model, feeds)[0], rtol=5e-3)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ from samcam.engines.manifest import read_manifest
 from samcam.engines.onnxruntime import OnnxRuntimeBackend
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import Sam2Networks
-from samcam.export.half.element_types import element_types, rounding_copy
+from samcam.export.half.element_types import element_types
 from samcam.export.half.from_onnx import LOWERED, half_from_onnx
 from samcam.export.half.range_report import measure_ranges
+from samcam.export.half.rounded import open_rounded
 from tests.helpers.bounds import RUN_TIMEOUT_S
 
 FP16, FP32 = TensorProto.FLOAT16, TensorProto.FLOAT
@@ -100,19 +101,19 @@ def test_values_stay_far_from_fp16s_limit(nano_dir: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.shared
-def test_masks_on_real_pictures(nano_dir: Path, shared_dir: Path, tmp_path: Path) -> None:
+def test_masks_on_real_pictures(nano_dir: Path, shared_dir: Path) -> None:
     """ONNX Runtime computes fp16 in fp32: the graphs round every result themselves."""
     manifest, options = read_manifest(nano_dir), EngineOptions(threads=2)
     exact = {n: OnnxRuntimeBackend(n, nano_dir / f"{n}.onnx", options) for n in NETWORKS}
-    rounded = dict(exact)
-    for network in LOWERED:
-        path = tmp_path / f"{network}.onnx"
-        onnx.save(rounding_copy(halved(nano_dir, network)), str(path))
-        rounded[network] = OnnxRuntimeBackend(network, path, options)
+    rounded = open_rounded({n: halved(nano_dir, n) for n in LOWERED}, options)
     clips = sorted((shared_dir / "data" / "masks").iterdir())[:PICTURES]
     pictures = [read_pictures(clip / "frames")[0] for clip in clips]
     checks = compare_networks(
-        Sam2Networks(manifest, exact), Sam2Networks(manifest, rounded), pictures, LOWERED
+        Sam2Networks(manifest, exact),
+        Sam2Networks(manifest, {**exact, **rounded}),
+        pictures,
+        LOWERED,
+        banks=manifest.row_steps,
     )
     for check in checks:
         assert check.cases >= 10, check
