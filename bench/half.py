@@ -47,9 +47,13 @@ from samcam.engines import (
 )
 from samcam.engines.checks import NetworkCheck, compare_networks
 from samcam.engines.tensorrt import graph_path
-from samcam.export.half.capability import HAS_BFLOAT16, for_capability
-from samcam.export.half.from_onnx import LOWERED, half_from_onnx
-from samcam.export.half.rounded import open_rounded
+from samcam.export.half import (
+    HAS_BFLOAT16,
+    LOWERED,
+    for_capability,
+    half_from_onnx,
+    open_rounded,
+)
 from samcam.system import prepare_streams
 
 BLOCK: Final = "half"
