@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import onnx
@@ -28,6 +30,7 @@ from samcam.engines import (
 )
 from samcam.engines.tensorrt import TENSORRT_RTX, profiles_of, read_record
 from samcam.engines.tensorrt.files import engine_path
+from samcam.export import engine_compiler
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from samcam.export.engine_compiler import BuildError
 from samcam.export.half.capability import for_capability
@@ -67,7 +70,7 @@ def rtx() -> None:
 
 @pytest.fixture
 def nano(tmp_path: Path) -> Path:
-    folder = tmp_path / "nano"
+    folder = tmp_path / "Käthes Modelle" / "nano"
     shutil.copytree(REPO_ROOT / "engines/nano", folder)
     return folder
 
@@ -135,6 +138,15 @@ def test_a_node_that_is_refused_is_named(nano: Path, operator: str) -> None:
     assert "\n" not in text
     assert engine_path(nano, TENSORRT_RTX, MEMORY_ENCODER).is_file()
     assert not engine_path(nano, TENSORRT_RTX, MASK_PROMPT).is_file()
+
+
+def test_ctrl_c_stops_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library asks at every step, and gives up."""
+    stopped = threading.Event()
+    stopped.set()
+    monkeypatch.setattr(engine_compiler, "interruptible", lambda: nullcontext(stopped))
+    with pytest.raises(KeyboardInterrupt):
+        compile_graph(attention_core(Form("float16", "float16", 256), 64, 64))
 
 
 def core(form: Form, keys: int, capability: tuple[int, int]) -> Compiled:
