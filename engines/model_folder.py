@@ -286,8 +286,10 @@ def _open_checked(
             networks,
             lambda: open_model("onnxruntime", folder, manifest, options),
         )
-    except BaseException:
+    except BaseException as error:
         networks.close()
+        if isinstance(error, GpuMemoryError):
+            raise _no_room(error, folder / kind, manifest.name) from error
         raise
     return networks
 

@@ -12,6 +12,7 @@ import pytest
 from samcam.__main__ import main
 from samcam.engines import OnnxRuntimeBackend
 from samcam.engines.base import GpuMemoryError
+from samcam.engines.checks import first_run
 from samcam.engines.model_folder import load_model, smaller_model
 from samcam.engines.tensorrt.runtime import make_logger
 from samcam.export.build_tensorrt import BuildOrder, build_engines
@@ -95,6 +96,25 @@ def test_what_tensorrt_itself_has_no_memory_for(
     with pytest.raises(GpuMemoryError) as caught:
         load_model(folder, backend="tensorrt")
     check_message(str(caught.value), folder, reason)
+    assert trt.cuda.alive() == {}
+
+
+def test_what_runs_out_in_the_first_comparison(
+    folder: Path, trt: FakeTensorRt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its memories are more than what opening asked for."""
+    compare = first_run.compare_networks
+
+    def with_less(*given: object) -> object:
+        trt.cuda.memory = SMALL
+        return compare(*given)  # type: ignore[arg-type]
+
+    trt.cuda.memory = 1 << 30
+    monkeypatch.setattr(first_run, "compare_networks", with_less)
+    with pytest.raises(GpuMemoryError) as caught:
+        load_model(folder, backend="tensorrt")
+    assert str(caught.value).startswith("model nano does not fit on the GPU: it needs at least 2")
+    assert "MB of 1074 MB were free" in str(caught.value)
     assert trt.cuda.alive() == {}
 
 
