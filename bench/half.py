@@ -9,6 +9,7 @@ pictures, for the same work.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -110,9 +111,11 @@ def half_models(folder: Path, manifest: Manifest, form: str) -> dict[str, onnx.M
     return {network: onnx.load(str(path)) for network, path in paths.items() if path.is_file()}
 
 
-def forms_of(folder: Path, manifest: Manifest) -> Iterator[tuple[str, dict[str, onnx.ModelProto]]]:
+def forms_of(
+    folder: Path, manifest: Manifest, forms: Sequence[str]
+) -> Iterator[tuple[str, dict[str, onnx.ModelProto]]]:
     """Give every form's name and the graphs of the networks that it changes."""
-    for form in FORMS:
+    for form in forms:
         models = half_models(folder, manifest, form)
         if models:
             yield form, models
@@ -121,8 +124,10 @@ def forms_of(folder: Path, manifest: Manifest) -> Iterator[tuple[str, dict[str, 
             yield f"{form} below {'.'.join(map(str, HAS_BFLOAT16))}", {MEMORY_ATTENTION: older}
 
 
-def measure(folder: Path, manifest: Manifest, pictures: Sequence[U8]) -> list[Row]:
-    """Compare every form of a model with fp32.
+def measure(
+    folder: Path, manifest: Manifest, pictures: Sequence[U8], forms: Sequence[str] = FORMS
+) -> list[Row]:
+    """Compare forms of a model with fp32.
 
     Raises:
         EngineError: A network does not run.
@@ -134,7 +139,7 @@ def measure(folder: Path, manifest: Manifest, pictures: Sequence[U8]) -> list[Ro
     }
     rows = []
     with Sam2Networks(manifest, exact) as reference:
-        for form, models in forms_of(folder, manifest):
+        for form, models in forms_of(folder, manifest, forms):
             rounded = Sam2Networks(manifest, {**exact, **open_rounded(models, options)})
             checks = compare_networks(
                 reference, rounded, pictures, list(models), banks=manifest.row_steps
@@ -148,19 +153,19 @@ def result_table(rows: Sequence[Row]) -> Table:
     return table(headers, [row.cells() for row in rows])
 
 
-def run(models: Sequence[str], pictures: Path, count: int, markdown: Path | None) -> None:
+def run(given: argparse.Namespace) -> None:
     rows: list[Row] = []
     head = list(describe_environment().lines())
-    for name in models:
+    for name in given.models:
         folder = find_model(name)
         manifest = read_manifest(folder)
-        wanted = max(1, round(count * (COUNT_SIZE / manifest.image_size) ** 2))
-        given = read_evenly(pictures, wanted)
+        wanted = max(1, round(given.count * (COUNT_SIZE / manifest.image_size) ** 2))
+        pictures = read_evenly(given.pictures, wanted)
         started = time.monotonic()
-        rows += measure(folder, manifest, given)
+        rows += measure(folder, manifest, pictures, given.form or FORMS)
         spent = time.monotonic() - started
-        head.append(f"{manifest.name}: {len(given)} pictures, {spent:.0f} s")
-    publish(Report(head, [Section(result_table(rows))]), markdown, BLOCK)
+        head.append(f"{manifest.name}: {len(pictures)} pictures, {spent:.0f} s")
+    publish(Report(head, [Section(result_table(rows))]), given.markdown, BLOCK)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,9 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--count", type=int, default=DEFAULT_COUNT, help=f"pictures at {COUNT_SIZE} px"
     )
+    parser.add_argument("--form", action="append", choices=FORMS, help="only this; repeatable")
     given = parser.parse_args(arguments)
     return exit_code(
-        lambda: run(given.models, given.pictures, given.count, given.markdown),
+        lambda: run(given),
         {EngineError: NO_MODEL, PictureError: BAD_INPUT},
     )
 

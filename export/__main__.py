@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from samcam.engines import EMBEDDED_MODEL, SAM2_MODELS, EngineError, user_model_folder
-from samcam.engines.tensorrt import TENSORRT, build_hint, find_gpu, import_library
+from samcam.engines.tensorrt import TENSORRT, build_hint, find_driver, find_gpu, import_library
 from samcam.export.calibration import CALIBRATION_BY, require_training
 from samcam.export.errors import ExportError
 from samcam.system import exporter, install, prepare_streams, with_exporter
@@ -27,7 +28,8 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 NANO_HAS: Final = {"precision": ("fp32", "int8"), "contract": ("live",), "backend": ("onnx",)}
 CONTRACTS: Final = ("live", "sam2-onnx-trt")
 BACKENDS: Final = ("onnx", "tensorrt")
-DEFAULT_PRECISION: Final = {"onnx": "fp32", "tensorrt": "fp16"}
+# Of the TensorRT extras; not TensorRT for RTX, which the tests' extra brings as a compiler alone.
+TENSORRT_PACKAGES: Final = ("cuda", "tensorrt")
 SAM2_SIZES: Final = (1024, 512, 256)  # the first one where none is given; 256 is for tests
 NANO_SIZE: Final = 256
 EXIT_MODEL: Final = 4
@@ -78,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", type=Path, help="weights on the disk, instead of Meta's")
     parser.add_argument("--out", type=Path, help="the model folder to write")
-    parser.add_argument("--precision", choices=PRECISIONS, help="default: fp32; tensorrt: fp16")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, help="default: fp16 where TensorRT may run, else fp32"
+    )
     parser.add_argument("--contract", choices=CONTRACTS, default=CONTRACTS[0])
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0])
     return parser
@@ -121,7 +125,7 @@ def _export_nano(options: argparse.Namespace, size: int) -> None:
 
 
 def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
-    precision = options.precision or DEFAULT_PRECISION[options.backend]
+    precision, reason = _choose_precision(options)
     if precision == "int8" and options.backend == "tensorrt":
         raise ExportError("--precision int8: for CPUs; with --backend tensorrt fp32, fp16 or bf16")
     if precision == "int8":
@@ -132,6 +136,9 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         # also now; the GPU first: without a driver TensorRT ends the process
         find_gpu()
         import_library(TENSORRT)
+    if precision != "int8":
+        answer = "no" if precision == "fp32" else "yes"
+        _say(f"half-precision graphs for TensorRT: {answer}: {reason}")
     folder = options.out or user_model_folder() / f"{name}@{size}"
     order = Sam2Export(
         variant=name.removeprefix("sam2.1-"),
@@ -149,6 +156,21 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         build_engines(BuildOrder(folder=folder, precision=start, report=_say))
     elif precision != "int8":
         _print_build_hint(folder)
+
+
+def _choose_precision(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the precision of an export of SAM 2.1, and why; half where TensorRT may read it."""
+    if options.precision is not None:
+        return options.precision, f"--precision {options.precision}"
+    if options.backend == "tensorrt":
+        return "fp16", "--backend tensorrt"
+    driver = find_driver()
+    if driver is not None:
+        return "fp16", f"there is an NVIDIA GPU ({driver}); --precision fp32 leaves them out"
+    for package in TENSORRT_PACKAGES:
+        if find_spec(package) is not None:
+            return "fp16", f"the package {package} is installed; --precision fp32 leaves them out"
+    return "fp32", "neither an NVIDIA driver nor TensorRT is here; --precision fp16 adds them"
 
 
 def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from samcam.export import __main__ as export_main
 from samcam.export import nano
 from samcam.export.__main__ import main
 from samcam.export.sam2 import writer as sam2
@@ -23,7 +24,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRt:
 def exported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note exports instead of doing them."""
     done: list[str] = []
-    monkeypatch.setattr(sam2, "export_sam2", lambda order, folder: done.append(order.variant))
+    monkeypatch.setattr(sam2, "export_sam2", lambda order, folder: done.append(order.precision))
     monkeypatch.setattr(nano, "export_nano", lambda *order: done.append("nano"))
     monkeypatch.setattr(nano, "describe", lambda errors: "")
     return done
@@ -76,5 +77,37 @@ def test_a_gpu_without_engines_is_pointed_at(
     assert (capsys.readouterr().out.splitlines()[-1] == hint) is hinted
     trt.cuda.devices = 0
     assert main([*words, "--out", str(folder)]) == 0
-    assert "TensorRT" not in capsys.readouterr().out
+    assert "no TensorRT engines" not in capsys.readouterr().out
     assert len(exported) == 2
+
+
+@pytest.mark.parametrize(
+    ("driver", "installed", "words", "precision", "why"),
+    [
+        (True, False, (), "fp16", "yes: there is an NVIDIA GPU (driver "),
+        (False, True, (), "fp16", "yes: the package tensorrt is installed; --precision fp32"),
+        (False, False, (), "fp32", "no: neither an NVIDIA driver nor TensorRT is here; --prec"),
+        (True, True, ("--precision", "fp32"), "fp32", "no: --precision fp32"),
+        (False, False, ("--precision", "bf16"), "bf16", "yes: --precision bf16"),
+    ],
+)
+def test_half_precision_where_it_may_be_of_use(
+    trt: FakeTensorRt,
+    exported: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    driver: bool,
+    installed: bool,
+    words: tuple[str, ...],
+    precision: str,
+    why: str,
+) -> None:
+    if not driver:
+        trt.cuda.driver = 0
+    has = {"tensorrt"} if installed else set()
+    monkeypatch.setattr(export_main, "find_spec", lambda name: object() if name in has else None)
+    assert main(["sam2.1-tiny@256", *words, "--out", str(tmp_path / "model")]) == 0
+    assert exported == [precision]
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"half-precision graphs for TensorRT: {why}")
