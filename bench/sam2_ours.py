@@ -101,9 +101,13 @@ class Ours:
         }
         return {name: [self._time(run) for _ in range(calls)] for name, run in runs.items()}
 
-    def close(self) -> None:
-        self._banks.clear()
-        self.networks.close()
+    def attend_to(self, memories: int, pointers: int) -> None:
+        """Attend to so many memories and pointers of the first object."""
+        memory, pointer = self._banks[0].prompt
+        features = self.networks.encode_image(self._picture)
+        offsets = [min(i, self.networks.manifest.num_recent) for i in range(memories)]
+        steps = [float(i) for i in range(pointers)]
+        self.networks.attend(features, [memory] * memories, offsets, [pointer] * pointers, steps)
 
     def _attend(self, features: ImageFeatures, bank: _Bank) -> DeviceTensor:
         memory, pointer = bank.prompt

@@ -34,6 +34,7 @@ from bench.reports.report import (
     write_block,
 )
 from samcam.engines import (
+    BACKENDS,
     EngineError,
     EngineOptions,
     Sam2Networks,
@@ -165,7 +166,7 @@ def write_demo_video(path: Path, frames: int) -> None:
         container.mux(stream.encode(None))
 
 
-def run_program(video: Path, out: Path, model: str, threads: int) -> float:
+def run_program(video: Path, out: Path, model: str, threads: int, backend: str = "auto") -> float:
     """Run the whole program once; return its inference rate in frames per second.
 
     Raises:
@@ -175,7 +176,7 @@ def run_program(video: Path, out: Path, model: str, threads: int) -> float:
     command = [
         *(sys.executable, str(REPOSITORY / "run_live.py"), "--source", str(video)),
         *("--model", model, "--prompt", f"point={x},{y}", "--output", f"video:{out}"),
-        *("--pace", "all", "--set", f"engine.threads={threads}"),
+        *("--pace", "all", "--set", f"engine.threads={threads}", "--backend", backend),
     ]
     try:
         done = subprocess.run(
@@ -191,7 +192,9 @@ def run_program(video: Path, out: Path, model: str, threads: int) -> float:
     return float(rate[1])
 
 
-def run_rates(model: str, threads: Sequence[int], frames: int, runs: int) -> list[RunRate]:
+def run_rates(
+    model: str, threads: Sequence[int], frames: int, runs: int, backend: str = "auto"
+) -> list[RunRate]:
     """Run the program `runs` times for each number of threads."""
     with tempfile.TemporaryDirectory(prefix="samcam-speed-") as folder:
         video = Path(folder) / "demo.mp4"
@@ -201,7 +204,7 @@ def run_rates(model: str, threads: Sequence[int], frames: int, runs: int) -> lis
                 count,
                 tuple(
                     sorted(
-                        run_program(video, Path(folder) / "out.mp4", model, count)
+                        run_program(video, Path(folder) / "out.mp4", model, count, backend)
                         for _ in range(runs)
                     )
                 ),
@@ -235,6 +238,7 @@ def rate_table(rates: Sequence[RunRate], frames: int) -> Table:
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--model", default="nano", help="model name or folder")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="as run_live.py's")
     parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
     parser.add_argument("--frames", type=int, default=240, help="length of a whole run")
     parser.add_argument("--runs", type=int, default=3, help="whole runs per number of threads")
@@ -249,14 +253,17 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def run(options: argparse.Namespace) -> None:
-    threads = (1, 2)
+    # Only ONNX Runtime, which `auto` takes without a GPU, has them.
+    threads = (1, 2) if options.backend in ("auto", "onnxruntime") else (1,)
     head = [model_line(options.model), *describe_environment().lines()]
+    if options.backend != "auto":
+        head.insert(1, f"backend {options.backend}")
     times: list[Times] = []
     for count in threads:
         engine = EngineOptions(threads=count)
-        with load_model(options.model, "auto", engine) as networks:
+        with load_model(options.model, options.backend, engine) as networks:
             times += time_networks(networks, count, options.calls)
-    rates = run_rates(options.model, threads, options.frames, options.runs)
+    rates = run_rates(options.model, threads, options.frames, options.runs, options.backend)
     tables = (network_table(times), rate_table(rates, options.frames))
     publish(Report(head, [Section(made) for made in tables]), options.markdown, BLOCK)
     if options.summary is not None:

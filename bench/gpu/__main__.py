@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, cast, get_args
+from typing import Final, get_args
 
 from bench.gpu.day import Log, Taken, in_process, run_day
 from bench.gpu.machine import NO_GPU
@@ -75,13 +75,14 @@ def run(options: argparse.Namespace) -> int:
     work = Path(tempfile.mkdtemp(prefix="samcam-gpu-"))
     order = Order(
         work=work,
+        part=options.part,
         device=options.device,
         sizes=tuple(options.size),
         frames=options.frames,
         objects=tuple(options.objects),
         ends_at_s=begun + options.minutes * 60,
     )
-    steps = steps_of(cast(Part, options.part), order)
+    steps = steps_of(order)
     try:
         with (day.folder / LOG).open("w", encoding="utf-8") as file:
             log = Log(file)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.gpu.day import answer
 from bench.gpu.order import Order, Outcome
-from bench.gpu.steps import all_steps
+from bench.gpu.steps import steps_of
 from samcam.system import prepare_streams
 
 
@@ -17,7 +17,7 @@ def main(step_name: str, order_file: str, result_file: str) -> int:
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     result = Path(result_file)
     order = Order.read(Path(order_file))
-    step = next(step for step in all_steps(order) if step.name == step_name)
+    step = next(step for step in steps_of(order) if step.name == step_name)
 
     def save(outcome: Outcome) -> None:
         outcome.write(result)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,18 +101,24 @@ def run_day(
 
 
 def answer(step: Step, order: Order, save: Callable[[Outcome], None]) -> Outcome:
-    """Run a step in this process; whatever it raises becomes its outcome."""
-    try:
-        return step.run(order, save)
-    except NotHere as error:
-        return Outcome("skipped", one_line(str(error)))
-    except Surprise as error:
-        return Outcome("surprise", one_line(str(error)))
-    except Exception as error:  # of whatever library: the surprise that the day looks for
-        import traceback
+    """Run a step in this process; whatever it raises becomes its outcome, with what it saved."""
+    found = Outcome("done", "")
 
+    def keep(outcome: Outcome) -> None:
+        nonlocal found
+        found = outcome
+        save(outcome)
+
+    try:
+        return step.run(order, keep)
+    except NotHere as error:
+        return replace(found, status="skipped", line=one_line(str(error)))
+    except Surprise as error:
+        return replace(found, status="surprise", line=one_line(str(error)))
+    except Exception as error:  # of whatever library: the surprise that the day looks for
         traceback.print_exc()
-        return Outcome("surprise", one_line(f"{type(error).__name__}: {error}"))
+        said = one_line(f"{type(error).__name__}: {error}")
+        return replace(found, status="surprise", line=said)
 
 
 def one_line(text: str) -> str:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -121,21 +122,25 @@ def run_tests(path: str, order: Order) -> Outcome:
         except (ImportError, OSError) as error:
             raise NotHere(f"{module} cannot be imported ({error}): {how}") from error
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", path]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            timeout=max(1.0, order.left_s()),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Surprise(f"{path}: not finished in time") from error
-    print(done.stdout + done.stderr, flush=True)
-    lines = done.stdout.strip().splitlines() or ["no output"]
-    passed = re.search(r"(\d+) passed", lines[-1])
-    skipped = re.search(r"(\d+) skipped", lines[-1])
-    if done.returncode or passed is None or skipped is not None:
-        raise Surprise(f"{path}: expected all tests to pass, got: {lines[-1]}")
+    code, last = run_aloud(command)
+    passed = re.search(r"(\d+) passed", last)
+    skipped = re.search(r"(\d+) skipped", last)
+    if code or passed is None or skipped is not None:
+        raise Surprise(f"{path}: expected all tests to pass, got: {last}")
     return Outcome("done", f"{passed[1]} tests passed", {"passed": int(passed[1])})
+
+
+def run_aloud(command: Sequence[str]) -> tuple[int, str]:
+    """Run a command of ours with what it says going on to the log; its code and its last line.
+
+    It has no time-out of its own: it ends with the step's process.
+    """
+    last = "no output"
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            print(line, end="", flush=True)
+            last = line.strip() or last
+    return child.returncode, last

@@ -40,6 +40,7 @@ class Order:
     """
 
     work: Path
+    part: Part = "all"
     device: str = "cuda"
     sizes: tuple[int, ...] = SIZES
     frames: int = FLAT_FRAMES

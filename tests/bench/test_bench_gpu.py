@@ -144,8 +144,7 @@ def test_the_order_reaches_the_other_process(order: Order, tmp_path: Path) -> No
     order.work.mkdir()
     order.write(tmp_path / "order.json")
     assert Order.read(tmp_path / "order.json") == order
-    assert [step.name for step in steps_of("torch", order)][:2] == ["packages", "torch-answers"]
-    assert steps_of("all", replace(order, device="cuda"))[0].name == "driver"
+    assert [step.name for step in steps_of(order)][:2] == ["packages", "torch-answers"]
 
 
 # --- the report ------------------------------------------------------------------------------

@@ -45,6 +45,11 @@ class BuilderFlag(IntEnum):
     TF32 = 7
 
 
+class LayerInformationFormat(IntEnum):
+    ONELINE = 0
+    JSON = 1
+
+
 class MemoryPoolType(IntEnum):
     WORKSPACE = 0
 
