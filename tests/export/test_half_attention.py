@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,7 +16,8 @@ from samcam.export.half.element_types import (
     fused_scores,
     rounding_copy,
 )
-from tests.helpers.half_graphs import random_graph
+from samcam.export.sam2.attention import MemoryAttention
+from tests.helpers.sam2_graphs import graph_of, half_module
 
 FP32, FP16, BF16 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 CORES = {
@@ -54,10 +53,13 @@ def cores(model: onnx.ModelProto) -> list[tuple[NodeProto, NodeProto, NodeProto]
     ("size", "precision"),
     [case if case[1] == "fp16" else pytest.param(*case, marks=pytest.mark.long) for case in CORES],
 )
-def test_the_core_is_what_the_compiler_fuses(tmp_path: Path, size: int, precision: str) -> None:
+def test_the_core_is_what_the_compiler_fuses(size: int, precision: str) -> None:
     """At 1024 px both products in bf16, keys and values 256 wide, the softmax in fp32 between."""
     kind, width = CORES[size, precision]
-    _, model = random_graph(MEMORY_ATTENTION, size, tmp_path, precision, layers=1)
+    module = half_module(MEMORY_ATTENTION, size, precision)
+    assert isinstance(module, MemoryAttention)
+    module.layers = module.layers[:1]  # the four are alike
+    model = graph_of(module, MEMORY_ATTENTION, size)
     inferred = onnx.shape_inference.infer_shapes(model)
     check_cores(inferred, kind, width)
     assert bool(fused_scores(inferred)) is ((size // 16) ** 2 >= FUSED_QUERIES)
