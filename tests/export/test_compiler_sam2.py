@@ -49,6 +49,20 @@ def compiled(
     return result
 
 
+@pytest.mark.parametrize(
+    "capability",
+    [pytest.param(c, marks=() if c == ADA else pytest.mark.long) for c in CAPABILITIES],
+    ids=lambda capability: "sm{}{}".format(*capability),
+)
+def test_memory_attention_at_1024_is_fused(capability: tuple[int, int]) -> None:
+    """Both profiles: 4096 queries against 28 736 and 41 036 keys."""
+    graph = half_graph(MEMORY_ATTENTION, 1024)
+    result = compiled(graph, MEMORY_ATTENTION, 1024, capability)
+    assert len(result.scratch_mb) == 2
+    assert max(result.scratch_mb) < MAX_ATTENTION_MB
+    assert 15e6 < len(result.engine) < 60e6
+
+
 def test_unfused_memory_attention_is_over_the_limit() -> None:
     """In fp16 around a core in fp32, with values of 64 channels: its scores lie in memory."""
     module = half_module(MEMORY_ATTENTION, 1024)
