@@ -135,7 +135,7 @@ class Ours:
 def on_torch(
     model: Sam2VideoModel, size: int, device: str, precision: str, compiled: bool
 ) -> Sam2Networks:
-    """Return the model's networks on the torch backend.
+    """Return the model's networks on the torch backend; the model's weights move to its device.
 
     Raises:
         EngineError: torch or the device is missing.

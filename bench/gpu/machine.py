@@ -30,6 +30,13 @@ _NEEDED: Final = {
     "transformers": "transformers",
     "safetensors": "safetensors",
 }
+# Of the fakes that the same tests run on elsewhere, too.
+_TESTS_NEED: Final = {
+    "pytest": "pip install pytest",
+    "cuda.bindings": "pip install cuda-bindings",
+    "onnx": "pip install onnx",
+    "onnxruntime": "pip install onnxruntime",
+}
 _SHOWN: Final = ("onnxruntime", "onnx", "cuda-python", "cuda-bindings", "triton", "pytest")
 
 
@@ -116,7 +123,7 @@ def run_tests(path: str, order: Order) -> Outcome:
     """
     if not order.on_gpu:
         raise NotHere("not asked for on the CPU")
-    for module, how in (("pytest", "pip install pytest"), ("cuda.bindings", install("tensorrt"))):
+    for module, how in _TESTS_NEED.items():
         try:
             importlib.import_module(module)
         except (ImportError, OSError) as error:

@@ -37,7 +37,12 @@ def steps_of(order: Order) -> list[Step]:
 def torch_part(order: Order) -> list[Step]:
     """Return the steps of torch; on a CPU what can run there, at its pace."""
     eager = [
-        Step(f"torch-{size}", f"torch at {size} px", torch_steps.eager_speed(size), 75)
+        Step(
+            f"torch-{size}",
+            f"torch at {size} px",
+            torch_steps.eager_speed(size),
+            75 if order.on_gpu else 600,
+        )
         for size in order.sizes
     ]
     compiled = [
@@ -50,7 +55,7 @@ def torch_part(order: Order) -> list[Step]:
         for size in order.sizes
     ]
     return [
-        Step("torch-answers", "torch's answers", torch_steps.check_answers, 60),
+        Step("torch-answers", "torch's answers", torch_steps.check_answers, 90),
         *eager,
         Step("torch-flat", "torch, a long run", torch_steps.flat, 90),
         *(compiled if order.on_gpu else []),

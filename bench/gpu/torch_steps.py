@@ -31,18 +31,20 @@ _CPU_PLAN: Final = (1, 1)  # rounds and frames where only the program is tried
 def check_answers(order: Order, save: Save) -> Outcome:
     """Compare float32 on the GPU with the CPU, then bfloat16 with float32, network by network."""
     size = order.sizes[-1]
+    pictures = read_pictures()
     model = lively_model()
-    right = on_torch(model, size, "cpu", "float32", compiled=False)
     exact = on_torch(model, size, order.device, "float32", compiled=False)
     rounded = on_torch(model, size, order.device, "bfloat16", compiled=False)
     pairs = [
-        ("float32, beside the CPU", right, exact),
-        ("bfloat16, beside float32", exact, rounded),
+        ("bfloat16, beside float32", exact, rounded, pictures if order.on_gpu else pictures[:1])
     ]
+    if order.on_gpu:
+        # Of a model of its own: the other one's weights have moved to the GPU.
+        right = on_torch(lively_model(), size, "cpu", "float32", compiled=False)
+        pairs.insert(0, ("float32, beside the CPU", right, exact, pictures[:1]))
     outcome = Outcome("done", "")
-    pictures = read_pictures()[: 3 if order.on_gpu else 1]
-    for title, reference, candidate in pairs[0 if order.on_gpu else 1 :]:
-        checks = compare_networks(reference, candidate, pictures)
+    for title, reference, candidate, seen in pairs:
+        checks = compare_networks(reference, candidate, seen)
         outcome = with_checks(outcome, f"torch {size} px {title}", checks)
         save(outcome)
     return outcome
