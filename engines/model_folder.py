@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -279,12 +280,13 @@ def _open_checked(
     networks = open_model(kind, folder, manifest, options)
     if kind not in LIBRARIES:
         return networks
+    exact = replace(options, providers=("cpu",))  # another accelerator may be as wrong
     try:
         check_first_run(
             folder,
             LIBRARIES[kind],
             networks,
-            lambda: open_model("onnxruntime", folder, manifest, options),
+            lambda: open_model("onnxruntime", folder, manifest, exact),
         )
     except BaseException as error:
         networks.close()

@@ -9,7 +9,7 @@ from typing import Final
 from samcam.engines.manifest import Manifest
 from samcam.engines.options import EngineOptions
 from samcam.engines.torch_backend import resolve_device
-from samcam.engines.torch_tensors import NoTorchError, import_torch
+from samcam.engines.torch_tensors import NoTorchError, import_torch, torch_errors
 from samcam.system import checkout
 
 _BFLOAT16_CAPABILITY: Final = (8, 0)  # compute capability
@@ -48,6 +48,7 @@ def torch_on_gpu(folder: Path, manifest: Manifest, options: EngineOptions) -> En
 
     Raises:
         NoTorchError: The model has no weights for it, torch is missing, or it is to use a CPU.
+        EngineError: The GPU does not answer torch.
     """
     find_weights(folder, manifest)
     device = resolve_device(options.torch.device)
@@ -56,6 +57,7 @@ def torch_on_gpu(folder: Path, manifest: Manifest, options: EngineOptions) -> En
         raise NoTorchError(f"torch {torch.__version__} sees no GPU, or is set to the CPU")
     precision = options.torch.precision
     if precision == "auto":
-        has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
+        with torch_errors():  # here torch starts on the GPU
+            has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
         precision = "bfloat16" if has_bfloat16 else "float32"
     return replace(options, torch=replace(options.torch, device=str(device), precision=precision))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_OTHERS = "use another engine.torch.device, or another --backend"
+
+
 class NoTorchError(EngineError):
     """torch, its device, or a model's weights or definition are not here; says what is missing."""
 
@@ -32,7 +35,7 @@ def torch_errors(whose: str = "") -> Iterator[None]:
         reason = " ".join(str(error).split())[:300]
         is_full = isinstance(error, import_torch().OutOfMemoryError)  # its text has the sizes
         kind = GpuMemoryError if is_full else EngineError
-        raise kind(f"{whose}torch failed: {reason}") from error
+        raise kind(f"{whose}torch failed: {reason}", _OTHERS) from error
 
 
 class TorchTensor:

@@ -25,7 +25,6 @@ from samcam.engines.graph_table import (
     NetworkSpec,
 )
 from samcam.engines.manifest import Manifest, ModelFileError
-from samcam.engines.tensorrt.cuda_runtime import CudaError
 
 _MEMORY_COUNTS: Final = (1, 2)  # two lengths show a graph whose free axes were frozen on export
 _POINT_COUNTS: Final = (1, 3)
@@ -74,7 +73,7 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
         ModelFileError: A network does not run, or answers with other shapes or element types than
             the table says, or with values that are not finite. Names `folder`.
         GpuMemoryError: The GPU has too little memory to run a network.
-        CudaError: The GPU failed.
+        EngineError: Something else than the file is wrong; says what to do.
     """
     features: dict[str, DeviceTensor] = {}
     for name, network in manifest.specs().items():
@@ -87,9 +86,9 @@ def warm_up(manifest: Manifest, backends: Mapping[str, Backend], folder: Path) -
             }
             try:
                 outputs = backends[name].run(feeds)
-            except (GpuMemoryError, CudaError):
-                raise  # the file is right
             except EngineError as error:
+                if error.fix or isinstance(error, GpuMemoryError):
+                    raise  # the file is right
                 raise ModelFileError(f"{where}: first run failed ({axes}): {error}") from error
             _check_outputs(where, network, outputs, lengths)
             if name == IMAGE_ENCODER:

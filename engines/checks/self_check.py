@@ -135,7 +135,7 @@ def compare_networks(
     pictures: Iterable[U8],
     networks: Iterable[str] = NETWORKS,
     limit: float = MIN_IOU,
-    banks: Sequence[tuple[int, int]] = (),
+    banks: Sequence[tuple[int, int]] | None = None,
 ) -> list[NetworkCheck]:
     """Compare networks on pictures, each with points and boxes and one step of tracking.
 
@@ -145,7 +145,7 @@ def compare_networks(
         networks: Names of those to check.
         limit: Least IoU of the worst mask.
         banks: Memories and pointers that memory attention gets besides the two of each that every
-            network is looked at with.
+            network is looked at with. None: those that a padded candidate has further kernels for.
 
     Returns:
         One check for each network. Where the reference finds nothing, agreement is not counted; a
@@ -155,6 +155,8 @@ def compare_networks(
         EngineError: A network does not run, or there is no picture.
     """
     wanted = tuple(networks)
+    if banks is None:
+        banks = candidate.manifest.row_steps[1:] if candidate.manifest.form == "padded" else ()
     found: dict[str, list[tuple[float, str]]] = {network: [] for network in wanted}
     pictures = list(pictures)
     if not pictures:

@@ -20,7 +20,12 @@ from samcam.engines.host_tensors import (
     host_values,
 )
 from samcam.engines.manifest import ModelFileError
-from samcam.engines.onnxruntime.providers import Provider, find_providers, import_onnxruntime
+from samcam.engines.onnxruntime.providers import (
+    OTHERS,
+    Provider,
+    find_providers,
+    import_onnxruntime,
+)
 from samcam.engines.onnxruntime.tensors import DeviceStacks, OrtTensor
 from samcam.engines.options import EngineOptions
 from samcam.system.files import is_file
@@ -67,6 +72,7 @@ class OnnxRuntimeBackend:
         self.inputs = _specs_of(self._session.get_inputs())
         self.outputs = _specs_of(self._session.get_outputs())
         self._stacks = StackBuffers()
+        self._on_cpu = options.on_cpu
         memory = providers[0].memory
         # CUDA where it is named too: TensorRT would build an engine to put rows together.
         cuda = [one for one in providers if one.name == "CUDAExecutionProvider"]
@@ -87,7 +93,7 @@ class OnnxRuntimeBackend:
         try:
             results = self._session.run(list(self.outputs), arrays)
         except Exception as error:  # the runtime's exceptions have no common base of their own
-            raise EngineError(f"{self._name}: run failed: {_one_line(error)}") from error
+            raise self._failed(error) from error
         return dict(zip(self.outputs, map(_host_tensor, results), strict=True))
 
     def _run_on_device(
@@ -105,7 +111,7 @@ class OnnxRuntimeBackend:
             session.run_with_iobinding(binding)
             values = binding.get_outputs()
         except Exception as error:  # likewise
-            raise EngineError(f"{self._name}: run failed: {_one_line(error)}") from error
+            raise self._failed(error) from error
         return {
             name: _host_tensor(value.numpy()) if self._is_read else OrtTensor(value, spec.dtype)
             for (name, spec), value in zip(self.outputs.items(), values, strict=True)
@@ -121,6 +127,10 @@ class OnnxRuntimeBackend:
         else:
             rows = self._stacks.fill(name, feed)
             binding.bind_cpu_input(name, np.ascontiguousarray(rows))
+
+    def _failed(self, error: Exception) -> EngineError:
+        fix = "" if self._on_cpu else OTHERS
+        return EngineError(f"{self._name}: run failed: {_one_line(error)}", fix)
 
     def close(self) -> None:
         self._session = None
@@ -144,7 +154,8 @@ def _open_session(
     except Exception as error:  # the runtime's exceptions have no common base of their own
         if not on_cpu and _opens_on_cpu(runtime, source):
             raise EngineError(
-                f"{_named(source)}: {_described(providers)} refused it: {_one_line(error)}"
+                f"{_named(source)}: {_described(providers)} refused it: {_one_line(error)}",
+                OTHERS,
             ) from error
         raise ModelFileError(
             f"{_named(source)}: not a readable ONNX file (truncated or broken): {_one_line(error)}"

@@ -32,6 +32,7 @@ from samcam.system.files import one_line
 _log = logging.getLogger(__name__)
 
 PLUG_IN_PREFIX: Final = "onnxruntime_ep_"
+OTHERS: Final = "choose other engine.providers, such as [cpu]"
 # Devices of one provider, best first, where the settings name none.
 _DEVICE_ORDER: Final = ("GPU", "NPU", "CPU")
 # Where these keep tensors between networks. Others take them from the host, or cannot hand them
@@ -58,8 +59,14 @@ class Provider:
     def memory(self) -> tuple[str, int] | None:
         """Kind and number of the device that tensors stay on; None: they are on the host."""
         kind = _MEMORY.get(short_name(self.name))
+        if kind is None:
+            return None
+        if self.device is not None:  # it numbers its devices itself
+            its_own = import_onnxruntime().OrtDeviceMemoryType.DEFAULT
+            info = self.device.memory_info(its_own)
+            return None if info is None else (kind, info.device_id)
         number = self.options.get("device_id", "0")
-        return None if kind is None else (kind, int(number) if number.isdecimal() else 0)
+        return kind, int(number) if number.isdecimal() else 0
 
 
 def import_onnxruntime() -> Any:
@@ -173,7 +180,7 @@ def _register(name: str) -> tuple[str, str] | None:
         except Exception as error:  # of a package that is not ours
             reason = one_line(f"{type(error).__name__}: {error}")
             raise EngineError(
-                f"onnxruntime: the plug-in {package} does not load: {reason}"
+                f"onnxruntime: the plug-in {package} does not load: {reason}", OTHERS
             ) from error
     return None
 

@@ -65,6 +65,7 @@ class Engine:
         """
         check_capability(library, device.info.compute_capability)
         self._name = f"{network} ({engine_path(folder, library, network)})"
+        self._way_out = f"{build_hint(folder, library)}, or use --backend onnxruntime"
         self._network = network
         self._library = library
         self._device = device
@@ -233,7 +234,7 @@ class Engine:
         text = f"{self._name}: {title} refused {what}: {said}"
         if _OUT_OF_MEMORY.search(said):
             return self._device.with_sizes(GpuMemoryError(text))
-        return EngineError(text)
+        return EngineError(text, self._way_out)
 
 
 def _count(shape: tuple[int, ...]) -> int:

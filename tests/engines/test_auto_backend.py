@@ -160,6 +160,25 @@ def test_what_torch_cannot_do_on_the_gpu_is_a_warning(
     assert "CUDA out of memory. Tried to allocate 20.00 MiB." in reason
 
 
+def test_a_gpu_that_does_not_answer_torch_is_a_warning(
+    gpu_torch: None,
+    nano_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As where an engine broke the process's context before."""
+
+    def broken(device: object) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", broken)
+    with opened(caplog, nano_dir) as networks:
+        assert not isinstance(networks.backends["image_encoder"], TorchNetwork)
+    level, reason = passed_over(caplog)["torch"]
+    assert level == logging.WARNING
+    assert reason.startswith("torch failed: CUDA error: an illegal memory access")
+
+
 def test_a_driver_that_is_too_old_is_said(
     cuda: FakeCuda, nano_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

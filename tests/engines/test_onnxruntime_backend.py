@@ -11,12 +11,12 @@ import pytest
 
 from samcam.engines.base import EngineError
 from samcam.engines.manifest import ModelFileError, read_manifest
-from samcam.engines.model_folder import open_model
+from samcam.engines.model_folder import load_model, open_model
 from samcam.engines.onnxruntime import backend as onnxruntime_backend
 from samcam.engines.onnxruntime.backend import OnnxRuntimeBackend, check_providers
 from samcam.engines.onnxruntime.providers import Provider
 from samcam.engines.options import EngineOptions, usable_cores
-from tests.helpers.tiny_model import build_network, example_feeds, tiny_manifest
+from tests.helpers.tiny_model import build_network, example_feeds, tiny_manifest, write_tiny_model
 
 SPEC = tiny_manifest().specs()["mask_decoder"]
 CPU = "CPUExecutionProvider"
@@ -148,6 +148,23 @@ def test_error_inside_the_graph_names_network_and_file(
     assert str(caught.value).startswith(f"memory_attention ({path}): run failed")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def test_where_an_accelerator_fails_the_file_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tiny_model(tmp_path / "m")
+
+    def fail(session: object, *given: object) -> None:
+        raise RuntimeError("Spam ran out of memory")
+
+    monkeypatch.setattr(EngineOptions, "on_cpu", False)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", fail)
+    with pytest.raises(EngineError) as caught:
+        load_model(tmp_path / "m", "onnxruntime")
+    assert str(caught.value).endswith(
+        "run failed: Spam ran out of memory: choose other engine.providers, such as [cpu]"
+    )
 
 
 def test_unnamed_free_axes_are_told_apart(tmp_path: Path) -> None:

@@ -175,6 +175,17 @@ def test_cuda_keeps_its_tensors_and_gets_its_libraries(monkeypatch: pytest.Monke
     assert Provider("OpenVINOExecutionProvider", {}).memory is None
 
 
+@pytest.mark.parametrize(
+    ("info", "memory"), [(SimpleNamespace(device_id=1), ("cuda", 1)), (None,) * 2]
+)
+def test_a_plug_in_says_which_memory_is_its_devices(info: Any, memory: object) -> None:
+    """Its options have no number any more: that chose the device."""
+    kinds = []
+    device = SimpleNamespace(memory_info=lambda kind: (kinds.append(kind), info)[1])
+    assert Provider("NvTensorRTRTXExecutionProvider", {}, device).memory == memory
+    assert kinds == [onnxruntime.OrtDeviceMemoryType.DEFAULT]
+
+
 @pytest.mark.parametrize("total", [1, 3, 10])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_rows_are_stacked_on_the_device(total: int, dtype: str) -> None:

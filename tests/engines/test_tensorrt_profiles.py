@@ -5,6 +5,7 @@ And in general: what memories and pointers are padded to.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from samcam.engines.base import EngineError, RowStack
 from samcam.engines.fake_backend import fake_manifest, fake_networks
 from samcam.engines.graph_table import MEMORY_ATTENTION
 from samcam.engines.manifest import read_manifest, write_manifest
-from samcam.engines.model_folder import open_model
+from samcam.engines.model_folder import load_model, open_model
 from samcam.engines.options import EngineOptions
 from samcam.engines.sam2_graphs import ImageFeatures, Sam2Networks
 from samcam.engines.tensorrt.backend import TensorRtBackend
 from samcam.export.build_tensorrt import BuildOrder, build_engines
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_cuda import FakeCuda
+from tests.helpers.fake_tensorrt import Context, FakeTensorRt
 from tests.helpers.tiny_model import write_tiny_model
 
 # memories and pointers, and what they are padded to: the anchors count as well
@@ -119,6 +121,36 @@ def test_an_answer_depends_on_its_own_memory_only(cuda: FakeCuda, tmp_path: Path
         for other in ((10, 19), (7, 16), (1, 1)):
             attend(networks, features, other)
             np.testing.assert_array_equal(attend(networks, features, (3, 4)), alone)
+
+
+def test_the_first_run_compares_the_profile_of_a_full_memory_too(
+    cuda: FakeCuda, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its kernels are others: they can be wrong where those of two memories are right."""
+    start = Context.execute_async_v3
+
+    def wrong_beyond_seven(context: Context, stream: int) -> bool:
+        is_full = context._shapes.get("maskmem_features", (1, 0))[1] == 10
+        monkeypatch.setattr(trt, "noise", {MEMORY_ATTENTION: -1e30} if is_full else {})
+        return start(context, stream)
+
+    trt: FakeTensorRt = sys.modules["tensorrt"]  # type: ignore[assignment]
+    write_tiny_model(tmp_path / "m")
+    build_engines(BuildOrder(folder=tmp_path / "m", check=False))
+    monkeypatch.setattr(Context, "execute_async_v3", wrong_beyond_seven)
+    with pytest.raises(EngineError, match=r"IoU 0\.\d+ \(picture \d, .*, tracked by 10 memories\)"):
+        load_model(str(tmp_path / "m"), backend="tensorrt")
+
+
+def test_the_first_run_is_compared_with_the_cpu(
+    cuda: FakeCuda, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with the accelerator of the settings, which is not there."""
+    write_tiny_model(tmp_path / "m")
+    build_engines(BuildOrder(folder=tmp_path / "m", check=False))
+    with caplog.at_level("INFO"):
+        load_model(str(tmp_path / "m"), "tensorrt", EngineOptions(providers=("dml",))).close()
+    assert "min IoU" in caplog.text
 
 
 def test_other_numbers_of_rows_are_refused_by_name(cuda: FakeCuda, tmp_path: Path) -> None:

@@ -224,7 +224,8 @@ def test_an_error_of_torch_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         network.run(example_feeds(spec, np.random.default_rng(0)))
     assert str(caught.value) == (
-        "image_encoder: torch failed: CUDA out of memory. Tried to allocate 2 GiB"
+        "image_encoder: torch failed: CUDA out of memory. Tried to allocate 2 GiB: "
+        "use another engine.torch.device, or another --backend"
     )
 
 
@@ -238,7 +239,8 @@ def test_an_error_that_comes_with_the_values_is_one_line_too() -> None:
     with pytest.raises(EngineError) as caught:
         TorchTensor(Lost(), owned=True).numpy()  # type: ignore[arg-type]
     assert str(caught.value) == (
-        "torch failed: CUDA error: an illegal memory access Compile with TORCH_USE"
+        "torch failed: CUDA error: an illegal memory access Compile with TORCH_USE: "
+        "use another engine.torch.device, or another --backend"
     )
 
 
