@@ -176,7 +176,7 @@ def test_cuda_keeps_its_tensors_and_gets_its_libraries(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("info", "memory"), [(SimpleNamespace(device_id=1), ("cuda", 1)), (None,) * 2]
+    ("info", "memory"), [(SimpleNamespace(device_id=1), ("cuda", 1)), (None, None)]
 )
 def test_a_plug_in_says_which_memory_is_its_devices(info: Any, memory: object) -> None:
     """Its options have no number any more: that chose the device."""
