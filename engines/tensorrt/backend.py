@@ -89,7 +89,8 @@ class TensorRtBackend:
         lengths = check_shapes(self._name, self.inputs, feeds)
         if not 1 <= lengths.get("T", 1) <= MAX_POINTS:
             raise EngineError(
-                f"{self._name}: expected 1 to {MAX_POINTS} points, got {lengths['T']}"
+                f"{self._name}: expected 1 to {MAX_POINTS} points, got {lengths['T']}",
+                "give an object fewer clicks on one picture",
             )
         shapes = {name: tuple(feeds[name].shape) for name in self.inputs}
         fixed = self._fixed.get(tuple(shapes.values()))

@@ -235,7 +235,7 @@ class CudaDevice:
                 "cudaEventCreateWithFlags", self._cudart.cudaEventCreateWithFlags(flags)
             )
             self._events.append(handle)
-        return CudaStamp(self._cudart, self._stream, handle, self._idle_stamps)
+        return CudaStamp(self._cudart, self._stream, handle, self._idle_stamps, self.use)
 
     def wait(self) -> None:
         """Wait until everything queued so far is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -188,11 +189,19 @@ class CudaEvent:
 class CudaStamp:
     """A moment on the stream; see `engines.base.Stamp`. Its event goes back when it is dropped."""
 
-    __slots__ = ("_cudart", "_handle", "_idle")
+    __slots__ = ("_cudart", "_handle", "_idle", "_use")
 
-    def __init__(self, cudart: Any, stream: Any, handle: Any, idle: deque[Any]) -> None:
-        """Record the event `handle`, which was made with timing."""
+    def __init__(
+        self,
+        cudart: Any,
+        stream: Any,
+        handle: Any,
+        idle: deque[Any],
+        use: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        """Record the event `handle`, which was made with timing; `use` is `CudaDevice.use`."""
         self._cudart = cudart
+        self._use = use
         self._handle = handle
         self._idle = idle
         value_of(cudart, "cudaEventRecord", cudart.cudaEventRecord(handle, stream))
@@ -203,12 +212,13 @@ class CudaStamp:
     def ms_since(self, earlier: CudaStamp) -> float | None:
         """See `Stamp`."""
         cudart = self._cudart
-        answer = cudart.cudaEventQuery(self._handle)
-        if int(answer[0]) == _NOT_READY:
-            return None
-        value_of(cudart, "cudaEventQuery", answer)
-        passed = cudart.cudaEventElapsedTime(earlier._handle, self._handle)
-        return float(value_of(cudart, "cudaEventElapsedTime", passed))
+        with self._use():  # as a rule the first call after a step: an error names the networks
+            answer = cudart.cudaEventQuery(self._handle)
+            if int(answer[0]) == _NOT_READY:
+                return None
+            value_of(cudart, "cudaEventQuery", answer)
+            passed = cudart.cudaEventElapsedTime(earlier._handle, self._handle)
+            return float(value_of(cudart, "cudaEventElapsedTime", passed))
 
 
 class CudaGraph:

@@ -22,7 +22,7 @@ from samcam.live.tracker.track import ObjectTrack
 from samcam.live.watchdog import note_progress
 
 MAX_UNDO: Final = 64  # prompts that can be taken back, of all objects together
-MAX_PROMPTS_PER_STEP: Final = 64  # of one object
+MAX_PROMPTS_PER_STEP: Final = 62  # of one object: with a box, the 64 points that an engine takes
 
 
 @dataclass(frozen=True, slots=True, eq=False)

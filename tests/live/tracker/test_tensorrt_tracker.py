@@ -13,6 +13,7 @@ from samcam.engines.manifest import read_manifest
 from samcam.engines.model_folder import open_model
 from samcam.engines.options import EngineOptions
 from samcam.engines.tensorrt.cuda_runtime import NoGpuError, find_gpu
+from samcam.engines.tensorrt.files import MAX_POINTS
 from samcam.engines.tensorrt.library import (
     TENSORRT,
     TENSORRT_RTX,
@@ -26,6 +27,7 @@ from samcam.live.frames import Frame, FrameResult, Prompt
 from samcam.live.sources.demo.scene import CARD_ID, GEAR_ID, DemoScene, demo_clicks
 from samcam.live.tracker.presets import PRESETS
 from samcam.live.tracker.step import STAGES
+from samcam.live.tracker.timeline import MAX_PROMPTS_PER_STEP
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers import fake_tensorrt
 from tests.helpers.tiny_model import write_tiny_model
@@ -139,3 +141,8 @@ def test_stages_are_timed_by_the_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         assert calls["cudaEventCreateWithFlags"] == 0
         assert calls["cudaEventElapsedTime"] == 5 * len(STAGES)
     assert cuda.alive() == {}
+
+
+def test_the_clicks_of_one_picture_fit_an_engine() -> None:
+    """With a box, which is two points."""
+    assert MAX_PROMPTS_PER_STEP + 2 <= MAX_POINTS

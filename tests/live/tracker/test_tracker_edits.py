@@ -293,7 +293,7 @@ def test_prompts_on_a_past_step_are_checked_against_it() -> None:
         assert tracker.step(frame(1)).objects == ()
         for _ in range(MAX_PROMPTS_PER_STEP):
             tracker.prompt(seen_on(0, click(10, 10)))
-        with pytest.raises(ValueError, match="64 prompts on one picture"):
+        with pytest.raises(ValueError, match="62 prompts on one picture"):
             tracker.prompt(seen_on(0, click(10, 10)))
 
 
