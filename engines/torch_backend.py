@@ -119,14 +119,14 @@ class TorchNetwork:
                 modes.enter_context(mode)
             given = [to_torch(feeds[name], self._device) for name in self.inputs]
             answer = self._module(*given) if step is None else step(given)
-        tensors = answer if isinstance(answer, tuple) else (answer,)
-        return {
-            spec.name: TorchTensor(
-                tensor.to(getattr(import_torch(), spec.dtype)),
-                owned=step is None or not step.is_graph,
-            )
-            for spec, tensor in zip(self._spec.outputs, tensors, strict=True)
-        }
+            tensors = answer if isinstance(answer, tuple) else (answer,)
+            return {
+                spec.name: TorchTensor(
+                    tensor.to(getattr(import_torch(), spec.dtype)),
+                    owned=step is None or not step.is_graph,
+                )
+                for spec, tensor in zip(self._spec.outputs, tensors, strict=True)
+            }
 
     def _step_for(self, lengths: Mapping[str, int]) -> _CompiledStep | None:
         """Return what is compiled for these lengths of free axes; None: the module is to run."""

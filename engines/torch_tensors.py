@@ -63,7 +63,10 @@ class TorchTensor:
         return values
 
     def copy(self) -> TorchTensor:
-        return self if self._owned else TorchTensor(self.tensor.clone(), owned=True)
+        if self._owned:
+            return self
+        with torch_errors():  # likewise
+            return TorchTensor(self.tensor.clone(), owned=True)
 
 
 class TorchStamp:

@@ -236,12 +236,16 @@ def test_an_error_that_comes_with_the_values_is_one_line_too() -> None:
         def cpu(self) -> torch.Tensor:
             raise RuntimeError("CUDA error: an illegal memory access\nCompile with TORCH_USE")
 
-    with pytest.raises(EngineError) as caught:
-        TorchTensor(Lost(), owned=True).numpy()  # type: ignore[arg-type]
-    assert str(caught.value) == (
-        "torch failed: CUDA error: an illegal memory access Compile with TORCH_USE: "
-        "use another engine.torch.device, or another --backend"
-    )
+        clone = cpu
+
+    lost = TorchTensor(Lost(), owned=False)  # type: ignore[arg-type]
+    for read in (lost.numpy, lost.copy):
+        with pytest.raises(EngineError) as caught:
+            read()
+        assert str(caught.value) == (
+            "torch failed: CUDA error: an illegal memory access Compile with TORCH_USE: "
+            "use another engine.torch.device, or another --backend"
+        )
 
 
 # --- compilation -----------------------------------------------------------------------------
