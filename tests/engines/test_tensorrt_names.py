@@ -203,7 +203,7 @@ def test_cuda_python_is_used_as_it_is(cudart: Api) -> None:
 
 def test_only_these_files_use_the_gpu_libraries() -> None:
     """A file that is not checked above must not import them."""
-    for path in [*(REPO_ROOT / "engines").glob("*.py"), *(REPO_ROOT / "export").glob("*.py")]:
+    for path in [*(REPO_ROOT / "engines").rglob("*.py"), *(REPO_ROOT / "export").rglob("*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules = [alias.name for alias in node.names]
