@@ -31,6 +31,10 @@ MAX_POINTS: Final = 64  # of one prompt, the corners of a box included
 PRECISION_LADDER: Final = ("float16", "bfloat16", "tf32", "float32")
 
 _Size: TypeAlias = Annotated[int, Setting(low=0)]
+_Capability: TypeAlias = Annotated[
+    str,
+    Setting(limits={"pattern": r"^[0-9]+\.[0-9]+\+?$"}, expected="a number such as 8.9 or 8.0+"),
+]
 _Rung: TypeAlias = Annotated[str, CheckedAs(Literal[PRECISION_LADDER])]
 
 
@@ -56,7 +60,7 @@ class Fingerprint(Section):
     onnx_sha256: str
     tensorrt: str
     gpu: str
-    compute_capability: str
+    compute_capability: _Capability
     driver: str
     precision: _Rung
     profiles: Annotated[

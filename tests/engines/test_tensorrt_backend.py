@@ -227,7 +227,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no engines": (lambda f: shutil.rmtree(f / "tensorrt"), "missing"),
     "broken record": (lambda f: decoder_record(f).write_text("{"), "unreadable"),
     "a later record": (lambda f: edit_record(f, format_version=2), "version: 2: expected 1"),
-    "a record with nonsense": (lambda f: edit_record(f, gpu=3), "gpu: 3: expected text"),
+    "nonsense": (lambda f: edit_record(f, compute_capability="x+"), ": expected a number such as"),
     "a record of another shape": (
         lambda f: edit_record(f, fingerprint=[1]),
         "fingerprint: [1]: expected a section with the keys onnx_sha256, tensorrt, gpu",
