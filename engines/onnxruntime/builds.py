@@ -82,9 +82,14 @@ def how_to_get(provider: str) -> str:
     return install_also(_PLUG_INS[short]) if short in _PLUG_INS else build_with(provider)
 
 
+def build_of(provider: str) -> str:
+    """Return the package that is a build with a provider, "" where none is known."""
+    return _BUILD_OF.get(short_name(provider), "")
+
+
 def build_with(provider: str) -> str:
     """Return the command that installs a build with a provider, "" where none is known."""
-    build = _BUILD_OF.get(short_name(provider), "")
+    build = build_of(provider)
     return exchange(PLAIN, build, _BUILDS[build]) if build else ""
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from samcam.engines.base import EngineError
 from samcam.engines.onnxruntime.builds import (
+    build_of,
     build_with,
     folder_owners,
     folder_problem,
@@ -104,10 +105,9 @@ def find_providers(options: EngineOptions) -> list[Provider]:
         EngineError: One is missing, does not load or has no such device; says what to install.
     """
     runtime = import_onnxruntime()
-    found = [_find(runtime, *entry) for entry in options.provider_options.items()]
-    if any(short_name(provider.name) in _NVIDIA for provider in found):
-        _load_cuda()
-    return found
+    if any(short_name(name) in _NVIDIA for name in options.provider_options):
+        _load_cuda()  # first: newer builds have CUDA's provider as a plug-in, which loads with it
+    return [_find(runtime, *entry) for entry in options.provider_options.items()]
 
 
 def _find(runtime: Any, given: str, options: dict[str, str]) -> Provider:
@@ -137,6 +137,9 @@ def _missing(name: str, available: list[str]) -> tuple[str, str]:
     reason += ", ".join(available)
     if problem := folder_problem(owners):
         return f"{reason}; {problem}", repair(owners)
+    if build_of(name) in owners:
+        fix = "check the driver and the libraries that it needs (docs/providers.md)"
+        return f"onnxruntime: {name} of {build_of(name)} does not load", fix
     return reason, how_to_get(name)
 
 

@@ -186,6 +186,32 @@ def test_a_plug_in_says_which_memory_is_its_devices(info: Any, memory: object) -
     assert kinds == [onnxruntime.OrtDeviceMemoryType.DEFAULT]
 
 
+def test_cuda_that_is_a_plug_in_of_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`preload_dlls` registers it, where it could not be loaded with the package."""
+    kind = SimpleNamespace(name="GPU")
+    device = SimpleNamespace(
+        ep_name="CUDAExecutionProvider",
+        ep_metadata={"library_path": "libonnxruntime_providers_cuda.so"},
+        device=SimpleNamespace(type=kind),
+        memory_info=lambda kind: SimpleNamespace(device_id=3),
+    )
+    there: list[Any] = []
+    monkeypatch.setattr(onnxruntime, "get_ep_devices", lambda: there)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: there.append(device))
+    providers._load_cuda.cache_clear()
+    (found,) = find({"cuda": {"use_tf32": 0}})
+    providers._load_cuda.cache_clear()
+    assert (found.name, found.options) == ("CUDAExecutionProvider", {"use_tf32": "0"})
+    assert (found.device, found.memory) == (device, ("cuda", 3))
+    there.clear()
+    build: Any = SimpleNamespace(metadata={"Name": "onnxruntime-gpu"}, files=[], version="1")
+    monkeypatch.setattr(providers, "folder_owners", lambda: {"onnxruntime-gpu": build})
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    with pytest.raises(EngineError, match="of onnxruntime-gpu does not load: check the driver"):
+        find("cuda")
+    providers._load_cuda.cache_clear()
+
+
 @pytest.mark.parametrize("total", [1, 3, 10])
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_rows_are_stacked_on_the_device(total: int, dtype: str) -> None:
