@@ -7,7 +7,8 @@ TORCH_INDEX ?=
 APT ?=
 DATA ?= ../shared/data
 # `make gpu`: all or torch; where the report goes; more options of bench.gpu, as in
-# GPU_ARGS="--minutes 20"; the extras that it installs: tensorrt-cu12 for a driver of CUDA 12.
+# GPU_ARGS="--minutes 20"; the extras that it installs. For a driver of CUDA 12:
+# GPU_EXTRAS=export,tensorrt-cu12 TORCH_INDEX=https://download.pytorch.org/whl/cu126
 PART ?= all
 GPU_OUT ?= out/gpu
 GPU_ARGS ?=
@@ -78,7 +79,10 @@ RUN_GPU = -m bench.gpu --part $(PART) --out "$(GPU_OUT)" $(GPU_ARGS)
 
 gpu: need-python  ## On an NVIDIA GPU: set up, test, measure; report in out/gpu (PART=torch: offline)
 	@if test '$(PART)' = torch && $(HAS_TORCH); then $(PYTHON) $(RUN_GPU); \
-	else $(MAKE) --no-print-directory .venv/.gpu && $(BIN)/python $(RUN_GPU); fi
+	else \
+	  grep -qsxF '$(GPU_EXTRAS)' .venv/.gpu || rm -f .venv/.gpu; \
+	  $(MAKE) --no-print-directory .venv/.gpu && $(BIN)/python $(RUN_GPU); \
+	fi
 
 pictures: demo  ## README's moving picture and its strip of effects
 	@$(BIN)/python -m bench.readme_pictures
@@ -113,11 +117,13 @@ clean:  ## Remove .venv, caches, builds and out/
 	@$(LIST_FILES) > $(LINKED)
 	@touch .venv/.base $@
 
+# Has the extras that were installed: others are installed when they are asked for.
 .venv/.gpu: $(SETUP_INPUTS) | need-python
 	@$(PYTHON) tools/setup_env.py driver
 	@$(SETUP) gpu
 	@$(LIST_FILES) > $(LINKED)
-	@touch .venv/.base $@
+	@touch .venv/.base
+	@echo '$(GPU_EXTRAS)' > $@
 
 .PHONY: need-python
 need-python:

@@ -99,6 +99,9 @@ def test_the_gpu_day_uses_a_torch_that_is_there(checkout: Path) -> None:
     assert calls_of_gpu(checkout, "PART=torch", has_torch=False) == [own], "set up once"
     all_of_it = calls_of_gpu(checkout, "GPU_OUT=here", "GPU_ARGS=--minutes 3", has_torch=True)
     assert all_of_it == [".venv/bin/python -m bench.gpu --part all --out here --minutes 3"]
+    rtx = "GPU_EXTRAS=export,tensorrt-rtx"
+    assert calls_of_gpu(checkout, rtx, has_torch=True)[0] == setup, "other extras"
+    assert len(calls_of_gpu(checkout, rtx, has_torch=True)) == 1, "which are there now"
 
 
 def test_without_a_driver_nothing_is_set_up(checkout: Path) -> None:
