@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from bench.gpu.day import Log, Taken, in_process, run_day
+from bench.gpu.day import GRACE_S, Log, Taken, in_process, run_day
 from bench.gpu.machine import NO_GPU
 from bench.gpu.order import FLAT_FRAMES, OBJECTS, SIZES, Order, Part
 from bench.gpu.report import LOG, Day, check_limits
@@ -30,10 +30,9 @@ from bench.reports.environment import describe_environment
 from bench.reports.report import NO_MODEL, NO_OUTPUT, ReportError
 from bench.sam2 import SIZES as ALL_SIZES
 from samcam.engines.tensorrt import find_driver
-from samcam.system import prepare_streams
+from samcam.system import Interrupted, Interrupts, prepare_streams
 
 SURPRISED: Final = 1
-INTERRUPTED: Final = 130
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -44,7 +43,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--part", choices=get_args(Part), default="all")
     parser.add_argument("--out", type=Path, default=Path("out/gpu"), metavar="DIR")
-    parser.add_argument("--minutes", type=float, default=9.0, help="for everything (9)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=9.0,
+        help="for everything, stopping the last step included (9)",
+    )
     parser.add_argument(
         "--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the torch part itself"
     )
@@ -80,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         sizes=tuple(options.size),
         frames=options.frames,
         objects=tuple(options.objects),
-        ends_at_s=begun + options.minutes * 60,
+        ends_at_s=begun + options.minutes * 60 - GRACE_S,
     )
     steps = steps_of(order)
     try:
@@ -120,13 +124,14 @@ def conclude(taken: Sequence[Taken], folder: Path, seconds: float, log: Log) -> 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
-        return run(options)
+        with Interrupts():  # a step is in a session of its own: only this process can end it
+            return run(options)
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return NO_OUTPUT
-    except KeyboardInterrupt:
+    except Interrupted as error:
         print("error: stopped; what was done is in the report", file=sys.stderr)
-        return INTERRUPTED
+        return error.exit_code
 
 
 if __name__ == "__main__":
