@@ -145,7 +145,7 @@ def on_torch(
     manifest = sam2_manifest(model, "tiny", size, "none", "dynamic")
     if compiled:
         manifest = manifest.padded()
-    modules = build_modules(model, size, raw_values=False)
+    modules = build_modules(model, size, raw_values=False)  # as `torch_models.load_modules`
     options = EngineOptions(torch=TorchOptions(device, precision, compiled))
     return networks_of(modules, manifest, options)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,6 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
 NANO_HAS: Final = {"precision": ("fp32", "int8"), "contract": ("live",), "backend": ("onnx",)}
 CONTRACTS: Final = ("live", "sam2-onnx-trt")
 BACKENDS: Final = ("onnx", "tensorrt")
-# Of the TensorRT extras; not TensorRT for RTX, which the tests' extra brings as a compiler alone.
-TENSORRT_PACKAGES: Final = ("cuda", "tensorrt")
 SAM2_SIZES: Final = (1024, 512, 256)  # the first one where none is given; 256 is for tests
 NANO_SIZE: Final = 256
 EXIT_MODEL: Final = 4
@@ -167,10 +166,25 @@ def _choose_precision(options: argparse.Namespace) -> tuple[str, str]:
     driver = find_driver()
     if driver is not None:
         return "fp16", f"there is an NVIDIA GPU ({driver}); --precision fp32 leaves them out"
-    for package in TENSORRT_PACKAGES:
-        if find_spec(package) is not None:
-            return "fp16", f"the package {package} is installed; --precision fp32 leaves them out"
+    package = _tensorrt_package()
+    if package is not None:
+        return "fp16", f"the package {package} is installed; --precision fp32 leaves them out"
     return "fp32", "neither an NVIDIA driver nor TensorRT is here; --precision fp16 adds them"
+
+
+def _tensorrt_package() -> str | None:
+    """Return a package that only the TensorRT extras bring, None where there is none.
+
+    Not TensorRT for RTX, which the tests' extra brings as a compiler alone, and not the module
+    `cuda`, which torch brings.
+    """
+    if find_spec("tensorrt") is not None:
+        return "tensorrt"
+    try:
+        version("cuda-python")
+    except PackageNotFoundError:
+        return None
+    return "cuda-python"
 
 
 def _export_seeds(options: argparse.Namespace, name: str, size: int) -> None:

@@ -111,6 +111,8 @@ def build_engines(order: BuildOrder) -> list[EngineRecord]:
     target = _choose_target(order)  # the GPU first: without a driver TensorRT ends the process
     require_onnx(order.library)
     builder = EngineBuilder(order, target)
+    if target.gpu is None:
+        order.report(f"engines of {order.library.title} for compute capability {target}")
     builder.build_all()
     if target.gpu is None:
         order.report(

@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     import onnx
 
 FLOAT16, BFLOAT16, TF32, FLOAT32 = PRECISION_LADDER
-# What GPUs below this compute capability lack, and what makes them lose those rungs.
-HAS_BFLOAT16: Final = (8, 0)
-_NEEDS_BFLOAT16: Final = (BFLOAT16, TF32)
+_NOT_OLD: Final = (BFLOAT16, TF32)  # what GPUs below 8.0 lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,8 @@ def read_model_graphs(
     Raises:
         EngineError: A file is wrong, or in a precision that no engine is built from.
     """
+    from samcam.export.half.capability import HAS_BFLOAT16
+
     try:
         manifest = read_manifest(folder)
         verify_files(folder, manifest, half=True)
@@ -66,7 +66,7 @@ def read_model_graphs(
     lowest = 0 if start is None else PRECISION_LADDER.index(start)
     wanted = PRECISION_LADDER[lowest:]
     if target.capability < HAS_BFLOAT16:
-        wanted = tuple(precision for precision in wanted if precision not in _NEEDS_BFLOAT16)
+        wanted = tuple(precision for precision in wanted if precision not in _NOT_OLD)
     rungs = {
         network: [rung for rung in all_of_it if rung.precision in wanted]
         for network, all_of_it in found.items()

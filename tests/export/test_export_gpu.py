@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -84,11 +85,13 @@ def test_a_gpu_without_engines_is_pointed_at(
 @pytest.mark.parametrize(
     ("driver", "installed", "words", "precision", "why"),
     [
-        (True, False, (), "fp16", "yes: there is an NVIDIA GPU (driver "),
-        (False, True, (), "fp16", "yes: the package tensorrt is installed; --precision fp32"),
-        (False, False, (), "fp32", "no: neither an NVIDIA driver nor TensorRT is here; --prec"),
-        (True, True, ("--precision", "fp32"), "fp32", "no: --precision fp32"),
-        (False, False, ("--precision", "bf16"), "bf16", "yes: --precision bf16"),
+        (True, "", (), "fp16", "yes: there is an NVIDIA GPU (driver "),
+        (False, "tensorrt", (), "fp16", "yes: the package tensorrt is installed; --precision"),
+        (False, "cuda-python", (), "fp16", "yes: the package cuda-python is installed; --prec"),
+        # torch with CUDA brings the module `cuda` and nothing else of the extras
+        (False, "cuda", (), "fp32", "no: neither an NVIDIA driver nor TensorRT is here; --prec"),
+        (True, "tensorrt", ("--precision", "fp32"), "fp32", "no: --precision fp32"),
+        (False, "", ("--precision", "bf16"), "bf16", "yes: --precision bf16"),
     ],
 )
 def test_half_precision_where_it_may_be_of_use(
@@ -98,15 +101,23 @@ def test_half_precision_where_it_may_be_of_use(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     driver: bool,
-    installed: bool,
+    installed: str,
     words: tuple[str, ...],
     precision: str,
     why: str,
 ) -> None:
     if not driver:
         trt.cuda.driver = 0
-    has = {"tensorrt"} if installed else set()
-    monkeypatch.setattr(export_main, "find_spec", lambda name: object() if name in has else None)
+
+    def version(package: str) -> str:
+        if package != installed:
+            raise PackageNotFoundError(package)
+        return "13.4.4"
+
+    monkeypatch.setattr(
+        export_main, "find_spec", lambda name: object() if name == installed else None
+    )
+    monkeypatch.setattr(export_main, "version", version)
     assert main(["sam2.1-tiny@256", *words, "--out", str(tmp_path / "model")]) == 0
     assert exported == [precision]
     first = capsys.readouterr().out.splitlines()[0]
