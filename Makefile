@@ -12,7 +12,8 @@ DATA ?= ../shared/data
 PART ?= all
 GPU_OUT ?= out/gpu
 GPU_ARGS ?=
-GPU_EXTRAS ?= export,tensorrt
+COMMA := ,
+GPU_EXTRAS ?= export$(if $(filter torch,$(PART)),,$(COMMA)tensorrt)
 # Test files run side by side; many of them wait for another process. WORKERS= for one at a time.
 WORKERS ?= -n 2 --dist loadfile
 

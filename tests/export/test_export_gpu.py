@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from samcam.engines.graph_table import NETWORKS
+from samcam.engines.tensorrt import TENSORRT, read_record
 from samcam.export import __main__ as export_main
 from samcam.export import nano
 from samcam.export.__main__ import main
 from samcam.export.sam2 import writer as sam2
 from tests.helpers import fake_tensorrt
 from tests.helpers.fake_tensorrt import FakeTensorRt
+from tests.helpers.tiny_model import write_tiny_model
 
 
 @pytest.fixture
@@ -53,6 +56,25 @@ def test_what_engines_need_is_looked_for_before_the_export(
     assert exported == []
     (line,) = capsys.readouterr().err.splitlines()
     assert text in line
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"), [((), "tf32"), (("--precision", "fp32"), "float32")]
+)
+def test_engines_are_built_of_what_was_exported(
+    trt: FakeTensorRt,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    precision: str,
+) -> None:
+    """In the lowest precision that there is; in exact fp32 where that is asked for."""
+    monkeypatch.setattr(sam2, "export_sam2", lambda order, folder: write_tiny_model(folder))
+    folder = tmp_path / "model"
+    given = ["sam2.1-tiny@256", "--backend", "tensorrt", "--out", str(folder)]
+    assert main([*given, *words]) == 0
+    for network in NETWORKS:
+        assert read_record(folder, TENSORRT, network).fingerprint.precision == precision
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ def calls_of_gpu(checkout: Path, *words: str, has_torch: bool, driver: bool = Tr
     """Run `make gpu`; returns how Python was called, the environment's with its path."""
     note = '#!/bin/sh\ntest "$1" = -c && exit {torch}\ncase "$*" in *driver) exit {driver};; esac\n'
     note = note.format(torch=int(not has_torch), driver=2 * int(not driver))
+    note += 'case "$*" in *.py\\ gpu) set -- "$@" "$GPU_EXTRAS";; esac\n'
     for name in ("python3", ".venv/bin/python"):
         path = checkout / name
         path.write_text(f'{note}echo "{name}" "$@" >> calls\n', encoding="utf-8")
@@ -93,15 +94,17 @@ def test_the_gpu_day_uses_a_torch_that_is_there(checkout: Path) -> None:
     """A machine without a network has a Python with torch, and nothing is set up on it."""
     run = "-m bench.gpu --part torch --out out/gpu"
     assert calls_of_gpu(checkout, "PART=torch", has_torch=True) == [f"python3 {run}"]
-    setup = "python3 tools/setup_env.py gpu"
+    setup = "python3 tools/setup_env.py gpu export"  # without TensorRT
     own = f".venv/bin/python {run}"
     assert calls_of_gpu(checkout, "PART=torch", has_torch=False) == [setup, own]
     assert calls_of_gpu(checkout, "PART=torch", has_torch=False) == [own], "set up once"
-    all_of_it = calls_of_gpu(checkout, "GPU_OUT=here", "GPU_ARGS=--minutes 3", has_torch=True)
-    assert all_of_it == [".venv/bin/python -m bench.gpu --part all --out here --minutes 3"]
-    rtx = "GPU_EXTRAS=export,tensorrt-rtx"
-    assert calls_of_gpu(checkout, rtx, has_torch=True)[0] == setup, "other extras"
-    assert len(calls_of_gpu(checkout, rtx, has_torch=True)) == 1, "which are there now"
+    words = ("GPU_OUT=here", "GPU_ARGS=--minutes 3")
+    whole = ".venv/bin/python -m bench.gpu --part all --out here --minutes 3"
+    assert calls_of_gpu(checkout, *words, has_torch=True) == [f"{setup},tensorrt", whole]
+    assert calls_of_gpu(checkout, *words, has_torch=True) == [whole]
+    words = (*words, "GPU_EXTRAS=export,tensorrt-rtx")
+    assert calls_of_gpu(checkout, *words, has_torch=True) == [f"{setup},tensorrt-rtx", whole]
+    assert calls_of_gpu(checkout, *words, has_torch=True) == [whole]
 
 
 def test_without_a_driver_nothing_is_set_up(checkout: Path) -> None:
