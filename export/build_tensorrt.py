@@ -19,7 +19,6 @@ from samcam.engines import (
     NETWORKS,
     EngineError,
     EngineOptions,
-    Manifest,
     ModelFileError,
     file_sha256,
     find_model,
@@ -152,9 +151,10 @@ class EngineBuilder:
         """Read the model and import the library.
 
         Raises:
-            EngineError: The model is broken, or the library cannot be imported.
+            EngineError: The model or a picture is broken, or the library cannot be imported.
         """
         self._order = order
+        self._pictures = read_pictures(order.pictures)  # now, not after minutes
         self._target = target
         self._manifest, self._rungs = read_model_graphs(order.folder, target, order.precision)
         cache = order.folder / order.library.name / CACHE_NAME
@@ -194,7 +194,7 @@ class EngineBuilder:
         pending = list(NETWORKS)
         while pending:
             order.report(f"comparing {', '.join(pending)} with ONNX Runtime")
-            found = _compare(order, self._manifest, pending)
+            found = self._compare(pending)
             checks |= {check.network: check for check in found}
             pending = []
             for check in found:
@@ -208,6 +208,14 @@ class EngineBuilder:
         write_checks(checks_path(order.folder, order.library), key, results)
         order.report(describe(results))
         refuse_bad(order.folder, order.library, results)
+
+    def _compare(self, networks: list[str]) -> list[NetworkCheck]:
+        order, manifest, options = self._order, self._manifest, EngineOptions()
+        with (
+            open_model("onnxruntime", order.folder, manifest, options) as reference,
+            open_model(order.library.name, order.folder, manifest, options) as candidate,
+        ):
+            return compare_networks(reference, candidate, self._pictures, networks, order.limit)
 
     def _missed(self, network: str, check: NetworkCheck) -> EngineRecord:
         """Return the record of an engine whose answers are too far off, which it then says; take
@@ -277,16 +285,6 @@ class EngineBuilder:
             precision=rung.precision,
             profiles=list(profiles_of(self._manifest, network)),
         )
-
-
-def _compare(order: BuildOrder, manifest: Manifest, networks: list[str]) -> list[NetworkCheck]:
-    options = EngineOptions()
-    with (
-        open_model("onnxruntime", order.folder, manifest, options) as reference,
-        open_model(order.library.name, order.folder, manifest, options) as candidate,
-    ):
-        pictures = read_pictures(order.pictures)
-        return compare_networks(reference, candidate, pictures, networks, order.limit)
 
 
 def _parser() -> argparse.ArgumentParser:

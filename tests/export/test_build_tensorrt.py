@@ -205,6 +205,15 @@ def test_the_program_builds_and_says_so(folder: Path, capsys: pytest.CaptureFixt
     assert err == ""
 
 
+def test_pictures_are_looked_for_before_minutes_of_building(
+    folder: Path, trt: FakeTensorRt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--precision", "fp32", "--pictures", str(tmp_path / "none")]
+    assert build_tensorrt.main([str(folder), *words]) == 4
+    assert capsys.readouterr().err.startswith(f"export: {tmp_path / 'none'}: no pictures, expected")
+    assert not trt.built
+
+
 def test_the_program_fails_with_one_line(
     folder: Path, trt: FakeTensorRt, capsys: pytest.CaptureFixture[str]
 ) -> None:
