@@ -44,6 +44,8 @@ from samcam.engines.tensorrt import (
     Fingerprint,
     Library,
     NoGpuError,
+    NoTensorRtError,
+    check_capability,
     profiles_of,
     read_record,
     remove,
@@ -318,8 +320,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _capability(text: str) -> tuple[int, int]:
     major, _, minor = text.partition(".")
-    if not (major.isdecimal() and minor.isdecimal()):
+    if not (text.isascii() and major.isdecimal() and minor.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text}: expected two numbers such as 7.5")
+    try:
+        check_capability(TENSORRT_RTX, text)
+    except NoTensorRtError as error:
+        raise argparse.ArgumentTypeError(error.reason) from error
     return int(major), int(minor)
 
 

@@ -59,7 +59,7 @@ def read_model_graphs(
 
     try:
         manifest = read_manifest(folder)
-        verify_files(folder, manifest, half=True)
+        verify_files(folder, manifest, half=start not in (TF32, FLOAT32))
         found = {network: _rungs(folder, manifest, network) for network in NETWORKS}
     except ModelFileError as error:
         raise EngineError(f"{error}: {rebuild_hint(folder.name)}") from error

@@ -38,6 +38,8 @@ from samcam.engines.onnxruntime import (
 )
 from samcam.engines.tensorrt import (
     LIBRARIES,
+    TENSORRT,
+    TENSORRT_RTX,
     GpuInfo,
     Library,
     NoGpuError,
@@ -319,7 +321,10 @@ def check_gpu(backend: str = "auto") -> tuple[Finding, ...]:
     except NoGpuError as error:
         driver = find_driver()
         needs = "needs an NVIDIA GPU" if driver is None else "needs CUDA"
-        others = [Finding(library.title, State.ABSENT, needs) for library in LIBRARIES.values()]
+        others = [
+            Finding(TENSORRT.title, State.ABSENT, needs),
+            Finding(TENSORRT_RTX.title, State.ABSENT, f"{needs}{_may_build()}"),
+        ]
         if driver is None:
             details = "no NVIDIA driver; optional: the models run on any CPU"
             fix = "install NVIDIA's driver; in a container, start it with the GPU" if asked else ""
@@ -347,6 +352,15 @@ def _check_library(library: Library, gpu: GpuInfo, asked: bool) -> Finding:
     major, minor = map(int, gpu.compute_capability.split("."))
     note = "" if (major, minor) >= _BFLOAT16_CAPABILITY else f"; {gpu.compute_capability}: {_OLD}"
     return Finding(library.title, State.OK, f"version {version}{note}")
+
+
+def _may_build() -> str:
+    """Say whether engines for other machines can be built here, which needs no GPU."""
+    try:
+        version = import_library(TENSORRT_RTX).__version__
+    except NoTensorRtError:
+        return ""
+    return f"; version {version} builds engines for one"
 
 
 def _is_not_installed(error: EngineError, modules: tuple[str, ...]) -> bool:

@@ -13,7 +13,7 @@ import pytest
 
 from samcam.engines.base import EngineError
 from samcam.engines.graph_table import NETWORKS
-from samcam.engines.manifest import file_sha256, read_manifest, write_manifest
+from samcam.engines.manifest import GraphFile, file_sha256, read_manifest, write_manifest
 from samcam.engines.model_folder import load_model
 from samcam.engines.tensorrt.files import (
     MAX_POINTS,
@@ -203,6 +203,25 @@ def test_the_program_builds_and_says_so(folder: Path, capsys: pytest.CaptureFixt
     assert "mask_decoder: building in float32" in out
     assert "min IoU" in out
     assert err == ""
+
+
+def test_fp32_needs_no_half_graphs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gone = GraphFile("image_encoder.float16.onnx", "0" * 64, 5, "float16")
+    half = {"image_encoder": {"float16": gone}}
+    write_manifest(folder, replace(read_manifest(folder), half=half))
+    assert build_tensorrt.main([str(folder), "--precision", "fp16"]) == 4
+    assert "image_encoder.float16.onnx: missing" in capsys.readouterr().err
+    assert build_tensorrt.main([str(folder), "--precision", "fp32"]) == 0
+
+
+@pytest.mark.parametrize("capability", ["9.0", "x.y", "\uff18.\uff19"])
+def test_a_capability_that_nobody_has_is_wrong_use(
+    folder: Path, capability: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_tensorrt.main([str(folder), "--rtx", "--capability", capability])
+    assert ended.value.code == 2
+    assert "--capability" in capsys.readouterr().err
 
 
 def test_pictures_are_looked_for_before_minutes_of_building(

@@ -113,7 +113,9 @@ def test_without_a_driver(fakes: FakesOf) -> None:
     fakes[0].driver = 0
     found = rows()
     assert {finding.state for finding in found.values()} == {State.ABSENT}
-    assert found["TensorRT for RTX"].details == "needs an NVIDIA GPU"
+    details = found["TensorRT for RTX"].details
+    assert details.startswith("needs an NVIDIA GPU; version 1.")
+    assert details.endswith(" builds engines for one")
     asked = rows("tensorrt")["CUDA"]
     assert asked.state is State.PROBLEM
     assert "install NVIDIA's driver" in asked.fix
