@@ -135,9 +135,6 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         # also now; the GPU first: without a driver TensorRT ends the process
         find_gpu()
         import_library(TENSORRT)
-    if precision != "int8":
-        answer = "no" if precision == "fp32" else "yes"
-        _say(f"half-precision graphs for TensorRT: {answer}: {reason}")
     folder = options.out or user_model_folder() / f"{name}@{size}"
     order = Sam2Export(
         variant=name.removeprefix("sam2.1-"),
@@ -147,6 +144,9 @@ def _export_sam2(options: argparse.Namespace, name: str, size: int) -> None:
         report=_say,
     )
     export_sam2(order, folder)
+    if precision != "int8":
+        answer = "no" if precision == "fp32" else "yes"
+        _say(f"half-precision graphs for TensorRT: {answer}: {reason}")
     _print_size(folder)
     if options.backend == "tensorrt":
         from samcam.export.build_tensorrt import BuildOrder, build_engines

@@ -12,7 +12,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TextIO
@@ -24,6 +25,10 @@ MAX_LOG_BYTES: Final = 6 << 20
 GRACE_S: Final = 20.0  # after its budget, for a step to end by itself
 LEAST_S: Final = 5.0  # nothing is begun with less
 _ERROR_LINE: Final = 400
+# Those that end the program; Windows lacks the last one.
+ENDING: Final = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 Runner = Callable[[Step, Order], Outcome]
 
@@ -143,37 +148,56 @@ def in_process(log: Log) -> Runner:
 
 def _watch(command: Sequence[str], seconds: float, log: Log) -> tuple[int, bool]:
     """Run a command with its output in the log; return its code and whether it was stopped."""
-    child = subprocess.Popen(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, **_environment()},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that compilers that it started end with it
-    )
+    child: subprocess.Popen[str] | None = None
     stopped = threading.Event()
 
     def stop() -> None:
         stopped.set()
-        _kill(child)
+        if child is not None:
+            _kill(child)
 
     clock = threading.Timer(max(0.0, seconds), stop)
-    clock.start()
     try:
+        with _signals_wait():
+            child = subprocess.Popen(
+                command,
+                cwd=REPOSITORY,
+                env={**os.environ, **_environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # so that compilers that it started end with it
+            )
+            clock.start()
         assert child.stdout is not None
         for line in child.stdout:
             log.note(line)
         return child.wait(), stopped.is_set()
     finally:
         clock.cancel()
-        clock.join()
-        if child.poll() is None:
-            _kill(child)
-        with child:  # waits, and closes the pipe
-            pass
+        if child is not None:
+            clock.join()
+            if child.poll() is None:
+                _kill(child)
+            with child:  # waits, and closes the pipe
+                pass
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let signals that end the program wait: between a child's start and its handle they would
+    leave it behind. Children begin with the system's own handlers all the same."""
+    came: list[int] = []
+    usual = {number: signal.signal(number, lambda n, _: came.append(n)) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _environment() -> Mapping[str, str]:
