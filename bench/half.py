@@ -47,9 +47,8 @@ from samcam.engines import (
     usable_cores,
 )
 from samcam.engines.checks import NetworkCheck, compare_networks
-from samcam.engines.tensorrt import graph_path
+from samcam.engines.tensorrt import HAS_BFLOAT16, graph_path
 from samcam.export.half import (
-    HAS_BFLOAT16,
     LOWERED,
     for_capability,
     half_from_onnx,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from samcam.engines.manifest import Manifest
 from samcam.engines.options import EngineOptions
+from samcam.engines.tensorrt.library import HAS_BFLOAT16
 from samcam.engines.torch_backend import resolve_device
 from samcam.engines.torch_tensors import NoTorchError, import_torch, torch_errors
 from samcam.system import checkout
-
-_BFLOAT16_CAPABILITY: Final = (8, 0)  # compute capability
 
 
 def find_weights(folder: Path, manifest: Manifest) -> Path:
@@ -58,6 +56,6 @@ def torch_on_gpu(folder: Path, manifest: Manifest, options: EngineOptions) -> En
     precision = options.torch.precision
     if precision == "auto":
         with torch_errors():  # here torch starts on the GPU
-            has_bfloat16 = torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
+            has_bfloat16 = torch.cuda.get_device_capability(device) >= HAS_BFLOAT16
         precision = "bfloat16" if has_bfloat16 else "float32"
     return replace(options, torch=replace(options.torch, device=str(device), precision=precision))

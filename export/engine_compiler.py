@@ -64,8 +64,7 @@ def gpu_target(library: Library) -> Target:
         NoGpuError: There is none.
     """
     gpu = find_gpu()
-    major, _, minor = gpu.compute_capability.partition(".")
-    return Target(library, (int(major), int(minor)), gpu=gpu)
+    return Target(library, gpu.capability, gpu=gpu)
 
 
 class EngineCompiler:

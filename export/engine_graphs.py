@@ -18,7 +18,7 @@ from samcam.engines import (
     rebuild_hint,
     verify_files,
 )
-from samcam.engines.tensorrt import PRECISION_LADDER, Library, graph_path
+from samcam.engines.tensorrt import HAS_BFLOAT16, PRECISION_LADDER, Library, graph_path
 from samcam.export.engine_compiler import Target
 from samcam.system import exporter, install
 
@@ -55,8 +55,6 @@ def read_model_graphs(
     Raises:
         EngineError: A file is wrong, or in a precision that no engine is built from.
     """
-    from samcam.export.half.capability import HAS_BFLOAT16
-
     try:
         manifest = read_manifest(folder)
         verify_files(folder, manifest, half=start not in (TF32, FLOAT32))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bench.reports.report import Table, table
 from samcam.engines import MEMORY_ATTENTION, NETWORKS
-from samcam.engines.tensorrt import Library, import_library, make_logger, read_record
+from samcam.engines.tensorrt import Library, engine_path, import_library, make_logger, read_record
 
 # How TensorRT names kernels that hold no scores of attention in memory.
 _FUSED: Final = re.compile(r"mha|flash|fused_?attention|sdpa|softmax_?gemm", re.IGNORECASE)
@@ -56,8 +56,8 @@ def inspect_engines(
     layers: dict[str, Sequence[Any]] = {}
     for network in NETWORKS:
         record = read_record(folder, library, network)
-        path = folder / library.name / f"{network}.engine"
-        engine = runtime.deserialize_cuda_engine(path.read_bytes())
+        data = engine_path(folder, library, network).read_bytes()
+        engine = runtime.deserialize_cuda_engine(data)
         told = engine.create_engine_inspector().get_engine_information(
             trt.LayerInformationFormat.JSON
         )

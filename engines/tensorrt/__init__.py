@@ -8,6 +8,7 @@ from samcam.engines.tensorrt.files import (
     EngineRecord,
     Fingerprint,
     build_hint,
+    engine_path,
     graph_path,
     profiles_of,
     read_record,
@@ -16,6 +17,7 @@ from samcam.engines.tensorrt.files import (
     write_engine_file,
 )
 from samcam.engines.tensorrt.library import (
+    HAS_BFLOAT16,
     LIBRARIES,
     TENSORRT,
     TENSORRT_RTX,
@@ -28,6 +30,7 @@ from samcam.engines.tensorrt.runtime import make_logger
 
 __all__ = [
     "GRAPH_FOLDER",
+    "HAS_BFLOAT16",
     "LIBRARIES",
     "PRECISION_LADDER",
     "TENSORRT",
@@ -40,6 +43,7 @@ __all__ = [
     "NoTensorRtError",
     "build_hint",
     "check_capability",
+    "engine_path",
     "find_driver",
     "find_gpu",
     "graph_path",

@@ -66,6 +66,12 @@ class GpuInfo:
     cuda: str
     memory_bytes: int
 
+    @property
+    def capability(self) -> tuple[int, int]:
+        """The compute capability as numbers, which can be compared."""
+        major, minor = map(int, self.compute_capability.split("."))
+        return major, minor
+
 
 def import_cudart() -> Any:
     """Import cuda-python's binding of the CUDA runtime.

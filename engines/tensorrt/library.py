@@ -63,6 +63,7 @@ TENSORRT_RTX: Final = Library(
 # What TensorRT for RTX has compilers for: the members of its ComputeCapability, version 1.7.
 _RTX_CAPABILITIES: Final = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 _INDEX: Final = "its libraries are fetched from NVIDIA's own index, https://pypi.nvidia.com"
+HAS_BFLOAT16: Final = (8, 0)  # the least compute capability with bf16, and with TF32
 LIBRARIES: Final = {library.name: library for library in (TENSORRT, TENSORRT_RTX)}
 
 

@@ -1,7 +1,7 @@
 """Half-precision graphs: which parts stay in float32, found by running them."""
 
-from samcam.export.half.capability import HAS_BFLOAT16, for_capability
+from samcam.export.half.capability import for_capability
 from samcam.export.half.from_onnx import LOWERED, half_from_onnx
 from samcam.export.half.rounded import open_rounded
 
-__all__ = ["HAS_BFLOAT16", "LOWERED", "for_capability", "half_from_onnx", "open_rounded"]
+__all__ = ["LOWERED", "for_capability", "half_from_onnx", "open_rounded"]

@@ -7,15 +7,14 @@ fp32 there, though all else in fp32.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
+from samcam.engines.tensorrt import HAS_BFLOAT16
 from samcam.export.half.element_types import change_types, element_types
 from samcam.export.half.from_onnx import lower_nodes
-
-HAS_BFLOAT16: Final = (8, 0)
 
 
 def for_capability(

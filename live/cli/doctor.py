@@ -37,6 +37,7 @@ from samcam.engines.onnxruntime import (
     repair,
 )
 from samcam.engines.tensorrt import (
+    HAS_BFLOAT16,
     LIBRARIES,
     TENSORRT,
     TENSORRT_RTX,
@@ -77,7 +78,6 @@ _PROBE_SIZE_WH: Final = (640, 480)
 _PROBE_FPS: Final = 30.0
 _WITHOUT_CAMERA: Final = "--source demo --set source.demo_frames=0"
 _CUDA_MODULES: Final = ("cuda", "cuda.bindings")
-_BFLOAT16_CAPABILITY: Final = (8, 0)
 _OLD: Final = "no bfloat16, no TF32: engines in float16; a network that does not build is named"
 _WITHOUT_DISPLAY: Final = "--output video:out.mp4"
 
@@ -349,8 +349,7 @@ def _check_library(library: Library, gpu: GpuInfo, asked: bool) -> Finding:
     except NoTensorRtError as error:
         state = _missing(asked) if _is_not_installed(error, library.modules) else State.PROBLEM
         return Finding(library.title, state, error.reason, error.fix)
-    major, minor = map(int, gpu.compute_capability.split("."))
-    note = "" if (major, minor) >= _BFLOAT16_CAPABILITY else f"; {gpu.compute_capability}: {_OLD}"
+    note = "" if gpu.capability >= HAS_BFLOAT16 else f"; {gpu.compute_capability}: {_OLD}"
     return Finding(library.title, State.OK, f"version {version}{note}")
 
 

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
+from tests.helpers.bench_run import run_bench
 from tests.helpers.labelled_data import write_ids, write_palette_png
 
 SIZE_WH = (160, 120)
 FRAMES = 6
-
-
-def run(repo_root: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bench.accuracy", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=repo_root, capture_output=True, text=True, timeout=LONG_RUN_TIMEOUT_S
-    )
 
 
 def write_scene(folder: Path, masks: Path | None, palette: bool, radius: int = 22) -> list[str]:
@@ -58,16 +49,14 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_everything_is_measured_and_written(
-    tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path
-) -> None:
+def test_everything_is_measured_and_written(tree: Path, tmp_path: Path, nano_dir: Path) -> None:
     """Two presets as users run them, both prompts: tables, JSON, Markdown and a sheet per clip."""
     page = tmp_path / "page.md"
     page.write_text("# Page\n<!-- bench:accuracy -->\nold\n<!-- /bench -->\n")
     readme = tmp_path / "README.md"
     readme.write_text("<!-- bench:accuracy-summary -->\n<!-- /bench -->\n")
-    done = run(
-        repo_root,
+    done = run_bench(
+        "accuracy",
         *("--summary", readme),
         *(tree, "--preset", "default,sam2", "--prompt", "box,click", "--out", tmp_path / "sheets"),
         *("--json", tmp_path / "a.json", "--markdown", page, "--model", nano_dir),
@@ -134,27 +123,27 @@ def test_everything_is_measured_and_written(
     ],
 )
 def test_wrong_use_gives_one_line(
-    tree: Path, repo_root: Path, arguments: tuple[str, str], code: int, message: str
+    tree: Path, arguments: tuple[str, str], code: int, message: str
 ) -> None:
-    done = run(repo_root, tree, *arguments)
+    done = run_bench("accuracy", tree, *arguments)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_preset_without_a_gate_steers_no_window(tree: Path, repo_root: Path) -> None:
-    done = run(repo_root, tree, "--preset", "default,sam2", "--crop", "off,on")
+def test_a_preset_without_a_gate_steers_no_window(tree: Path) -> None:
+    done = run_bench("accuracy", tree, "--preset", "default,sam2", "--crop", "off,on")
     assert done.returncode == 2
     assert "--crop on: the preset sam2 has no motion gate" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
-def test_with_and_without_crop(tree: Path, tmp_path: Path, repo_root: Path, nano_dir: Path) -> None:
+def test_with_and_without_crop(tree: Path, tmp_path: Path, nano_dir: Path) -> None:
     """Both in one call; on a small object the window makes a difference."""
     lines = write_scene(tree / "boxes" / "small" / "frames", None, palette=False, radius=9)
     (tree / "boxes" / "small" / "gt.txt").write_text("\n".join(lines) + "\n")
-    done = run(
-        repo_root,
+    done = run_bench(
+        "accuracy",
         *(tree, "--crop", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
         *("--json", tmp_path / "a.json", "--model", nano_dir),
     )
@@ -167,8 +156,8 @@ def test_with_and_without_crop(tree: Path, tmp_path: Path, repo_root: Path, nano
         assert cv2.imread(str(tmp_path / "sheets" / folder / "pair.png")) is not None
 
 
-def test_unknown_layout_gives_one_line(tmp_path: Path, repo_root: Path) -> None:
-    done = run(repo_root, tmp_path)
+def test_unknown_layout_gives_one_line(tmp_path: Path) -> None:
+    done = run_bench("accuracy", tmp_path)
     assert done.returncode == 2
     assert done.stderr.strip().splitlines() == [
         f"error: {tmp_path}: layout not recognised; expected masks/CLIP, boxes/CLIP, stills/SET "

@@ -29,7 +29,7 @@ from bench.sam2_weights import lively_model
 from samcam.engines import fake_networks
 from samcam.engines.checks import compare_networks, read_pictures
 from tests.conftest import REPO_ROOT
-from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
+from tests.helpers.bench_run import run_bench
 from tests.helpers.xvfb import wait_until
 
 
@@ -283,22 +283,11 @@ def test_made_up_weights_have_masks_that_a_fault_changes() -> None:
 # --- the program -----------------------------------------------------------------------------
 
 
-def run_program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.gpu", *map(str, arguments)],
-        cwd=REPO_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LONG_RUN_TIMEOUT_S,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("part", ["all", "torch", "tensorrt"])
 def test_without_a_gpu_it_says_so_and_makes_nothing(part: str, tmp_path: Path) -> None:
     if machine.find_driver() is not None:
         pytest.skip("there is an NVIDIA driver")
-    ended = run_program("--part", part, "--out", tmp_path / "out")
+    ended = run_bench("gpu", "--part", part, "--out", tmp_path / "out")
     assert ended.returncode == 4
     assert ended.stderr == f"error: {machine.NO_GPU}\n"
     assert not (tmp_path / "out").exists()
@@ -363,7 +352,8 @@ def steps_in(work: Path) -> list[int]:
 def test_the_torch_part_runs_on_the_cpu(tmp_path: Path) -> None:
     """Every step of it but those that need a GPU, in real processes."""
     out = tmp_path / "out"
-    ended = run_program(
+    ended = run_bench(
+        "gpu",
         *("--part", "torch", "--device", "cpu", "--size", 256, "--frames", 12),
         *("--objects", 1, 2, "--minutes", 20, "--out", out),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +14,12 @@ from bench.sam2_library import Library
 from bench.sam2_ours import Ours, on_torch, square_picture
 from bench.sam2_weights import lively_model
 from samcam.engines.graph_table import MEMORY_ATTENTION
-from tests.conftest import REPO_ROOT
-from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
+from tests.helpers.bench_run import run_bench
 
 SIZE = 256
 CELLS = (SIZE // 16) ** 2
 FULL_MEMORY = 7 * CELLS + 16 * 4  # tokens of 7 memories and 16 pointers
 CPU = torch.device("cpu")
-
-
-def run_program(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.sam2", *map(str, arguments)],
-        cwd=REPO_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=LONG_RUN_TIMEOUT_S,
-        check=False,
-    )
 
 
 def test_a_row_for_each_network_and_number_of_objects() -> None:
@@ -81,7 +67,8 @@ def test_both_sides_attend_to_a_full_memory() -> None:
 def test_a_run_writes_its_table(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- bench:sam2 -->\nold\n<!-- /bench -->\n", encoding="utf-8")
-    done = run_program(
+    done = run_bench(
+        "sam2",
         *("--sizes", SIZE, "--objects", 2, "--frames", 1, "--rounds", 1, "--device", "cpu"),
         *("--ways", "samcam float32", "transformers float32", "--markdown", page),
     )
