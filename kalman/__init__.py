@@ -2,5 +2,6 @@
 
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.kalman.motion_score import box_ious
+from samcam.kalman.samurai_gate import SamuraiGate
 
-__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate", "box_ious"]
+__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate", "SamuraiGate", "box_ious"]

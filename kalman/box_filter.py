@@ -1,16 +1,14 @@
 """Constant-velocity box filter on filterpy's functions, without a state of its own.
 
-State: centre x, centre y, width, height and their velocities, as the SAMURAI paper has it
-(arXiv 2411.11922, eq. 4; its code has aspect ratio instead of width). Time is in seconds, so a
-dropped frame is a longer step and not a slower object. Any unit of length will do: every noise
-scales with the box, horizontal ones with its width and vertical ones with its height, so
-stretching the axes stretches the answer and nothing else.
+A `BoxForm` says what the four numbers of a box are and how uncertain each is; `XYWH` is ours and
+the SAMURAI paper's, `XYAH` is that of SAMURAI's code. Time is in seconds, so a dropped frame is a
+longer step and not a slower object. Any unit of length will do: every noise scales with the box.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from filterpy.kalman import predict as kalman_predict
@@ -22,11 +20,107 @@ F64: TypeAlias = NDArray[np.float64]
 
 STD_POSITION: Final = 1 / 20  # of the box size, per frame; SAMURAI kalman_filter.py:51 @76ba195
 STD_VELOCITY: Final = 1 / 160  # of the box size per frame, per frame; kalman_filter.py:52
-REFERENCE_FPS: Final = 30.0  # frame rate at which those two are meant; SAMURAI counts frames
+STD_ASPECT: Final = 1e-2  # at the start and per frame; kalman_filter.py:78, 109
+STD_ASPECT_VELOCITY: Final = 1e-5  # per frame, at the start and per frame; kalman_filter.py:82, 113
+STD_MEASURED_ASPECT: Final = 1e-1  # kalman_filter.py:145
+REFERENCE_FPS: Final = 30.0  # frame rate at which those are meant; SAMURAI counts frames
 INITIAL_POSITION_FACTOR: Final = 2.0  # kalman_filter.py:75-83
 INITIAL_VELOCITY_FACTOR: Final = 10.0  # kalman_filter.py:75-83
 
 _MEASURE: Final = np.eye(4, 8)
+
+
+class BoxForm(Protocol):
+    """Which four numbers stand for a box, and how uncertain they are; velocities are per second."""
+
+    def measured(self, cx: float, cy: float, w: float, h: float) -> F64:
+        """Return the (4,) numbers of a box of positive size."""
+
+    def size(self, mean: F64) -> tuple[float, float]:
+        """Return width and height of a state; below zero where they were extrapolated so far."""
+
+    def initial_std(self, mean: F64) -> F64:
+        """Return the (8,) standard deviations of a box that was just measured, at rest."""
+
+    def process_std(self, mean: F64) -> F64:
+        """Return the (8,) standard deviations that one reference frame adds."""
+
+    def measured_std(self, mean: F64) -> F64:
+        """Return the (4,) standard deviations of a measured box."""
+
+
+class _Xywh:
+    """Centre, width and height: the SAMURAI paper's state (arXiv 2411.11922, eq. 4).
+
+    Horizontal noise scales with the width and vertical noise with the height, so stretching the
+    axes stretches the answer and nothing else.
+    """
+
+    def measured(self, cx: float, cy: float, w: float, h: float) -> F64:
+        return np.array((cx, cy, w, h))
+
+    def size(self, mean: F64) -> tuple[float, float]:
+        return float(mean[2]), float(mean[3])
+
+    def initial_std(self, mean: F64) -> F64:
+        size = self._scale(mean)
+        return np.concatenate(
+            (
+                INITIAL_POSITION_FACTOR * STD_POSITION * size,
+                INITIAL_VELOCITY_FACTOR * STD_VELOCITY * REFERENCE_FPS * size,
+            )
+        )
+
+    def process_std(self, mean: F64) -> F64:
+        size = self._scale(mean)
+        return np.concatenate((STD_POSITION * size, STD_VELOCITY * REFERENCE_FPS * size))
+
+    def measured_std(self, mean: F64) -> F64:
+        return STD_POSITION * self._scale(mean)
+
+    def _scale(self, mean: F64) -> F64:
+        """Return (w, h, w, h), at least 1 each: a size near zero must not freeze the filter."""
+        w, h = max(float(mean[2]), 1.0), max(float(mean[3]), 1.0)
+        return np.array((w, h, w, h))
+
+
+class _Xyah:
+    """Centre, aspect ratio w / h and height: the state of SAMURAI's code.
+
+    All lengths are as uncertain as the height is large, the horizontal ones too; the aspect ratio
+    has a noise of its own. Source: kalman_filter.py:22-37, 75-83, 106-115, 142-146 @76ba195.
+    """
+
+    def measured(self, cx: float, cy: float, w: float, h: float) -> F64:
+        return np.array((cx, cy, w / h, h))
+
+    def size(self, mean: F64) -> tuple[float, float]:
+        return float(mean[2] * mean[3]), float(mean[3])
+
+    def initial_std(self, mean: F64) -> F64:
+        position = INITIAL_POSITION_FACTOR * STD_POSITION * self._height(mean)
+        velocity = INITIAL_VELOCITY_FACTOR * STD_VELOCITY * self._height(mean)
+        return self._std(position, velocity)
+
+    def process_std(self, mean: F64) -> F64:
+        return self._std(STD_POSITION * self._height(mean), STD_VELOCITY * self._height(mean))
+
+    def measured_std(self, mean: F64) -> F64:
+        position = STD_POSITION * self._height(mean)
+        return np.array((position, position, STD_MEASURED_ASPECT, position))
+
+    def _std(self, position: float, velocity: float) -> F64:
+        per_frame = np.array((velocity, velocity, STD_ASPECT_VELOCITY, velocity))
+        return np.concatenate(
+            ((position, position, STD_ASPECT, position), per_frame * REFERENCE_FPS)
+        )
+
+    def _height(self, mean: F64) -> float:
+        return max(float(mean[3]), 1.0)  # as above
+
+
+XYWH: Final[BoxForm] = _Xywh()
+XYAH: Final[BoxForm] = _Xyah()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +128,15 @@ class BoxState:
     """A box and its velocity, with their uncertainty.
 
     Attributes:
-        mean: (8,) float64: cx, cy, w, h and their velocities per second; read-only.
+        mean: (8,) float64: the four numbers of the form, for `XYWH` cx, cy, w, h, and their
+            velocities per second; read-only.
         cov: (8, 8) float64, symmetric positive definite; read-only.
+        form: What the numbers are.
     """
 
     mean: F64
     cov: F64
+    form: BoxForm = XYWH
 
     def __post_init__(self) -> None:
         self.mean.flags.writeable = False
@@ -48,26 +145,21 @@ class BoxState:
     @property
     def box_xyxy(self) -> F32:
         """(x1, y1, x2, y2); a size that was extrapolated below zero is zero."""
-        cx, cy, w, h = self.mean[:4]
+        cx, cy = self.mean[:2]
+        w, h = self.form.size(self.mean)
         half_w, half_h = max(w, 0.0) / 2, max(h, 0.0) / 2
         return np.array((cx - half_w, cy - half_h, cx + half_w, cy + half_h), np.float32)
 
 
-def initiate(box_xyxy: F32) -> BoxState:
+def initiate(box_xyxy: F32, form: BoxForm = XYWH) -> BoxState:
     """Start at rest on a measured box, (4,) with x1 < x2 and y1 < y2.
 
     Raises:
         ValueError: The box is degenerate or not finite.
     """
-    measured = _measurement(box_xyxy)
-    size = _noise_scale(measured)
-    std = np.concatenate(
-        (
-            INITIAL_POSITION_FACTOR * STD_POSITION * size,
-            INITIAL_VELOCITY_FACTOR * STD_VELOCITY * REFERENCE_FPS * size,
-        )
-    )
-    return BoxState(np.concatenate((measured, np.zeros(4))), np.diag(std * std))
+    mean = np.concatenate((_measurement(box_xyxy, form), np.zeros(4)))
+    std = form.initial_std(mean)
+    return BoxState(mean, np.diag(std * std), form)
 
 
 def predict(state: BoxState, dt_s: float) -> BoxState:
@@ -83,11 +175,10 @@ def predict(state: BoxState, dt_s: float) -> BoxState:
         raise ValueError(f"dt_s: expected a time of 0 s or more, got {dt_s}")
     transition = np.eye(8)
     transition[:4, 4:] = np.eye(4) * dt_s
-    size = _noise_scale(state.mean)
-    std = np.concatenate((STD_POSITION * size, STD_VELOCITY * REFERENCE_FPS * size))
+    std = state.form.process_std(state.mean)
     process_noise = np.diag(std * std * (dt_s * REFERENCE_FPS))
     mean, cov = kalman_predict(state.mean, state.cov, F=transition, Q=process_noise)
-    return BoxState(np.asarray(mean, np.float64), _symmetric(cov))
+    return BoxState(np.asarray(mean, np.float64), _symmetric(cov), state.form)
 
 
 def update(state: BoxState, box_xyxy: F32) -> BoxState:
@@ -97,23 +188,17 @@ def update(state: BoxState, box_xyxy: F32) -> BoxState:
     Raises:
         ValueError: The box is degenerate or not finite.
     """
-    measured = _measurement(box_xyxy)
-    std = STD_POSITION * _noise_scale(state.mean)
+    measured = _measurement(box_xyxy, state.form)
+    std = state.form.measured_std(state.mean)
     mean, cov = kalman_update(state.mean, state.cov, measured, np.diag(std * std), _MEASURE)
-    return BoxState(np.asarray(mean, np.float64), _symmetric(cov))
+    return BoxState(np.asarray(mean, np.float64), _symmetric(cov), state.form)
 
 
-def _measurement(box_xyxy: F32) -> F64:
+def _measurement(box_xyxy: F32, form: BoxForm) -> F64:
     x1, y1, x2, y2 = (float(value) for value in box_xyxy)
     if not (np.isfinite((x1, y1, x2, y2)).all() and x1 < x2 and y1 < y2):
         raise ValueError(f"box: expected finite x1 < x2 and y1 < y2, got {[x1, y1, x2, y2]}")
-    return np.array(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1))
-
-
-def _noise_scale(mean: F64) -> F64:
-    """Return (w, h, w, h), at least 1 each: a size near zero must not freeze the filter."""
-    w, h = max(float(mean[2]), 1.0), max(float(mean[3]), 1.0)
-    return np.array((w, h, w, h))
+    return form.measured((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
 
 
 def _symmetric(cov: NDArray[np.float64]) -> F64:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import Annotated, ClassVar, Final, Protocol, Self
 
 import numpy as np
 
-from samcam.kalman.box_filter import BoxState, initiate, predict, update
+from samcam.kalman.box_filter import XYWH, BoxForm, BoxState, initiate, predict, update
 from samcam.kalman.motion_score import F32, box_ious, select_mask
 from samcam.system import Checked, Setting
 
@@ -94,7 +94,13 @@ class Gate(Protocol):
 
 class MotionGate:
     """Predicts once per step, helps to choose a candidate, and is moved by the mask that was
-    chosen."""
+    chosen.
+
+    Attributes:
+        form: The filter's state.
+    """
+
+    form: ClassVar[BoxForm] = XYWH
 
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
@@ -103,7 +109,7 @@ class MotionGate:
         self._idle_steps = 0
         self._idle_s = 0.0
 
-    def fork(self) -> MotionGate:
+    def fork(self) -> Self:
         return copy.copy(self)  # the filter's state is never written into
 
     @property
@@ -133,7 +139,7 @@ class MotionGate:
         if self._idle_steps > settings.hold_steps and self._idle_s > settings.hold_s:
             self._filter, self._stable = None, 0
             return
-        self._filter = predict(self._filter, dt_s)
+        self._filter = self._predicted(self._filter, dt_s)
 
     def choose(self, ious: F32, boxes_xyxy: F32) -> int:
         """Return the index of the candidate that network and motion agree on.
@@ -189,8 +195,11 @@ class MotionGate:
         else:
             self._start(box_xyxy)
 
+    def _predicted(self, state: BoxState, dt_s: float) -> BoxState:
+        return predict(state, dt_s)
+
     def _start(self, box_xyxy: F32) -> None:
-        self._filter, self._stable = initiate(box_xyxy), 1
+        self._filter, self._stable = initiate(box_xyxy, self.form), 1
         self._idle_steps, self._idle_s = 0, 0.0
 
     def _move(self, box_xyxy: F32) -> None:
