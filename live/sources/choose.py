@@ -62,7 +62,9 @@ def _open(spec: str, options: SourceOptions) -> VideoSource:
     if spec == "demo":
         if Path(spec).exists():
             _log.info("source demo: the built-in scene; what is called so here is ./demo")
-        return DemoSource(options.demo_size, options.fps, options.demo_frames)
+        return DemoSource(
+            options.demo_size, options.fps, options.demo_frames, options.demo_vanish_s
+        )
     is_url = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", spec)
     if not is_url:
         _check_name(Path(spec), spec)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from samcam.system import Checked, Setting
 
 # A phone's 108 MP fit; decoded once they take 330 MB, and the run keeps a few of them.
 MAX_MEGAPIXELS: Final = 120.0
+MIN_VANISH_FRAMES: Final = 480  # the gear of the demo goes twice round in between
 
 
 def too_large(width: int, height: int, max_megapixels: float) -> str:
@@ -19,6 +21,14 @@ def too_large(width: int, height: int, max_megapixels: float) -> str:
         f"has pictures of {width} x {height} pixels, more than source.max_megapixels = "
         f"{max_megapixels:g} allows; set it higher if the memory is there"
     )
+
+
+def expected_vanish_s(value: float, before: Mapping[str, Any]) -> str:
+    """Return what `demo_vanish_s` should have been, "" where it is right."""
+    fps = before.get("fps", 30.0)
+    if value == 0 or round(value * fps) >= MIN_VANISH_FRAMES:
+        return ""
+    return f"0 or at least {MIN_VANISH_FRAMES / fps:g} s at source.fps {fps:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,16 @@ class SourceSettings(Checked):
     demo_size: Annotated[
         tuple[int, int], Setting("Width and height of the demo scene.", "px", 16, 8192)
     ] = (854, 480)
+    demo_vanish_s: Annotated[
+        float,
+        Setting(
+            "The gear of the demo leaves the picture this often, and returns elsewhere; 0: never.",
+            "s",
+            0,
+            86_400,
+            rule=expected_vanish_s,
+        ),
+    ] = 0.0
     max_megapixels: Annotated[
         float,
         Setting(

@@ -4,10 +4,19 @@ from samcam.live.sources.demo.scene import (
     CARD_ID,
     DEMO_SEED,
     GEAR_ID,
-    PERIOD,
     DemoScene,
     demo_clicks,
 )
 from samcam.live.sources.demo.source import DemoSource
+from samcam.live.sources.demo.vanish import PERIOD, Vanishing
 
-__all__ = ["CARD_ID", "DEMO_SEED", "GEAR_ID", "PERIOD", "DemoScene", "DemoSource", "demo_clicks"]
+__all__ = [
+    "CARD_ID",
+    "DEMO_SEED",
+    "GEAR_ID",
+    "PERIOD",
+    "DemoScene",
+    "DemoSource",
+    "Vanishing",
+    "demo_clicks",
+]

@@ -3,13 +3,14 @@
 Every picture is a function of its index alone, and the scene repeats without a seam every
 `PERIOD` frames. The choreography is laid out on 854 x 480 design pixels and scaled to the size
 asked for. The gear (object 1) passes wholly behind the pillar and comes back; the card (object 2)
-slides partly behind it; both are in full view on frame 0.
+slides partly behind it; both are in full view on frame 0. With a `Vanishing` the gear also leaves
+the picture now and then, and does not repeat.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -17,8 +18,8 @@ import numpy as np
 
 from samcam.live.frames import F32, U8
 from samcam.live.sources.demo.paint import paint_card, paint_gear, paint_pillar, paint_wall
+from samcam.live.sources.demo.vanish import PERIOD, Vanishing
 
-PERIOD = 240
 GEAR_ID, CARD_ID = 1, 2
 DEMO_SHAPES: tuple[str, ...] = ("gear", "rounded_card", "pillar")
 DEMO_TEXTURES: tuple[str, ...] = ("radial_stripes", "dot_lattice", "bricks", "stone_drums")
@@ -30,6 +31,7 @@ _MARGIN = 130.0  # design pixels of wall that the camera may move or zoom into
 _SHADOW_OFFSET = (13.0, 17.0)
 _SHADOW_STRENGTH = 0.38
 _NOISE_LEVEL = 5
+_BELOW = 160.0  # design pixels under the picture's edge where gear and shadow are out of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,19 @@ def scene_pose(index: int) -> ScenePose:
 class DemoScene:
     """Renders the scene at one size; a few ms per picture on one core."""
 
-    def __init__(self, size_wh: tuple[int, int], seed: int = DEMO_SEED) -> None:
+    def __init__(
+        self,
+        size_wh: tuple[int, int],
+        seed: int = DEMO_SEED,
+        vanishing: Vanishing | None = None,
+    ) -> None:
         """Paint the still parts.
 
         Args:
             size_wh: Picture size in pixels; the design is fitted in and the wall goes on beside.
             seed: Varies bricks, leaves, veins and noise, not the motion; at least
                 `FIRST_DEMO_SEED`, because training uses the others.
+            vanishing: When the gear leaves the picture; None: never.
         """
         if seed < FIRST_DEMO_SEED:
             raise ValueError(f"seed: expected {FIRST_DEMO_SEED} or more, got {seed}")
@@ -95,6 +103,8 @@ class DemoScene:
         rng = np.random.default_rng(seed)
         self._size_wh = size_wh
         self._scale = scale = min(width / _DESIGN_WH[0], height / _DESIGN_WH[1])
+        self._vanishing = vanishing
+        self._drop = height / scale / 2 + _BELOW
         half_w, half_h = width / scale / 2 + _MARGIN, height / scale / 2 + _MARGIN
         self._wall_origin = (427 - half_w, 240 - half_h)
         wall = paint_wall(rng, scale, 427 - half_w, 240 - half_h, 427 + half_w, 240 + half_h)
@@ -116,7 +126,7 @@ class DemoScene:
         Returns:
             (H, W, 3) uint8 BGR, and (H, W) uint8: 1 where the gear is seen, 2 where the card is.
         """
-        pose = scene_pose(index)
+        pose = self._pose(index)
         image = self._render_wall(pose.camera)
         ids = np.zeros(image.shape[:2], np.uint8)
         self._draw(image, self._gear_shadow, _shadow_pose(pose.gear))
@@ -140,13 +150,22 @@ class DemoScene:
             covers, and (H, W) float32, that share: over any background it is
             `colours + (1 - share) * background`.
         """
-        pose = scene_pose(index)
+        pose = self._pose(index)
         sprite, at = (self._gear, pose.gear) if object_id == GEAR_ID else (self._card, pose.card)
         colours, share = (np.zeros((*self._size_wh[::-1], 4), np.uint8) for _ in range(2))
         self._draw(colours, sprite, at)
         self._draw(share, np.repeat(sprite[..., 3:], 4, axis=2), at)
         lit = cv2.multiply(cv2.cvtColor(colours, cv2.COLOR_BGRA2BGR), self._vignette, scale=1 / 255)
         return np.asarray(lit, np.float32), share[..., 3].astype(np.float32) / np.float32(255)
+
+    def _pose(self, index: int) -> ScenePose:
+        """Return where everything is, the gear as its vanishing has it."""
+        pose = scene_pose(index)
+        if self._vanishing is None:
+            return pose
+        phase, drop = self._vanishing.phase_and_drop(index)
+        gear = scene_pose(phase).gear
+        return replace(pose, gear=replace(gear, y=gear.y + drop * self._drop))
 
     def _render_wall(self, camera: Pose) -> U8:
         zoom, unit = camera.scale, self._scale
