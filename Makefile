@@ -18,7 +18,7 @@ GPU_EXTRAS ?= export$(if $(filter torch,$(PART)),,$(COMMA)tensorrt)
 WORKERS ?= -n 2 --dist loadfile
 
 BIN := .venv/bin
-ROOMS := samcam live export engines memory kalman system
+ROOMS := samcam live export engines guides memory kalman system
 LIST_FILES = find $(ROOMS) -name '*.py' | LC_ALL=C sort
 # The editable installation links each file of the rooms: the links alone are made again when one
 # comes or goes, or when they are gone.

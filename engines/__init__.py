@@ -60,7 +60,6 @@ from samcam.engines.model_folder import (
     load_model,
     open_model,
     rebuild_hint,
-    user_data_folder,
     user_model_folder,
     verify_files,
 )
@@ -147,7 +146,6 @@ __all__ = [
     "resolve_device",
     "stability_score",
     "usable_cores",
-    "user_data_folder",
     "user_model_folder",
     "uses_multimask_tokens",
     "verify_files",

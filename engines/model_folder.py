@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -41,7 +40,7 @@ from samcam.system.files import (
     is_folder,
     lenient_path,
     one_line,
-    user_home,
+    user_data_folder,
 )
 
 EMBEDDED_MODEL: Final = "nano"
@@ -70,21 +69,6 @@ _CLASSES: Final[Mapping[str, BackendClass]] = {
     "onnxruntime": OnnxRuntimeBackend,
     "torch": TorchBackend,
 }
-
-
-def user_data_folder() -> Path:
-    """Return the folder for what the program keeps for this user; it need not exist.
-
-    Raises:
-        NoHomeError: Nothing says where.
-    """
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or user_home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = user_home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
-    return base / "samcam"
 
 
 def user_model_folder() -> Path:

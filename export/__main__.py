@@ -5,6 +5,7 @@ python -m export sam2.1-tiny@512 --checkpoint sam2.1_hiera_tiny.pt
 python -m export sam2.1-tiny --precision int8
 python -m export sam2.1-tiny --contract sam2-onnx-trt      for DeepStream's MaskTracker
 python -m export nano                     training/checkpoint/nano.pt -> engines/nano
+python -m export nanotrack                fetches the box tracker of --guide nanotrack
 python -m export verify sam2.1-tiny@512   compares its backends on this machine
 """
 
@@ -21,11 +22,13 @@ from samcam.engines import EMBEDDED_MODEL, SAM2_MODELS, EngineError, user_model_
 from samcam.engines.tensorrt import TENSORRT, build_hint, find_driver, find_gpu, import_library
 from samcam.export.calibration import CALIBRATION_BY, require_training
 from samcam.export.errors import ExportError
+from samcam.guides import NANOTRACK, NANOTRACK_FOLDER
 from samcam.system import exporter, install, prepare_streams, with_exporter
 from samcam.system.files import NoHomeError
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PRECISIONS: Final = ("fp32", "fp16", "bf16", "int8")
+NANOTRACK_HAS: Final = {"precision": (None,), "contract": ("live",), "backend": ("onnx",)}
 NANO_HAS: Final = {"precision": ("fp32", "int8"), "contract": ("live",), "backend": ("onnx",)}
 CONTRACTS: Final = ("live", "sam2-onnx-trt")
 BACKENDS: Final = ("onnx", "tensorrt")
@@ -46,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     name, size = _model_and_size(parser, options.model)
     try:
-        if name == EMBEDDED_MODEL:
+        if name == NANOTRACK:
+            _install_nanotrack(options)
+        elif name == EMBEDDED_MODEL:
             _export_nano(options, size)
         elif options.contract == "live":
             _export_sam2(options, name, size)
@@ -75,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "model", help=f"{', '.join((EMBEDDED_MODEL, *SAM2_MODELS))}; @SIZE chooses the picture size"
+        "model",
+        help=f"{', '.join((EMBEDDED_MODEL, *SAM2_MODELS))}, with @SIZE for the picture size; "
+        f"or {NANOTRACK}",
     )
     parser.add_argument("--checkpoint", type=Path, help="weights on the disk, instead of Meta's")
     parser.add_argument("--out", type=Path, help="the model folder to write")
@@ -90,9 +97,9 @@ def _parser() -> argparse.ArgumentParser:
 def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, int]:
     """Split NAME@SIZE and check both; wrong use ends the program with exit code 2."""
     name, at, text = model.partition("@")
-    known = (EMBEDDED_MODEL, *SAM2_MODELS)
-    if name not in known:
-        parser.error(f"model: expected one of {', '.join(known)}, got {name!r}")
+    known = (EMBEDDED_MODEL, *SAM2_MODELS, NANOTRACK)
+    if name not in known or (name == NANOTRACK and at):
+        parser.error(f"model: expected one of {', '.join(known)}, got {model!r}")
     default = NANO_SIZE if name == EMBEDDED_MODEL else SAM2_SIZES[0]
     if not at:
         return name, default
@@ -103,6 +110,17 @@ def _model_and_size(parser: argparse.ArgumentParser, model: str) -> tuple[str, i
         sizes = ", ".join(map(str, SAM2_SIZES))
         parser.error(f"{model}: expected a size of {sizes} (256 is for tests)")
     return name, size
+
+
+def _install_nanotrack(options: argparse.Namespace) -> None:
+    from samcam.export.nanotrack import install_nanotrack
+
+    for key, values in NANOTRACK_HAS.items():
+        if getattr(options, key) not in values:
+            raise ExportError(f"--{key} {getattr(options, key)}: {NANOTRACK} has one form only")
+    folder = options.out or user_model_folder() / NANOTRACK_FOLDER
+    install_nanotrack(options.checkpoint, folder, _say)
+    _print_size(folder)
 
 
 def _export_nano(options: argparse.Namespace, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Meta's SAM 2.1 checkpoints: downloaded once, resumed where it stopped, checked by SHA-256.
+"""Others' weights, as Meta's checkpoints: downloaded once, resumed, checked by SHA-256.
 
 With urllib: of the libraries that are kept up, pooch does not resume, huggingface_hub serves its
 own site alone, and none refuses a login page by its length before it is taken for the file.
@@ -11,7 +11,6 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from samcam.engines import file_sha256, user_model_folder
 from samcam.export.errors import ExportError
+from samcam.system.files import KnownFile
 
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 5  # a connection that ends early is taken up again this often
@@ -29,45 +29,25 @@ _PARTIAL_CONTENT: Final = 206
 _RANGE_PAST_END: Final = 416
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file to download.
-
-    Attributes:
-        url: Its address.
-        bytes: Its size.
-        sha256: Its hash, 64 lower-case hex digits.
-    """
-
-    url: str
-    bytes: int
-    sha256: str
-
-    @property
-    def file(self) -> str:
-        """Plain file name."""
-        return self.url.rpartition("/")[2]
-
-
 # Addresses: checkpoints/download_ckpts.sh @2b90b9f. Meta publishes no hashes: these are what
 # several public projects that pin the files found, all the same.
-CHECKPOINTS: Final[Mapping[str, Checkpoint]] = {
-    "tiny": Checkpoint(
+CHECKPOINTS: Final[Mapping[str, KnownFile]] = {
+    "tiny": KnownFile(
         f"{_BASE}/sam2.1_hiera_tiny.pt",
         156_008_466,
         "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
     ),
-    "small": Checkpoint(
+    "small": KnownFile(
         f"{_BASE}/sam2.1_hiera_small.pt",
         184_416_285,
         "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
     ),
-    "base+": Checkpoint(
+    "base+": KnownFile(
         f"{_BASE}/sam2.1_hiera_base_plus.pt",
         323_606_802,
         "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
     ),
-    "large": Checkpoint(
+    "large": KnownFile(
         f"{_BASE}/sam2.1_hiera_large.pt",
         898_083_611,
         "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
@@ -90,7 +70,7 @@ def download_checkpoint(variant: str) -> Path:
     return download(known, checkpoint_folder() / known.file)
 
 
-def download(wanted: Checkpoint, target: Path) -> Path:
+def download(wanted: KnownFile, target: Path) -> Path:
     """Download a file unless it is there; go on where an earlier attempt stopped.
 
     What has come so far lies in `TARGET.part`; `target` appears only when the hash is right.
@@ -128,7 +108,7 @@ def download(wanted: Checkpoint, target: Path) -> Path:
     return target
 
 
-def _fetch(wanted: Checkpoint, part: Path) -> None:
+def _fetch(wanted: KnownFile, part: Path) -> None:
     """Append to `part` until it is complete; a connection that breaks is taken up again."""
     for attempt in range(TRIES):
         have = part.stat().st_size if part.exists() else 0
@@ -151,7 +131,7 @@ def _fetch(wanted: Checkpoint, part: Path) -> None:
         raise ConnectionError(f"the connection ended early {TRIES} times")
 
 
-def _fetch_once(wanted: Checkpoint, part: Path, have: int) -> None:
+def _fetch_once(wanted: KnownFile, part: Path, have: int) -> None:
     request = urllib.request.Request(wanted.url, headers={"User-Agent": "samcam"})
     if have:
         request.add_header("Range", f"bytes={have}-")
@@ -161,7 +141,7 @@ def _fetch_once(wanted: Checkpoint, part: Path, have: int) -> None:
             _copy(answer, stream, wanted, have if resumed else 0)
 
 
-def _copy(answer: HTTPResponse, stream: BinaryIO, wanted: Checkpoint, have: int) -> None:
+def _copy(answer: HTTPResponse, stream: BinaryIO, wanted: KnownFile, have: int) -> None:
     """Write an answer's body, with a progress bar on a terminal.
 
     Raises:
@@ -183,7 +163,7 @@ def _copy(answer: HTTPResponse, stream: BinaryIO, wanted: Checkpoint, have: int)
             bar.update(len(chunk))
 
 
-def _check_space(wanted: Checkpoint, part: Path) -> None:
+def _check_space(wanted: KnownFile, part: Path) -> None:
     """Refuse early where the file cannot fit.
 
     Raises:
@@ -198,7 +178,7 @@ def _check_space(wanted: Checkpoint, part: Path) -> None:
         )
 
 
-def _unreachable(wanted: Checkpoint, part: Path, error: Exception) -> str:
+def _unreachable(wanted: KnownFile, part: Path, error: Exception) -> str:
     kept = part.stat().st_size / 1e6 if part.exists() else 0.0
     if isinstance(error, urllib.error.HTTPError):
         what = f"the server answered {error.code} {error.reason}"

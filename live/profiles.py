@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeAlias
 import cv2
 import numpy as np
 
-from samcam.engines import is_model_name, user_data_folder
+from samcam.engines import is_model_name
 from samcam.live.control import object_name
 from samcam.live.errors import ConfigError
 from samcam.live.frames import MAX_OBJECT_ID, MIN_OBJECT_ID, U8, FrameResult, Mask, Prompt
@@ -39,6 +39,7 @@ from samcam.system.files import (
     parse_json,
     read_regular,
     reason_of,
+    user_data_folder,
     write_private,
     write_whole,
 )
@@ -140,8 +141,7 @@ def profile_folder(name: str) -> Path:
     """Return the folder of a profile: a name, or a path, which has a separator in it.
 
     Raises:
-        ConfigError: A name with other characters than letters, digits, spaces and . _ -; a ~ of
-            an unknown user; or there is no home folder.
+        ConfigError: The name is none, a ~ is of an unknown user, or there is no home folder.
     """
     if "/" in name or os.sep in name:
         try:

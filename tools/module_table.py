@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 START, END = "<!-- modules: python -m tools.module_table -->", "<!-- /modules -->"
 # From the top floor down, as a frame goes.
-ROOMS = ("samcam", "live", "export", "engines", "memory", "kalman", "system", "bench")
+ROOMS = ("samcam", "live", "export", "engines", "guides", "memory", "kalman", "system", "bench")
 _FIRST_ROOMS = ("live", "live/cli", "live/loop", "live/tracker")
 
 

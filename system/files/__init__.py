@@ -11,6 +11,7 @@ from samcam.system.files.bounded_files import (
     shown_path,
     shown_value,
 )
+from samcam.system.files.known_files import KnownFile, read_known
 from samcam.system.files.pipes import is_pipe, say_if_pipe, waiting_for_writer
 from samcam.system.files.places import (
     NoHomeError,
@@ -24,6 +25,7 @@ from samcam.system.files.places import (
     lenient_path,
     on_another_machine,
     resolved,
+    user_data_folder,
     user_home,
 )
 from samcam.system.files.private_files import (
@@ -39,6 +41,7 @@ from samcam.system.files.whole_files import write_whole
 __all__ = [
     "FOLDER_MODE",
     "MAX_JSON_BYTES",
+    "KnownFile",
     "NoHomeError",
     "RowFile",
     "check_name",
@@ -58,6 +61,7 @@ __all__ = [
     "open_regular",
     "parse_json",
     "read_json",
+    "read_known",
     "read_regular",
     "read_rows",
     "reason_of",
@@ -66,6 +70,7 @@ __all__ = [
     "shown_path",
     "shown_value",
     "text_lines",
+    "user_data_folder",
     "user_home",
     "waiting_for_writer",
     "write_private",

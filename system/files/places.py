@@ -131,3 +131,18 @@ def user_home() -> Path:
         return Path.home()
     except RuntimeError as error:
         raise NoHomeError(f"this user has no home folder: set {_SET} to a folder") from error
+
+
+def user_data_folder() -> Path:
+    """Return the folder for what the program keeps for this user; it need not exist.
+
+    Raises:
+        NoHomeError: Nothing says where.
+    """
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or user_home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = user_home() / "Library" / "Application Support"
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or user_home() / ".local" / "share")
+    return base / "samcam"

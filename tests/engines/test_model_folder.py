@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -344,7 +345,7 @@ def test_models_are_looked_for_beside_the_program_and_in_the_users_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_folder, "_ENGINES_FOLDER", tmp_path / "engines")
-    monkeypatch.setattr(model_folder.sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     users = tmp_path / "data" / "samcam" / "models"
     assert user_model_folder() == users
@@ -384,7 +385,7 @@ def test_unknown_model_lists_the_known_ones(name: str) -> None:
 def test_users_folder_follows_the_platform(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, platform, variable, expected
 ) -> None:
-    monkeypatch.setattr(model_folder.sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setenv(variable, str(tmp_path))
     assert user_model_folder() == tmp_path / expected
     monkeypatch.delenv(variable)
@@ -392,6 +393,6 @@ def test_users_folder_follows_the_platform(
 
 
 def test_users_folder_on_macos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_folder.sys, "platform", "darwin")
+    monkeypatch.setattr(sys, "platform", "darwin")
     home = Path.home()
     assert user_model_folder() == home / "Library/Application Support/samcam/models"

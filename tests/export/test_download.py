@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from samcam.export import download as download_module
-from samcam.export.download import CHECKPOINTS, TRIES, Checkpoint, download
+from samcam.export.download import CHECKPOINTS, TRIES, download
 from samcam.export.errors import ExportError
 from samcam.export.sam2.checkpoint import VARIANTS
+from samcam.system.files import KnownFile
 
 CONTENT = np.random.default_rng(0).bytes(700_001)
 
@@ -48,9 +49,9 @@ class Server:
     requests: list[Request] = field(default_factory=list)
 
     @property
-    def wanted(self) -> Checkpoint:
+    def wanted(self) -> KnownFile:
         digest = hashlib.sha256(CONTENT).hexdigest()
-        return Checkpoint(f"{self.address}/weights.pt", len(CONTENT), digest)
+        return KnownFile(f"{self.address}/weights.pt", len(CONTENT), digest)
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-def refusal(wanted: Checkpoint, target: Path) -> str:
+def refusal(wanted: KnownFile, target: Path) -> str:
     with pytest.raises(ExportError) as caught:
         download(wanted, target)
     assert not target.exists()
@@ -199,7 +200,7 @@ def test_the_servers_refusal_is_told(server: Server, tmp_path: Path) -> None:
 
 
 def test_no_connection(tmp_path: Path) -> None:
-    wanted = Checkpoint("http://127.0.0.1:9/weights.pt", 10, "0" * 64)
+    wanted = KnownFile("http://127.0.0.1:9/weights.pt", 10, "0" * 64)
     message = refusal(wanted, tmp_path / "weights.pt")
     assert "no connection" in message
     assert "--checkpoint weights.pt" in message

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.conftest import REPO_ROOT
 
-HOUSE = ("samcam", "live", "export", "engines", "memory", "kalman", "system")
+HOUSE = ("samcam", "live", "export", "engines", "guides", "memory", "kalman", "system")
 PROGRAMS = ("bench", "training", "tools", "simple_examples")
-PRODUCT = ("samcam", "live", "engines", "memory", "kalman", "system")
+PRODUCT = ("samcam", "live", "engines", "guides", "memory", "kalman", "system")
 PACKAGES = (*HOUSE, *PROGRAMS)
 
 

@@ -211,7 +211,8 @@ for name in BLOCKED:
     sys.modules.pop(name, None)
 sys.meta_path.insert(0, Blocker())
 import run_live
-names = ["samcam.live", "samcam.memory", "samcam.kalman", "samcam.engines", "samcam.system"]
+rooms = ("live", "guides", "memory", "kalman", "engines", "system")
+names = [f"samcam.{room}" for room in rooms]
 for package in list(names):
     module = importlib.import_module(package)
     names += [m.name for m in pkgutil.walk_packages(module.__path__, package + ".")]

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import REPO_ROOT, require_tool
 from tests.helpers.bounds import RUN_TIMEOUT_S
 
-ROOMS = ("samcam", "live", "export", "engines", "memory", "kalman", "system")
+ROOMS = ("samcam", "live", "export", "engines", "guides", "memory", "kalman", "system")
 LINKS = "__editable__.samcam-0.1.0-py3-none-any"
 # In the place of python3: notes how tools/setup_env.py is called and makes links as pip does.
 SETUP = f"""#!/bin/sh

@@ -17,7 +17,7 @@ from tests.conftest import REPO_ROOT
 from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.project.test_project import pyproject
 
-ROOMS = ("engines", "export", "kalman", "live", "memory", "samcam", "system")
+ROOMS = ("engines", "export", "guides", "kalman", "live", "memory", "samcam", "system")
 PAGES = ("README.md", "docs/python_api.md")
 DEMO = "--source demo --set source.demo_frames=3 --prompt box=300,150,420,300 --output masks:m"
 
@@ -166,7 +166,7 @@ def test_an_editable_installation_works_from_another_folder(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_users_own_modules_stay_theirs(installed: Installed, tmp_path: Path) -> None:
     """A `memory.py` beside the user's script once broke the library."""
-    for name in ("memory", "engines", "live", "kalman", "export", "system"):
+    for name in ("memory", "guides", "engines", "live", "kalman", "export", "system"):
         (tmp_path / f"{name}.py").write_text("SIZE = 5\n", encoding="utf-8")
     script = "import memory, live\nfrom samcam import Tracker\nprint(memory.SIZE, Tracker)\n"
     (tmp_path / "app.py").write_text(script, encoding="utf-8")

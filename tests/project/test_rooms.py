@@ -62,6 +62,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "live.watchdog",
     ),
     (
+        "guides",
         "kalman",
         "live.frames",
         "live.own_thread",
