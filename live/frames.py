@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ from samcam.live.prompt_checks import (
     whole_number,
 )
 from samcam.system import shown
+
+if TYPE_CHECKING:
+    from samcam.memory import Tier
 
 I32: TypeAlias = NDArray[np.int32]
 
@@ -250,6 +253,7 @@ class ObjectResult:
         memory_steps: Steps of the memories attended to.
         size_wh: Of the source picture.
         predicted: True where the mask was carried by motion, not inferred.
+        memory_tiers: Tier of each of `memory_steps`.
     """
 
     object_id: int
@@ -264,6 +268,7 @@ class ObjectResult:
     memory_steps: tuple[int, ...]
     size_wh: tuple[int, int]
     predicted: bool = False
+    memory_tiers: tuple[Tier, ...] = ()
 
     @property
     def visible(self) -> bool:

@@ -1,12 +1,13 @@
 """An object's memory: a bounded memory bank and the policies that fill it."""
 
-from samcam.memory.bank import MemoryBank, MemoryEntry
+from samcam.memory.bank import MemoryBank, MemoryEntry, MemoryView
 from samcam.memory.selection import (
     MAX_RECENT,
     MAX_RECENT_POINTERS,
     AdmissionThresholds,
     BankPolicy,
     RecentOrder,
+    Tier,
     admits,
 )
 
@@ -17,6 +18,8 @@ __all__ = [
     "BankPolicy",
     "MemoryBank",
     "MemoryEntry",
+    "MemoryView",
     "RecentOrder",
+    "Tier",
     "admits",
 ]

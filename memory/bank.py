@@ -14,6 +14,7 @@ from samcam.memory.selection import (
     MAX_RECENT,
     MAX_RECENT_POINTERS,
     BankPolicy,
+    Tier,
     conditioning_to_drop,
     pointer_offset,
     recent_positions,
@@ -57,6 +58,7 @@ class MemoryView(Generic[T]):
         obj_ptrs: P vectors (D,), conditioning ones first, then newest first.
         obj_ptr_tpos: P signed offsets in steps.
         steps: Step of each of the N memories.
+        tiers: Tier of each of the N memories.
     """
 
     maskmem_features: tuple[T, ...]
@@ -64,6 +66,7 @@ class MemoryView(Generic[T]):
     obj_ptrs: tuple[F32, ...]
     obj_ptr_tpos: tuple[float, ...]
     steps: tuple[int, ...]
+    tiers: tuple[Tier, ...]
 
     @property
     def tensors(
@@ -196,6 +199,7 @@ class MemoryBank(Generic[T]):
                 pointer_offset(step, kept, policy.clamp_pointer_offset) for kept in pointer_steps
             ),
             steps=tuple(kept.step for kept in memories),
+            tiers=(Tier.CONDITIONING,) * len(conditioning) + (Tier.WORKING,) * len(recent),
         )
 
     def _add_recent(self, entry: MemoryEntry[T]) -> None:

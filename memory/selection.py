@@ -18,6 +18,15 @@ MAX_RECENT_POINTERS: Final = 15  # max_obj_ptrs_in_encoder 16 less one, sam2_bas
 CONDITIONING_TPOS: Final = 0
 
 
+class Tier(StrEnum):
+    """Why a memory is attended to. Names: XMem's, arXiv 2207.07115, section 3."""
+
+    CONDITIONING = "conditioning"  # a prompt made it
+    SENSORY = "sensory"  # the previous step's, whatever its scores
+    WORKING = "working"  # recent and admitted
+    LONG_TERM = "long_term"  # an anchor: kept for what it shows, however old
+
+
 class RecentOrder(StrEnum):
     """What the temporal position 1..6 of a recent memory means."""
 

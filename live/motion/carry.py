@@ -187,6 +187,7 @@ class Carrier:
             motion_iou=None,
             admitted=False,
             memory_steps=(),
+            memory_tiers=(),
             size_wh=frame.size_wh,
             predicted=True,
         )

@@ -37,7 +37,7 @@ from samcam.live.tracker.judge import Answer, Judge
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import admits
+from samcam.memory import MemoryView, admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
@@ -116,11 +116,10 @@ class ObjectStepper:
         view = self.encode(past, mine, self.crop(track, prompt, past.size_wh), clock)
         # attend to what it looked like: not for a first prompt, and not for a mask
         pix_feat = view.features.pix_feat_no_mem
-        memory_steps: tuple[int, ...] = ()
+        known: MemoryView[DeviceTensor] | None = None
         is_mask = prompt is not None and prompt.mask is not None
         if track.remembers and not is_mask:
             known = track.bank.view(past.step)
-            memory_steps = known.steps
             with clock.stage("attend"):
                 pix_feat = networks.attend(view.features, *known.tensors)
         # decode and judge
@@ -143,7 +142,7 @@ class ObjectStepper:
             track.remember(past.step, answer, memory, conditioning=vouched or asked)
         elif track.remembers:
             track.bank.add_pointer(past.step, answer.obj_ptr)
-        return self.publish(past, track, answer, admitted, memory_steps)
+        return self.publish(past, track, answer, admitted, known)
 
     def learn(
         self, past: PastStep, prompts: Sequence[Prompt], track: ObjectTrack, clock: StageClock
@@ -234,9 +233,12 @@ class ObjectStepper:
         track: ObjectTrack,
         answer: Answer,
         admitted: bool = False,
-        memory_steps: tuple[int, ...] = (),
+        known: MemoryView[DeviceTensor] | None = None,
     ) -> ObjectResult:
-        """Let the answer move the object's motion and state; return it in the caller's terms."""
+        """Let the answer move the object's motion and state; return it in the caller's terms.
+
+        `known` is what the step attended to.
+        """
         status = track.observe(answer, past.dt_s)
         shown = self.on_picture(answer) if answer.visible else None
         if shown is not None:
@@ -251,7 +253,8 @@ class ObjectStepper:
             motion_iou=answer.motion_iou,
             box_xyxy_px=self._source_box(answer, past.size_wh) if answer.visible else None,
             admitted=admitted,
-            memory_steps=memory_steps,
+            memory_steps=known.steps if known else (),
+            memory_tiers=known.tiers if known else (),
             size_wh=past.size_wh,
         )
 

@@ -66,11 +66,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "kalman",
         "live.frames",
         "live.own_thread",
-        "memory",
     ),
     (
         "live.masks",
         "live.prompt_checks",
+        "memory",
     ),
     ("system",),
 )

@@ -16,6 +16,7 @@ from samcam.live.frames import Frame, ObjectState, Prompt
 from samcam.live.tracker.presets import PRESETS, TrackerSettings, preset
 from samcam.live.tracker.step import STAGES
 from samcam.live.tracker.tracker import MAX_STEP_S, NOMINAL_STEP_S, Tracker, step_seconds
+from samcam.memory import Tier
 from tests.conftest import REPO_ROOT
 from tests.helpers.tracker_networks import (
     SIZE,
@@ -271,6 +272,7 @@ def test_steps_count_processed_frames_and_results_carry_their_frame() -> None:
         assert set(result.stage_ms) == set(STAGES)
         assert result.stage_ms["encode"] > 0
     assert result.objects[0].memory_steps == (0, 2, 1)  # steps, not frame indices
+    assert result.objects[0].memory_tiers == (Tier.CONDITIONING, Tier.WORKING, Tier.WORKING)
 
 
 def test_masks_cannot_be_written() -> None:

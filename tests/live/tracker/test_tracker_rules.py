@@ -97,6 +97,7 @@ def test_other_objects_change_no_bit_of_an_answer(settings: TrackerSettings) -> 
             "box_xyxy_px",
             "admitted",
             "memory_steps",
+            "memory_tiers",
         ):
             assert getattr(one, name) == getattr(other, name), name
     assert seen > STEPS // 3
