@@ -11,7 +11,7 @@ from samcam.engines.base import (
     Stamp,
     TensorSpec,
 )
-from samcam.engines.fake_backend import fake_networks
+from samcam.engines.fake_backend import FakeBackend, fake_networks
 from samcam.engines.graph_table import (
     IMAGE_ENCODER,
     MASK_DECODER,
@@ -106,6 +106,7 @@ __all__ = [
     "DeviceTensor",
     "EngineError",
     "EngineOptions",
+    "FakeBackend",
     "Feed",
     "GraphFile",
     "HostStamp",
