@@ -142,8 +142,8 @@ class Accuracy:
         }
 
 
-def _words(known: Sequence[str], what: str) -> Callable[[str], tuple[str, ...]]:
-    """An argparse type: a comma-separated choice of `known` words."""
+def words(known: Sequence[str], what: str) -> Callable[[str], tuple[str, ...]]:
+    """Return an argparse type: a comma-separated choice of `known` words."""
 
     def parse(text: str) -> tuple[str, ...]:
         words = tuple(text.split(","))
@@ -163,7 +163,7 @@ def data_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("data", type=Path, metavar="DATA_DIR")
     parser.add_argument(
         "--prompt",
-        type=_words(PROMPT_KINDS, "prompt"),
+        type=words(PROMPT_KINDS, "prompt"),
         default=("box",),
         metavar="box|click",
         help="box, click or box,click",
@@ -179,11 +179,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
     parser.add_argument(
-        "--preset", type=_words(tuple(PRESETS), "preset"), default=(DEFAULT_PRESET,), metavar="A,B"
+        "--preset", type=words(tuple(PRESETS), "preset"), default=(DEFAULT_PRESET,), metavar="A,B"
     )
     parser.add_argument(
         "--crop",
-        type=_words(CROP_KINDS, "crop"),
+        type=words(CROP_KINDS, "crop"),
         default=CROP_KINDS[:1],
         metavar="auto|off|on",
         help="auto (as users run the model), off, on, or several, such as off,on (auto)",

@@ -37,3 +37,16 @@ def write_palette_png(path: Path, ids: NDArray[np.uint8]) -> None:
     encoder.width, encoder.height, encoder.pix_fmt = ids.shape[1], ids.shape[0], "pal8"
     encoder.time_base = Fraction(1, 25)
     path.write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
+
+
+def write_disc_clip(folder: Path, count: int, radius: int = 22) -> None:
+    """Write a clip with masks of 160 x 120 pixels: a red disc that goes right over noise."""
+    noise = np.random.default_rng(5).integers(60, 120, (120, 160, 3), dtype=np.uint8)
+    (folder / "frames").mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        picture, ids = noise.copy(), np.zeros((120, 160), np.uint8)
+        centre = (50 + 3 * index, 60)
+        cv2.circle(picture, centre, radius, (40, 60, 230), -1)
+        cv2.circle(ids, centre, radius, 1, -1)
+        cv2.imwrite(str(folder / "frames" / f"{index:05d}.jpg"), picture)
+        write_ids(folder / "masks" / f"{index:05d}.png", ids)

@@ -1,0 +1,78 @@
+"""What is measured: a preset as users run it, or with one of its rules left out.
+
+To measure without another rule, give it a name here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from bench.scores.prompts import PromptKind
+from samcam.live.tracker import PRESETS, CropSettings, TrackerSettings, wants_crop
+
+NOTHING: Final = "none"  # left out, or as a guide
+GUIDES: Final = (NOTHING,)
+
+Change: TypeAlias = Callable[[TrackerSettings], TrackerSettings]
+
+
+class VariantError(ValueError):
+    """A preset has no such rule to leave out."""
+
+
+def _no_gate(settings: TrackerSettings) -> TrackerSettings:
+    return replace(settings, gate=None, crop=None)
+
+
+def _no_motion_test(settings: TrackerSettings) -> TrackerSettings:
+    if settings.admission is None:
+        return settings
+    return replace(settings, admission=replace(settings.admission, motion_iou=0.0))
+
+
+VARIANTS: Final[Mapping[str, Change]] = {
+    NOTHING: lambda settings: settings,
+    "gate": _no_gate,
+    "crop": lambda settings: replace(settings, crop=None),
+    "admission": lambda settings: replace(settings, admission=None),
+    "motion-test": _no_motion_test,
+    "gate-pointers": lambda settings: replace(
+        settings, bank=replace(settings.bank, gate_pointers=False)
+    ),
+    "trust-prompts": lambda settings: replace(settings, trust_prompts=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """One row of the table; `label` names it."""
+
+    preset: str
+    prompt: PromptKind
+    guide: str = NOTHING
+    without: str = NOTHING
+
+    @property
+    def label(self) -> str:
+        guide = "" if self.guide == NOTHING else f" + {self.guide}"
+        without = "" if self.without == NOTHING else f" without {self.without}"
+        return f"{self.preset}{guide}{without}, {self.prompt}"
+
+    def settings(self, model: str) -> TrackerSettings:
+        """The tracker's settings for a model of this name, with a crop where users have one.
+
+        Raises:
+            VariantError: The preset has no such rule to leave out.
+        """
+        own = PRESETS[self.preset]
+        if own.gate is not None and wants_crop(model):
+            own = replace(own, crop=CropSettings())
+        changed = VARIANTS[self.without](own)
+        if self.without != NOTHING and changed == own:
+            raise VariantError(
+                f"--without {self.without}: changes nothing in the preset {self.preset}; "
+                "leave that pair out"
+            )
+        return changed
