@@ -34,7 +34,7 @@ from samcam.live.prompt_checks import (
 from samcam.system import shown
 
 if TYPE_CHECKING:
-    from samcam.memory import Tier
+    from samcam.memory import MemoryPicture, Tier
 
 I32: TypeAlias = NDArray[np.int32]
 
@@ -254,6 +254,7 @@ class ObjectResult:
         size_wh: Of the source picture.
         predicted: True where the mask was carried by motion, not inferred.
         memory_tiers: Tier of each of `memory_steps`.
+        memory_pictures: What each of `memory_steps` saw, small; None where that was not kept.
     """
 
     object_id: int
@@ -269,6 +270,7 @@ class ObjectResult:
     size_wh: tuple[int, int]
     predicted: bool = False
     memory_tiers: tuple[Tier, ...] = ()
+    memory_pictures: tuple[MemoryPicture | None, ...] = ()
 
     @property
     def visible(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,25 @@ from samcam.memory.selection import (
 
 F32: TypeAlias = NDArray[np.float32]
 T = TypeVar("T")
+THUMBNAIL_PX: Final = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryPicture:
+    """What a memory saw, small, for people to look at: no policy does.
+
+    Attributes:
+        image_bgr: (h, w, 3) uint8, read-only: the part of its picture around the object; the longer
+            side has `THUMBNAIL_PX` pixels.
+        mask: (h, w) bool, read-only: where the object is in it.
+        time_ns: Media time of its picture.
+        predicted_iou: The network's own estimate of the mask, 0..1.
+    """
+
+    image_bgr: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    time_ns: int
+    predicted_iou: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +56,7 @@ class MemoryEntry(Generic[T]):
         object_score_logit: Score of the mask that was encoded.
         predicted_iou: The network's own estimate, 0..1.
         motion_iou: Overlap with the motion prediction; None where there was none.
+        picture: What it saw, where that was kept.
     """
 
     step: int
@@ -46,6 +66,7 @@ class MemoryEntry(Generic[T]):
     object_score_logit: float
     predicted_iou: float
     motion_iou: float | None
+    picture: MemoryPicture | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +80,7 @@ class MemoryView(Generic[T]):
         obj_ptr_tpos: P signed offsets in steps.
         steps: Step of each of the N memories.
         tiers: Tier of each of the N memories.
+        pictures: What each of them saw.
     """
 
     maskmem_features: tuple[T, ...]
@@ -67,6 +89,7 @@ class MemoryView(Generic[T]):
     obj_ptr_tpos: tuple[float, ...]
     steps: tuple[int, ...]
     tiers: tuple[Tier, ...]
+    pictures: tuple[MemoryPicture | None, ...]
 
     @property
     def tensors(
@@ -200,6 +223,7 @@ class MemoryBank(Generic[T]):
             ),
             steps=tuple(kept.step for kept in memories),
             tiers=(Tier.CONDITIONING,) * len(conditioning) + (Tier.WORKING,) * len(recent),
+            pictures=tuple(kept.picture for kept in memories),
         )
 
     def _add_recent(self, entry: MemoryEntry[T]) -> None:

@@ -188,6 +188,7 @@ class Carrier:
             admitted=False,
             memory_steps=(),
             memory_tiers=(),
+            memory_pictures=(),
             size_wh=frame.size_wh,
             predicted=True,
         )

@@ -69,6 +69,8 @@ class PastStep:
             (`TrackerSettings.crop`) as long as the step is kept, for crops are cut from it.
             A step without objects is encoded when somebody asks.
         features: What the whole of it was encoded to.
+        time_ns: Media time of the picture.
+        reduced: The picture with fewer pixels, where it is let go: for what a memory is shown as.
         objects: By object id; those that the step had or has prompts for.
     """
 
@@ -78,6 +80,8 @@ class PastStep:
     size_wh: tuple[int, int]
     picture: U8 | None
     features: ImageFeatures | None = None
+    time_ns: int = 0
+    reduced: U8 | None = None
     objects: dict[int, PastObject] = field(default_factory=dict)
 
     def of(self, object_id: int) -> PastObject:

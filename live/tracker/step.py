@@ -36,8 +36,9 @@ from samcam.live.tracker.history import PastObject, PastStep, View
 from samcam.live.tracker.judge import Answer, Judge
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
+from samcam.live.tracker.thumbnail import memory_picture, reduced
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import MemoryView, admits
+from samcam.memory import MemoryPicture, MemoryView, admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
@@ -139,7 +140,8 @@ class ObjectStepper:
         if admitted:
             features, seen = self._to_remember(past, mine, answer, clock)
             memory = self._encode_memory(features, seen, vouched, clock)
-            track.remember(past.step, answer, memory, conditioning=vouched or asked)
+            picture = self._picture(past, answer)
+            track.remember(past.step, answer, memory, vouched or asked, picture)
         elif track.remembers:
             track.bank.add_pointer(past.step, answer.obj_ptr)
         return self.publish(past, track, answer, admitted, known)
@@ -163,7 +165,8 @@ class ObjectStepper:
         answer = self._masked(view, track, prompt.mask, clock)
         if self._is_admitted(track, answer):
             memory = self._encode_memory(view.features, answer, False, clock)
-            track.remember(past.step, answer, memory, conditioning=True)
+            picture = memory_picture(prompt.reference_bgr, answer, past.time_ns)
+            track.remember(past.step, answer, memory, True, picture)
 
     def crop(self, track: ObjectTrack, prompt: Prompt | None, picture_wh: tuple[int, int]) -> Crop:
         """Return where to look for the object, or the part in which its prompt is decoded.
@@ -186,8 +189,8 @@ class ObjectStepper:
         """Return the whole picture's features; encode it, once, where that was not needed yet."""
         if past.features is None:
             past.features = self._encode(past.picture, clock)
-            if self.settings.crop is None:
-                past.picture = None
+            if self.settings.crop is None and past.picture is not None:
+                past.reduced, past.picture = reduced(past.picture), None
         return past.features
 
     def mask_input(
@@ -255,6 +258,7 @@ class ObjectStepper:
             admitted=admitted,
             memory_steps=known.steps if known else (),
             memory_tiers=known.tiers if known else (),
+            memory_pictures=known.pictures if known else (),
             size_wh=past.size_wh,
         )
 
@@ -325,6 +329,11 @@ class ObjectStepper:
             return self._networks.encode_memory(
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
             )
+
+    def _picture(self, past: PastStep, answer: Answer) -> MemoryPicture | None:
+        """Return what people get to see of a memory."""
+        picture = past.reduced if past.picture is None else past.picture
+        return None if picture is None else memory_picture(picture, answer, past.time_ns)
 
     def _source_box(
         self, answer: Answer, size_wh: tuple[int, int]

@@ -13,7 +13,7 @@ from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
-from samcam.memory import MemoryBank, MemoryEntry
+from samcam.memory import MemoryBank, MemoryEntry, MemoryPicture
 from samcam.system import lacks
 
 if TYPE_CHECKING:
@@ -83,9 +83,14 @@ class ObjectTrack:
                 self.crop_state = self.crop_state.predicted(self.gate.box)
 
     def remember(
-        self, step: int, answer: Answer, maskmem_features: DeviceTensor, conditioning: bool
+        self,
+        step: int,
+        answer: Answer,
+        maskmem_features: DeviceTensor,
+        conditioning: bool,
+        picture: MemoryPicture | None = None,
     ) -> None:
-        """Put an admitted answer into the bank."""
+        """Put an admitted answer into the bank; `picture` is what people get to see of it."""
         self.bank.add(
             MemoryEntry(
                 step=step,
@@ -95,6 +100,7 @@ class ObjectTrack:
                 object_score_logit=answer.memory_score,
                 predicted_iou=answer.predicted_iou,
                 motion_iou=answer.motion_iou,
+                picture=picture,
             )
         )
 

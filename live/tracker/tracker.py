@@ -296,6 +296,7 @@ class Tracker:
         dt_s = step_seconds(self._last.time_ns if self._last else None, frame.time_ns)
         self._last = frame
         past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
+        past.time_ns = frame.time_ns
         self._next_step += 1
         for object_id, prompts in due.items():
             past.of(object_id).prompts = prompts

@@ -70,7 +70,7 @@ class WindowInput:
         self.letterbox: Letterbox | None = None
         self._controls, self._clock = controls, clock
         self._objects, self._marks, self._quit_asked_s = ObjectChoice(), Marks(), -math.inf
-        self._help_visible = self._hidden = self._frozen = False
+        self._help_visible = self._memory_visible = self._hidden = self._frozen = False
         self._step: int | None = None
         self._object_ids: U8 | None = None
         self._motion: F32 | None = None
@@ -87,8 +87,16 @@ class WindowInput:
         drag = None
         if self._press is not None and is_drag(self._press.at, self._cursor):
             drag = (self._press.at, self._cursor)
-        chosen, marks, board = self._objects.object_id, self._marks.all, self._board.view
-        return InputState(chosen, self._help_visible, drag, message, self._frozen, marks, board)
+        return InputState(
+            object_id=self._objects.object_id,
+            help_visible=self._help_visible,
+            drag=drag,
+            message=message,
+            frozen=self._frozen,
+            marks=self._marks.all,
+            proposals=self._board.view,
+            memory_visible=self._memory_visible,
+        )
 
     def set_known_objects(self, object_ids: Collection[int]) -> None:
         """Tell which objects the tracker knows as of the newest picture."""
@@ -218,6 +226,8 @@ class WindowInput:
                 self._ask_or_quit()
             case Key.HELP:
                 self._help_visible = not self._help_visible
+            case Key.MEMORY:
+                self._memory_visible = not self._memory_visible
             case Key.REMOVE | Key.RESET:
                 self._remove(self._objects.object_id)
             case Key.RESET_ALL:

@@ -32,6 +32,7 @@ class Key(Enum):
     PANIC = "p"
     FREEZE = " "
     SUGGEST = "a"
+    MEMORY = "m"
 
 
 _KEYS: Final = {character: key for key in Key for character in key.value}
@@ -51,6 +52,7 @@ HELP_LINES: Final = (
     ("c", "keep the present mask in memory"),
     ("space", "freeze this picture to click in, let it go"),
     ("a", "suggest objects to click: left takes one, right drops it"),
+    ("m", "what is in memory of this object"),
     ("e", "next effect"),
     ("p", "panic: hide all that leaves, show it again"),
     ("h", "this list"),

@@ -21,6 +21,7 @@ class InputState:
         frozen: Whether the picture on screen is to stay there.
         marks: Clicks and boxes on the frozen picture.
         proposals: Objects that are suggested on it; None: the user asked for none.
+        memory_visible: Whether the memory of the object is shown.
     """
 
     object_id: int = 1
@@ -30,3 +31,4 @@ class InputState:
     frozen: bool = False
     marks: tuple[Mark, ...] = ()
     proposals: ProposalView | None = None
+    memory_visible: bool = False

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from samcam.live.control import Controls, Notice
 from samcam.live.errors import SinkError
-from samcam.live.frames import U8, Composite, StandIn
+from samcam.live.frames import U8, Composite, FrameResult, StandIn
 from samcam.live.sources import SourceInfo
 from samcam.live.window.desktop.display import ALTERNATIVES, prepare_display
 from samcam.live.window.desktop.sdl import SdlWindow
@@ -81,6 +81,7 @@ class PreviewWindow:
         self._input: WindowInput | None = None
         self._controls: Controls | None = None
         self._composite: Composite | None = None
+        self._inferred: FrameResult | None = None
         self._left: Composite | None = None
         self._on_screen: Composite | None = None
         self._drawn: tuple[object, ...] | None = None
@@ -104,6 +105,9 @@ class PreviewWindow:
     def show(self, composite: Composite) -> None:
         """Take the newest picture; `refresh` draws it."""
         self._composite = composite
+        result = composite.result
+        if not any(item.predicted for item in result.objects):  # those attended to nothing
+            self._inferred = result
         if self._input is not None:
             self._input.set_known_objects([o.object_id for o in composite.result.objects])
 
@@ -171,6 +175,7 @@ class PreviewWindow:
             hover=hover,
             pinned=controls.pinned.peek() if state.frozen else None,
             names=self._names,
+            inferred=self._inferred,
         )
 
     def _draw(self, view: View, user: WindowInput) -> U8:

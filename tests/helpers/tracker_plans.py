@@ -58,8 +58,13 @@ def bits(answer: ObjectResult | None) -> object:
     if answer is None:
         return None
     mask = None if answer.mask_logits is None else answer.mask_logits.tobytes()
-    values = {name: getattr(answer, name) for name in answer.__slots__ if name != "mask_logits"}
-    return mask, values
+    apart = ("mask_logits", "memory_pictures")
+    values = {name: getattr(answer, name) for name in answer.__slots__ if name not in apart}
+    pictures = [
+        seen and (seen.image_bgr.tobytes(), seen.mask.tobytes(), seen.time_ns, seen.predicted_iou)
+        for seen in answer.memory_pictures
+    ]
+    return mask, values, pictures
 
 
 def same(

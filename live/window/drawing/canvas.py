@@ -14,10 +14,11 @@ import numpy as np
 from samcam.live.commands import HoverAnswer
 from samcam.live.control import LiveStatus
 from samcam.live.effects import Bgr, object_colour, over_checkerboard, text_colour, tinted
-from samcam.live.frames import F32, U8, Composite, PinnedAnswers, StandIn
+from samcam.live.frames import F32, U8, Composite, FrameResult, PinnedAnswers, StandIn
 from samcam.live.masks import mask_layer
 from samcam.live.motion import warp_logits
 from samcam.live.window.drawing.help import draw_help, help_fits
+from samcam.live.window.drawing.memory_strip import draw_memory
 from samcam.live.window.drawing.outlines import draw_lines, draw_proposals
 from samcam.live.window.drawing.status_line import RED, draw_status, status_parts
 from samcam.live.window.drawing.text import (
@@ -58,6 +59,7 @@ class View:
         hover: What a click would give, or None.
         pinned: What prompts on the frozen picture came to, or None.
         names: Of the objects 1, 2 and so on.
+        inferred: The newest result of the model, for what is in memory; None before the first one.
         left: The newest pictures that left, one for outputs that show them at once and one for
             those with a delay; the one on screen may be older.
     """
@@ -72,6 +74,7 @@ class View:
     pinned: PinnedAnswers | None = None
     names: tuple[str, ...] = ()
     left: tuple[Composite, ...] = ()
+    inferred: FrameResult | None = None
 
     @property
     def hidden_note(self) -> str:
@@ -118,6 +121,8 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
         draw_frame(canvas, *view.state.drag, object_colour(view.state.object_id))
     top = _draw_banners(canvas, view)
     frozen = view.state.frozen
+    if view.state.memory_visible:
+        draw_memory(canvas, view.inferred, view.state.object_id, view.names)
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     below = _draw_notes(canvas, view, top)
     if view.state.help_visible and help_fits(canvas_wh, below):
