@@ -53,6 +53,24 @@ class PinStep(Checked):
 
 
 @dataclass(frozen=True, slots=True)
+class GuideBox(Checked):
+    """Where a detector outside has an object; it counts as the guide's answer for a short time.
+
+    Attributes:
+        object_id: 1..254, a tracked one.
+        x1, y1, x2, y2: The box in source pixels, x2 and y2 exclusive; cut at the edges.
+        step: Tracker step of the picture that it was found on; None: the newest.
+    """
+
+    object_id: ObjectId
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    step: Annotated[int | None, Setting(low=0)] = None
+
+
+@dataclass(frozen=True, slots=True)
 class SetEffect:
     """Change the effect.
 
@@ -85,7 +103,7 @@ class SaveProfile:
 
 
 TrackerCommand: TypeAlias = (
-    Prompt | RemoveObject | UndoPrompt | CycleCandidate | CommitMask | PinStep
+    Prompt | RemoveObject | UndoPrompt | CycleCandidate | CommitMask | PinStep | GuideBox
 )
 FeedCommand: TypeAlias = SetEffect | HideFeed | SaveProfile
 Command: TypeAlias = TrackerCommand | FeedCommand

@@ -247,6 +247,7 @@ class ObjectResult:
         predicted_iou: The network's own estimate for the chosen mask, 0..1.
         object_score: Object score logit; the preset's threshold decides presence.
         motion_iou: IoU of the mask's box with the Kalman prediction; None until it is stable.
+        guide_iou: IoU of the mask's box with the guide's; None without a guide's answer.
         box_xyxy_px: (x1, y1, x2, y2) of the mask in source pixels, x2 and y2 exclusive; None
             when it is not visible.
         admitted: Whether this step entered the memory bank.
@@ -271,6 +272,7 @@ class ObjectResult:
     predicted: bool = False
     memory_tiers: tuple[Tier, ...] = ()
     memory_pictures: tuple[MemoryPicture | None, ...] = ()
+    guide_iou: float | None = None
 
     @property
     def visible(self) -> bool:

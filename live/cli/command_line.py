@@ -18,7 +18,7 @@ from samcam.live.config import Request
 from samcam.live.effects import EFFECT_NAMES
 from samcam.live.errors import CaptureError, ConfigError, SinkError
 from samcam.live.profiles import TEXT_KEYS, load_profile
-from samcam.live.tracker import PRESETS
+from samcam.live.tracker import GUIDES, NO_GUIDE, PRESETS
 from samcam.system import VERSION, Interrupts, complain, memory_problem, program
 from samcam.system.files import NoHomeError, expand_user, one_line
 
@@ -105,6 +105,7 @@ def build_parser() -> _Parser:
     add("--model", help="nano, sam2.1-SIZE[@512], or a model folder (nano)")
     add("--backend", default="auto", metavar="NAME", help=f"{' | '.join(BACKENDS)} (auto)")
     add("--preset", metavar="NAME", help=f"{' | '.join(PRESETS)} (default)")
+    add("--guide", metavar="NAME", help=f"{' | '.join(GUIDES)}: tracker.guide ({NO_GUIDE})")
     repeated("--prompt", dest="prompts", metavar="SPEC", help=PROMPT_HELP)
     repeated("--output", dest="outputs", metavar="SINK", help=OUTPUT_HELP)
     add("--effect", metavar="NAME", help=f"{' | '.join(EFFECT_NAMES)} (highlight)")
@@ -144,6 +145,8 @@ def parse(argv: Sequence[str]) -> Request:
         for key, value in vars(given).items()
         if key not in TEXT_KEYS
     }
+    if (guide := rest.pop("guide")) is not None:
+        rest["overrides"] = (*rest["overrides"], f"tracker.guide={guide}")
     written = frozenset(word.partition("=")[0] for word in argv if word.startswith("--"))
     return Request(**chosen, **rest, saved=saved, given=written)
 

@@ -50,6 +50,13 @@ from samcam.engines.tensorrt import (
     find_gpu,
     import_library,
 )
+from samcam.guides import (
+    NANOTRACK,
+    NANOTRACK_FILES,
+    GuideError,
+    NanoTrackGuide,
+    nanotrack_folder,
+)
 from samcam.live.cli.opening import virtual_camera_options
 from samcam.live.cli.plan import Plan
 from samcam.live.config import ControlSettings, HotkeySettings, Request
@@ -164,6 +171,7 @@ def examine(request: Request, plan: Plan) -> Report:
             check_hotkeys(settings.hotkeys),
             check_control_folder(settings.control),
             *(check_model(name) for name in models),
+            check_guide(plan.tracker.guide),
             check_providers(settings.engine),
             *check_gpu(request.backend),
         )
@@ -286,6 +294,21 @@ def check_model(name: str) -> Finding:
     except EngineError as error:
         return Finding(what, State.PROBLEM, error.reason, error.fix, _ENGINE_CODE)
     return Finding(what, State.OK, f"{len(manifest.files)} files verified in {folder}")
+
+
+def check_guide(name: str) -> Finding:
+    """Load the files of the box tracker that can stand beside the motion gate.
+
+    Args:
+        name: The guide that is asked for.
+    """
+    what, asked = f"guide {NANOTRACK}", name == NANOTRACK
+    try:
+        NanoTrackGuide()
+    except GuideError as error:
+        code = _ENGINE_CODE if asked else 0
+        return Finding(what, _missing(asked), error.reason, error.fix, code)
+    return Finding(what, State.OK, f"{len(NANOTRACK_FILES)} files verified in {nanotrack_folder()}")
 
 
 def check_providers(options: EngineOptions) -> Finding:

@@ -58,7 +58,7 @@ from samcam.live.sources import (
     list_cameras,
     open_source,
 )
-from samcam.live.tracker import MaskGenerator
+from samcam.live.tracker import Guides, MaskGenerator
 from samcam.system import (
     TO_RUN_MIB,
     VERSION,
@@ -97,6 +97,7 @@ def run(request: Request, interrupts: Interrupts) -> int:
         report = examine(request, plan)
         return _say(report.table()) or report.exit_code
     if request.check_config:
+        Guides(plan.tracker.guide)  # its files
         return _say(f"configuration is fine: {path or 'the defaults'}")
     default = ("none",) if request.suggest is not None else ()
     outputs = choose_outputs(request.outputs or default)

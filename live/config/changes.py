@@ -86,7 +86,7 @@ class CropOverrides(CropSettings):
     ] = AUTO
 
 
-@changes_to(TrackerSettings, "prompt_history", "catch_up")
+@changes_to(TrackerSettings, "prompt_history", "catch_up", "guide")
 @dataclass(frozen=True, slots=True)
 class TrackerOverrides(Section):
     """Changes to the preset (--preset); null keeps the preset's own value."""

@@ -17,6 +17,7 @@ from samcam.live.commands import (
     Command,
     CommitMask,
     CycleCandidate,
+    GuideBox,
     HideFeed,
     RemoveObject,
     SaveProfile,
@@ -112,6 +113,7 @@ FORMS: Final = (
     Form("undo", "[ID]", "take back the last prompt of an object, or of any"),
     Form("cycle", "ID [N]", "the next larger mask for the last click, or N further (-1: smaller)"),
     Form("commit", "ID", "keep the object's present mask in memory, like a prompt"),
+    Form("guide-box", '"SPEC"', "where a detector has it: object=ID box=X1,Y1,X2,Y2 [step=N]"),
     Form(
         "effect",
         "NAME|next [ID]",
@@ -294,6 +296,26 @@ def _read_effect(words: _Words) -> RemoteCommand:
     return SetEffect(None if name == "next" else name, object_id)
 
 
+def _read_guide_box(words: _Words) -> RemoteCommand:
+    form = "object=ID, box=X1,Y1,X2,Y2 and step=N, which may be left out"
+    given: dict[str, str] = {}
+    while (text := words.take()) is not None:
+        for word in text.split():  # a shell's quotes may hold all of them
+            key, equals, value = word.partition("=")
+            if key not in ("object", "box", "step") or not equals or key in given:
+                raise words.error(word, form)
+            given[key] = value
+    shown = " ".join(f"{key}={value}" for key, value in given.items())
+    if not {"object", "box"} <= given.keys():
+        raise words.error(shown, form)
+    try:
+        x1, y1, x2, y2 = (float(value) for value in given["box"].split(","))
+        step = int(given["step"]) if "step" in given else None
+        return GuideBox(int(given["object"]), x1, y1, x2, y2, step)
+    except ValueError as error:
+        raise words.error(shown, f"numbers ({error})") from error
+
+
 def _read_hide(words: _Words) -> RemoteCommand:
     switch = words.take()
     if switch not in (None, "on", "off"):
@@ -318,6 +340,7 @@ _READERS: Final[dict[str, Callable[[_Words], RemoteCommand]]] = {
     "undo": lambda words: UndoPrompt(words.take_object()),
     "cycle": lambda words: CycleCandidate(words.need_object(), words.take_shift()),
     "commit": lambda words: CommitMask(words.need_object()),
+    "guide-box": _read_guide_box,
     "effect": _read_effect,
     "hide": _read_hide,
     "profile": _read_profile,

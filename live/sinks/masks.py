@@ -157,6 +157,7 @@ def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
             "predicted_iou": _number(item.predicted_iou),
             "object_score": _number(item.object_score),
             "motion_iou": _number(item.motion_iou),
+            "guide_iou": _number(item.guide_iou),
             "area_px": area_px,
             "admitted": item.admitted,
             "memory_steps": [int(step) for step in item.memory_steps],

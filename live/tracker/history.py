@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from samcam.live.frames import U8, Prompt
 from samcam.live.tracker.crop import Crop
+from samcam.live.tracker.guidance import GuideAnswer
 from samcam.live.tracker.track import ObjectTrack
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class PastObject:
             by the area of their masks.
         view: The latest crop that the object was looked for in, where that was not the whole
             picture: running the step again looks there again.
+        guide: Where its guide has it; None: there is none, or it did not say. A guide cannot go
+            back, so running the step again takes this.
     """
 
     before: ObjectTrack | None = None
@@ -48,6 +51,7 @@ class PastObject:
     token: int | None = None
     candidates: tuple[int, ...] = ()
     view: View | None = None
+    guide: GuideAnswer | None = None
 
     def note(
         self, visible: bool, token: int | None = None, candidates: tuple[int, ...] = ()

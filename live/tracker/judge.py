@@ -16,10 +16,11 @@ from samcam.engines import (
     mask_prompt_score,
     uses_multimask_tokens,
 )
-from samcam.kalman import Gate
+from samcam.kalman import Gate, box_ious
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
 from samcam.live.tracker.crop import Crop
+from samcam.live.tracker.guidance import choose
 from samcam.live.tracker.presets import TrackerSettings
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Answer:
             empty.
         crop: What the network saw.
         token: The decoder's mask token that gave the mask; None: no token did.
+        guide_iou: Overlap with the guide's box; None where it did not say, or without a mask.
     """
 
     present: bool
@@ -60,6 +62,7 @@ class Answer:
     box: F32
     crop: Crop
     token: int | None = None
+    guide_iou: float | None = None
 
     @property
     def visible(self) -> bool:
@@ -80,9 +83,15 @@ class Judge:
             [token for token in range(manifest.candidates) if token != single] or [single]
         )
 
-    def tracked(self, decoded: DecoderOutput, crop: Crop, gate: Gate | None) -> Answer:
+    def tracked(
+        self, decoded: DecoderOutput, crop: Crop, gate: Gate | None, guide: F32 | None = None
+    ) -> Answer:
         """Apply token rule, gate and presence rule to a frame without a prompt; the gate is not
-        moved."""
+        moved.
+
+        Args:
+            guide: (4,) where the object's guide has it, in cells; None: it does not say.
+        """
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
         if gate is None or score <= self._settings.presence_threshold:
@@ -91,7 +100,7 @@ class Judge:
             return replace(answer, motion_iou=_motion_iou(gate, answer.box))
         boxes = logits_boxes(decoded.low_res_masks[self._candidates])
         boxes = crop.to_picture(boxes, self._cells)
-        best = gate.choose(decoded.ious[self._candidates], boxes)
+        best = choose(gate, decoded.ious[self._candidates], boxes, guide)
         token = int(self._candidates[best])
         choice = TokenChoice(token, token)
         answer = self._apply(decoded, choice, score, crop, boxes[best])
@@ -225,3 +234,10 @@ def _motion_iou(gate: Gate | None, box: F32) -> float | None:
     if gate is None or box[0] >= box[2]:
         return None
     return gate.motion_iou(box)
+
+
+def guided(answer: Answer, guide: F32 | None) -> Answer:
+    """Return an answer with its overlap with the guide's (4,) box, in cells."""
+    if guide is None or not answer.visible:
+        return answer
+    return replace(answer, guide_iou=float(box_ious(answer.box[None], guide)[0]))

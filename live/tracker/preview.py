@@ -45,7 +45,7 @@ class ClickPreview:
         prompt = merge_prompts([*about_the_picture(mine.prompts), click])
         before = mine.before
         track = ObjectTrack(click.object_id, stepper.settings) if before is None else before.fork()
-        track.predict(past.dt_s)
+        stepper.predict(past, track)
         crop = stepper.crop(track, prompt, past.size_wh)
         known = self._known
         if known is None or not (

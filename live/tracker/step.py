@@ -33,7 +33,7 @@ from samcam.live.tracker.crop import (
     resampled,
 )
 from samcam.live.tracker.history import PastObject, PastStep, View
-from samcam.live.tracker.judge import Answer, Judge
+from samcam.live.tracker.judge import Answer, Judge, guided
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
 from samcam.live.tracker.thumbnail import memory_picture, reduced
@@ -106,10 +106,11 @@ class ObjectStepper:
         """
         networks, settings, mine = self._networks, self.settings, past.of(track.object_id)
         # predict where it is on this frame; take in what it looks like on a picture of its own
-        track.predict(past.dt_s)
+        self.predict(past, track)
         self.learn(past, mine.prompts, track, clock)
         given = about_the_picture(mine.prompts)
         prompt = merge_prompts(given) if given else None
+        guide = self.guide_box(past, track.object_id)
         if prompt is None and not track.remembers:
             mine.note(visible=False)
             return self.publish(past, track, self._judge.absent(past.size_wh))
@@ -126,12 +127,13 @@ class ObjectStepper:
         # decode and judge
         candidates: tuple[int, ...] = ()
         if prompt is None:
-            answer = self._tracked(view, track, pix_feat, clock)
+            answer = self._tracked(view, track, pix_feat, guide, clock)
         elif prompt.mask is not None:
             answer = self._masked(view, track, prompt.mask, clock)
         else:
             mask_input = self.mask_input(view, track, pix_feat, clock)
             answer, candidates = self.clicked(view, track, prompt, pix_feat, mask_input, clock)
+        answer = guided(answer, guide)
         mine.note(answer.visible, answer.token, candidates)
         # admit, remember
         vouched = mine.committed and answer.visible
@@ -145,6 +147,20 @@ class ObjectStepper:
         elif track.remembers:
             track.bank.add_pointer(past.step, answer.obj_ptr)
         return self.publish(past, track, answer, admitted, known)
+
+    def predict(self, past: PastStep, track: ObjectTrack) -> None:
+        """Move the object's motion and its crop on to a step."""
+        track.predict(past.dt_s)
+        guide = self.guide_box(past, track.object_id)
+        if guide is not None:
+            track.steer(guide)
+
+    def guide_box(self, past: PastStep, object_id: int) -> F32 | None:
+        """Return the (4,) box of an object's guide on a step, in cells."""
+        mine = past.objects.get(object_id)
+        if mine is None or mine.guide is None:
+            return None
+        return mine.guide.in_cells(past.size_wh, self._cells)
 
     def learn(
         self, past: PastStep, prompts: Sequence[Prompt], track: ObjectTrack, clock: StageClock
@@ -201,7 +217,7 @@ class ObjectStepper:
         @2b90b9f)."""
         if not track.remembers:
             return None
-        tracked = self._tracked(view, track, pix_feat, clock)
+        tracked = self._tracked(view, track, pix_feat, None, clock)
         if tracked.visible or not self.settings.trust_prompts:
             return clamp_mask_input(tracked.low_res_mask)
         return None
@@ -260,6 +276,7 @@ class ObjectStepper:
             memory_tiers=known.tiers if known else (),
             memory_pictures=known.pictures if known else (),
             size_wh=past.size_wh,
+            guide_iou=answer.guide_iou,
         )
 
     def _encode(self, picture: U8 | None, clock: StageClock) -> ImageFeatures:
@@ -273,12 +290,17 @@ class ObjectStepper:
         return self._encode(None if picture is None else crop.cut(picture), clock)
 
     def _tracked(
-        self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
+        self,
+        view: View,
+        track: ObjectTrack,
+        pix_feat: DeviceTensor,
+        guide: F32 | None,
+        clock: StageClock,
     ) -> Answer:
         """Answer without a prompt: the memory alone says what to look for."""
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
-            return self._judge.tracked(decoded, view.crop, track.gate)
+            return self._judge.tracked(decoded, view.crop, track.gate, guide)
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
@@ -300,7 +322,7 @@ class ObjectStepper:
             self.settings.admission,
             answer.predicted_iou,
             answer.object_score,
-            answer.motion_iou,
+            answer.motion_iou if answer.guide_iou is None else answer.guide_iou,
             is_empty=not answer.visible,
         )
 

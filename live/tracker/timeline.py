@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from samcam.live.commands import GuideBox
 from samcam.live.frames import PinnedAnswers, Prompt
+from samcam.live.tracker.guidance import Guides
 from samcam.live.tracker.history import PastStep, StepHistory
 from samcam.live.tracker.pinned import PinnedStep
 from samcam.live.tracker.presets import CATCH_UP
@@ -37,8 +39,9 @@ class _Edit:
 class Timeline:
     """The objects of a tracker, the steps they came through, and changes to those steps."""
 
-    def __init__(self, stepper: ObjectStepper, preview: ClickPreview) -> None:
+    def __init__(self, stepper: ObjectStepper, preview: ClickPreview, guides: Guides) -> None:
         """Start without objects; the stepper's settings say how many steps are kept."""
+        self._guides = guides
         self.tracks: dict[int, ObjectTrack] = {}
         self.clock = StageClock(stepper.stamp)
         self._stepper = stepper
@@ -239,8 +242,26 @@ class Timeline:
             return None
         return f"picture {past.step} kept for prompts, not {step}"
 
+    def guide(self, box: GuideBox) -> None:
+        """Take a detector's box for an object's next steps.
+
+        Raises:
+            ValueError: It cannot be used: see `Guides.take`; or the object or step is not known.
+        """
+        self.settle()
+        who, newest = f"object {box.object_id}", self._history.newest
+        if box.object_id not in self.tracks:
+            raise ValueError(f"{who}: not tracked, there is nothing to guide")
+        past = newest if box.step is None else self._history.find(box.step)
+        if past is None:
+            which = "no picture is kept" if newest is None else f"picture {box.step} is not kept"
+            raise ValueError(f"{who}: {which} (tracker.prompt_history), so its box has no age")
+        later = self._history.since(past.step + 1)
+        self._guides.take(box, past.size_wh, sum(one.dt_s for one in later))
+
     def forget(self, object_id: int | None) -> None:
         """Forget an object, or all, as if it had never been."""
+        self._guides.forget(object_id)
         self._pinned.gone({*self.tracks, *self._changed} if object_id is None else {object_id})
         self._history.forget(object_id)
         if self._clicked is not None and object_id is not None:
@@ -294,6 +315,9 @@ class Timeline:
 
     def _track_again(self, object_id: int, step: int) -> None:
         again = self._history.since(step)
+        for past in again[1:]:
+            past.of(object_id).guide = None  # it came of another mask
+        self._guides.renew(object_id)
         track = again[0].of(object_id).before
         for past in again:
             track = self.before(past, object_id, track)
@@ -307,6 +331,7 @@ class Timeline:
 
     def _enter(self, past: PastStep, object_id: int) -> None:
         """Answer a step's prompts and put the memory into the present and the states between."""
+        self._guides.renew(object_id)
         track = self._pinned.answer(past, object_id, self.clock)
         if not track.bank.at(past.step):
             if not self.knows(object_id):

@@ -6,10 +6,13 @@ Nothing here is shared between objects, so prompting one cannot change another.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from samcam.kalman import Gate
+from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
+from samcam.live.tracker.guidance import IDLE_STEPS, objects, vouches
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
@@ -43,6 +46,11 @@ class ObjectTrack:
     @property
     def remembers(self) -> bool:
         return bool(self.bank.conditioning)
+
+    @property
+    def state(self) -> ObjectState | None:
+        """Of its newest step; None before the first."""
+        return None if self.status is None else self.status.state
 
     def fork(self) -> ObjectTrack:
         """Return a track of its own in the same state; what it remembers is shared, unchanged."""
@@ -82,6 +90,15 @@ class ObjectTrack:
             if self.crop_state is not None:
                 self.crop_state = self.crop_state.predicted(self.gate.box)
 
+    def steer(self, box: F32) -> None:
+        """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.
+
+        Else the filter steers: its place is smoother.
+        """
+        if self.crop_state is not None and self.crop_state.unsure >= IDLE_STEPS:
+            there = CropState.at(box)
+            self.crop_state = replace(self.crop_state, x=there.x, y=there.y)
+
     def remember(
         self,
         step: int,
@@ -107,9 +124,9 @@ class ObjectTrack:
     def observe(self, answer: Answer, dt_s: float) -> Status:
         """Let an answer move motion gate, crop and state; return the state."""
         if self.gate is not None and answer.visible:
-            if answer.prompted:
+            if answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
                 self.gate.observe_prompt(answer.box)
-            else:
+            elif not objects(answer.guide_iou):
                 self.gate.observe(answer.box, answer.predicted_iou)
             self._follow(answer, self.gate)
         seen = Observation(

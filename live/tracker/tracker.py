@@ -7,15 +7,18 @@ own, so adding, prompting or removing one changes no bit of another's answer.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from samcam.engines import BackendClass, EngineOptions, Manifest, Sam2Networks, load_model
+from samcam.guides import Guide
 from samcam.live.commands import (
     CommitMask,
     CycleCandidate,
+    GuideBox,
     HoverAnswer,
     HoverRequest,
     PinStep,
@@ -33,6 +36,7 @@ from samcam.live.frames import (
 )
 from samcam.live.prompt_checks import whole_number
 from samcam.live.tracker.crop import CropSettings, wants_crop
+from samcam.live.tracker.guidance import Guides
 from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
@@ -82,7 +86,8 @@ class Tracker:
         self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
         self._stepper = ObjectStepper(networks, settings)
         self._preview = ClickPreview(networks, self._stepper)
-        self._timeline = Timeline(self._stepper, self._preview)
+        self._guides = Guides(settings.guide, settings.make_guide)
+        self._timeline = Timeline(self._stepper, self._preview, self._guides)
         self._queue = PromptQueue()
         self._next_step = 0
         self._last: Frame | None = None
@@ -95,6 +100,7 @@ class Tracker:
         *,
         backend: str | BackendClass = "auto",
         preset: str | TrackerSettings = DEFAULT_PRESET,
+        guide: str | Callable[[], Guide] | None = None,
         options: EngineOptions | None = None,
     ) -> Tracker:
         """Load a model and return a tracker that owns it.
@@ -106,6 +112,7 @@ class Tracker:
             model: A name as on the command line, or the path of a model folder.
             backend: auto, tensorrt, tensorrt-rtx, onnxruntime, torch, or a class of your own.
             preset: A name of `PRESETS`, or settings, which are used as they are.
+            guide: A name of `GUIDES`, or what makes the guide of one object; None: the preset's.
             options: Threads and execution providers.
 
         Raises:
@@ -113,10 +120,14 @@ class Tracker:
             TypeError: An argument is something else.
             EngineError: The model is missing or damaged, or the backend cannot run it.
         """
+        named = isinstance(preset, str)
         settings = preset_settings(preset) if isinstance(preset, str) else preset
         check_type("preset", settings, TrackerSettings, "a name of PRESETS or TrackerSettings")
+        if isinstance(guide, str):
+            settings = replace(settings, guide=guide)
+        elif guide is not None:
+            settings = replace(settings, make_guide=guide)
         networks = load_model(model, backend, options)
-        named = settings is not preset
         if named and settings.gate is not None and wants_crop(networks.manifest.name):
             settings = replace(settings, crop=CropSettings())
         try:
@@ -231,6 +242,9 @@ class Tracker:
                 return self._timeline.commit(object_id)
             case PinStep(step):
                 return self._timeline.pin(step)
+            case GuideBox():
+                self._timeline.guide(command)
+                return None
 
     def hover(self, request: HoverRequest) -> HoverAnswer | None:
         """Return the mask that a click would give; nothing that is tracked changes.
@@ -309,7 +323,9 @@ class Tracker:
             track = self._timeline.before(past, object_id, self._timeline.tracks.get(object_id))
             if track is not None:
                 tracks.append(track)
+                self._guides.ask(past, frame.image_bgr, object_id, track.state)
                 answers.append(self._stepper.step(past, track, clock))
+                self._guides.learn(past, frame.image_bgr, answers[-1])
         self._timeline.keep(past, tracks)
         pinned = self._timeline.pinned
         return FrameResult(frame, past.step, tuple(answers), clock.take(), pinned=pinned)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
+from samcam.guides import Guide
 from samcam.kalman import Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import CropSettings
+from samcam.live.tracker.guidance import GUIDES, NO_GUIDE
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy
 from samcam.system import Checked, Setting
@@ -36,6 +38,7 @@ class TrackerSettings(Checked):
             object through them again; `none` only puts the memory where it belongs.
         crop: The part of the picture that the networks see of a known object, around where its
             filter expects it; None: always the whole picture.
+        make_guide: Makes the guide of one object, one of your own; None: as `guide` says.
     """
 
     name: str
@@ -71,6 +74,15 @@ class TrackerSettings(Checked):
         ),
     ] = CATCH_UP[0]
     crop: CropSettings | None = None
+    guide: Annotated[
+        str,
+        Setting(
+            "Another tracker of the same object whose box stands beside the motion gate; boxes: "
+            "those of `ctl guide-box` only.",
+            choices=GUIDES,
+        ),
+    ] = NO_GUIDE
+    make_guide: Callable[[], Guide] | None = None
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -78,4 +90,9 @@ class TrackerSettings(Checked):
             raise ValueError(
                 f"crop: the preset {self.name} has no motion gate to steer a crop; "
                 "expected None, or another preset"
+            )
+        if self.gate is None and (self.guide != NO_GUIDE or self.make_guide is not None):
+            raise ValueError(
+                f"guide: the preset {self.name} has no motion gate for a guide to stand beside; "
+                f"expected {NO_GUIDE}, or another preset"
             )

@@ -14,6 +14,7 @@ from samcam.live.commands import (
     Command,
     CommitMask,
     CycleCandidate,
+    GuideBox,
     HideFeed,
     PinStep,
     RemoveObject,
@@ -46,6 +47,8 @@ WORDS: list[tuple[str, RemoteCommand]] = [
     ("cycle 2 3", CycleCandidate(2, 3)),
     ("cycle 2 -1", CycleCandidate(2, -1)),
     ("commit 7", CommitMask(7)),
+    ("guide-box object=2 box=1,2.5,30,40", GuideBox(2, 1, 2.5, 30, 40)),
+    ("guide-box step=7 box=1,2,30,40 object=9", GuideBox(9, 1, 2, 30, 40, 7)),
     ("effect blur", SetEffect("blur", None)),
     ("effect blur 3", SetEffect("blur", 3)),
     ("effect next", SetEffect(None, None)),
@@ -93,6 +96,12 @@ def test_prompts(quoted: str) -> None:
     assert prompt.labels.tolist() == [1, 0]
     assert prompt.frame_index is None
     assert prompt.step is None
+
+
+def test_a_guides_box_may_be_quoted_as_a_whole() -> None:
+    whole = parse_words(["guide-box", "object=1 box=1,2,3,4"])
+    assert whole == parse_words(["guide-box", "object=1", "box=1,2,3,4"])
+    assert whole == (GuideBox(1, 1, 2, 3, 4),)
 
 
 def test_a_prompt_for_a_frame_to_come() -> None:
@@ -163,6 +172,11 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
         ("cycle 1 2 3", ["nothing more"]),
         ("commit", ["commit: expected an object 1..254"]),
         ("commit 1 1", ["nothing more"]),
+        ("guide-box", ["guide-box: expected object=ID, box=X1,Y1,X2,Y2"]),
+        ("guide-box object=1", ["guide-box object=1: expected object=ID, box="]),
+        ("guide-box 1 box=1,2,3,4", ["guide-box 1: expected object=ID, box=X1,Y1,X2,Y2"]),
+        ("guide-box object=1 box=1,2,3", ["guide-box object=1 box=1,2,3: expected numbers"]),
+        ("guide-box object=300 box=1,2,3,4", ["object_id: expected a whole number 1..254"]),
         ("effect", ["effect: expected highlight | blur"]),
         ("effect glow", ["effect glow", "highlight | blur", "next"]),
         ("effect none", ["effect: expected an object 1..254"]),

@@ -107,8 +107,9 @@ def test_rows_say_everything_and_follow_the_schema(tmp_path: Path) -> None:
         "frame": 2, "time_s": 0.08, "step": 2, "object": 1, "state": "tracking",
         "reason": "made by hand", "visible": True, "predicted": False,
         "box_xyxy": [1.0, 2.0, 30.5, 40.0], "predicted_iou": 0.9, "object_score": 4.0,
-        "motion_iou": None, "area_px": int((shown.object_ids == 1).sum()), "admitted": True,
-        "memory_steps": [0, 3], "memory_tiers": ["conditioning", "working"],
+        "motion_iou": None, "guide_iou": None, "area_px": int((shown.object_ids == 1).sum()),
+        "admitted": True, "memory_steps": [0, 3],
+        "memory_tiers": ["conditioning", "working"],
     }  # fmt: skip
     assert rows[2]["visible"] is False
     assert rows[2]["box_xyxy"] is None

@@ -1,0 +1,50 @@
+"""`--guide nanotrack` as a user starts it: what is missing is told, and a replay gives the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+from tests.helpers.nanotrack import install_nanotrack
+
+DEMO = ("--source", "demo", "--set", "source.demo_frames=12", "--prompt", "box=300,150,420,300")
+
+
+def rows(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "tracks.jsonl").read_text().splitlines()]
+
+
+def test_missing_weights_are_told_before_anything_runs(run_cli: RunCli, tmp_path: Path) -> None:
+    home = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    for arguments in (("--check-config",), DEMO):
+        done = run_cli("--guide", "nanotrack", *arguments, "--output", "none", env=home)
+        assert done.returncode == 4
+        (line,) = (text for text in done.stderr.splitlines() if text.startswith("error:"))
+        assert "guide nanotrack: not installed" in line
+        assert line.endswith("export nanotrack")
+    doctor = run_cli("--doctor", "--guide", "nanotrack", env=home)
+    assert doctor.returncode == 4
+    assert "guide nanotrack   problem" in " ".join(doctor.stdout.splitlines())
+    wrong = run_cli("--guide", "nanotrak", "--check-config")
+    assert wrong.returncode == 2
+    assert "tracker.guide: nanotrak: expected one of none | nanotrack | boxes" in wrong.stderr
+
+
+@pytest.mark.shared
+def test_a_guided_run_and_its_replay(run_cli: RunCli, shared_dir: Path, tmp_path: Path) -> None:
+    install_nanotrack(shared_dir, tmp_path / "data" / "samcam" / "models")
+    home = {"XDG_DATA_HOME": str(tmp_path / "data")}
+    first = run_cli(
+        *DEMO, "--guide", "nanotrack", "--record", "rec", "--output", "masks:a", env=home
+    )
+    assert first.returncode == 0, first.stderr
+    found = rows(tmp_path / "cwd" / "a")
+    assert found[0]["guide_iou"] is None, "it is started there"
+    assert all(isinstance(row["guide_iou"], float) for row in found[1:] if row["visible"])
+    assert sum(row["visible"] is True for row in found) > 6
+    again = run_cli("--replay", "rec", "--output", "masks:b", env=home)
+    assert again.returncode == 0, again.stderr
+    assert rows(tmp_path / "cwd" / "b") == found
