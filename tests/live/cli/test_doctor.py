@@ -63,7 +63,7 @@ def test_the_table(run_cli: RunCli, control_folder: Path) -> None:
     found = table_of(result)
     assert list(found) == [
         *("camera", "virtual camera", "display", "hotkeys", "ctl", "model nano"),
-        *("ONNX Runtime", "CUDA", "TensorRT", "TensorRT for RTX"),
+        *("guide nanotrack", "ONNX Runtime", "CUDA", "TensorRT", "TensorRT for RTX"),
     ]
     assert found["model nano"][:2] == ("ok", f"5 files verified in {REPO_ROOT / 'engines/nano'}")
     assert found["ONNX Runtime"][0] == "ok"
