@@ -1,7 +1,26 @@
 """Motion: a stateless box filter, its scores, and the gate that says when to use them."""
 
+from samcam.kalman.camera_motion import (
+    CameraFinding,
+    CameraMotion,
+    Grey,
+    measure_camera,
+    small_grey,
+)
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.kalman.motion_score import box_ious
 from samcam.kalman.samurai_gate import SamuraiGate
 
-__all__ = ["MAX_HOLD_STEPS", "Gate", "GateSettings", "MotionGate", "SamuraiGate", "box_ious"]
+__all__ = [
+    "MAX_HOLD_STEPS",
+    "CameraFinding",
+    "CameraMotion",
+    "Gate",
+    "GateSettings",
+    "Grey",
+    "MotionGate",
+    "SamuraiGate",
+    "box_ious",
+    "measure_camera",
+    "small_grey",
+]

@@ -12,8 +12,17 @@ from typing import Annotated, ClassVar, Final, Protocol, Self
 
 import numpy as np
 
-from samcam.kalman.box_filter import XYWH, BoxForm, BoxState, initiate, predict, update
-from samcam.kalman.motion_score import F32, box_ious, select_mask
+from samcam.kalman.box_filter import (
+    XYWH,
+    BoxForm,
+    BoxState,
+    initiate,
+    move_camera,
+    predict,
+    update,
+)
+from samcam.kalman.camera_motion import CameraMotion
+from samcam.kalman.motion_score import F32, box_ious, nearest_boxes, select_mask
 from samcam.system import Checked, Setting
 
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
@@ -35,6 +44,8 @@ class GateSettings(Checked):
         follow_iou: Motion IoU at or above which a mask moves a stable filter; 0 follows any jump.
         hold_steps, hold_s: Without a mask that moves the filter for more than both, it is
             forgotten: an extrapolation that old would only keep the object from being found.
+        slack: Only what is beyond the uncertainty of a box that was just measured counts: while
+            the object is followed, a mask has to be where the motion has it. 0: always.
     """
 
     weight: Annotated[
@@ -56,6 +67,15 @@ class GateSettings(Checked):
     hold_s: Annotated[
         float, Setting("Motion is forgotten after this long without a mask.", "s", 0, 60)
     ]
+    slack: Annotated[
+        float,
+        Setting(
+            "How much of the motion's uncertainty is forgiven in its overlap with a mask.",
+            "standard deviations",
+            0,
+            10,
+        ),
+    ] = 0.0
 
 
 class Gate(Protocol):
@@ -76,8 +96,11 @@ class Gate(Protocol):
     def fork(self) -> Gate:
         """Return a gate of its own in the same state, for steps that are run again."""
 
-    def advance(self, dt_s: float) -> None:
-        """Move on to the present frame."""
+    def advance(self, dt_s: float, camera: CameraMotion | None = None) -> None:
+        """Move on to the present frame, `dt_s` seconds later.
+
+        `camera` is how the picture moved meanwhile, in the boxes' unit; None: nobody measured it.
+        """
 
     def choose(self, ious: F32, boxes_xyxy: F32) -> int:
         """Return the index of the best of the candidates; their (N,) IoU is the network's."""
@@ -129,7 +152,7 @@ class MotionGate:
             return None
         return self._filter.box_xyxy
 
-    def advance(self, dt_s: float) -> None:
+    def advance(self, dt_s: float, camera: CameraMotion | None = None) -> None:
         """Move on to the present frame; call it once per step, before anything else."""
         if self._filter is None:
             return
@@ -139,6 +162,8 @@ class MotionGate:
         if self._idle_steps > settings.hold_steps and self._idle_s > settings.hold_s:
             self._filter, self._stable = None, 0
             return
+        if camera is not None:
+            self._filter = move_camera(self._filter, camera)
         self._filter = self._predicted(self._filter, dt_s)
 
     def choose(self, ious: F32, boxes_xyxy: F32) -> int:
@@ -154,14 +179,16 @@ class MotionGate:
         predicted = self.predicted_box
         if predicted is None:
             return select_mask(ious, boxes_xyxy, _NOWHERE, 0.0)
-        return select_mask(ious, boxes_xyxy, predicted, self._settings.weight)
+        expected = self._expected(boxes_xyxy, predicted)
+        return select_mask(ious, boxes_xyxy, expected, self._settings.weight)
 
     def motion_iou(self, box_xyxy: F32) -> float | None:
         """Return the overlap with the prediction; None until the filter is stable."""
         predicted = self.predicted_box
         if predicted is None:
             return None
-        return float(box_ious(box_xyxy[None], predicted)[0])
+        boxes = box_xyxy[None]
+        return float(box_ious(boxes, self._expected(boxes, predicted))[0])
 
     def observe(self, box_xyxy: F32, predicted_iou: float) -> None:
         """Let the chosen mask of this frame start or move the filter.
@@ -194,6 +221,15 @@ class MotionGate:
             self._move(box_xyxy)
         else:
             self._start(box_xyxy)
+
+    def _expected(self, boxes_xyxy: F32, predicted: F32) -> F32:
+        """Return where each of (N, 4) boxes would have to be, as far as the filter is sure of it.
+
+        In doubt (time without a mask, a gap, a cut) that is more and more where it is.
+        """
+        if self._filter is None or self._settings.slack == 0:
+            return predicted
+        return nearest_boxes(boxes_xyxy, predicted, self._settings.slack * self._filter.doubt)
 
     def _predicted(self, state: BoxState, dt_s: float) -> BoxState:
         return predict(state, dt_s)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samcam import PRESETS, CropSettings, Prompt, Tracker, open_source
-from samcam.kalman import Gate, GateSettings, box_ious
+from samcam.kalman import CameraMotion, Gate, GateSettings, box_ious
 
 F32 = NDArray[np.float32]
 
@@ -27,7 +27,7 @@ class StandsStill:
     def fork(self) -> Gate:
         return copy.copy(self)
 
-    def advance(self, dt_s: float) -> None:
+    def advance(self, dt_s: float, camera: CameraMotion | None = None) -> None:
         self.moved = False
 
     def choose(self, ious: F32, boxes_xyxy: F32) -> int:

@@ -18,6 +18,7 @@ from typing import Annotated, Final, TypeVar
 import cv2
 import numpy as np
 
+from samcam.kalman import CameraMotion
 from samcam.live.frames import F32, U8, Mask, Prompt
 from samcam.live.masks import pixel_box
 from samcam.system import Checked, Setting
@@ -25,6 +26,7 @@ from samcam.system import Checked, Setting
 OUTSIDE_LOGIT: Final = -10.0  # clearly not the object, as a mask prompt says it
 WHOLE_FROM: Final = 0.9  # share of the picture's side from which a crop is not worth its run
 SIZE_SHARE: Final = 0.3  # of a new size in the damped one: a bad mask must not blow up the crop
+LONG_GAP_S: Final = 2.0  # no picture for longer: the object may be anywhere
 MAX_UNSURE: Final = 100  # steps; by then any crop is the whole picture
 STEP_OUT: Final = 2.0  # how a crop widens for a prompt outside it
 BOX_ZOOM: Final = 2.0  # sides of a first box's crop relative to the box's larger side
@@ -281,14 +283,23 @@ class CropState:
         x1, y1, x2, y2 = (float(value) for value in box_xyxy)
         return cls((x1 + x2) / 2, (y1 + y2) / 2, max(x2 - x1, y2 - y1))
 
-    def predicted(self, predicted_box: F32 | None) -> CropState:
-        """Return the state on the next frame; without a predicted box (the filter was forgotten)
-        the last place stays."""
-        crop_state = replace(self, unsure=min(self.unsure + 1, MAX_UNSURE))
-        if predicted_box is None:
-            return crop_state
-        there = CropState.at(predicted_box)
-        return replace(crop_state, x=there.x, y=there.y)
+    def predicted(
+        self, predicted_box: F32 | None, dt_s: float, camera: CameraMotion | None = None
+    ) -> CropState:
+        """Return the state on the next frame, `dt_s` seconds later.
+
+        Without a predicted box (the filter was forgotten) the last place stays where it is in the
+        scene: `camera`, in cells, moves it. After a cut or a long gap it is the whole picture.
+        """
+        there = self
+        if camera is not None:
+            x, y = camera.moved(self.x, self.y)
+            there = CropState(x, y, self.size * camera.zoom, self.unsure)
+        if predicted_box is not None:
+            place = CropState.at(predicted_box)
+            there = replace(there, x=place.x, y=place.y)
+        nowhere = dt_s > LONG_GAP_S or (camera is not None and camera.is_cut)
+        return replace(there, unsure=MAX_UNSURE if nowhere else min(self.unsure + 1, MAX_UNSURE))
 
     def updated(self, box: F32) -> CropState:
         """Return the state after a mask moved the filter to a box in cells."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from samcam.kalman import CameraMotion, Grey, measure_camera, small_grey
 from samcam.live.frames import U8, Prompt
 from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.guidance import GuideAnswer
@@ -75,6 +76,8 @@ class PastStep:
         features: What the whole of it was encoded to.
         time_ns: Media time of the picture.
         reduced: The picture with fewer pixels, where it is let go: for what a memory is shown as.
+        grey: The small picture in which the camera's motion is measured, where it is.
+        camera: How the camera moved since the step before; None: nobody measured it.
         objects: By object id; those that the step had or has prompts for.
     """
 
@@ -86,10 +89,24 @@ class PastStep:
     features: ImageFeatures | None = None
     time_ns: int = 0
     reduced: U8 | None = None
+    grey: Grey | None = None
+    camera: CameraMotion | None = None
     objects: dict[int, PastObject] = field(default_factory=dict)
 
     def of(self, object_id: int) -> PastObject:
         return self.objects.setdefault(object_id, PastObject())
+
+    def shrink(self) -> Grey | None:
+        """Return the small grey picture; make it while the picture is there."""
+        if self.grey is None and self.picture is not None:
+            self.grey = small_grey(self.picture)
+        return self.grey
+
+    def watch_camera(self, before: Grey | None) -> None:
+        """Note how the camera moved since the small picture of the step before, once."""
+        now = self.shrink()
+        if self.camera is None and before is not None and now is not None:
+            self.camera = measure_camera(before, now)
 
 
 class StepHistory:

@@ -150,7 +150,8 @@ class ObjectStepper:
 
     def predict(self, past: PastStep, track: ObjectTrack) -> None:
         """Move the object's motion and its crop on to a step."""
-        track.predict(past.dt_s)
+        camera = None if past.camera is None else past.camera.scaled(self._cells)
+        track.predict(past.dt_s, camera)
         guide = self.guide_box(past, track.object_id)
         if guide is not None:
             track.steer(guide)
@@ -206,6 +207,8 @@ class ObjectStepper:
         if past.features is None:
             past.features = self._encode(past.picture, clock)
             if self.settings.crop is None and past.picture is not None:
+                if self.settings.camera_motion:
+                    past.shrink()
                 past.reduced, past.picture = reduced(past.picture), None
         return past.features
 

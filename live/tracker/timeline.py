@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 from samcam.live.commands import GuideBox
@@ -284,6 +285,8 @@ class Timeline:
 
     def settle(self) -> None:
         """Answer what was changed since the last time; at most one pass over the kept steps."""
+        if self._changed:
+            self._watch_camera()
         while self._changed:
             object_id, steps = self._changed.popitem()
             for step in sorted(steps):
@@ -294,6 +297,13 @@ class Timeline:
                     self._track_again(object_id, step)  # the later ones with it
                     break
                 self._enter(past, object_id)
+
+    def _watch_camera(self) -> None:
+        """Note how the camera moved on steps that had no objects, and so nobody asked."""
+        if self._stepper.settings.camera_motion:
+            for before, past in pairwise(self._history):
+                if before.step == past.step - 1:
+                    past.watch_camera(before.shrink())
 
     def _mark(self, object_id: int, step: int) -> None:
         self._changed.setdefault(object_id, set()).add(step)
@@ -343,7 +353,7 @@ class Timeline:
             if later.step > past.step:
                 theirs = later.of(object_id)
                 theirs.before = track.carried_to(theirs.before, past.step)
-                track.predict(later.dt_s)
+                self._stepper.predict(later, track)
         self.tracks[object_id] = track.carried_to(self.tracks.get(object_id), past.step)
         if past is not self._history.pinned:
             self._answer_pinned(object_id)

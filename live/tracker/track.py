@@ -9,7 +9,7 @@ import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from samcam.kalman import Gate
+from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.guidance import IDLE_STEPS, objects, vouches
@@ -83,12 +83,15 @@ class ObjectTrack:
                 raise TypeError(f"make_gate: its gate has no {missing}; see samcam.kalman.Gate")
         self.crop_state = None
 
-    def predict(self, dt_s: float) -> None:
-        """Move the motion model on to the present frame; once per step, before any answer."""
+    def predict(self, dt_s: float, camera: CameraMotion | None = None) -> None:
+        """Move the motion model on to the present frame; once per step, before any answer.
+
+        `camera` is in the gate's unit: pixels of the low-resolution mask.
+        """
         if self.gate is not None:
-            self.gate.advance(dt_s)
+            self.gate.advance(dt_s, camera)
             if self.crop_state is not None:
-                self.crop_state = self.crop_state.predicted(self.gate.box)
+                self.crop_state = self.crop_state.predicted(self.gate.box, dt_s, camera)
 
     def steer(self, box: F32) -> None:
         """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from samcam.engines import BackendClass, EngineOptions, Manifest, Sam2Networks, load_model
 from samcam.guides import Guide
+from samcam.kalman import Grey, small_grey
 from samcam.live.commands import (
     CommitMask,
     CycleCandidate,
@@ -49,7 +50,7 @@ from samcam.live.tracker.track import ObjectTrack
 from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
 from samcam.system import check_type
 
-MAX_STEP_S: Final = 1.0  # a longer gap says nothing more about motion
+MAX_STEP_S: Final = 60.0  # by then an object may be anywhere
 
 
 class Tracker:
@@ -91,6 +92,7 @@ class Tracker:
         self._queue = PromptQueue()
         self._next_step = 0
         self._last: Frame | None = None
+        self._grey: Grey | None = None  # of it, where the camera is watched
         self._closed = False
 
     @classmethod
@@ -285,7 +287,7 @@ class Tracker:
 
         Without objects nothing is computed. Changes to past steps are answered first. Time that
         stands still or runs backwards counts as one thirtieth of a second, and a gap as one
-        second at most.
+        minute at most.
 
         Args:
             picture: An array is (H, W, 3) uint8 in BGR order, and copied.
@@ -308,7 +310,7 @@ class Tracker:
         self._timeline.settle()
         due = self._queue.take_due(frame.index, frame.size_wh)
         dt_s = step_seconds(self._last.time_ns if self._last else None, frame.time_ns)
-        self._last = frame
+        last, self._last = self._last, frame
         past = PastStep(self._next_step, frame.index, dt_s, frame.size_wh, frame.image_bgr)
         past.time_ns = frame.time_ns
         self._next_step += 1
@@ -316,6 +318,7 @@ class Tracker:
             past.of(object_id).prompts = prompts
         clock = self._timeline.clock
         object_ids = self._timeline.tracks.keys() | due.keys()
+        self._watch_camera(past, last if object_ids else None)
         if object_ids and self._settings.crop is None:
             self._stepper.encode_picture(past, clock)
         tracks, answers = [], []
@@ -343,6 +346,13 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _watch_camera(self, past: PastStep, last: Frame | None) -> None:
+        """Note on a step how the camera moved since the last picture; None: nobody asks."""
+        before, self._grey = self._grey, None
+        if last is not None and self._settings.camera_motion:
+            past.watch_camera(small_grey(last.image_bgr) if before is None else before)
+            self._grey = past.grey
 
     def _present(self) -> set[int]:
         """Return the objects that are tracked or wait for their first picture."""
@@ -377,7 +387,7 @@ def step_seconds(previous_ns: int | None, now_ns: int) -> float:
     """Return the seconds between two frames, made usable where the clock is not.
 
     A first frame, equal times and time running backwards (a looped file, a camera that came
-    back) count as 1/30 s; a gap counts as 1 s at most.
+    back) count as 1/30 s; a gap counts as `MAX_STEP_S` at most.
     """
     if previous_ns is None or now_ns <= previous_ns:
         return NOMINAL_STEP_S

@@ -41,7 +41,9 @@ def test_a_worked_step_of_the_horizontal_axis() -> None:
 
 def test_the_noise_of_a_longer_step_is_that_of_its_frames() -> None:
     doubled = predict(initiate(box(0, 0, 20, 40)), 2 * FRAME_S)
-    assert doubled.cov[0, 0] == pytest.approx(4 + 37.5**2 * (2 * FRAME_S) ** 2 + 2 * 1)
+    # of the first frame's noise in the velocity the second one has made a place: (20 / 160)²
+    moved = 37.5**2 * (2 * FRAME_S) ** 2 + 0.125**2
+    assert doubled.cov[0, 0] == pytest.approx(4 + moved + 2 * 1)
     assert doubled.cov[4, 4] == pytest.approx(37.5**2 + 2 * (20 / 160 * 30) ** 2)
 
 

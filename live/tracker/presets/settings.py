@@ -73,6 +73,13 @@ class TrackerSettings(Checked):
             choices=CATCH_UP,
         ),
     ] = CATCH_UP[0]
+    camera_motion: Annotated[
+        bool,
+        Setting(
+            "Measure how the camera moves and take that out of an object's motion; after a cut "
+            "the object may be anywhere."
+        ),
+    ] = False
     crop: CropSettings | None = None
     guide: Annotated[
         str,
@@ -86,6 +93,11 @@ class TrackerSettings(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
+        if self.camera_motion and self.gate is None:
+            raise ValueError(
+                f"camera_motion: the preset {self.name} has no motion gate to use it; "
+                "expected false, or another preset"
+            )
         if self.crop is not None and self.gate is None:
             raise ValueError(
                 f"crop: the preset {self.name} has no motion gate to steer a crop; "
