@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from samcam.kalman import CameraMotion, Grey, measure_camera, small_grey
-from samcam.live.frames import U8, Prompt
+from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, U8, Prompt
 from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.guidance import GuideAnswer
 from samcam.live.tracker.track import ObjectTrack
 
 if TYPE_CHECKING:
     from samcam.engines import ImageFeatures
+
+MAX_STEP_S: Final = 60.0  # by then an object may be anywhere
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,3 +159,14 @@ class StepHistory:
     def clear(self) -> None:
         self._recent.clear()
         self.pinned = None
+
+
+def step_seconds(previous_ns: int | None, now_ns: int) -> float:
+    """Return the seconds between two frames, made usable where the clock is not.
+
+    A first frame, equal times and time running backwards (a looped file, a camera that came
+    back) count as 1/30 s; a gap counts as `MAX_STEP_S` at most.
+    """
+    if previous_ns is None or now_ns <= previous_ns:
+        return NOMINAL_STEP_S
+    return min((now_ns - previous_ns) / NS_PER_S, MAX_STEP_S)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -29,8 +29,6 @@ from samcam.live.commands import (
 )
 from samcam.live.frames import (
     MIN_OBJECT_ID,
-    NOMINAL_STEP_S,
-    NS_PER_S,
     Frame,
     FrameResult,
     Prompt,
@@ -38,7 +36,7 @@ from samcam.live.frames import (
 from samcam.live.prompt_checks import whole_number
 from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.guidance import Guides
-from samcam.live.tracker.history import PastStep
+from samcam.live.tracker.history import PastStep, step_seconds
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
 from samcam.live.tracker.presets import preset as preset_settings
 from samcam.live.tracker.preview import ClickPreview
@@ -49,8 +47,6 @@ from samcam.live.tracker.timeline import Timeline
 from samcam.live.tracker.track import ObjectTrack
 from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
 from samcam.system import check_type
-
-MAX_STEP_S: Final = 60.0  # by then an object may be anywhere
 
 
 class Tracker:
@@ -381,17 +377,6 @@ class Tracker:
                 f"object {prompt.object_id}: candidate: expected 0..{count - 1}, "
                 f"got {prompt.candidate}"
             )
-
-
-def step_seconds(previous_ns: int | None, now_ns: int) -> float:
-    """Return the seconds between two frames, made usable where the clock is not.
-
-    A first frame, equal times and time running backwards (a looped file, a camera that came
-    back) count as 1/30 s; a gap counts as `MAX_STEP_S` at most.
-    """
-    if previous_ns is None or now_ns <= previous_ns:
-        return NOMINAL_STEP_S
-    return min((now_ns - previous_ns) / NS_PER_S, MAX_STEP_S)
 
 
 def _check_limits(manifest: Manifest, settings: TrackerSettings) -> None:

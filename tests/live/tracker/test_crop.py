@@ -171,30 +171,30 @@ def test_a_first_box_is_seen_in_a_crop_around_it() -> None:
 
 def test_an_aim_widens_while_unsure_and_narrows_again() -> None:
     settings = CropSettings()
-    crop_state = CropState.at(np.array((30, 30, 34, 33), np.float32)).predicted(None)
+    crop_state = CropState.at(np.array((30, 30, 34, 33), np.float32)).predicted(None, 1 / 30)
     shares = []
     for _ in range(14):
         shares.append(crop_state.crop(WH, CELLS, settings).width / WH[0])
-        crop_state = crop_state.predicted(None)
+        crop_state = crop_state.predicted(None, 1 / 30)
     assert shares[0] == pytest.approx(0.25)
     assert all(b > a for a, b in pairwise(shares[:9]))
     assert shares[-1] == 1
     box = np.array((31, 30, 35, 33), np.float32)
     narrowing = []
     for _ in range(6):
-        crop_state = crop_state.updated(box).predicted(box)
+        crop_state = crop_state.updated(box).predicted(box, 1 / 30)
         narrowing.append(crop_state.crop(WH, CELLS, settings).width)
     assert narrowing == sorted(narrowing, reverse=True)
     assert narrowing[-1] == WH[0] / 4
     for _ in range(3 * MAX_UNSURE):
-        crop_state = crop_state.predicted(None)
+        crop_state = crop_state.predicted(None, 1 / 30)
     assert crop_state.unsure == MAX_UNSURE
     assert crop_state.crop(WH, CELLS, CropSettings(growth=4.0)).is_whole
 
 
 def test_one_bad_mask_does_not_blow_up_the_crop() -> None:
     crop_state = CropState.at(np.array((30, 30, 36, 36), np.float32))
-    blown = crop_state.predicted(None).updated(np.array((10, 10, 50, 50), np.float32))
+    blown = crop_state.predicted(None, 1 / 30).updated(np.array((10, 10, 50, 50), np.float32))
     assert 6 < blown.size < 20
 
 

@@ -12,10 +12,11 @@ import pytest
 from samcam.engines.base import DeviceTensor, EngineError
 from samcam.engines.fake_backend import fake_manifest, fake_networks
 from samcam.engines.graph_table import MASK_DECODER
-from samcam.live.frames import Frame, ObjectState, Prompt
+from samcam.live.frames import NOMINAL_STEP_S, Frame, ObjectState, Prompt
+from samcam.live.tracker.history import MAX_STEP_S, step_seconds
 from samcam.live.tracker.presets import PRESETS, TrackerSettings, preset
 from samcam.live.tracker.step import STAGES
-from samcam.live.tracker.tracker import MAX_STEP_S, NOMINAL_STEP_S, Tracker, step_seconds
+from samcam.live.tracker.tracker import Tracker
 from samcam.memory import Tier
 from tests.conftest import REPO_ROOT
 from tests.helpers.tracker_networks import (
