@@ -55,6 +55,7 @@ from bench.scores.evaluate import (
 )
 from bench.scores.prompts import PROMPT_KINDS, PromptKind
 from bench.scores.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
+from bench.scores.watched import watched, write_timelines
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.frames import U8
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, CropSettings, Tracker, wants_crop
@@ -194,6 +195,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )  # fmt: skip
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     parser.add_argument(
+        "--plot", type=Path, metavar="DIR", help="draw a timeline of every object into this folder"
+    )
+    parser.add_argument(
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )
     options = parser.parse_args(arguments)
@@ -233,27 +237,37 @@ def evaluate_run(
     preset: str | None,
     kind: PromptKind,
     out: Path | None,
+    plots: Path | None = None,
 ) -> RunScore:
-    """Track every clip with a new tracker and one kind of prompt; contact sheets go to `out`."""
+    """Track every clip with a new tracker and one kind of prompt.
+
+    Contact sheets go to `out`, timelines to `plots`.
+    """
     mask_scores: list[MaskClipScore] = []
     box_scores: list[BoxClipScore] = []
     title = f"{preset}, {kind}" if preset else kind
-    sheets = None if out is None else out / (f"{preset}_{kind}" if preset else kind)
+    folder = f"{preset}_{kind}" if preset else kind
+    sheets = None if out is None else out / folder
+    timelines = None if plots is None else plots / folder
     progress = tqdm(total=len(data.mask_clips) + len(data.box_clips), desc=title, disable=None)
     with progress:
         for mask_clip in data.mask_clips:
-            score, tiles = evaluate_mask_clip(mask_clip, make_tracker(), kind)
+            tracker = watched(make_tracker(), timelines)
+            score, tiles = evaluate_mask_clip(mask_clip, tracker, kind)
             if score is not None:
                 mask_scores.append(score)
                 heading = f"{score.name}: J {score.j:.3f}  F {score.f:.3f}  ({title})"
                 _write_tiles(sheets, score.name, heading, tiles)
+                write_timelines(timelines, heading, tracker, score)
             progress.update()
         for box_clip in data.box_clips:
-            box_score, tiles = evaluate_box_clip(box_clip, make_tracker(), kind)
+            tracker = watched(make_tracker(), timelines)
+            box_score, tiles = evaluate_box_clip(box_clip, tracker, kind)
             if box_score is not None:
                 box_scores.append(box_score)
                 heading = f"{box_score.name}: AUC {box_score.scores.auc:.3f}  ({title})"
                 _write_tiles(sheets, box_score.name, heading, tiles)
+                write_timelines(timelines, heading, tracker, box_score)
             progress.update()
     return RunScore(preset, kind, tuple(mask_scores), tuple(box_scores))
 
@@ -316,7 +330,7 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
         options.threads,
         describe_environment(),
         tuple(
-            evaluate_run(data, make_tracker, name, kind, options.out)
+            evaluate_run(data, make_tracker, name, kind, options.out, options.plot)
             for name, make_tracker in rules
             for kind in options.prompt
         ),

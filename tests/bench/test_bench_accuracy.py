@@ -145,6 +145,7 @@ def test_with_and_without_crop(tree: Path, tmp_path: Path, nano_dir: Path) -> No
     done = run_bench(
         "accuracy",
         *(tree, "--crop", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
+        *("--plot", tmp_path / "timelines"),
         *("--json", tmp_path / "a.json", "--model", nano_dir),
     )
     assert done.returncode == 0, done.stderr
@@ -154,6 +155,8 @@ def test_with_and_without_crop(tree: Path, tmp_path: Path, nano_dir: Path) -> No
     assert whole["mean"]["auc"] != window["mean"]["auc"] > 0.4
     for folder in ("default_box", "default+crop_box"):
         assert cv2.imread(str(tmp_path / "sheets" / folder / "pair.png")) is not None
+        for name in ("pair_1", "pair_2", "small_1"):
+            assert cv2.imread(str(tmp_path / "timelines" / folder / f"{name}.png")) is not None
 
 
 def test_unknown_layout_gives_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""`python -m bench.timeline DIR`: a picture of every object's way through a run.
+
+DIR is that of `--output masks:DIR`, or its tracks.jsonl. Scores, state with its reasons and memory
+over time, a PNG file per object, beside the rows or in `--out`; `bench.accuracy --plot` draws the
+same with the truth. Exit codes: 2 rows that are none, 5 no output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.reports.report import BAD_INPUT, NO_OUTPUT, exit_code
+from bench.reports.sheet import SheetError
+from bench.reports.timeline_plot import Row, Timeline, write_timeline
+from samcam.system import prepare_streams
+
+ROWS: Final = "tracks.jsonl"
+NEEDED: Final = ("frame", "object", "state", "reason", "admitted", "memory_steps")
+
+
+class RowsError(ValueError):
+    """The rows of a run cannot be read; the message names file and line."""
+
+
+def read_rows(path: Path) -> dict[int, list[Row]]:
+    """Return the rows of each object.
+
+    Raises:
+        RowsError: The file is missing, or a line is no row of tracks.jsonl.
+    """
+    found: dict[int, list[Row]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RowsError(f"{path}: cannot be read: {error}; expected tracks.jsonl") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise RowsError(f"{path}:{number}: expected a JSON object: {error}") from error
+        missing = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
+        if missing:
+            raise RowsError(f"{path}:{number}: expected a row of tracks.jsonl with {missing[0]!r}")
+        found.setdefault(int(row["object"]), []).append(row)
+    if not found:
+        raise RowsError(f"{path}: has no rows: nothing was tracked")
+    return found
+
+
+def run(source: Path, out: Path | None) -> None:
+    """Draw every object; raises what the exit codes name."""
+    path = source / ROWS if source.is_dir() else source
+    for object_id, rows in sorted(read_rows(path).items()):
+        target = (out or path.parent) / f"timeline_{object_id}.png"
+        write_timeline(target, Timeline(f"{path.parent.name}, object {object_id}", rows))
+        print(f"wrote {target}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.timeline", description=__doc__)
+    parser.add_argument("source", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    options = parser.parse_args(arguments)
+    codes: dict[type[Exception], int] = {RowsError: BAD_INPUT, SheetError: NO_OUTPUT}
+    return exit_code(lambda: run(options.source, options.out), codes)
+
+
+if __name__ == "__main__":
+    prepare_streams()
+    sys.exit(main())
