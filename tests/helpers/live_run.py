@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
+from samcam.live.sources.demo.scene import DemoScene
 from tests.conftest import REPO_ROOT, CliResult, RunCli
 from tests.helpers.bounds import RUN_TIMEOUT_S
 from tests.helpers.xvfb import wait_until
@@ -75,3 +78,10 @@ def running(
 def without_display() -> dict[str, str]:
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE")
     return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def middle_of_an_object() -> str:
+    """A prompt on an object of the scene, where it stands for most of a second."""
+    _, ids = DemoScene(SIZE_WH).render(0)
+    rows, columns = np.nonzero(ids == 1)
+    return f"box={columns.min()},{rows.min()},{columns.max() + 1},{rows.max() + 1}"

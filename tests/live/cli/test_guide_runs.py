@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunCli
+from tests.helpers.live_run import (
+    END_TIMEOUT_S,
+    ENDLESS,
+    SMALL,
+    middle_of_an_object,
+    running,
+    without_display,
+)
 from tests.helpers.nanotrack import install_nanotrack
+from tests.helpers.xvfb import wait_until
 
 DEMO = ("--source", "demo", "--set", "source.demo_frames=12", "--prompt", "box=300,150,420,300")
 
@@ -33,6 +42,12 @@ def test_missing_weights_are_told_before_anything_runs(run_cli: RunCli, tmp_path
     assert "tracker.guide: nanotrak: expected one of none | nanotrack | boxes" in wrong.stderr
 
 
+def whole_rows(folder: Path) -> list[dict[str, object]]:
+    """The rows that are written so far."""
+    text = (folder / "tracks.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
 @pytest.mark.shared
 def test_a_guided_run_and_its_replay(run_cli: RunCli, shared_dir: Path, tmp_path: Path) -> None:
     install_nanotrack(shared_dir, tmp_path / "data" / "samcam" / "models")
@@ -48,3 +63,30 @@ def test_a_guided_run_and_its_replay(run_cli: RunCli, shared_dir: Path, tmp_path
     again = run_cli("--replay", "rec", "--output", "masks:b", env=home)
     assert again.returncode == 0, again.stderr
     assert rows(tmp_path / "cwd" / "b") == found
+
+
+def test_a_detectors_boxes_by_ctl_and_in_the_replay(
+    run_cli: RunCli, control_folder: Path, nano_dir: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "detector"
+    folder.mkdir()
+    where = middle_of_an_object()
+    arguments = (*ENDLESS, *SMALL, "--output", "masks:out", "--record", "rec", "--guide", "boxes")
+    with running((*arguments, "--model", str(nano_dir)), run_cli, folder, without_display()) as run:
+        assert run.ctl("prompt", where).stdout.startswith("ok")
+        wait_until(lambda: bool((run.status() or {}).get("objects")), "the object")
+        for _ in range(20):  # one that comes too late for a slow picture changes nothing
+            done = run.ctl("guide-box", "object=1", where)
+            assert done.stdout.startswith("ok"), done.stderr
+            if any(row["guide_iou"] is not None for row in whole_rows(folder / "out")):
+                break
+        status = run.ctl("guide-box", "object=9 box=1,1,5,5")
+        assert status.stdout.startswith("ok: taken") or "object 9: not tracked" in status.stderr
+        assert run.ctl("quit").returncode == 0
+        assert run.process.wait(END_TIMEOUT_S) == 0
+    found = rows(folder / "out")
+    assert any(row["guide_iou"] is not None for row in found)
+    again = run_cli("--replay", "rec", "--pace", "recorded", "--output", "masks:again", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    replayed = {row["frame"]: row for row in rows(folder / "again")}
+    assert [replayed[row["frame"]] for row in found] == found  # a live run may drop some

@@ -18,9 +18,15 @@ import numpy as np
 import pytest
 
 from samcam.live.frames import U8
-from samcam.live.sources.demo.scene import DemoScene
 from tests.conftest import REPO_ROOT, RunCli, skip_or_fail
-from tests.helpers.live_run import END_TIMEOUT_S, ENDLESS, SIZE_WH, SMALL, running, without_display
+from tests.helpers.live_run import (
+    END_TIMEOUT_S,
+    ENDLESS,
+    SMALL,
+    middle_of_an_object,
+    running,
+    without_display,
+)
 from tests.helpers.xvfb import Display, wait_until
 
 
@@ -33,13 +39,6 @@ def decode(path: Path) -> list[U8]:
 def is_covered(image: U8) -> bool:
     """Whether nothing of the scene is left: one grey, up to the codec's rounding."""
     return bool(np.ptp(image.reshape(-1, 3), axis=0).max() <= 4)
-
-
-def middle_of_an_object() -> str:
-    """A prompt on an object of the scene, where it stands for most of a second."""
-    _, ids = DemoScene(SIZE_WH).render(0)
-    rows, columns = np.nonzero(ids == 1)
-    return f"box={columns.min()},{rows.min()},{columns.max() + 1},{rows.max() + 1}"
 
 
 @pytest.mark.slow
