@@ -210,7 +210,7 @@ def test_the_pages_examples_are_typed(installed: Installed, tmp_path: Path) -> N
     """`mypy --strict` sees the names that the facade loads on first use."""
     pages = [(REPO_ROOT / name).read_text(encoding="utf-8") for name in PAGES]
     examples = re.findall(r"```python\n(.*?)```", "\n".join(pages), re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     for number, example in enumerate(examples):
         (tmp_path / f"example{number}.py").write_text(example, encoding="utf-8")
     words = ["--strict", "--python-executable", installed.python, "."]
