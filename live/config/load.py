@@ -11,9 +11,11 @@ from typing import Any, Final
 from samcam.live.config.bounded_yaml import MAX_BYTES, YamlError, key_lines, parse_yaml, shown_yaml
 from samcam.live.config.schema import Settings, flat, known_keys, new_name, sections
 from samcam.live.errors import ConfigError
+from samcam.memory import MEANINGLESS
 from samcam.system import ModelError, Problem, read_model
 from samcam.system.files import decode_text, read_regular, reason_of
 
+_MEMORY: Final = "tracker.memory."
 _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
 _NEAR: Final = 0.8  # of 1, as difflib counts
@@ -157,6 +159,8 @@ def _unknown(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, str]]:
         if key in sections():
             names = [name for name in known_keys() if name.startswith(f"{key}.")]
             what = f"{shown_yaml(entry.value)}: expected a section with the keys {', '.join(names)}"
+        elif (why := MEANINGLESS.get(key.removeprefix(_MEMORY))) and key.startswith(_MEMORY):
+            what = f"of no use here: {why}"
         elif (now := new_name(key)) != key:
             what = f"has a new name; expected {now}"
         else:

@@ -22,6 +22,7 @@ from samcam.live.masks import logits_box, logits_boxes
 from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.guidance import choose
 from samcam.live.tracker.presets import TrackerSettings
+from samcam.memory import DistractorTest, sees_distractor
 
 if TYPE_CHECKING:
     from samcam.engines import DecoderOutput, Manifest
@@ -49,6 +50,8 @@ class Answer:
         crop: What the network saw.
         token: The decoder's mask token that gave the mask; None: no token did.
         guide_iou: Overlap with the guide's box; None where it did not say, or without a mask.
+        distractor: Another candidate showed something beside the mask; only searched for where
+            that would make the mask an anchor.
     """
 
     present: bool
@@ -63,6 +66,13 @@ class Answer:
     crop: Crop
     token: int | None = None
     guide_iou: float | None = None
+    distractor: bool = False
+
+    @property
+    def area(self) -> float:
+        """Pixels of the mask as share of the picture."""
+        share = self.crop.area / (self.crop.picture_wh[0] * self.crop.picture_wh[1])
+        return share * float(np.count_nonzero(self.low_res_mask > 0)) / self.low_res_mask.size
 
     @property
     def visible(self) -> bool:
@@ -105,6 +115,14 @@ class Judge:
         choice = TokenChoice(token, token)
         answer = self._apply(decoded, choice, score, crop, boxes[best])
         return replace(answer, motion_iou=_motion_iou(gate, answer.box))
+
+    def with_distractor(
+        self, answer: Answer, decoded: DecoderOutput, test: DistractorTest
+    ) -> Answer:
+        """Return the answer with whether another candidate showed something beside the mask."""
+        others = [token for token in self._candidates if token != answer.token]
+        masks = decoded.low_res_masks[others] > 0
+        return replace(answer, distractor=sees_distractor(answer.low_res_mask > 0, masks, test))
 
     def prompted(
         self,

@@ -38,7 +38,7 @@ from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
 from samcam.live.tracker.thumbnail import memory_picture, reduced
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import MemoryPicture, MemoryView, admits
+from samcam.memory import KeepPrevious, MemoryPicture, MemoryView, admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
@@ -92,6 +92,7 @@ class ObjectStepper:
         self.settings = settings
         self._networks = networks
         self._judge = Judge(settings, networks.manifest)
+        self._keeps = settings.bank_policy.keep_previous
         self._cells = networks.manifest.mask_size
 
     def stamp(self) -> Stamp:
@@ -127,7 +128,7 @@ class ObjectStepper:
         # decode and judge
         candidates: tuple[int, ...] = ()
         if prompt is None:
-            answer = self._tracked(view, track, pix_feat, guide, clock)
+            answer = self._tracked(view, track, pix_feat, guide, clock, past.step)
         elif prompt.mask is not None:
             answer = self._masked(view, track, prompt.mask, clock)
         else:
@@ -146,6 +147,9 @@ class ObjectStepper:
             track.remember(past.step, answer, memory, vouched or asked, picture)
         elif track.remembers:
             track.bank.add_pointer(past.step, answer.obj_ptr)
+            if self._keep_previous(answer):
+                memory = self._encode_memory(view.features, answer, False, clock)
+                track.remember_once(past.step, answer, memory, self._picture(past, answer))
         return self.publish(past, track, answer, admitted, known)
 
     def predict(self, past: PastStep, track: ObjectTrack) -> None:
@@ -299,11 +303,19 @@ class ObjectStepper:
         pix_feat: DeviceTensor,
         guide: F32 | None,
         clock: StageClock,
+        step: int | None = None,
     ) -> Answer:
-        """Answer without a prompt: the memory alone says what to look for."""
+        """Answer without a prompt: the memory alone says what to look for.
+
+        `step`: where the answer may be remembered.
+        """
+        anchors = self.settings.anchors
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
-            return self._judge.tracked(decoded, view.crop, track.gate, guide)
+            answer = self._judge.tracked(decoded, view.crop, track.gate, guide)
+            if anchors is not None and step is not None and track.may_anchor(step, answer):
+                answer = self._judge.with_distractor(answer, decoded, anchors)
+            return answer
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
@@ -328,6 +340,12 @@ class ObjectStepper:
             answer.motion_iou if answer.guide_iou is None else answer.guide_iou,
             is_empty=not answer.visible,
         )
+
+    def _keep_previous(self, answer: Answer) -> bool:
+        """Say whether the next step attends to an answer that was not admitted."""
+        keeps = self._keeps
+        seen = keeps is KeepPrevious.SEEN and answer.visible
+        return not answer.prompted and (seen or keeps is KeepPrevious.ALWAYS)
 
     def _to_remember(
         self, past: PastStep, mine: PastObject, answer: Answer, clock: StageClock

@@ -16,7 +16,7 @@ from samcam.live.tracker.guidance import IDLE_STEPS, objects, vouches
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
-from samcam.memory import MemoryBank, MemoryEntry, MemoryPicture
+from samcam.memory import Areas, MemoryBank, MemoryEntry, MemoryPicture, may_anchor
 from samcam.system import lacks
 
 if TYPE_CHECKING:
@@ -31,14 +31,16 @@ class ObjectTrack:
         bank: What it looked like.
         gate: How it moves; None without a motion model.
         crop_state: Where its crop points; None until a mask has moved the filter.
+        areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
     """
 
     def __init__(self, object_id: int, settings: TrackerSettings) -> None:
         self.object_id = object_id
-        self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank)
+        self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank_policy)
         self.gate: Gate | None = None
         self.crop_state: CropState | None = None
+        self.areas = Areas()
         self.status: Status | None = None
         self._settings = settings
         self.forget_motion()
@@ -110,19 +112,33 @@ class ObjectTrack:
         conditioning: bool,
         picture: MemoryPicture | None = None,
     ) -> None:
-        """Put an admitted answer into the bank; `picture` is what people get to see of it."""
-        self.bank.add(
-            MemoryEntry(
-                step=step,
-                conditioning=conditioning,
-                maskmem_features=maskmem_features,
-                obj_ptr=answer.obj_ptr,
-                object_score_logit=answer.memory_score,
-                predicted_iou=answer.predicted_iou,
-                motion_iou=answer.motion_iou,
-                picture=picture,
-            )
-        )
+        """Put an admitted answer into the bank; as an anchor too, if it saw a distractor.
+
+        `picture` is what people get to see of it.
+        """
+        self.bank.add(_entry(step, answer, maskmem_features, picture, conditioning))
+        if answer.distractor and not conditioning:
+            self.bank.promote(step)
+        if self._settings.anchors is not None:
+            self.areas = self.areas.noted(step, answer.area)
+
+    def remember_once(
+        self,
+        step: int,
+        answer: Answer,
+        maskmem_features: DeviceTensor,
+        picture: MemoryPicture | None = None,
+    ) -> None:
+        """Keep the memory of an answer that was not admitted for the next step alone."""
+        self.bank.add_previous(_entry(step, answer, maskmem_features, picture))
+
+    def may_anchor(self, step: int, answer: Answer) -> bool:
+        """Say whether the answer becomes an anchor if it also sees a distractor."""
+        test, since = self._settings.anchors, self.bank.last_sure_step
+        if test is None or since is None or not answer.visible:
+            return False
+        ratio = self.areas.ratio(step, answer.area)
+        return may_anchor(test, answer.predicted_iou, ratio, step - since)
 
     def observe(self, answer: Answer, dt_s: float) -> Status:
         """Let an answer move motion gate, crop and state; return the state."""
@@ -150,3 +166,22 @@ class ObjectTrack:
             self.crop_state = CropState.at(answer.box)
         else:
             self.crop_state = self.crop_state.updated(gate.box)
+
+
+def _entry(
+    step: int,
+    answer: Answer,
+    maskmem_features: DeviceTensor,
+    picture: MemoryPicture | None,
+    conditioning: bool = False,
+) -> MemoryEntry[DeviceTensor]:
+    return MemoryEntry(
+        step=step,
+        conditioning=conditioning,
+        maskmem_features=maskmem_features,
+        obj_ptr=answer.obj_ptr,
+        object_score_logit=answer.memory_score,
+        predicted_iou=answer.predicted_iou,
+        motion_iou=answer.motion_iou,
+        picture=picture,
+    )

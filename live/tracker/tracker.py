@@ -45,7 +45,7 @@ from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.suggest import MaskGenerator, SuggestRules, model_rules
 from samcam.live.tracker.timeline import Timeline
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import MAX_RECENT, MAX_RECENT_POINTERS
+from samcam.memory import MAX_RECENT_POINTERS
 from samcam.system import check_type
 
 
@@ -380,10 +380,11 @@ class Tracker:
 
 
 def _check_limits(manifest: Manifest, settings: TrackerSettings) -> None:
-    """Compare what the memory bank may hold with what the model takes."""
+    """Compare what the memory bank may attend to with what the model takes."""
+    bank = settings.bank_policy
     for key, most, wanted, what in (
-        ("max_cond", manifest.max_cond, settings.bank.max_cond, "conditioning memories"),
-        ("num_recent", manifest.num_recent, MAX_RECENT, "recent memories"),
+        ("max_cond", manifest.max_cond, bank.max_cond, "conditioning memories"),
+        ("num_recent", manifest.num_recent, bank.max_recent, "recent memories"),
         ("max_recent_ptrs", manifest.max_recent_ptrs, MAX_RECENT_POINTERS, "recent pointers"),
     ):
         if wanted > most:

@@ -11,7 +11,7 @@ from samcam.kalman import Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.guidance import GUIDES, NO_GUIDE
 from samcam.live.tracker.state import StateThresholds
-from samcam.memory import AdmissionThresholds, BankPolicy
+from samcam.memory import AdmissionThresholds, BankPolicy, DistractorTest, LongTermMemory
 from samcam.system import Checked, Setting
 
 CATCH_UP: Final = ("retrack", "none")
@@ -24,6 +24,8 @@ class TrackerSettings(Checked):
     Attributes:
         name: As the user writes it.
         bank: What a memory bank keeps and how it counts.
+        memory: Sensory, working and long-term memory, which change the bank; None: no such tiers.
+        anchors: What makes a mask an anchor of the bank; None: nothing does.
         admission: Thresholds for a tracked mask to enter the memory; None: all do.
         gate: The motion gate; None: the best predicted IoU chooses.
         make_gate: Makes the gate of one object from `gate`.
@@ -43,6 +45,8 @@ class TrackerSettings(Checked):
 
     name: str
     bank: BankPolicy
+    memory: LongTermMemory | None = None
+    anchors: DistractorTest | None = None
     admission: AdmissionThresholds | None = None
     gate: GateSettings | None = None
     make_gate: Callable[[GateSettings], Gate] = MotionGate
@@ -108,3 +112,8 @@ class TrackerSettings(Checked):
                 f"guide: the preset {self.name} has no motion gate for a guide to stand beside; "
                 f"expected {NO_GUIDE}, or another preset"
             )
+
+    @property
+    def bank_policy(self) -> BankPolicy:
+        """`bank`, with the tiers of `memory`."""
+        return self.bank if self.memory is None else self.memory.applied(self.bank)
