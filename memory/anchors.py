@@ -137,9 +137,9 @@ def least_worth(steps: Sequence[int], obj_ptrs: Sequence[F32], qualities: Sequen
     """Return the index of the most redundant of at least two anchors.
 
     Worth is quality times how much an anchor adds: by appearance, its distance to the most
-    similar other pointer, and by time, the gap to the nearest other step, each against the
-    largest of all. What is dropped leaves a gap in which the next candidate is worth more, so
-    anchors spread over however much time has passed.
+    similar other pointer, and by time, the gap that it would leave open, each against the largest
+    of all. A candidate that comes soon after the last anchor leaves the least and goes; the longer
+    none was kept, the more the next one is worth, so anchors spread over all the time that passed.
 
     Args:
         steps: Ascending.
@@ -150,8 +150,8 @@ def least_worth(steps: Sequence[int], obj_ptrs: Sequence[F32], qualities: Sequen
     np.fill_diagonal(alike, -1.0)
     apart = np.clip(1 - alike.max(axis=1), 0, 2)
     gaps = np.diff(np.asarray(steps, np.float64))
-    nearest = np.minimum(np.append(np.inf, gaps), np.append(gaps, np.inf))
-    adds = apart / max(float(apart.max()), 1e-6) + nearest / max(float(nearest.max()), 1.0)
+    left_open = np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])  # mirrored at both ends
+    adds = apart / max(float(apart.max()), 1e-6) + left_open / max(float(left_open.max()), 1.0)
     return int(np.argmin(np.asarray(qualities) * adds))
 
 

@@ -158,11 +158,11 @@ def test_presets_are_found_by_name() -> None:
     assert preset("sam2").admission is None
     assert preset("samurai-paper").gate is not None
     assert {name: settings.name for name, settings in PRESETS.items()} == {
-        name: name for name in ("default", "sam2", "samurai-paper")
+        name: name for name in ("default", "sam2", "samurai", "samurai-paper", "dam", "long")
     }
 
 
-@pytest.mark.parametrize("name", ["samurai", "dam", "long", "Default", ""])
+@pytest.mark.parametrize("name", ["samurai-large", "Default", ""])
 def test_an_unknown_preset_names_those_there_are(name: str) -> None:
-    with pytest.raises(ValueError, match="expected one of default, sam2, samurai-paper"):
+    with pytest.raises(ValueError, match="expected one of default, sam2, samurai, samurai-paper"):
         preset(name)

@@ -169,7 +169,7 @@ def test_a_damaged_profile_gives_one_line(change: dict[str, object] | None, mess
     [
         ("effect", "aurora", 2, "effect aurora: expected highlight | "),
         ("preset", "steady", 2, "preset steady: expected default | "),
-        ("preset", "dam", 2, "preset dam: expected default | "),
+        ("preset", "dam2", 2, "preset dam2: expected default | "),
         ("model", "huge", 4, "model: model huge: expected nano"),
         ("source", "gone.mp4", 3, "source: source 'gone.mp4': "),
     ],

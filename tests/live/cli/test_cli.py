@@ -129,7 +129,7 @@ def test_check_config(
         (["--pace", "fast"], ["--pace fast", "live | all"]),
         (["--backend", "openvino"], ["openvino", "auto | tensorrt | tensorrt-rtx | onnx"]),
         (["--preset", "best"], ["--preset best", "sam2"]),
-        (["--preset", "dam"], ["--preset dam", "expected default | "]),
+        (["--preset", "dam2"], ["--preset dam2", "expected default | "]),
         (["--preset", "sam2", "--set", "tracker.gate.weight=0.3"], ["tracker.gate.weight", "sam2"]),
         (
             ["--preset", "sam2", "--set", "tracker.crop.enabled=true"],

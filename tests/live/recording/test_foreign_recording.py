@@ -176,7 +176,7 @@ def test_its_arrays_are_regular_its_own_and_of_the_shape_they_claim(tmp_path: Pa
 @pytest.mark.parametrize(
     ("name", "word", "known"),
     [
-        ("preset", "dam", "default | sam2"),
+        ("preset", "dam2", "default | sam2"),
         ("backend", "openvino", "auto | tensorrt"),
         ("effect", "aurora", "highlight | blur"),
     ],
