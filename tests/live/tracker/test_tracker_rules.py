@@ -197,8 +197,8 @@ def test_a_lost_object_keeps_its_memories_and_its_id(settings: TrackerSettings) 
     lost_with = {
         "sam2": (298, 297, 296, 295, 294, 293),
         "samurai": (298, 29, 28, 27, 26, 25),  # the previous frame, even without the object
-        "dam": (29, 25, 20, 15, 10, 5),
-        "long": (29, 25, 20, 15, 10, 5),
+        "dam": (29, 26, 21, 16, 11, 6),
+        "long": (29, 26, 21, 16, 11, 6),
     }.get(settings.name, (29, 28, 27, 26, 25, 24))
     for index in range(30, 300):
         networks.calls.clear()
