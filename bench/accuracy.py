@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from bench.cases.variants import GUIDES, NOTHING
 from bench.reports.accuracy_tables import (
+    attribute_tables,
     box_table,
     clicks_table,
     mask_table,
@@ -34,10 +36,11 @@ from bench.reports.report import (
     Section,
     exit_code,
     publish,
-    report_parser,
     write_block,
 )
 from bench.reports.sheet import SheetError, write_sheet
+from bench.scores.arguments import data_parser, positive, read_selected, words
+from bench.scores.attributes import clip_attributes, read_attributes
 from bench.scores.clicks import (
     CLICK_RULES,
     MAX_CLICKS,
@@ -45,7 +48,7 @@ from bench.scores.clicks import (
     ClickScore,
     evaluate_clicks,
 )
-from bench.scores.datasets import Dataset, DatasetError, read_dataset
+from bench.scores.datasets import BoxClip, Dataset, DatasetError, MaskClip
 from bench.scores.evaluate import (
     BoxClipScore,
     MaskClipScore,
@@ -53,7 +56,8 @@ from bench.scores.evaluate import (
     evaluate_box_clip,
     evaluate_mask_clip,
 )
-from bench.scores.prompts import PROMPT_KINDS, PromptKind
+from bench.scores.prompts import PromptKind
+from bench.scores.realtime import RealTimeTracker
 from bench.scores.stills import PromptedNetworks, StillScore, StillSegmenter, evaluate_stills
 from bench.scores.watched import watched, write_timelines
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
@@ -88,7 +92,12 @@ class RunScore:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Everything one call measured."""
+    """Everything one call measured.
+
+    Attributes:
+        attributes: What makes each clip hard.
+        real_time: Rate of the pictures and time of a step, where some were missed.
+    """
 
     model: str
     threads: int
@@ -96,6 +105,8 @@ class Accuracy:
     runs: tuple[RunScore, ...]
     stills: tuple[StillScore, ...]
     clicks: tuple[ClickScore, ...] = ()
+    attributes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    real_time: str | None = None
 
     def report(self) -> Report:
         """The tables, under where and with what the figures were taken."""
@@ -107,8 +118,10 @@ class Accuracy:
             if run.box_clips:
                 parts.append(Section(box_table(run.box_clips), f"Boxes: {run.title}", shown))
         if self.runs:
-            found = {run.title: means(run.mask_clips, run.box_clips) for run in self.runs}
-            parts.append(Section(means_table(found), "Means over the clips"))
+            found = {run.title: (run.mask_clips, run.box_clips) for run in self.runs}
+            parts.append(Section(means_table(found), "Means over the clips ± standard error"))
+            for figure, rows in attribute_tables(found, self.attributes).items():
+                parts.append(Section(rows, f"{figure} by attribute (clips)"))
         if self.stills:
             title = "Photographs: one prompt, no memory"
             parts.append(Section(stills_table(self.stills), title))
@@ -116,6 +129,8 @@ class Accuracy:
             title = "Photographs: one click after the other, each on the largest error, no memory"
             parts.append(Section(clicks_table(self.clicks), title))
         head = [self.model, *self.environment.lines(), f"threads {self.threads}"]
+        if self.real_time is not None:
+            head.append(self.real_time)
         return Report(head, parts)
 
     def summary_markdown(self) -> str:
@@ -140,39 +155,9 @@ class Accuracy:
             "runs": runs,
             "stills": [asdict(score) for score in self.stills],
             "clicks": [asdict(score) for score in self.clicks],
+            "attributes": {name: sorted(own) for name, own in self.attributes.items()},
+            "real_time": self.real_time,
         }
-
-
-def words(known: Sequence[str], what: str) -> Callable[[str], tuple[str, ...]]:
-    """Return an argparse type: a comma-separated choice of `known` words."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        words = tuple(text.split(","))
-        wrong = [word for word in words if word not in known]
-        if wrong:
-            raise argparse.ArgumentTypeError(
-                f"unknown {what} {wrong[0]!r}; expected some of {', '.join(known)}"
-            )
-        return words
-
-    return parse
-
-
-def data_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
-    """Return a parser for what to measure on, with which prompts, and where the figures go."""
-    parser = report_parser(block, doc)
-    parser.add_argument("data", type=Path, metavar="DATA_DIR")
-    parser.add_argument(
-        "--prompt",
-        type=words(PROMPT_KINDS, "prompt"),
-        default=("box",),
-        metavar="box|click",
-        help="box, click or box,click",
-    )
-    parser.add_argument("--clips", metavar="A,B", help="only these clips and still sets")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    return parser
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -193,6 +178,18 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--clicks", action=argparse.BooleanOptionalAction, default=True,
         help=f"also click on photographs until the mask is good, at most {MAX_CLICKS} times",
     )  # fmt: skip
+    parser.add_argument(
+        "--guide", type=words(GUIDES, "guide"), default=(NOTHING,), metavar="|".join(GUIDES)
+    )
+    parser.add_argument(
+        "--realtime",
+        type=positive,
+        metavar="FPS",
+        help="pictures that come during a step are missed",
+    )
+    parser.add_argument(
+        "--step-ms", type=positive, metavar="MS", help="how long a step takes; else as measured"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw a timeline of every object into this folder"
@@ -201,34 +198,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
     )
     options = parser.parse_args(arguments)
+    if options.step_ms is not None and options.realtime is None:
+        parser.error("--step-ms: expected --realtime FPS beside it")
     blind = [name for name in options.preset if PRESETS[name].gate is None]
     if blind and CROP_ON in options.crop:
         parser.error(f"--crop on: the preset {blind[0]} has no motion gate to steer a crop")
     return options
-
-
-def read_selected(root: Path, clips: str | None) -> Dataset:
-    """Read labelled data; with `clips` ("A,B") only those clips and sets.
-
-    Raises:
-        DatasetError: The data is not as expected, or a name is not there.
-    """
-    data = read_dataset(root)
-    if not clips:
-        return data
-    names = clips.split(",")
-    known = [clip.name for clip in data.mask_clips]
-    known += [clip.name for clip in data.box_clips]
-    known += [stills.name for stills in data.still_sets]
-    for name in names:
-        if name not in known:
-            raise DatasetError(f"--clips {name}: not in {data.root}; it has {', '.join(known)}")
-    return Dataset(
-        data.root,
-        tuple(clip for clip in data.mask_clips if clip.name in names),
-        tuple(clip for clip in data.box_clips if clip.name in names),
-        tuple(stills for stills in data.still_sets if stills.name in names),
-    )
 
 
 def evaluate_run(
@@ -308,8 +283,11 @@ def crop_on(kind: str, preset: str, model: str) -> bool:
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
 
-    def tracker(preset: str, crop: CropSettings | None) -> Tracker:
-        return Tracker(networks, replace(PRESETS[preset], crop=crop))
+    def tracker(preset: str, crop: CropSettings | None) -> StepTracker:
+        own = Tracker(networks, replace(PRESETS[preset], crop=crop))
+        if options.realtime is None:
+            return own
+        return RealTimeTracker(own, options.realtime, options.step_ms)
 
     chosen = {
         (preset, crop_on(kind, preset, networks.manifest.name)): None
@@ -341,12 +319,28 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
             for rule in CLICK_RULES
             if options.clicks
         ),
+        clip_attributes_of(data),
+        real_time_line(options.realtime, options.step_ms),
     )
+
+
+def clip_attributes_of(data: Dataset) -> dict[str, frozenset[str]]:
+    """What makes each clip hard: what its truth says, and what the data's own file adds."""
+    clips: tuple[MaskClip | BoxClip, ...] = (*data.mask_clips, *data.box_clips)
+    said = read_attributes(data.root)
+    return {clip.name: clip_attributes(clip) | said.get(clip.name, frozenset()) for clip in clips}
+
+
+def real_time_line(fps: float | None, step_ms: float | None) -> str | None:
+    if fps is None:
+        return None
+    takes = "as long as it took here" if step_ms is None else f"{step_ms:g} ms"
+    return f"real time: {fps:g} pictures a second, a step takes {takes}"
 
 
 def run(options: argparse.Namespace) -> None:
     """Measure what was asked for and publish it; raises what the exit codes name."""
-    data = read_selected(options.data, options.clips)
+    data = read_selected(options.data, options.clips, options.image_set)
     engine_options = EngineOptions(threads=options.threads)
     with load_model(options.model, options.backend, engine_options) as networks:
         accuracy = measure(data, networks, options)

@@ -20,10 +20,8 @@ import cv2
 from bench.accuracy import (
     WITH_CROP,
     Accuracy,
-    data_parser,
     evaluate_run,
     measure_stills,
-    read_selected,
 )
 from bench.reports.environment import describe_environment
 from bench.reports.report import (
@@ -38,6 +36,7 @@ from bench.reports.report import (
     table,
 )
 from bench.reports.sheet import SheetError
+from bench.scores.arguments import data_parser, read_selected
 from bench.scores.datasets import Dataset, DatasetError
 from bench.scores.grabcut import LONGEST_SIDE_PX, GrabCutStills, GrabCutTracker
 from bench.scores.prompts import PromptKind
@@ -150,7 +149,7 @@ def measure(data: Dataset, kinds: Sequence[PromptKind], out: Path | None) -> Acc
 
 def run(options: argparse.Namespace) -> None:
     """Measure what was asked for and publish it; raises what the exit codes name."""
-    data = read_selected(options.data, options.clips)
+    data = read_selected(options.data, options.clips, options.image_set)
     beside = None if options.beside is None else read_figures(options.beside)
     if beside is not None:
         check_same(data, options.prompt, beside)

@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from bench.accuracy import read_selected, words
 from bench.cases.catalogue import CASES, Case
 from bench.cases.footage import CaseFrame, Footage, box_of
 from bench.reports.environment import describe_environment, model_line
@@ -38,6 +37,7 @@ from bench.reports.report import (
     report_parser,
     table,
 )
+from bench.scores.arguments import read_selected, words
 from bench.scores.datasets import BoxClip, DatasetError, MaskClip
 from samcam.engines import EngineError, EngineOptions, load_model
 from samcam.kalman import (

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.accuracy import data_parser, read_selected, words
 from bench.cases.catalogue import CASES
 from bench.cases.footage import Footage
 from bench.cases.results import Cell, Results, ResultsError, clip_hash, code_hash, settings_hash
@@ -26,6 +25,7 @@ from bench.cases.variants import GUIDES, NOTHING, VARIANTS, Setup, VariantError
 from bench.reports.environment import Environment, describe_environment, model_line
 from bench.reports.report import BAD_INPUT, NO_MODEL, NO_OUTPUT, exit_code, publish
 from bench.reports.sheet import SheetError, write_sheet
+from bench.scores.arguments import data_parser, read_selected, words
 from bench.scores.datasets import BoxClip, DatasetError, MaskClip
 from samcam.engines import (
     EngineError,
@@ -111,7 +111,7 @@ def measure(
 
 def run(options: argparse.Namespace) -> None:
     """Measure what is missing and publish all; raises what the exit codes name."""
-    data = read_selected(options.data, options.clips)
+    data = read_selected(options.data, options.clips, options.image_set)
     clips: tuple[MaskClip | BoxClip, ...] = (*data.mask_clips, *data.box_clips)
     footages = [Footage(clip) for clip in clips]
     results, environment = Results(model_line(options.model), code_hash()), describe_environment()

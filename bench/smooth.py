@@ -38,10 +38,10 @@ from bench.scores.datasets import (
     VOID_OR_BINARY,
     DatasetError,
     MaskClip,
-    read_dataset,
     read_object_ids,
 )
 from bench.scores.evaluate import NOMINAL_FPS, object_ids_of, read_frames
+from bench.scores.layouts import read_dataset
 from bench.scores.metrics import compute_j
 from bench.scores.prompts import prompt_from_mask
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model

@@ -34,10 +34,10 @@ from bench.scores.datasets import (
     VOID_OR_BINARY,
     DatasetError,
     StillSet,
-    read_dataset,
     read_object_ids,
     read_picture,
 )
+from bench.scores.layouts import read_dataset
 from bench.scores.metrics import compute_j
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.config import load_settings, suggest_rules

@@ -104,7 +104,7 @@ class Footage:
         if index not in clip.mask_paths:
             return None
         ids = read_object_ids(clip.mask_paths[index])
-        found = {int(value) for value in np.unique(ids)} - {0, VOID_OR_BINARY}
+        found = {*np.flatnonzero(np.bincount(ids.ravel())).tolist()} - {0, VOID_OR_BINARY}
         return {object_id: ids == object_id for object_id in sorted(found)}
 
     def main_object(self) -> int:

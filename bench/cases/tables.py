@@ -9,24 +9,13 @@ import numpy as np
 from bench.cases.results import Cell, Results
 from bench.cases.scoring import RECOVERY_S, CaseScore
 from bench.reports.environment import Environment
-from bench.reports.report import Report, Section, Table, number, table
+from bench.reports.report import Report, Section, Table, number_and_error, table
 
 Show = Callable[[Sequence[CaseScore]], str | None]
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and its standard error (of one value there is none)."""
-    spread = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
-    return float(np.mean(values)), spread
-
-
-def show_mean(values: Sequence[float]) -> str:
-    mean, error = mean_and_error(values)
-    return number(mean) if error is None else f"{number(mean)} ± {number(error)}"
-
-
 def _overlap(scores: Sequence[CaseScore]) -> str:
-    return show_mean([score.overlap for score in scores])
+    return number_and_error([score.overlap for score in scores])
 
 
 def _recovered(scores: Sequence[CaseScore]) -> str | None:
@@ -40,12 +29,12 @@ def _recovered(scores: Sequence[CaseScore]) -> str | None:
 
 def _false_masks(scores: Sequence[CaseScore]) -> str | None:
     known = [score.false_masks for score in scores if score.false_masks is not None]
-    return show_mean(known) if known else None
+    return number_and_error(known) if known else None
 
 
 def _on_decoy(scores: Sequence[CaseScore]) -> str | None:
     known = [score.on_decoy for score in scores if score.on_decoy is not None]
-    return show_mean(known) if known else None
+    return number_and_error(known) if known else None
 
 
 def _judged(cells: Sequence[Cell]) -> list[CaseScore]:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from bench.reports.report import Table, number, table
+from bench.reports.report import Table, mean_and_error, number, number_and_error, table
 from bench.scores.clicks import CLICKS_SHOWN, MAX_CLICKS, REACHED, ClickScore
 from bench.scores.evaluate import BoxClipScore, MaskClipScore
 from bench.scores.prompts import PromptKind
 from bench.scores.stills import StillScore
 
 QUARTERS = ("Q1", "Q2", "Q3", "Q4")
+FIGURES = ("J", "F", "J&F", "AUC", "P20", "P_norm")
+
+Clips: TypeAlias = tuple[Sequence[MaskClipScore], Sequence[BoxClipScore]]
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """Means over clips, each clip counting once; None where there is none."""
+    """Means over clips, each clip counting once, None where there is none; and the standard
+    errors of these means, None below two clips."""
 
     mask_clips: int
     j: float | None
@@ -28,6 +33,7 @@ class Means:
     auc: float | None
     p20: float | None
     p_norm: float | None
+    errors: Mapping[str, float | None]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -36,16 +42,27 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def means(masks: Sequence[MaskClipScore], boxes: Sequence[BoxClipScore]) -> Means:
+    values = _values(masks, boxes)
     return Means(
-        len(masks),
-        _mean([clip.j for clip in masks]),
-        _mean([clip.f for clip in masks]),
-        _mean([clip.jf for clip in masks]),
-        len(boxes),
-        _mean([clip.scores.auc for clip in boxes]),
-        _mean([clip.scores.p20 for clip in boxes]),
-        _mean([clip.scores.p_norm for clip in boxes]),
+        mask_clips=len(masks),
+        box_clips=len(boxes),
+        errors={key: mean_and_error(v)[1] if v else None for key, v in values.items()},
+        **{key: _mean(v) for key, v in values.items()},
     )
+
+
+def _values(
+    masks: Sequence[MaskClipScore], boxes: Sequence[BoxClipScore]
+) -> dict[str, list[float]]:
+    """Each figure of `FIGURES` for every clip that has it."""
+    return {
+        "j": [clip.j for clip in masks],
+        "f": [clip.f for clip in masks],
+        "jf": [clip.jf for clip in masks],
+        "auc": [clip.scores.auc for clip in boxes],
+        "p20": [clip.scores.p20 for clip in boxes],
+        "p_norm": [clip.scores.p_norm for clip in boxes],
+    }
 
 
 def _quarters(clips: Sequence[MaskClipScore] | Sequence[BoxClipScore]) -> list[str]:
@@ -116,12 +133,43 @@ def box_table(clips: Sequence[BoxClipScore]) -> Table:
     return table(("clip", "judged", "AUC", "P20", "P_norm", *QUARTERS, "ms/frame"), rows)
 
 
-def means_table(found: Mapping[str, Means]) -> Table:
-    figures = ("j", "f", "jf", "auc", "p20", "p_norm")
+def means_table(found: Mapping[str, Clips]) -> Table:
+    """Each run's means with their standard errors over the clips."""
     rows = [
-        [name, *(number(getattr(mean, key)) for key in figures)] for name, mean in found.items()
+        [name, *(number_and_error(values) for values in _values(*clips).values())]
+        for name, clips in found.items()
     ]
-    return table(("run", "J", "F", "J&F", "AUC", "P20", "P_norm"), rows)
+    return table(("run", *FIGURES), rows)
+
+
+def attribute_tables(
+    found: Mapping[str, Clips], attributes: Mapping[str, frozenset[str]]
+) -> dict[str, Table]:
+    """J&F and AUC of the clips with each attribute, by figure; the header says how many."""
+    names = sorted({name for own in attributes.values() for name in own})
+    shown: dict[str, Table] = {}
+    for figure, which in (("J&F", 0), ("AUC", 1)):
+        first = next(iter(found.values()))[which]
+        counts = {
+            name: sum(name in attributes.get(clip.name, ()) for clip in first) for name in names
+        }
+        used = [name for name in names if counts[name]]
+        rows = [
+            [run, *(number_and_error(_with(clips, attributes, name, which)) for name in used)]
+            for run, clips in found.items()
+        ]
+        if used:
+            shown[figure] = table(("run", *(f"{name} ({counts[name]})" for name in used)), rows)
+    return shown
+
+
+def _with(
+    clips: Clips, attributes: Mapping[str, frozenset[str]], name: str, which: int
+) -> list[float]:
+    masks, boxes = clips
+    if which == 0:
+        return [clip.jf for clip in masks if name in attributes.get(clip.name, ())]
+    return [clip.scores.auc for clip in boxes if name in attributes.get(clip.name, ())]
 
 
 def stills_table(scores: Sequence[StillScore]) -> Table:
@@ -161,7 +209,7 @@ def clicks_table(scores: Sequence[ClickScore]) -> Table:
 
 
 def summary_table(
-    runs: Mapping[PromptKind, tuple[Sequence[MaskClipScore], Sequence[BoxClipScore]]],
+    runs: Mapping[PromptKind, Clips],
 ) -> Table:
     """The two figures that say most, one row each: J&F and AUC, by kind of prompt."""
     found = {kind: means(masks, boxes) for kind, (masks, boxes) in runs.items()}

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 
 BAD_INPUT = 2  # exit codes, as run_live.py has them
 NO_MODEL = 4
@@ -56,6 +57,20 @@ class Table:
 def number(value: float | None, digits: int = 3) -> str:
     """A figure as a cell; a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean of values, and its standard error; of one value there is none."""
+    spread = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return fmean(values), spread
+
+
+def number_and_error(values: Sequence[float]) -> str:
+    """A mean with its standard error as a cell; a dash without values."""
+    if not values:
+        return number(None)
+    mean, error = mean_and_error(values)
+    return number(mean) if error is None else f"{number(mean)} ± {number(error)}"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -1,10 +1,6 @@
-"""Readers of labelled data: our evaluation folder's layout and DAVIS's own.
+"""Labelled clips and photographs, and how their files are read: pictures, annotations, boxes.
 
 Paths are collected at once, pictures are read when they are asked for.
-
-    ROOT/masks/CLIP/{frames,masks}      ROOT/JPEGImages/480p/CLIP/*.jpg
-    ROOT/boxes/CLIP/{frames,gt.txt}     ROOT/Annotations/480p/CLIP/*.png
-    ROOT/stills/SET/{images,masks}
 """
 
 from __future__ import annotations
@@ -26,7 +22,6 @@ from samcam.live.frames import U8
 F64: TypeAlias = NDArray[np.float64]
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp"})
-LAYOUTS = "masks/CLIP, boxes/CLIP, stills/SET or JPEGImages/480p/CLIP with Annotations/480p/CLIP"
 VOID_OR_BINARY = 255  # DAVIS 2016: the object; DAVIS 2017 beside ids: pixels that do not count
 
 
@@ -125,25 +120,18 @@ def read_object_ids(path: Path) -> U8:
         )
     values = picture.to_ndarray()
     ids = np.ascontiguousarray(values[0] if isinstance(values, tuple) else values, np.uint8)
-    present = np.unique(ids)
-    if VOID_OR_BINARY in present and not ((present > 0) & (present < VOID_OR_BINARY)).any():
+    counts = np.bincount(ids.ravel(), minlength=VOID_OR_BINARY + 1)
+    if counts[VOID_OR_BINARY] and not counts[1:VOID_OR_BINARY].any():
         ids = (ids == VOID_OR_BINARY).astype(np.uint8)
     return ids
 
 
-def _mask_clip(name: str, frames: Path, masks: Path) -> MaskClip:
-    frame_paths = list_pictures(frames)
-    number = {path.stem: index for index, path in enumerate(frame_paths)}
-    mask_paths: dict[int, Path] = {}
-    for path in list_pictures(masks):
-        if path.stem not in number:
-            raise DatasetError(f"{path}: no frame of that name in {frames}")
-        mask_paths[number[path.stem]] = path
-    return MaskClip(name, frame_paths, mask_paths)
+def read_boxes(path: Path, count: int) -> F64:
+    """Read `x,y,w,h` lines (comma, tab or space between), one per frame.
 
-
-def _read_boxes(path: Path, count: int) -> F64:
-    """Read `x,y,w,h` lines (comma, tab or space between), one per frame."""
+    Raises:
+        DatasetError: The file is missing, or a line or their number is wrong.
+    """
     if not path.is_file():
         raise DatasetError(f"{path}: missing; expected one x,y,w,h line per frame")
     rows: list[list[float]] = []
@@ -160,38 +148,8 @@ def _read_boxes(path: Path, count: int) -> F64:
     return np.array(rows, np.float64)
 
 
-def _still_set(folder: Path) -> StillSet:
-    pictures = {path.stem: path for path in list_pictures(folder / "images")}
-    pairs: list[tuple[Path, Path]] = []
-    for path in list_pictures(folder / "masks"):
-        if path.stem not in pictures:
-            raise DatasetError(f"{path}: no picture of that name in {folder / 'images'}")
-        pairs.append((pictures[path.stem], path))
-    return StillSet(folder.name, tuple(pairs))
-
-
-def _folders(folder: Path) -> list[Path]:
+def folders(folder: Path) -> list[Path]:
+    """The folders in a folder, in natural order; none where it is missing."""
     if not folder.is_dir():
         return []
     return sorted((p for p in folder.iterdir() if p.is_dir()), key=natural_key)
-
-
-def read_dataset(root: Path) -> Dataset:
-    """Find every labelled clip and still set under `root`, in either layout.
-
-    Raises:
-        DatasetError: Nothing is recognised, or something in it is not as expected.
-    """
-    if not root.is_dir():
-        raise DatasetError(f"{root}: not a folder; expected one with {LAYOUTS}")
-    masks = [_mask_clip(f.name, f / "frames", f / "masks") for f in _folders(root / "masks")]
-    for folder in _folders(root / "Annotations" / "480p"):
-        masks.append(_mask_clip(folder.name, root / "JPEGImages" / "480p" / folder.name, folder))
-    boxes: list[BoxClip] = []
-    for folder in _folders(root / "boxes"):
-        frames = list_pictures(folder / "frames")
-        boxes.append(BoxClip(folder.name, frames, _read_boxes(folder / "gt.txt", len(frames))))
-    stills = [_still_set(folder) for folder in _folders(root / "stills")]
-    if not (masks or boxes or stills):
-        raise DatasetError(f"{root}: layout not recognised; expected {LAYOUTS}")
-    return Dataset(root, tuple(masks), tuple(boxes), tuple(stills))

@@ -104,6 +104,10 @@ def test_everything_is_measured_and_written(tree: Path, tmp_path: Path, nano_dir
     assert "| preset sam2, prompt box | 0." in page.read_text()
     assert "**Masks: preset sam2, prompt box**" not in page.read_text()
     assert "Masks: preset sam2, prompt box" in done.stdout
+    # means have their standard errors, and clips are told apart by what is hard about them
+    assert report["attributes"] == {"pair": [], "disc": []}
+    assert report["runs"][0]["mean"]["errors"]["jf"] is None  # of one clip
+    assert "by attribute" not in page.read_text()
     summary = readme.read_text()
     for kind in ("box", "click"):
         assert f" one {kind} |" in summary
@@ -119,6 +123,9 @@ def test_everything_is_measured_and_written(tree: Path, tmp_path: Path, nano_dir
         (("--prompt", "text"), 2, "unknown prompt 'text'; expected some of box, click"),
         (("--crop", "on,narrow"), 2, "unknown crop 'narrow'; expected some of auto, off, on"),
         (("--clips", "absent"), 2, "--clips absent: not in"),
+        (("--realtime", "0"), 2, "--realtime: expected a number above 0, got '0'"),
+        (("--step-ms", "40"), 2, "--step-ms: expected --realtime FPS beside it"),
+        (("--guide", "radar"), 2, "unknown guide 'radar'; expected some of none"),
         (("--model", "absent"), 4, "model absent: expected nano"),
     ],
 )
@@ -146,10 +153,11 @@ def test_with_and_without_crop(tree: Path, tmp_path: Path, nano_dir: Path) -> No
         "accuracy",
         *(tree, "--crop", "off,on", "--clips", "pair,small", "--out", tmp_path / "sheets"),
         *("--plot", tmp_path / "timelines"),
-        *("--json", tmp_path / "a.json", "--model", nano_dir),
+        *("--json", tmp_path / "a.json", "--model", nano_dir, "--realtime", 30, "--step-ms", 70),
     )
     assert done.returncode == 0, done.stderr
     assert "Masks: preset default+crop, prompt box" in done.stdout
+    assert "real time: 30 pictures a second, a step takes 70 ms" in done.stdout
     whole, window = json.loads((tmp_path / "a.json").read_text())["runs"]
     assert (whole["preset"], window["preset"]) == ("default", "default+crop")
     assert whole["mean"]["auc"] != window["mean"]["auc"] > 0.4
@@ -162,7 +170,8 @@ def test_with_and_without_crop(tree: Path, tmp_path: Path, nano_dir: Path) -> No
 def test_unknown_layout_gives_one_line(tmp_path: Path) -> None:
     done = run_bench("accuracy", tmp_path)
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines() == [
-        f"error: {tmp_path}: layout not recognised; expected masks/CLIP, boxes/CLIP, stills/SET "
-        "or JPEGImages/480p/CLIP with Annotations/480p/CLIP"
-    ]
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith(
+        f"error: {tmp_path}: layout not recognised; expected masks/CLIP, boxes/CLIP, stills/SET, "
+        "JPEGImages/480p/CLIP with Annotations/480p/CLIP (DAVIS), or CLIP/img with CLIP/groundtr"
+    )

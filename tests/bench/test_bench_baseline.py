@@ -11,7 +11,6 @@ import pytest
 
 from bench import baseline_classical
 from bench.baseline_classical import Figures, comparison_table
-from bench.scores.datasets import read_dataset
 from bench.scores.evaluate import evaluate_box_clip, evaluate_mask_clip
 from bench.scores.grabcut import (
     LONGEST_SIDE_PX,
@@ -23,6 +22,7 @@ from bench.scores.grabcut import (
     look_at,
     segment,
 )
+from bench.scores.layouts import read_dataset
 from bench.scores.metrics import compute_j
 from bench.scores.prompts import PROMPT_KINDS, PromptKind, prompt_from_mask
 from bench.scores.stills import evaluate_stills

@@ -11,7 +11,7 @@ import pytest
 from bench import camera
 from bench.cases.catalogue import CASES
 from bench.cases.footage import Footage
-from bench.scores.datasets import read_dataset
+from bench.scores.layouts import read_dataset
 from samcam.kalman import CameraFinding
 from tests.helpers.labelled_data import write_ids
 

@@ -10,7 +10,7 @@ from bench.cases.absences import without_objects
 from bench.cases.catalogue import CASES
 from bench.cases.footage import CaseFrame, Footage, is_box, region_of
 from bench.cases.views import FAST, shake_affine
-from bench.scores.datasets import read_dataset
+from bench.scores.layouts import read_dataset
 from samcam.live.frames import Mask
 from tests.helpers.labelled_data import write_ids
 

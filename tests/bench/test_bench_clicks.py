@@ -21,7 +21,7 @@ from bench.scores.clicks import (
     next_click,
     score_clicks,
 )
-from bench.scores.datasets import read_dataset
+from bench.scores.layouts import read_dataset
 from samcam.engines.fake_backend import fake_networks
 from samcam.engines.sam2_graphs import Sam2Networks
 from samcam.live.frames import U8, Mask, Prompt

@@ -11,10 +11,10 @@ import pytest
 from bench.scores.datasets import (
     DatasetError,
     list_pictures,
-    read_dataset,
     read_object_ids,
     read_picture,
 )
+from bench.scores.layouts import read_dataset
 from tests.helpers.labelled_data import write_ids, write_jpegs, write_palette_png
 
 

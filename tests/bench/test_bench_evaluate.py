@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.scores.datasets import read_dataset
 from bench.scores.evaluate import evaluate_box_clip, evaluate_mask_clip
+from bench.scores.layouts import read_dataset
 from bench.scores.stills import PromptedNetworks, evaluate_stills
 from samcam.engines.fake_backend import fake_networks
 from samcam.live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState, Prompt

@@ -14,10 +14,11 @@ from bench.cases.catalogue import Case
 from bench.cases.footage import CaseFrame, Footage
 from bench.cases.results import Cell, Results, ResultsError, code_hash, settings_hash
 from bench.cases.scoring import CaseScore, evaluate_case
-from bench.cases.tables import hard_cases_report, mean_and_error
+from bench.cases.tables import hard_cases_report
 from bench.cases.variants import VARIANTS, Setup, VariantError
 from bench.hard_cases import main
 from bench.reports.environment import Environment
+from bench.reports.report import mean_and_error
 from samcam.live.frames import Frame, FrameResult, Mask, ObjectResult, ObjectState, Prompt
 from samcam.live.tracker import PRESETS
 from tests.helpers.bench_run import run_bench

@@ -11,7 +11,7 @@ import pytest
 
 from bench import smooth
 from bench.reports.report import number
-from bench.scores.datasets import read_dataset
+from bench.scores.layouts import read_dataset
 from tests.helpers.labelled_data import write_ids
 
 FRAMES = 20

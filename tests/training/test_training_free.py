@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.scores.datasets import read_dataset
+from bench.scores.layouts import read_dataset
 from tests.helpers.bounds import LONG_RUN_TIMEOUT_S
 from tests.helpers.free_pictures import (
     COPYRIGHT,
