@@ -28,4 +28,7 @@ class Guide(Protocol):
         """Follow what lies in this box from now on; whatever was followed before is forgotten."""
 
     def update(self, picture: U8) -> tuple[Box, float]:
-        """Return where the object is on a later picture, and how sure that is, 0..1."""
+        """Return where the object is on a later picture, and how sure that is, 0..1.
+
+        At 0 the object is not seen, and the box says nothing.
+        """

@@ -112,7 +112,7 @@ class Gate(Protocol):
         """Learn the chosen mask's box on this frame."""
 
     def observe_prompt(self, box_xyxy: F32) -> None:
-        """Learn the box of a mask that the user prompted."""
+        """Learn the box of a mask that is believed: the user prompted it, or a guide agrees."""
 
 
 class MotionGate:

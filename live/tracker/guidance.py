@@ -246,7 +246,7 @@ class Guides:
 
 
 def _checked(answer: object) -> GuideAnswer | None:
-    """Return a guide's answer; None where its box is empty.
+    """Return a guide's answer; None where it does not see the object: no score, or no box.
 
     Raises:
         ValueError: It is none.
@@ -258,4 +258,5 @@ def _checked(answer: object) -> GuideAnswer | None:
         given, sure = np.zeros(0, np.float32), 0.0
     if given.shape != (4,) or not np.isfinite(given).all() or not np.isfinite(sure):
         raise ValueError(f"guide: update: expected ((x1, y1, x2, y2), score), got {shown(answer)}")
-    return GuideAnswer(given, sure) if given[0] < given[2] and given[1] < given[3] else None
+    seen = sure > 0 and given[0] < given[2] and given[1] < given[3]
+    return GuideAnswer(given, sure) if seen else None

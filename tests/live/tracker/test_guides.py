@@ -296,6 +296,18 @@ def test_a_guide_that_says_nothing_sensible_is_named(
         play.step()
 
 
+@pytest.mark.parametrize("says", [(px(THERE), 0.0), ((50, 50, 50, 90), 0.9)])
+def test_a_guide_that_does_not_see_the_object_has_no_say(
+    guides: Callable[[], Sequence[Scripted]], says: object
+) -> None:
+    play = Play()
+    play.step(10)
+    guides()[0].says = says
+    answer = play.step()
+    assert answer.guide_iou is None
+    assert answer.admitted
+
+
 def test_an_error_of_a_guide_ends_the_run_in_one_line(
     guides: Callable[[], Sequence[Scripted]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
