@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from bench.cases.variants import GUIDES, NOTHING
+from bench.cases.variants import GUIDES, VariantError, guided
 from bench.reports.accuracy_tables import (
     attribute_tables,
     box_table,
@@ -62,7 +62,15 @@ from bench.scores.stills import PromptedNetworks, StillScore, StillSegmenter, ev
 from bench.scores.watched import watched, write_timelines
 from samcam.engines import EngineError, EngineOptions, Sam2Networks, load_model
 from samcam.live.frames import U8
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS, CropSettings, Tracker, wants_crop
+from samcam.live.tracker import (
+    DEFAULT_PRESET,
+    NO_GUIDE,
+    PRESETS,
+    CropSettings,
+    Tracker,
+    TrackerSettings,
+    wants_crop,
+)
 from samcam.system import prepare_streams
 
 BLOCK = "accuracy"
@@ -179,7 +187,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help=f"also click on photographs until the mask is good, at most {MAX_CLICKS} times",
     )  # fmt: skip
     parser.add_argument(
-        "--guide", type=words(GUIDES, "guide"), default=(NOTHING,), metavar="|".join(GUIDES)
+        "--guide",
+        type=words(GUIDES, "guide"),
+        default=(NO_GUIDE,),
+        metavar="A,B",
+        help="none, nanotrack or none,nanotrack",
     )
     parser.add_argument(
         "--realtime",
@@ -283,8 +295,8 @@ def crop_on(kind: str, preset: str, model: str) -> bool:
 
 def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) -> Accuracy:
 
-    def tracker(preset: str, crop: CropSettings | None) -> StepTracker:
-        own = Tracker(networks, replace(PRESETS[preset], crop=crop))
+    def tracker(settings: TrackerSettings, crop: CropSettings | None) -> StepTracker:
+        own = Tracker(networks, replace(settings, crop=crop))
         if options.realtime is None:
             return own
         return RealTimeTracker(own, options.realtime, options.step_ms)
@@ -296,8 +308,11 @@ def measure(data: Dataset, networks: Sam2Networks, options: argparse.Namespace) 
     }
     crops = {on: CropSettings() if on else None for _, on in chosen}
     suffixes = {True: WITH_CROP, False: ""}
+    helps = {guide: "" if guide == NO_GUIDE else f"+{guide}" for guide in options.guide}
     rules = [
-        (f"{preset}{suffixes[on]}", partial(tracker, preset, crops[on])) for preset, on in chosen
+        (f"{preset}{suffixes[on]}{helped}", partial(tracker, guided(preset, guide), crops[on]))
+        for preset, on in chosen
+        for guide, helped in helps.items()
     ]
     stills = [
         measure_stills(data, PromptedNetworks(networks, crop), options.out, suffixes[on])
@@ -351,7 +366,11 @@ def run(options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    codes: dict[type[Exception], int] = {DatasetError: BAD_INPUT, EngineError: NO_MODEL}
+    codes: dict[type[Exception], int] = {
+        DatasetError: BAD_INPUT,
+        VariantError: BAD_INPUT,
+        EngineError: NO_MODEL,
+    }
     return exit_code(lambda: run(options), codes | {SheetError: NO_OUTPUT, OSError: NO_OUTPUT})
 
 

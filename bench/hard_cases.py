@@ -35,7 +35,7 @@ from samcam.engines import (
     load_model,
     read_manifest,
 )
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker
+from samcam.live.tracker import DEFAULT_PRESET, NO_GUIDE, PRESETS, Tracker
 from samcam.system import prepare_streams
 
 BLOCK = "hard_cases"
@@ -46,7 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     for name, known, default in (
         ("preset", tuple(PRESETS), (DEFAULT_PRESET,)),
         ("case", tuple(CASES), tuple(CASES)),
-        ("guide", GUIDES, (NOTHING,)),
+        ("guide", GUIDES, (NO_GUIDE,)),
         ("without", tuple(VARIANTS), (NOTHING,)),
     ):
         parser.add_argument(

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from bench.scores.prompts import PromptKind
-from samcam.live.tracker import PRESETS, CropSettings, TrackerSettings, wants_crop
+from samcam.guides import NANOTRACK
+from samcam.live.tracker import NO_GUIDE, PRESETS, CropSettings, TrackerSettings, wants_crop
 
-NOTHING: Final = "none"  # left out, or as a guide
-GUIDES: Final = (NOTHING,)
+NOTHING: Final = "none"  # left out
+GUIDES: Final = (NO_GUIDE, NANOTRACK)  # those that need nobody else's boxes
 
 Change: TypeAlias = Callable[[TrackerSettings], TrackerSettings]
 
@@ -45,18 +46,30 @@ VARIANTS: Final[Mapping[str, Change]] = {
 }
 
 
+def guided(preset: str, guide: str) -> TrackerSettings:
+    """A preset's settings with a guide.
+
+    Raises:
+        VariantError: It has no motion gate for a guide to stand beside.
+    """
+    try:
+        return replace(PRESETS[preset], guide=guide)
+    except ValueError as error:
+        raise VariantError(f"--guide {guide}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """One row of the table; `label` names it."""
 
     preset: str
     prompt: PromptKind
-    guide: str = NOTHING
+    guide: str = NO_GUIDE
     without: str = NOTHING
 
     @property
     def label(self) -> str:
-        guide = "" if self.guide == NOTHING else f" + {self.guide}"
+        guide = "" if self.guide == NO_GUIDE else f" + {self.guide}"
         without = "" if self.without == NOTHING else f" without {self.without}"
         return f"{self.preset}{guide}{without}, {self.prompt}"
 
@@ -64,9 +77,9 @@ class Setup:
         """The tracker's settings for a model of this name, with a crop where users have one.
 
         Raises:
-            VariantError: The preset has no such rule to leave out.
+            VariantError: The preset has no such rule to leave out, or no gate for a guide.
         """
-        own = PRESETS[self.preset]
+        own = guided(self.preset, self.guide)
         if own.gate is not None and wants_crop(model):
             own = replace(own, crop=CropSettings())
         changed = VARIANTS[self.without](own)

@@ -125,7 +125,7 @@ def test_everything_is_measured_and_written(tree: Path, tmp_path: Path, nano_dir
         (("--clips", "absent"), 2, "--clips absent: not in"),
         (("--realtime", "0"), 2, "--realtime: expected a number above 0, got '0'"),
         (("--step-ms", "40"), 2, "--step-ms: expected --realtime FPS beside it"),
-        (("--guide", "radar"), 2, "unknown guide 'radar'; expected some of none"),
+        (("--guide", "radar"), 2, "unknown guide 'radar'; expected some of none, nanotrack"),
         (("--model", "absent"), 4, "model absent: expected nano"),
     ],
 )

@@ -182,6 +182,13 @@ def test_a_variant_leaves_one_rule_out() -> None:
         Setup("sam2", "box", without="gate").settings("nano")
 
 
+def test_a_guide_is_a_setup_of_its_own() -> None:
+    helped = Setup("default", "box", guide="nanotrack")
+    assert helped.label == "default + nanotrack, box"
+    assert helped.settings("nano").guide == "nanotrack"
+    assert Setup("default", "box").settings("nano").guide == "none"
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     write_disc_clip(tmp_path / "data" / "masks" / "disc", 12)
@@ -218,7 +225,8 @@ def test_a_table_comes_from_several_calls(
     [
         (("--case", "vanish"), "unknown case 'vanish'; expected some of plain, vanish-1"),
         (("--without", "all"), "unknown without 'all'; expected some of none, gate"),
-        (("--guide", "radar"), "unknown guide 'radar'; expected some of none"),
+        (("--guide", "radar"), "unknown guide 'radar'; expected some of none, nanotrack"),
+        (("--preset", "sam2", "--guide", "nanotrack"), "--guide nanotrack: guide: the preset sam2"),
         (("--preset", "sam2", "--without", "gate"), "--without gate: changes nothing in the pre"),
     ],
 )
