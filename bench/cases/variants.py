@@ -24,7 +24,15 @@ class VariantError(ValueError):
 
 
 def _no_gate(settings: TrackerSettings) -> TrackerSettings:
-    return replace(settings, gate=None, crop=None)
+    return replace(settings, gate=None, crop=None, camera_motion=False)
+
+
+def _no_slack(settings: TrackerSettings) -> TrackerSettings:
+    return (
+        settings
+        if settings.gate is None
+        else replace(settings, gate=replace(settings.gate, slack=0.0))
+    )
 
 
 def _no_motion_test(settings: TrackerSettings) -> TrackerSettings:
@@ -37,6 +45,8 @@ VARIANTS: Final[Mapping[str, Change]] = {
     NOTHING: lambda settings: settings,
     "gate": _no_gate,
     "crop": lambda settings: replace(settings, crop=None),
+    "camera-motion": lambda settings: replace(settings, camera_motion=False),
+    "slack": _no_slack,
     "admission": lambda settings: replace(settings, admission=None),
     "motion-test": _no_motion_test,
     "gate-pointers": lambda settings: replace(

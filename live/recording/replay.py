@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,8 @@ from samcam.system.files import (
 )
 
 _LONGEST_VERSION: Final = 40
+# What a recording without the key was made with, though the preset has it otherwise today.
+BEFORE: Final[Mapping[str, object]] = {"tracker.camera_motion": False}
 _LONGEST_WORD: Final = 40
 
 _log = logging.getLogger(__name__)
@@ -305,8 +307,10 @@ def _keys_of(overrides: Collection[str]) -> set[str]:
 
 
 def _with_settings(header: Header) -> Header:
-    """Return a header with its settings under their present names."""
+    """Return a header with its settings under their present names, and with those that came
+    later as they were before."""
     settings = {new_name(key): value for key, value in header.settings.items()}
+    settings = {**BEFORE, **settings}
     unknown = [key for key in settings if key not in known_keys()]
     if unknown:
         raise ValueError(

@@ -30,7 +30,9 @@ DEFAULT: Final = TrackerSettings(
         follow_iou=0.3,  # ours: what does not enter the memory does not move the filter either
         hold_steps=3,
         hold_s=0.5,  # ours: constant velocity says little about half a second later
+        slack=1.0,  # ours: a gap or a cut opens the gate by one standard deviation of the filter
     ),
     corrections_condition=True,
     trust_prompts=True,
+    camera_motion=True,  # ours: bench.camera, and hard cases with and without it
 )
