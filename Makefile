@@ -61,6 +61,7 @@ format: .venv/.test  ## Let ruff format and fix what it can
 
 bench: .venv/.base  ## Speed of the loop, the effects and nano; writes docs/performance.md's figures
 	@$(BIN)/python -m bench.loop --markdown docs/performance.md
+	@$(BIN)/python -m bench.constant --markdown docs/performance.md
 	@$(BIN)/python -m bench.effects --markdown docs/performance.md
 	@$(BIN)/python -m bench.hover --markdown docs/performance.md
 	@$(BIN)/python -m bench.speed --markdown docs/performance.md

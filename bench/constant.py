@@ -48,7 +48,7 @@ class Flat:
     """What one preset came to.
 
     Attributes:
-        first_us, last_us: Per step, in the first thousand after the warm-up and the last one.
+        first_us, last_us: Median step of the first thousand after the warm-up, and of the last.
         blocks: By how many CPython's allocated blocks grew between the end of the warm-up and that
             of the run.
         rss_mib: The same of resident memory.
@@ -162,8 +162,8 @@ def measure(settings: TrackerSettings, steps: int = STEPS) -> Flat:
     return Flat(
         preset=settings.name,
         steps=steps,
-        first_us=float(spent[warm : warm + WINDOW].mean() * 1e6),
-        last_us=float(spent[-WINDOW:].mean() * 1e6),
+        first_us=float(np.median(spent[warm : warm + WINDOW]) * 1e6),
+        last_us=float(np.median(spent[-WINDOW:]) * 1e6),
         blocks=after[0] - size[0],
         rss_mib=after[1] - size[1],
         calls=frozenset(calls),
