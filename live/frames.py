@@ -256,6 +256,8 @@ class ObjectResult:
         predicted: True where the mask was carried by motion, not inferred.
         memory_tiers: Tier of each of `memory_steps`.
         memory_pictures: What each of `memory_steps` saw, small; None where that was not kept.
+        appearance: How much the decoder's mask looks like what is remembered, 0..1; None where
+            the preset does not ask, or there is none.
     """
 
     object_id: int
@@ -273,6 +275,7 @@ class ObjectResult:
     memory_tiers: tuple[Tier, ...] = ()
     memory_pictures: tuple[MemoryPicture | None, ...] = ()
     guide_iou: float | None = None
+    appearance: float | None = None
 
     @property
     def visible(self) -> bool:

@@ -9,6 +9,7 @@ from samcam.memory.anchors import (
 )
 from samcam.memory.bank import THUMBNAIL_PX, MemoryBank, MemoryEntry, MemoryPicture, MemoryView
 from samcam.memory.long_term import MEANINGLESS, LongTermMemory
+from samcam.memory.look import Look, appearance
 from samcam.memory.selection import (
     MAX_RECENT,
     MAX_RECENT_POINTERS,
@@ -32,6 +33,7 @@ __all__ = [
     "DistractorTest",
     "KeepPrevious",
     "LongTermMemory",
+    "Look",
     "MemoryBank",
     "MemoryEntry",
     "MemoryPicture",
@@ -39,6 +41,7 @@ __all__ = [
     "RecentOrder",
     "Tier",
     "admits",
+    "appearance",
     "may_anchor",
     "sees_distractor",
 ]

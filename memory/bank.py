@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samcam.memory.anchors import Anchoring, least_worth, most_alike, quality
+from samcam.memory.look import Look
 from samcam.memory.selection import (
     CONDITIONING_TPOS,
     MAX_RECENT_POINTERS,
@@ -59,6 +61,7 @@ class MemoryEntry(Generic[T]):
         predicted_iou: The network's own estimate, 0..1.
         motion_iou: Overlap with the motion prediction; None where there was none.
         picture: What it saw, where that was kept.
+        colours: What its mask showed, see `look.Look`; None: nobody looked.
     """
 
     step: int
@@ -69,6 +72,7 @@ class MemoryEntry(Generic[T]):
     predicted_iou: float
     motion_iou: float | None
     picture: MemoryPicture | None = None
+    colours: F32 | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,6 +152,13 @@ class MemoryBank(Generic[T]):
     def last_sure_step(self) -> int | None:
         """Step of the newest conditioning memory or anchor; None without any."""
         return max((kept.step for kept in (*self._conditioning, *self._anchors)), default=None)
+
+    @property
+    def looks(self) -> Iterator[Look]:
+        """Every memory that an answer can be compared with."""
+        yield from self._conditioning
+        yield from self._anchors
+        yield from self._recent
 
     @property
     def pointer_steps(self) -> tuple[int, ...]:

@@ -161,6 +161,7 @@ def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
             "area_px": area_px,
             "admitted": item.admitted,
             "memory_steps": [int(step) for step in item.memory_steps],
+            "appearance": _number(item.appearance),
             "memory_tiers": [tier.value for tier in item.memory_tiers],
         }
 

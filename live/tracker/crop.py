@@ -224,6 +224,13 @@ def first_crop(prompt: Prompt, picture_wh: tuple[int, int], settings: CropSettin
     return crop_state.crop(picture_wh, 1, zoomed).holding(prompt)
 
 
+def source_box(box: F32, size_wh: tuple[int, int], cells: int) -> tuple[float, float, float, float]:
+    """Return a (4,) box in cells in source pixels: the mask covers the whole picture, stretched."""
+    x1, y1, x2, y2 = (float(value) for value in box)
+    x_scale, y_scale = size_wh[0] / cells, size_wh[1] / cells
+    return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale
+
+
 def resampled(logits: F32, seen: Crop, wanted: Crop, size: int) -> F32:
     """Return (L, L) logits of the crop `seen` as (size, size) ones of the crop `wanted`.
 

@@ -27,8 +27,8 @@ from samcam.memory import DistractorTest, sees_distractor
 if TYPE_CHECKING:
     from samcam.engines import DecoderOutput, Manifest
 
-_EMPTY_BOX: Final = np.zeros(4, np.float32)
-_EMPTY_BOX.flags.writeable = False
+EMPTY_BOX: Final = np.zeros(4, np.float32)
+EMPTY_BOX.flags.writeable = False
 _MASK_PROMPT_BACKGROUND: Final = -MASK_PROMPT_SCORE + 1e-3  # above it some pixel is set
 
 
@@ -52,6 +52,10 @@ class Answer:
         guide_iou: Overlap with the guide's box; None where it did not say, or without a mask.
         distractor: Another candidate showed something beside the mask; only searched for where
             that would make the mask an anchor.
+        colours: What the mask shows, see `samcam.memory.Look`; None: nobody looked.
+        appearance: How much it looks like what is remembered, 0..1; None: not compared.
+        refused: Why the decoder's mask was not taken for the object.
+        doubt: What speaks against it, though it was taken; such a mask is not remembered.
     """
 
     present: bool
@@ -67,6 +71,10 @@ class Answer:
     token: int | None = None
     guide_iou: float | None = None
     distractor: bool = False
+    colours: F32 | None = None
+    appearance: float | None = None
+    refused: str | None = None
+    doubt: str | None = None
 
     @property
     def area(self) -> float:
@@ -208,7 +216,7 @@ class Judge:
             memory_score=NO_OBJECT_LOGIT,
             predicted_iou=0.0,
             motion_iou=None,
-            box=_EMPTY_BOX,
+            box=EMPTY_BOX,
             crop=Crop.whole(picture_wh),
         )
 
@@ -229,7 +237,7 @@ class Judge:
             self._no_obj_ptr,
         )
         if not presence.present:
-            box = _EMPTY_BOX
+            box = EMPTY_BOX
         elif box is None:
             box = crop.to_picture(logits_box(presence.low_res_mask), self._cells)
         return Answer(

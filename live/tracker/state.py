@@ -77,6 +77,8 @@ class Observation:
         prompted: A user's prompt of this step gave the mask.
         predicted_iou: The network's own estimate, 0..1.
         object_score: Object score logit.
+        refused: Why a mask that was there was not taken for the object.
+        doubt: What speaks against the mask, though it was taken.
     """
 
     present: bool
@@ -84,6 +86,8 @@ class Observation:
     prompted: bool
     predicted_iou: float
     object_score: float
+    refused: str | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,21 @@ class Status:
     evidence_s: float
     state_s: float
     was_lost: bool
+
+    @property
+    def doubtful_s(self) -> float:
+        """Seconds for which its masks have been in doubt."""
+        return self.evidence_s if self.evidence is Evidence.WEAK else 0.0
+
+    @property
+    def absent_steps(self) -> int:
+        """Steps since it was seen."""
+        return self.evidence_steps if self.evidence is Evidence.ABSENT else 0
+
+    @property
+    def absent_s(self) -> float:
+        """Seconds since it was seen."""
+        return self.evidence_s if self.evidence is Evidence.ABSENT else 0.0
 
 
 def advance(
@@ -139,7 +158,8 @@ def _weigh(status: Status | None, seen: Observation, thresholds: StateThresholds
         return Evidence.ABSENT
     doubted = status is not None and status.state in (ObjectState.UNCERTAIN, ObjectState.LOST)
     least = thresholds.certain_iou if doubted else thresholds.uncertain_iou
-    return Evidence.WEAK if seen.predicted_iou < least else Evidence.GOOD
+    weak = seen.predicted_iou < least or seen.doubt is not None
+    return Evidence.WEAK if weak else Evidence.GOOD
 
 
 def _next_state(
@@ -179,10 +199,11 @@ def _reason(
     count = f"{steps} step{'s' if steps > 1 else ''}"
     if evidence is Evidence.ABSENT:
         why = "empty mask" if seen.present else f"object score {seen.object_score:.1f}"
+        why = seen.refused or why
         return f"not seen for {count} ({why})"
     iou = f"predicted IoU {seen.predicted_iou:.2f}"
     if evidence is Evidence.WEAK:
-        return f"doubtful mask for {count} ({iou})"
+        return f"doubtful mask for {count} ({seen.doubt or iou})"
     if state is ObjectState.UNCERTAIN:
         return f"seen again for {count} of {thresholds.recover_steps} ({iou})"
     if state is ObjectState.RECOVERED:

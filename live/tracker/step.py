@@ -31,8 +31,11 @@ from samcam.live.tracker.crop import (
     crop_for,
     on_picture,
     resampled,
+    source_box,
 )
 from samcam.live.tracker.history import PastObject, PastStep, View
+from samcam.live.tracker.identity.recogniser import Recogniser
+from samcam.live.tracker.identity.search import search_crop
 from samcam.live.tracker.judge import Answer, Judge, guided
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import merge_prompts, scale_points
@@ -42,7 +45,6 @@ from samcam.memory import KeepPrevious, MemoryPicture, MemoryView, admits
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
-
 CENTRED_FROM: Final = 2.0  # times the pixels of a mask's own crop in the one it was found in
 
 _NO_POINTS: Final = np.zeros((0, 2), np.float32)
@@ -93,6 +95,8 @@ class ObjectStepper:
         self._networks = networks
         self._judge = Judge(settings, networks.manifest)
         self._keeps = settings.bank_policy.keep_previous
+        self._recogniser = Recogniser(settings, networks.manifest)
+        self._drops_pictures = settings.crop is None and settings.recovery is None
         self._cells = networks.manifest.mask_size
 
     def stamp(self) -> Stamp:
@@ -129,12 +133,15 @@ class ObjectStepper:
         candidates: tuple[int, ...] = ()
         if prompt is None:
             answer = self._tracked(view, track, pix_feat, guide, clock, past.step)
+            answer = self._recogniser.recognised(answer, past.picture, track)
         elif prompt.mask is not None:
             answer = self._masked(view, track, prompt.mask, clock)
         else:
             mask_input = self.mask_input(view, track, pix_feat, clock)
             answer, candidates = self.clicked(view, track, prompt, pix_feat, mask_input, clock)
         answer = guided(answer, guide)
+        if prompt is not None:
+            answer = self._recogniser.looked_at(answer, past.picture)
         mine.note(answer.visible, answer.token, candidates)
         # admit, remember
         vouched = mine.committed and answer.visible
@@ -145,7 +152,7 @@ class ObjectStepper:
             memory = self._encode_memory(features, seen, vouched, clock)
             picture = self._picture(past, answer)
             track.remember(past.step, answer, memory, vouched or asked, picture)
-        elif track.remembers:
+        elif track.remembers and answer.refused is None:
             track.bank.add_pointer(past.step, answer.obj_ptr)
             if self._keep_previous(answer):
                 memory = self._encode_memory(view.features, answer, False, clock)
@@ -184,6 +191,7 @@ class ObjectStepper:
         crop = crop_around_mask(prompt.mask, self._cells, self.settings.crop)
         view = View(crop, self._encode(crop.cut(prompt.reference_bgr), clock))
         answer = self._masked(view, track, prompt.mask, clock)
+        answer = self._recogniser.looked_at(answer, prompt.reference_bgr)
         if self._is_admitted(track, answer):
             memory = self._encode_memory(view.features, answer, False, clock)
             picture = memory_picture(prompt.reference_bgr, answer, past.time_ns)
@@ -196,7 +204,10 @@ class ObjectStepper:
         """
         if prompt is not None and prompt.mask is not None:
             return crop_around_mask(prompt.mask, self._cells, self.settings.crop)
-        return crop_for(track.crop_state, prompt, picture_wh, self._cells, self.settings.crop)
+        asked = picture_wh, self._cells, self.settings.crop
+        if prompt is None and self.settings.recovery is not None and track.absent_steps:
+            return search_crop(track.crop_state, track.absent_steps, *asked)
+        return crop_for(track.crop_state, prompt, *asked)
 
     def encode(self, past: PastStep, mine: PastObject, crop: Crop, clock: StageClock) -> View:
         """Return a part of the picture, encoded; the latest one of each object is kept."""
@@ -210,7 +221,7 @@ class ObjectStepper:
         """Return the whole picture's features; encode it, once, where that was not needed yet."""
         if past.features is None:
             past.features = self._encode(past.picture, clock)
-            if self.settings.crop is None and past.picture is not None:
+            if self._drops_pictures and past.picture is not None:
                 if self.settings.camera_motion:
                     past.shrink()
                 past.reduced, past.picture = reduced(past.picture), None
@@ -277,13 +288,16 @@ class ObjectStepper:
             predicted_iou=answer.predicted_iou,
             object_score=answer.object_score,
             motion_iou=answer.motion_iou,
-            box_xyxy_px=self._source_box(answer, past.size_wh) if answer.visible else None,
+            box_xyxy_px=source_box(answer.box, past.size_wh, self._cells)
+            if answer.visible
+            else None,
             admitted=admitted,
             memory_steps=known.steps if known else (),
             memory_tiers=known.tiers if known else (),
             memory_pictures=known.pictures if known else (),
             size_wh=past.size_wh,
             guide_iou=answer.guide_iou,
+            appearance=answer.appearance,
         )
 
     def _encode(self, picture: U8 | None, clock: StageClock) -> ImageFeatures:
@@ -331,7 +345,9 @@ class ObjectStepper:
         """Say whether an answer is worth a memory."""
         if answer.prompted:
             return answer.visible or not self.settings.trust_prompts
-        if not track.remembers:
+        if not track.remembers or answer.refused is not None:
+            return False
+        if self.settings.recovery is not None and (track.is_lost or answer.doubt is not None):
             return False
         return admits(
             self.settings.admission,
@@ -377,14 +393,6 @@ class ObjectStepper:
         """Return what people get to see of a memory."""
         picture = past.reduced if past.picture is None else past.picture
         return None if picture is None else memory_picture(picture, answer, past.time_ns)
-
-    def _source_box(
-        self, answer: Answer, size_wh: tuple[int, int]
-    ) -> tuple[float, float, float, float]:
-        """Return the box in source pixels: the mask covers the whole picture, stretched."""
-        x1, y1, x2, y2 = (float(value) for value in answer.box)
-        x_scale, y_scale = size_wh[0] / self._cells, size_wh[1] / self._cells
-        return x1 * x_scale, y1 * y_scale, x2 * x_scale, y2 * y_scale
 
 
 def about_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -54,6 +54,16 @@ class ObjectTrack:
         """Of its newest step; None before the first."""
         return None if self.status is None else self.status.state
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was lost and has not been found again for sure."""
+        return self.status is not None and self.status.was_lost
+
+    @property
+    def absent_steps(self) -> int:
+        """Steps since it was seen."""
+        return 0 if self.status is None else self.status.absent_steps
+
     def fork(self) -> ObjectTrack:
         """Return a track of its own in the same state; what it remembers is shared, unchanged."""
         twin = copy.copy(self)
@@ -148,12 +158,16 @@ class ObjectTrack:
             elif not objects(answer.guide_iou):
                 self.gate.observe(answer.box, answer.predicted_iou)
             self._follow(answer, self.gate)
+            if self.is_lost and self._settings.recovery is not None:
+                self.crop_state = CropState.at(answer.box)  # look there again, whatever moved
         seen = Observation(
             present=answer.present,
             visible=answer.visible,
             prompted=answer.prompted,
             predicted_iou=answer.predicted_iou,
             object_score=answer.object_score,
+            refused=answer.refused,
+            doubt=answer.doubt,
         )
         self.status = advance(self.status, seen, dt_s, self._settings.state)
         return self.status
@@ -183,5 +197,6 @@ def _entry(
         object_score_logit=answer.memory_score,
         predicted_iou=answer.predicted_iou,
         motion_iou=answer.motion_iou,
+        colours=answer.colours,
         picture=picture,
     )

@@ -54,6 +54,7 @@ def tracked(
         box_xyxy_px=None if logits is None else (1.0, 2.0, 30.5, 40.0),
         admitted=logits is not None,
         memory_steps=(0, 3),
+        appearance=0.75,
         memory_tiers=(Tier.CONDITIONING, Tier.WORKING),
         size_wh=size_wh,
     )

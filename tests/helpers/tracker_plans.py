@@ -11,6 +11,7 @@ import numpy as np
 from samcam.engines.sam2_graphs import Sam2Networks
 from samcam.live.commands import TrackerCommand
 from samcam.live.frames import U8, FrameResult, ObjectResult, Prompt
+from samcam.live.tracker.identity.recovery import RecoverySettings
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, box_prompt, click, frame, sensitive_networks
@@ -30,6 +31,18 @@ def moving_picture(index: int) -> U8:
 
 
 PICTURES = [moving_picture(index) for index in range(STEPS)]
+
+
+def taking_any(settings: TrackerSettings) -> TrackerSettings:
+    """Return a preset that takes every mask for the object: those of networks that know nothing
+    of objects look like something else each time, and refused answers are all alike."""
+    if settings.recovery is None:
+        return settings
+    return replace(
+        settings,
+        recovery=RecoverySettings(sure=0, shown=0, motion_s=0),
+        state=replace(settings.state, uncertain_iou=0, certain_iou=0),
+    )
 
 
 def seen_on(step: int, prompt: Prompt) -> Prompt:

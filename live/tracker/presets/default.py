@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from samcam.kalman import GateSettings
+from samcam.live.tracker.identity.recovery import RecoverySettings
 from samcam.live.tracker.presets.settings import TrackerSettings
 from samcam.memory import AdmissionThresholds, BankPolicy, RecentOrder
 
@@ -35,4 +36,5 @@ DEFAULT: Final = TrackerSettings(
     corrections_condition=True,
     trust_prompts=True,
     camera_motion=True,  # ours: bench.camera, and hard cases with and without it
+    recovery=RecoverySettings(),
 )

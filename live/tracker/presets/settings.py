@@ -10,6 +10,7 @@ from samcam.guides import Guide
 from samcam.kalman import Gate, GateSettings, MotionGate
 from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.guidance import GUIDES, NO_GUIDE
+from samcam.live.tracker.identity.recovery import RecoverySettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, DistractorTest, LongTermMemory
 from samcam.system import Checked, Setting
@@ -41,6 +42,8 @@ class TrackerSettings(Checked):
         crop: The part of the picture that the networks see of a known object, around where its
             filter expects it; None: always the whole picture.
         make_guide: Makes the guide of one object, one of your own; None: as `guide` says.
+        recovery: What a mask must look like to be shown and remembered, above all a lost
+            object's; None: whatever the scores let pass.
     """
 
     name: str
@@ -94,6 +97,7 @@ class TrackerSettings(Checked):
         ),
     ] = NO_GUIDE
     make_guide: Callable[[], Guide] | None = None
+    recovery: RecoverySettings | None = None
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)

@@ -109,7 +109,7 @@ def test_rows_say_everything_and_follow_the_schema(tmp_path: Path) -> None:
         "box_xyxy": [1.0, 2.0, 30.5, 40.0], "predicted_iou": 0.9, "object_score": 4.0,
         "motion_iou": None, "guide_iou": None, "area_px": int((shown.object_ids == 1).sum()),
         "admitted": True, "memory_steps": [0, 3],
-        "memory_tiers": ["conditioning", "working"],
+        "memory_tiers": ["conditioning", "working"], "appearance": 0.75,
     }  # fmt: skip
     assert rows[2]["visible"] is False
     assert rows[2]["box_xyxy"] is None
@@ -124,6 +124,7 @@ def test_the_schema_refuses_what_is_not_a_row(tmp_path: Path) -> None:
     wrong: list[dict[str, object]] = [
         {"frame": -1}, {"object": 255}, {"state": "gone"}, {"box_xyxy": [1, 2, 3]},
         {"motion_iou": 1.5}, {"area_px": None}, {"extra": 1}, {"memory_tiers": ["old"]},
+        {"appearance": "good"},
     ]  # fmt: skip
     for change in wrong:
         with pytest.raises(jsonschema.ValidationError):

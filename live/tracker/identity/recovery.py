@@ -1,0 +1,112 @@
+"""When a mask is not the object: the test that a lost object is found again by."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from samcam.live.frames import F32
+from samcam.live.tracker.crop import CropState
+from samcam.live.tracker.state import Status
+from samcam.system import Checked, Setting
+
+SIZE_RATIO: Final = 3.0  # a size changes no more than so much while motion still counts
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySettings(Checked):
+    """What a mask must be like to be shown and remembered. Ours.
+
+    Attributes:
+        sure: Below it a mask is in doubt and not remembered: after `doubt_s`, or where the
+            object was not seen before, it is refused. Of masks that `nano` gave of lost objects
+            on real clips 0.7 let pass all right ones, and one of 80 wrong ones with a sure
+            predicted IoU.
+        shown: Below it a mask is refused at once.
+        motion_s: At least, and 0 asks for no motion.
+        speed: In sizes of the object per second.
+    """
+
+    sure: Annotated[
+        float, Setting("Likeness at which a lost object is found again.", low=0, high=1)
+    ] = 0.7
+    doubt_s: Annotated[
+        float, Setting("How long a mask that looks different is shown.", "s", 0, 60)
+    ] = 0.3
+    shown: Annotated[
+        float, Setting("Likeness below which a mask is another thing.", low=0, high=1)
+    ] = 0.5
+    motion_s: Annotated[
+        float,
+        Setting("Seconds after the loss in which it must come from where it was.", "s", 0, 60),
+    ] = 0.5
+    speed: Annotated[
+        float,
+        Setting("How fast a lost object may have moved.", "of its size per second", 0.1, 1000),
+    ] = 6.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One mask without a prompt, as far as the test depends on it.
+
+    Attributes:
+        box: (4,) in cells.
+        appearance: See `samcam.memory.appearance`; None: not known, and not asked for.
+    """
+
+    box: F32
+    predicted_iou: float
+    appearance: float | None
+
+
+def refusal(
+    sighting: Sighting,
+    status: Status | None,
+    last: CropState | None,
+    certain_iou: float,
+    settings: RecoverySettings,
+) -> str | None:
+    """Say why a mask is not taken for the object; None: it is taken.
+
+    Args:
+        status: Of the object before this step.
+        last: Where it was last, moved on as its motion was.
+        certain_iou: Predicted IoU that a lost object's mask needs.
+    """
+    lost = status is not None and status.was_lost
+    strict = status is not None and (
+        lost or status.absent_steps > 0 or status.doubtful_s > settings.doubt_s
+    )
+    least = settings.sure if strict else settings.shown
+    if sighting.appearance is not None and sighting.appearance < least:
+        return f"looks different: {sighting.appearance:.2f} of {least:.2f}"
+    if status is None or not lost:
+        return None
+    if sighting.predicted_iou < certain_iou:
+        return f"no sure mask: predicted IoU {sighting.predicted_iou:.2f} of {certain_iou:.2f}"
+    if last is not None and status.absent_s < settings.motion_s:
+        return _too_far(CropState.at(sighting.box), last, status.absent_s, settings.speed)
+    return None
+
+
+def doubt(sighting: Sighting, settings: RecoverySettings) -> str | None:
+    """Say what speaks against a mask that is taken; None: nothing."""
+    likeness = sighting.appearance
+    if likeness is None or likeness >= settings.sure:
+        return None
+    return f"looks different: {likeness:.2f} of {settings.sure:.2f}"
+
+
+def _too_far(seen: CropState, last: CropState, absent_s: float, speed: float) -> str | None:
+    """Say why an object cannot have come from its last place; both in cells."""
+    size = max(last.size, 1.0)
+    away = math.hypot(seen.x - last.x, seen.y - last.y) / size
+    reach = 1 + speed * absent_s
+    if away > reach:
+        return f"too far away: {away:.1f} of {reach:.1f} times its size"
+    ratio = max(seen.size, 1.0) / size
+    if not 1 / SIZE_RATIO <= ratio <= SIZE_RATIO:
+        return f"{ratio:.1f} times as large"
+    return None
