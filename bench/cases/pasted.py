@@ -140,7 +140,7 @@ def _with_twin(
     with_both = replace(
         frame, image_bgr=np.asarray(mixed.round(), np.uint8), decoy=decoy if decoy.any() else None
     )
-    return less_hidden(with_both, decoy) if over else with_both
+    return less_hidden(with_both, decoy)
 
 
 def _shifted(values: F32, move_xy: tuple[float, float]) -> F32:

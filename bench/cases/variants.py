@@ -87,12 +87,16 @@ class Setup:
         """The tracker's settings for a model of this name, with a crop where users have one.
 
         Raises:
-            VariantError: The preset has no such rule to leave out, or no gate for a guide.
+            VariantError: The preset has no such rule to leave out, or what is left has no gate for
+                a guide.
         """
         own = guided(self.preset, self.guide)
         if own.gate is not None and wants_crop(model):
             own = replace(own, crop=CropSettings())
-        changed = VARIANTS[self.without](own)
+        try:
+            changed = VARIANTS[self.without](own)
+        except ValueError as error:
+            raise VariantError(f"--without {self.without}: {error}") from error
         if self.without != NOTHING and changed == own:
             raise VariantError(
                 f"--without {self.without}: changes nothing in the preset {self.preset}; "

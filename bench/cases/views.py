@@ -81,7 +81,7 @@ def warp_picture(image_bgr: U8, affine: F64) -> U8:
 def warped(frame: CaseFrame, affine: F64) -> CaseFrame:
     """A frame under an affine; what leaves the picture is not there any more.
 
-    Boxes move with their centre and keep their size: the turns are small.
+    Boxes move with their centre and keep their size, for the turns are small, less what leaves.
     """
     width, height = frame.size_wh
     visible: dict[int, Target] | None = None if frame.visible is None else {}
@@ -90,8 +90,10 @@ def warped(frame: CaseFrame, affine: F64) -> CaseFrame:
         if is_box(target):
             x, y, w, h = target
             cx, cy = affine @ (x + w / 2, y + h / 2, 1.0)
-            if -w / 2 < cx < width + w / 2 and -h / 2 < cy < height + h / 2:
-                visible[object_id] = np.array([cx - w / 2, cy - h / 2, w, h])
+            left, top = max(0.0, cx - w / 2), max(0.0, cy - h / 2)
+            right, bottom = min(width, cx + w / 2), min(height, cy + h / 2)
+            if left < right and top < bottom:
+                visible[object_id] = np.array([left, top, right - left, bottom - top])
             continue
         size = (width, height)
         moved = np.asarray(cv2.warpAffine(target.astype(np.float32), affine, size) > 0.5, np.bool_)

@@ -29,7 +29,6 @@ SCALE: Final = "scale change"
 ASPECT: Final = "aspect change"
 SMALL: Final = "low resolution"
 ABSENT: Final = "absent"  # LaSOT's full occlusion and out of view, where the truth says so
-ATTRIBUTES: Final = (FAST, SCALE, ASPECT, SMALL, ABSENT)
 
 
 def attributes_of_boxes(boxes_xywh: F64, known: F64) -> set[str]:

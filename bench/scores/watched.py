@@ -62,6 +62,7 @@ def row_of(result: FrameResult, item: ObjectResult) -> Row:
         "object_score": item.object_score,
         "motion_iou": item.motion_iou,
         "guide_iou": item.guide_iou,
+        "appearance": item.appearance,
         "admitted": item.admitted,
         "memory_steps": list(item.memory_steps),
         "memory_tiers": [tier.value for tier in item.memory_tiers],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from bench.cases.absences import without_objects
 from bench.cases.catalogue import CASES
 from bench.cases.footage import CaseFrame, Footage, is_box, region_of
-from bench.cases.views import FAST, shake_affine
+from bench.cases.views import FAST, shake_affine, warped
 from bench.scores.layouts import read_dataset
 from samcam.live.frames import Mask
 from tests.helpers.labelled_data import write_ids
@@ -143,6 +145,44 @@ def test_a_twin_crosses(case: str, loses: bool, footages: dict[str, Footage]) ->
     areas = [frame.visible[1].sum() for frame in shown if frame.visible]
     assert bool(min(areas) < 0.7 * max(areas)) is loses
     assert not CASES[case].fits(footages["boxed"])
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_a_twin_hides_the_other_objects_too(over: bool, tmp_path: Path) -> None:
+    """A blue square stands where the red disc's twin starts."""
+    for index in range(2):
+        picture = np.full((*SIZE_WH[::-1], 3), 120, np.uint8)
+        ids = np.zeros(SIZE_WH[::-1], np.uint8)
+        cv2.circle(picture, (40, 60), 12, RED, -1)
+        cv2.circle(ids, (40, 60), 12, 1, -1)
+        cv2.rectangle(picture, (70, 40), (119, 79), (230, 30, 30), -1)
+        cv2.rectangle(ids, (70, 40), (119, 79), 2, -1)
+        frames = tmp_path / "masks" / "two" / "frames"
+        frames.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(frames / f"{index}.png"), picture)
+        write_ids(tmp_path / "masks" / "two" / "masks" / f"{index}.png", ids)
+    footage = Footage(read_dataset(tmp_path).mask_clips[0])
+    first = frames_of("twin-over" if over else "twin-under", footage)[0]
+    assert first.visible is not None
+    assert first.decoy is not None
+    assert np.count_nonzero(first.decoy) == np.count_nonzero(first.visible[1])
+    assert not (region_of(first.visible[2], SIZE_WH) & first.decoy).any()
+    assert np.count_nonzero(first.visible[2]) == 2000 - np.count_nonzero(first.decoy)
+
+
+def test_a_shaken_box_ends_at_the_edge_of_the_picture() -> None:
+    picture = np.zeros((*SIZE_WH[::-1], 3), np.uint8)
+    boxes = {1: np.array([0.0, 50, 20, 10]), 2: np.array([30.0, 40, 20, 10])}
+    left = np.array([[1.0, 0, -8], [0, 1, 0]])
+    moved = warped(CaseFrame(picture, boxes), left).visible
+    assert moved is not None
+    assert {key: box.tolist() for key, box in moved.items()} == {
+        1: [0, 50, 12, 10],
+        2: [22, 40, 20, 10],
+    }
+    gone = warped(CaseFrame(picture, boxes), np.array([[1.0, 0, -20], [0, 1, 0]])).visible
+    assert gone is not None
+    assert set(gone) == {2}
 
 
 def test_views_move_truth_and_picture_together(footages: dict[str, Footage]) -> None:

@@ -180,6 +180,8 @@ def test_a_variant_leaves_one_rule_out() -> None:
             assert Setup("default", "box", without=name).settings("nano") != plain
     with pytest.raises(VariantError, match="--without gate: changes nothing in the preset sam2"):
         Setup("sam2", "box", without="gate").settings("nano")
+    with pytest.raises(VariantError, match="--without gate: guide: the preset default has no mo"):
+        Setup("default", "box", guide="nanotrack", without="gate").settings("nano")
 
 
 def test_a_guide_is_a_setup_of_its_own() -> None:

@@ -11,7 +11,13 @@ import numpy as np
 import pytest
 
 from bench.reports.sheet import SheetError
-from bench.reports.timeline_plot import STATE_COLOURS, TIER_COLOURS, Timeline, write_timeline
+from bench.reports.timeline_plot import (
+    SCORES,
+    STATE_COLOURS,
+    TIER_COLOURS,
+    Timeline,
+    write_timeline,
+)
 from bench.scores.watched import MOST_PICTURES, WatchedTracker
 from bench.timeline import main
 from samcam.engines.fake_backend import fake_networks
@@ -95,6 +101,7 @@ def test_a_watched_tracker_keeps_every_row_and_few_pictures() -> None:
     last = watching.rows[1][-1]
     assert last["memory_steps"] == list(result.objects[0].memory_steps)
     assert last["memory_tiers"][0] == "conditioning"
+    assert {key for key, *_ in SCORES} <= set(last)
 
 
 def test_rows_of_a_run_become_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
