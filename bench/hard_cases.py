@@ -114,6 +114,11 @@ def run(options: argparse.Namespace) -> None:
     data = read_selected(options.data, options.clips, options.image_set)
     clips: tuple[MaskClip | BoxClip, ...] = (*data.mask_clips, *data.box_clips)
     footages = [Footage(clip) for clip in clips]
+    if not any(CASES[case].fits(footage) for case in options.case for footage in footages):
+        raise DatasetError(
+            f"{data.root}: no clip of {len(clips)} fits --case {','.join(options.case)}; most need "
+            "each picture annotated, the twins masks (docs/accuracy.md)"
+        )
     results, environment = Results(model_line(options.model), code_hash()), describe_environment()
     results.clips = {footage.name: clip_hash(footage) for footage in footages}
     manifest = read_manifest(find_model(options.model))

@@ -10,17 +10,33 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Final
 
 from bench.reports.report import BAD_INPUT, NO_OUTPUT, exit_code
 from bench.reports.sheet import SheetError
-from bench.reports.timeline_plot import Row, Timeline, write_timeline
+from bench.reports.timeline_plot import SCORES, Row, Timeline, write_timeline
 from samcam.system import prepare_streams
 
 ROWS: Final = "tracks.jsonl"
-NEEDED: Final = ("frame", "object", "state", "reason", "admitted", "memory_steps")
+NUMBER: Final = (int, float)
+# What is drawn of docs/schemas/tracks.schema.json: needed keys, and those that may be missing.
+NEEDED: Final[Mapping[str, tuple[type, ...]]] = {
+    "frame": (int,),
+    "object": (int,),
+    "state": (str,),
+    "reason": (str,),
+    "admitted": (bool,),
+    "memory_steps": (list,),
+}
+OPTIONAL: Final[Mapping[str, tuple[type, ...]]] = {
+    "step": (int,),
+    "memory_tiers": (list,),
+    "object_score": (*NUMBER, NoneType),
+    **{key: (*NUMBER, NoneType) for key, *_ in SCORES},
+}
 
 
 class RowsError(ValueError):
@@ -43,13 +59,28 @@ def read_rows(path: Path) -> dict[int, list[Row]]:
             row = json.loads(line)
         except ValueError as error:
             raise RowsError(f"{path}:{number}: expected a JSON object: {error}") from error
-        missing = [key for key in NEEDED if not isinstance(row, dict) or key not in row]
-        if missing:
-            raise RowsError(f"{path}:{number}: expected a row of tracks.jsonl with {missing[0]!r}")
+        if fault := fault_of(row):
+            raise RowsError(f"{path}:{number}: expected a row of tracks.jsonl {fault}")
         found.setdefault(int(row["object"]), []).append(row)
     if not found:
         raise RowsError(f"{path}: has no rows: nothing was tracked")
     return found
+
+
+def fault_of(row: object) -> str:
+    """Return what a line of tracks.jsonl should have had, "" where it can be drawn."""
+    own = row if isinstance(row, dict) else {}
+    for key in NEEDED:
+        if key not in own:
+            return f"with {key!r}"
+    for key, kinds in (*NEEDED.items(), *OPTIONAL.items()):
+        if key in own and not isinstance(own[key], kinds):
+            names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+            return f"whose {key} is {names}, got {json.dumps(own[key])[:60]}"
+    steps, tiers = own["memory_steps"], own.get("memory_tiers", [])
+    if not all(isinstance(step, int) for step in steps) or len(tiers) not in (0, len(steps)):
+        return f"with steps and a tier for each, got {json.dumps([steps, tiers])[:60]}"
+    return ""
 
 
 def run(source: Path, out: Path | None) -> None:

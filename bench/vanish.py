@@ -257,7 +257,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     if not 0 < options.minutes < 1e6:
-        parser.error(f"--minutes {options.minutes:g}: expected more than 0")
+        parser.error(f"--minutes {options.minutes:g}: expected more than 0, less than a million")
     try:
         SourceOptions(fps=options.fps, demo_vanish_s=options.every)
         options.vanishing = Vanishing.each(options.every, options.fps)

@@ -244,3 +244,12 @@ def test_wrong_use_gives_one_line(
         code = cast(int, stopped.code)
     assert code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_clips_that_fit_no_case_are_one_line(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "masks" / "disc" / "masks" / "00005.png").unlink()
+    assert main([str(tree), "--case", "twin-over,away"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no clip of 1 fits --case twin-over,away; most need each picture annotated" in line

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -66,5 +68,7 @@ def test_the_stream_waits_for_a_prompts_answer() -> None:
     assert answers[3:] == [3, 3, 3, 3, 4, 4]
 
 
-def test_without_a_given_time_the_step_is_timed() -> None:
-    assert run(None, count=4) == [[0, 1, 2, 3], [0, 1, 2, 3]]
+def test_without_a_given_time_the_step_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by 150 ms from one look to the next."""
+    monkeypatch.setattr("time.perf_counter", itertools.count(0.0, 0.15).__next__)
+    assert run(None) == run(150)

@@ -49,6 +49,11 @@ def rows(count: int = 40) -> list[dict[str, Any]]:
     ]
 
 
+def row(**changed: object) -> str:
+    """Return a line of tracks.jsonl of which something is otherwise."""
+    return json.dumps(rows()[9] | changed) + "\n"
+
+
 def share_of(image: U8, colour: str) -> float:
     """Return how much of a picture has a colour, #rrggbb."""
     bgr = np.array([int(colour[at : at + 2], 16) for at in (5, 3, 1)], np.int16)
@@ -120,6 +125,12 @@ def test_rows_of_a_run_become_pictures(tmp_path: Path, capsys: pytest.CaptureFix
         ("{}\n", ":1: expected a row of tracks.jsonl with 'frame'"),
         ("[1]\n", ":1: expected a row of tracks.jsonl with 'frame'"),
         ("not json\n", ":1: expected a JSON object"),
+        (row(frame="x"), 'whose frame is int, got "x"'),
+        (row(object=None), "whose object is int, got null"),
+        (row(memory_steps=3), "whose memory_steps is list, got 3"),
+        (row(memory_steps=["a"]), 'with steps and a tier for each, got [["a"]'),
+        (row(motion_iou="high"), 'whose motion_iou is int or float or null, got "high"'),
+        (row(memory_tiers=["working"] * 9), "with steps and a tier for each"),
     ],
 )
 def test_what_is_no_row_is_one_line(

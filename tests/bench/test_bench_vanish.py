@@ -89,6 +89,7 @@ def test_a_run_too_short_for_a_return_has_shown_nothing(tmp_path: Path) -> None:
     [
         (["--every", "10"], "expected 0 or at least 16 s at source.fps 30, got 10"),
         (["--minutes", "0"], "--minutes 0: expected more than 0"),
+        (["--minutes", "1e9"], "--minutes 1e+09: expected more than 0, less than a million"),
         (["--every", "0"], "--every 0"),
         (["--fps", "nan"], "--fps nan"),
     ],

@@ -77,7 +77,7 @@ class _Layout:
 
 
 def memories_of(result: FrameResult, item: ObjectResult) -> tuple[Remembered, ...]:
-    """Return what an object's step attended to, in its order: given ones first, then the newest."""
+    """Return what an object's step attended to: given ones, anchors, then the newest first."""
     found = []
     pictures = item.memory_pictures or (None,) * len(item.memory_steps)
     for step, tier, picture in zip(item.memory_steps, item.memory_tiers, pictures, strict=True):
