@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import cv2
 
 from samcam.guides.base import U8, Box, GuideError
 from samcam.system.files import one_line
 
-MIN_SIDE: int = 2  # px; trackers of OpenCV cut nothing usable out of less
+MIN_SIDE: Final = 5  # px; cv2.TrackerMIL never comes back from a box of 4x4
 
 
 class OpenCvGuide:
@@ -25,20 +28,24 @@ class OpenCvGuide:
         self._name = name
 
     def start(self, picture: U8, box: Box) -> None:
-        """Follow what lies in a box; what of it lies outside of the picture is cut off.
+        """Follow the pixels that a box touches; what lies outside of the picture is cut off.
+
+        A box thinner than `MIN_SIDE` counts as that wide.
 
         Raises:
             GuideError: Nothing of the box lies in the picture, or OpenCV failed.
         """
         height, width = picture.shape[:2]
-        x1, y1 = max(round(box[0]), 0), max(round(box[1]), 0)
-        x2, y2 = min(round(box[2]), width), min(round(box[3]), height)
+        x1, y1 = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
+        x2, y2 = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
         if x1 >= x2 or y1 >= y2:
             raise GuideError(
                 f"guide {self._name}: expected a box in the picture of {width}x{height}, got {box}"
             )
+        wide, high = max(x2 - x1, MIN_SIDE), max(y2 - y1, MIN_SIDE)
+        x1, y1 = max(min(x1, width - wide), 0), max(min(y1, height - high), 0)
         try:
-            self._tracker.init(picture, (x1, y1, max(x2 - x1, MIN_SIDE), max(y2 - y1, MIN_SIDE)))
+            self._tracker.init(picture, (x1, y1, wide, high))
         except cv2.error as error:
             raise self._failed(error) from error
 

@@ -93,9 +93,27 @@ def test_a_box_is_cut_at_the_edges_and_never_thinner_than_the_least() -> None:
     guide = OpenCvGuide(script, "script")  # type: ignore[arg-type]
     guide.start(scene(0), (-20, 200.4, 50.2, 400))
     guide.start(scene(0), (10, 10, 11, 60))
-    assert script.begun == [(0, 200, 50, 40), (10, 10, 2, 50)]
+    assert script.begun == [(0, 200, 51, 40), (10, 10, 5, 50)]
     with pytest.raises(GuideError, match=r"guide script: expected a box in the picture of 320x240"):
         guide.start(scene(0), (330, 10, 380, 60))
+
+
+@pytest.mark.parametrize(
+    ("box", "begun"),
+    [
+        ((100.0, 20, 100.4, 50), (100, 20, 5, 30)),
+        ((319.6, 239.6, 320, 240), (315, 235, 5, 5)),
+        ((7.5, 7.5, 7.6, 7.6), (7, 7, 5, 5)),
+    ],
+)
+def test_a_mask_of_less_than_a_pixel_can_be_followed(
+    box: Box, begun: tuple[int, int, int, int]
+) -> None:
+    """A cell of the network's mask is smaller than a pixel in a crop of a small picture."""
+    script = Scripted()
+    OpenCvGuide(script, "script").start(scene(0), box)  # type: ignore[arg-type]  # likewise
+    assert script.begun == [begun]
+    OpenCvGuide(cv2.TrackerMIL.create(), "MIL").start(scene(0), box)
 
 
 @pytest.mark.parametrize(
