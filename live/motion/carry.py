@@ -189,6 +189,7 @@ class Carrier:
             memory_steps=(),
             memory_tiers=(),
             memory_pictures=(),
+            guide_iou=None,
             appearance=None,
             size_wh=frame.size_wh,
             predicted=True,

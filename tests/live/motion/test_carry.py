@@ -103,8 +103,9 @@ def test_a_carried_mask_stays_on_the_object_where_the_held_one_does_not(scene: S
 
 
 def test_what_a_carried_result_says(scene: Scene) -> None:
-    carrier = Carrier(500.0)
-    carrier.answer(scene.answer(0))
+    carrier, answer = Carrier(500.0), scene.answer(0)
+    guided = replace(answer.objects[0], guide_iou=0.9, appearance=0.8)
+    carrier.answer(replace(answer, objects=(guided,)))
     own = carrier.show(scene.frame(0))
     assert own is not None
     assert not own.objects[0].predicted
@@ -114,6 +115,7 @@ def test_what_a_carried_result_says(scene: Scene) -> None:
     item = result.objects[0]
     assert (item.object_id, item.state, item.predicted) == (3, ObjectState.TRACKING, True)
     assert (item.admitted, item.memory_steps, item.motion_iou) == (False, (), None)
+    assert (item.guide_iou, item.appearance) == (None, None)
     assert item.box_xyxy_px == pytest.approx((70, 230, 470, 490), abs=12)
     assert result.stage_ms[CARRY] > 0
 
