@@ -59,7 +59,7 @@ class ClickPreview:
             pix_feat = view.features.pix_feat_no_mem
             if track.remembers:
                 pix_feat = self._networks.attend(view.features, *track.bank.view(past.step).tensors)
-            mask_input = stepper.mask_input(view, track, pix_feat, clock)
+            mask_input = stepper.mask_input(past, view, track, pix_feat, clock)
             # the features of an attention live until its next run only
             known = self._known = _Decodable(
                 past, click.object_id, before, view, pix_feat.copy(), mask_input

@@ -115,7 +115,6 @@ class ObjectStepper:
         self.learn(past, mine.prompts, track, clock)
         given = about_the_picture(mine.prompts)
         prompt = merge_prompts(given) if given else None
-        guide = self.guide_box(past, track.object_id)
         if prompt is None and not track.remembers:
             mine.note(visible=False)
             return self.publish(past, track, self._judge.absent(past.size_wh))
@@ -132,14 +131,13 @@ class ObjectStepper:
         # decode and judge
         candidates: tuple[int, ...] = ()
         if prompt is None:
-            answer = self._tracked(view, track, pix_feat, guide, clock, past.step)
-            answer = self._recogniser.recognised(answer, past.picture, track)
+            answer = self._tracked(past, view, track, pix_feat, clock)
         elif prompt.mask is not None:
             answer = self._masked(view, track, prompt.mask, clock)
         else:
-            mask_input = self.mask_input(view, track, pix_feat, clock)
+            mask_input = self.mask_input(past, view, track, pix_feat, clock)
             answer, candidates = self.clicked(view, track, prompt, pix_feat, mask_input, clock)
-        answer = guided(answer, guide)
+        answer = guided(answer, self.guide_box(past, track.object_id))
         if prompt is not None:
             answer = self._recogniser.looked_at(answer, past.picture)
         mine.note(answer.visible, answer.token, candidates)
@@ -228,14 +226,19 @@ class ObjectStepper:
         return past.features
 
     def mask_input(
-        self, view: View, track: ObjectTrack, pix_feat: DeviceTensor, clock: StageClock
+        self,
+        past: PastStep,
+        view: View,
+        track: ObjectTrack,
+        pix_feat: DeviceTensor,
+        clock: StageClock,
     ) -> F32 | None:
         """Return the (L, L) clamped logits of the tracked mask, which clicks correct; None for
         an object's first prompt, or where it was not seen (sam2_video_predictor.py:227-262
         @2b90b9f)."""
         if not track.remembers:
             return None
-        tracked = self._tracked(view, track, pix_feat, None, clock)
+        tracked = self._tracked(past, view, track, pix_feat, clock)
         if tracked.visible or not self.settings.trust_prompts:
             return clamp_mask_input(tracked.low_res_mask)
         return None
@@ -312,24 +315,21 @@ class ObjectStepper:
 
     def _tracked(
         self,
+        past: PastStep,
         view: View,
         track: ObjectTrack,
         pix_feat: DeviceTensor,
-        guide: F32 | None,
         clock: StageClock,
-        step: int | None = None,
     ) -> Answer:
-        """Answer without a prompt: the memory alone says what to look for.
-
-        `step`: where the answer may be remembered.
-        """
+        """Answer without a prompt: the memory alone says what to look for."""
+        guide = self.guide_box(past, track.object_id)
         anchors = self.settings.anchors
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
             answer = self._judge.tracked(decoded, view.crop, track.gate, guide)
-            if anchors is not None and step is not None and track.may_anchor(step, answer):
+            if anchors is not None and track.may_anchor(past.step, answer):
                 answer = self._judge.with_distractor(answer, decoded, anchors)
-            return answer
+            return self._recogniser.recognised(answer, past.picture, track)
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from samcam.engines.base import Array
 from samcam.engines.fake_backend import fake_networks
+from samcam.engines.sam2_graphs import DecoderOutput
+from samcam.live.commands import HoverRequest
 from samcam.live.frames import U8, ObjectResult, ObjectState
 from samcam.live.tracker.crop import Crop, CropSettings, CropState
 from samcam.live.tracker.identity.look import COLOURS, colours_of
@@ -120,15 +126,15 @@ class Story:
 
     def __init__(self, name: str = "default") -> None:
         self.script = Script(masks=((20, 20, 12),) * 4)
-        self._tracker = Tracker(fake_networks(decoder=self.script.decode), preset(name))
+        self.tracker = Tracker(fake_networks(decoder=self.script.decode), preset(name))
         self._index = 0
-        self._tracker.prompt(click(250, 200))
+        self.tracker.prompt(click(250, 200))
 
     def see(self, colour: tuple[int, int, int], score: float = 5.0) -> ObjectResult:
         self.script.score = score
         picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
         picture[140:250, 190:330] = colour
-        (answer,) = self._tracker.step(frame(self._index, picture)).objects
+        (answer,) = self.tracker.step(frame(self._index, picture)).objects
         self._index += 1
         return answer
 
@@ -158,6 +164,32 @@ def test_another_thing_is_not_taken_for_a_lost_object_but_itself_is() -> None:
     assert kept.appearance is not None
     assert kept.appearance > 0.9
     assert kept.object_id == 1
+
+
+def test_a_click_corrects_what_was_shown_and_not_a_refused_mask() -> None:
+    """Where nothing is shown, a click starts from nothing, also in its preview."""
+    inputs: list[bool] = []
+    story = Story()
+
+    def decode(feeds: Mapping[str, Array]) -> DecoderOutput:
+        if (np.asarray(feeds["point_labels"]) >= 0).any():
+            inputs.append(bool(np.asarray(feeds["has_mask_input"])[0]))
+        return story.script.decode(feeds)
+
+    story.tracker = Tracker(fake_networks(decoder=decode), preset("default"))
+    story.tracker.prompt(click(250, 200))
+    for _ in range(8):
+        story.see(RED)
+    assert not story.see(BLUE).visible
+    inputs.clear()
+    story.tracker.hover(HoverRequest(1, 8, 250, 200))
+    story.tracker.prompt(replace(click(250, 200), step=8))
+    assert story.see(BLUE).visible
+    assert inputs == [False, False]
+    inputs.clear()
+    story.tracker.prompt(replace(click(250, 200), step=6))
+    story.see(BLUE)
+    assert inputs[0], "there its mask was shown"
 
 
 def test_what_takes_the_objects_place_is_refused_at_once() -> None:
