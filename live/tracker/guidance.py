@@ -163,7 +163,7 @@ class Guides:
         """Start the object's guide, or start it anew, where this step's answer calls for it.
 
         After a prompt it starts from the mask; later from a sure one that it has disagreed with
-        for long, and after a loss from the first sure one.
+        for long.
 
         Raises:
             EngineError: The guide failed.
@@ -213,8 +213,8 @@ class Guides:
 
     def renew(self, object_id: int) -> None:
         """Start the object's guide from its next mask: the user has said something new."""
-        mine = self._followed.get(object_id)
-        if mine is not None:
+        if self._make is not None:
+            mine = self._followed.setdefault(object_id, _Followed(None))
             mine.running, mine.wanted = False, True
 
     def forget(self, object_id: int | None) -> None:

@@ -44,7 +44,7 @@ class PastObject:
         view: The latest crop that the object was looked for in, where that was not the whole
             picture: running the step again looks there again.
         guide: Where its guide has it; None: there is none, or it did not say. A guide cannot go
-            back, so running the step again takes this.
+            back, so running the step again takes this; a change on an earlier step drops it.
     """
 
     before: ObjectTrack | None = None

@@ -2,7 +2,8 @@
 
 Each changes what is noted for its step; `settle` then brings the object to where it would be had
 that been known in time. Where the steps since are tracked again, the result is the same to the
-last bit; else the memory enters the present as that step's. Other objects are never touched.
+last bit, but for what a guide said since, which came of the mask before the change and is left
+out; else the memory enters the present as that step's. Other objects are never touched.
 """
 
 from __future__ import annotations
@@ -336,6 +337,7 @@ class Timeline:
                 self._pinned.note(past, object_id, result)
         if track is None:
             self.tracks.pop(object_id, None)
+            self._guides.forget(object_id)
         else:
             self.tracks[object_id] = track
 

@@ -228,6 +228,32 @@ def test_a_guide_that_is_forgotten_with_its_object_is_made_anew(
     assert all(len(guide.started) == 1 for guide in guides())
 
 
+def test_a_first_prompt_on_a_past_picture_starts_it_from_any_next_mask(
+    guides: Callable[[], Sequence[Scripted]],
+) -> None:
+    play = Play()
+    play.step()
+    play.tracker.remove()
+    for _ in range(3):
+        play.tracker.step(frame(play.index))
+        play.index += 1
+    play.script.ious = (0.1, 0.6, 0.2, 0.3)  # not sure enough to start a guide unasked
+    play.tracker.prompt(seen_on(2, click(15 * CELL[0], 25 * CELL[1])))
+    play.step()
+    assert [len(guide.started) for guide in guides()] == [1, 1]
+
+
+def test_a_guide_goes_with_an_object_whose_first_prompt_is_taken_back(
+    guides: Callable[[], Sequence[Scripted]],
+) -> None:
+    play = Play()
+    for made in range(1, 4):
+        play.step(3)
+        assert len(guides()) == made
+        assert "not tracked any more" in str(play.tracker.apply(UndoPrompt(1)))
+        play.tracker.prompt(click(15 * CELL[0], 25 * CELL[1]))
+
+
 def test_a_detectors_box_counts_for_a_short_time() -> None:
     play = Play(replace(DEFAULT, guide="boxes"))
     assert play.step(10).guide_iou is None
