@@ -96,6 +96,11 @@ class BankPolicy(Checked):
                 f"working_least: expected at most working_most {self.working_most}, "
                 f"got {self.working_least}"
             )
+        if self.max_memories <= self.max_cond:
+            raise ValueError(
+                f"max_memories: expected more than max_cond {self.max_cond}, which are always "
+                f"attended to, got {self.max_memories}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,6 +163,8 @@ def test_working_memory_between_its_bounds() -> None:
         LongTermMemory(min_mid_term_frames=11)
     with pytest.raises(ValueError, match="working_least: expected at most working_most 4, got 6"):
         BankPolicy(working_most=4)
+    with pytest.raises(ValueError, match="max_memories: expected more than max_cond 4"):
+        BankPolicy(max_cond=4, max_memories=4)
 
 
 @pytest.mark.parametrize("policy", [DAM4SAM, XMEM, PREVIOUS], ids=["dam", "long", "samurai"])
