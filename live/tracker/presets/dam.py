@@ -9,6 +9,10 @@ choice among candidates. Differs from the code:
   (sam2_base.py:573-581, 589-597).
 - Any step may be the first prompt; theirs must be frame 0 (sam2_utils.py:19-53). Several objects.
 - A further prompt takes the place of the oldest anchor that is attended to.
+- Steps between anchors count from the last prompt too; theirs may come right after the first
+  (last_added -1, dam4sam_tracker.py). An anchor is also a recent memory, so it has to be admitted.
+- A box is answered as SAM 2 does it, by one mask; theirs lets up to three points choose among
+  masks (multimask_max_pt_num 3).
 - The area is compared with the earlier ones only, as share of the picture.
 - Up to four prompts count, and the offset of an old pointer counts as 15 steps at most.
 - A motion filter runs along to steer the crop (`tracker.crop`) and weighs nothing.

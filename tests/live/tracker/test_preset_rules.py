@@ -17,12 +17,15 @@ from samcam.live.tracker.presets import DAM, LONG, PRESETS, SAMURAI, TrackerSett
 from samcam.live.tracker.tracker import Tracker
 from samcam.memory import DistractorTest, LongTermMemory, Tier
 from tests.helpers.tracker_networks import RecordingNetworks, Script, click, frame
-from tests.helpers.tracker_plans import BOX, FIX, OTHER, run, same, seen_on
+from tests.helpers.tracker_plans import BOX, FIX, OTHER, run, same, seen_on, taking_any
 
 ALL = pytest.mark.parametrize("settings", PRESETS.values(), ids=PRESETS.keys())
 GATED = pytest.mark.parametrize("name", [name for name in PRESETS if PRESETS[name].admission])
 EAGER = (  # tiers that fill within the few steps of a plan
-    replace(LONG, memory=LongTermMemory(min_mid_term_frames=1, max_mid_term_frames=2, mem_every=1)),
+    replace(
+        taking_any(LONG),
+        memory=LongTermMemory(min_mid_term_frames=1, max_mid_term_frames=2, mem_every=1),
+    ),
     replace(DAM, anchors=DistractorTest(0.0, 10.0, 1, 1.0)),
 )
 
