@@ -36,7 +36,7 @@ from samcam.live.recording.named_files import (
 from samcam.live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
 from samcam.live.recording.values import Arrays, check_effect, decode_command
 from samcam.live.sources import SourceOptions, VideoSource, open_source
-from samcam.live.tracker import PRESETS
+from samcam.live.tracker import DEFAULT_PRESET, PRESETS
 from samcam.system import read_model
 from samcam.system.files import (
     is_file,
@@ -50,8 +50,15 @@ from samcam.system.files import (
 )
 
 _LONGEST_VERSION: Final = 40
-# What a recording without the key was made with, though the preset has it otherwise today.
-BEFORE: Final[Mapping[str, object]] = {"tracker.camera_motion": False}
+# What a recording without the key was made with, though the preset `default` has it otherwise now.
+# An object that was lost then is still looked for and found again by today's rules.
+BEFORE: Final[Mapping[str, object]] = {
+    "tracker.camera_motion": False,
+    "tracker.gate.slack": 0.0,
+    "tracker.recovery.sure": 0.0,
+    "tracker.recovery.shown": 0.0,
+    "tracker.recovery.motion_s": 0.0,
+}
 _LONGEST_WORD: Final = 40
 
 _log = logging.getLogger(__name__)
@@ -145,7 +152,9 @@ class Recording:
         commands = (item.command for item in self._scripted(request))
         effects += [one.name for one in commands if isinstance(one, SetEffect)]
         given = _keys_of(request.overrides)
-        settings, files = self.header.settings, self.header.files
+        preset = request.preset if "--preset" in request.given else self.header.preset
+        before = BEFORE if preset == DEFAULT_PRESET else {}
+        settings, files = {**before, **self.header.settings}, self.header.files
         needed = "replace" in effects or None in effects  # None: the next one, by turns
         try:
             trusted, left_out = trusted_settings(settings, files, given, needed)
@@ -307,10 +316,8 @@ def _keys_of(overrides: Collection[str]) -> set[str]:
 
 
 def _with_settings(header: Header) -> Header:
-    """Return a header with its settings under their present names, and with those that came
-    later as they were before."""
+    """Return a header with its settings under their present names."""
     settings = {new_name(key): value for key, value in header.settings.items()}
-    settings = {**BEFORE, **settings}
     unknown = [key for key in settings if key not in known_keys()]
     if unknown:
         raise ValueError(

@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from samcam.live.config import Request, apply_overrides, load_settings
 from samcam.live.frames import U8, Mask
+from samcam.live.recording.replay import Recording
+from samcam.live.tracker import preset
 from tests.conftest import REPO_ROOT, RunCli
 
 DATA = REPO_ROOT / "tests" / "data" / "0.1.0"
@@ -40,6 +43,20 @@ def test_an_older_recording_replays_to_the_same_masks(run_cli: RunCli, tmp_path:
     assert len(found) == len(expected) == 5
     for mine, theirs in zip(found, expected, strict=True):
         assert (mine & theirs).sum() >= SAME_IOU * (mine | theirs).sum() > 0
+
+
+def test_an_older_recording_goes_by_the_rules_of_its_time() -> None:
+    """What the preset `default` has since then is off; another preset has no need of that."""
+    recording = Recording.open(DATA / "rec")
+    recorded = recording.request(Request(replay=DATA / "rec")).recorded
+    changes = load_settings(None, given=recorded).tracker
+    tracker = apply_overrides(preset(recording.header.preset), changes)
+    assert tracker.gate is not None
+    assert tracker.recovery is not None
+    assert (tracker.camera_motion, tracker.gate.slack, tracker.recovery.sure) == (False, 0, 0)
+    other = Request(replay=DATA / "rec", preset="sam2", given=frozenset({"--preset"}))
+    changes = load_settings(None, given=recording.request(other).recorded).tracker
+    assert apply_overrides(preset("sam2"), changes).gate is None
 
 
 def test_an_older_int8_model_gives_the_same_masks(run_cli: RunCli) -> None:
