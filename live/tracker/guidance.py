@@ -46,10 +46,12 @@ class GuideAnswer:
     Attributes:
         box_xyxy_px: (4,) float32 in source pixels, not empty.
         score: How sure the guide is, 0..1.
+        given: A detector outside said so, whatever the masks were.
     """
 
     box_xyxy_px: F32
     score: float
+    given: bool = False
 
     def in_cells(self, size_wh: tuple[int, int], cells: int) -> F32:
         """Return the (4,) box in pixels of the low-resolution mask of the whole picture."""
@@ -151,7 +153,7 @@ class Guides:
         mine.lost_steps = mine.lost_steps + 1 if state is ObjectState.LOST else 0
         answer = None
         if mine.given is not None:
-            answer = GuideAnswer(mine.given, 1.0)
+            answer = GuideAnswer(mine.given, 1.0, given=True)
         elif mine.running and mine.guide and mine.lost_steps % LOST_EVERY == 0:
             try:
                 answer = _checked(mine.guide.update(picture))

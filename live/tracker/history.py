@@ -56,6 +56,11 @@ class PastObject:
     view: View | None = None
     guide: GuideAnswer | None = None
 
+    def drop_guide(self) -> None:
+        """Forget what a guide said that followed a mask which has changed; a detector did not."""
+        if self.guide is not None and not self.guide.given:
+            self.guide = None
+
     def note(
         self, visible: bool, token: int | None = None, candidates: tuple[int, ...] = ()
     ) -> None:

@@ -2,8 +2,8 @@
 
 Each changes what is noted for its step; `settle` then brings the object to where it would be had
 that been known in time. Where the steps since are tracked again, the result is the same to the
-last bit, but for what a guide said since, which came of the mask before the change and is left
-out; else the memory enters the present as that step's. Other objects are never touched.
+last bit, but for what its guide said since, which is left out (`drop_guide`); else the memory
+enters the present as that step's. Other objects are never touched.
 """
 
 from __future__ import annotations
@@ -327,7 +327,7 @@ class Timeline:
     def _track_again(self, object_id: int, step: int) -> None:
         again = self._history.since(step)
         for past in again[1:]:
-            past.of(object_id).guide = None  # it came of another mask
+            past.of(object_id).drop_guide()
         self._guides.renew(object_id)
         track = again[0].of(object_id).before
         for past in again:
@@ -354,6 +354,7 @@ class Timeline:
         for later in self._history:
             if later.step > past.step:
                 theirs = later.of(object_id)
+                theirs.drop_guide()
                 theirs.before = track.carried_to(theirs.before, past.step)
                 self._stepper.predict(later, track)
         self.tracks[object_id] = track.carried_to(self.tracks.get(object_id), past.step)

@@ -18,7 +18,7 @@ from samcam.live.tracker.guidance import LOST_EVERY, MAX_BOX_AGE_S, RESTART_STEP
 from samcam.live.tracker.presets import DEFAULT, PRESETS, TrackerSettings
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, Script, click, frame
-from tests.helpers.tracker_plans import BOX, FIX, run, same, seen_on
+from tests.helpers.tracker_plans import BOX, FIX, run, same, seen_on, taking_any
 
 EDGE = 10  # cells, of the scripted masks
 HERE, THERE = (10, 20), (40, 20)  # cells
@@ -213,6 +213,16 @@ def test_steps_that_are_run_again_take_what_the_guide_said_then() -> None:
     again = run(settings, {2: [BOX], 12: [seen_on(9, FIX)]})
     twice = run(settings, {2: [BOX], 12: [seen_on(9, FIX)]})
     assert all(same(again, twice, 5)), "the same commands, the same bits"
+
+
+def test_a_detectors_boxes_stay_when_steps_are_run_again() -> None:
+    """They came of no mask, so a late prompt is answered as one in time."""
+    settings = taking_any(replace(DEFAULT, guide="boxes"))
+    boxes = {10: [GuideBox(5, 90, 80, 320, 280)], 13: [GuideBox(5, 300, 200, 420, 285)]}
+    in_time = run(settings, {2: [BOX], 9: [FIX], **boxes})
+    late = run(settings, {2: [BOX], 14: [seen_on(9, FIX)], **boxes})
+    assert any(answers[5].guide_iou is not None for answers in in_time[10:14])
+    assert all(same(late, in_time, 5)[14:])
 
 
 def test_a_guide_that_is_forgotten_with_its_object_is_made_anew(
