@@ -306,7 +306,7 @@ def _read_guide_box(words: _Words) -> RemoteCommand:
                 raise words.error(word, form)
             given[key] = value
     shown = " ".join(f"{key}={value}" for key, value in given.items())
-    if not {"object", "box"} <= given.keys():
+    if not {"object", "box"} <= given.keys() or given["box"].count(",") != 3:
         raise words.error(shown, form)
     try:
         x1, y1, x2, y2 = (float(value) for value in given["box"].split(","))
