@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
+from bench.cases.scoring import GOOD_OVERLAP, RECOVERY_S
 from bench.endurance import Sample, growth, read_sample
 from bench.reports.environment import describe_environment, model_line
 from bench.reports.report import (
@@ -43,8 +44,6 @@ from samcam.system import prepare_streams
 
 BLOCK: Final = "vanish"
 SIZE_WH: Final = (854, 480)
-WITHIN_S: Final = 2.0
-FOUND_IOU: Final = 0.5
 AIM: Final = 0.9  # of the returns
 MAX_FALSE: Final = 0.05  # of the frames without the object
 # As bench.demo has it: fewer pixels of the object than this say nothing about tracking.
@@ -112,7 +111,7 @@ class ReturnJudge:
         if absence.back_at is None:
             absence.back_at = index
         after = index - absence.back_at
-        if iou >= FOUND_IOU:
+        if iou >= GOOD_OVERLAP:
             absence.found_after = after
         absence.judged = absence.found_after is not None or after >= self.within
 
@@ -192,7 +191,7 @@ class Endured:
         faults, left = [], self.left
         if left.rate < AIM:
             faults.append(
-                f"{left.recovered} of {left.returns} returns recovered within {WITHIN_S:g} s, "
+                f"{left.recovered} of {left.returns} returns recovered within {RECOVERY_S:g} s, "
                 f"expected at least {AIM:.0%}"
             )
         if left.false_share > MAX_FALSE:
@@ -226,7 +225,7 @@ def endure(tracker: Tracker, vanishing: Vanishing, fps: float, frames: int) -> E
     """Track the gear through so many frames, from one click on the first."""
     scene = DemoScene(SIZE_WH, vanishing=vanishing)
     least = MIN_VISIBLE_SHARE * int(np.count_nonzero(scene.render(0)[1] == GEAR_ID))
-    judge = ReturnJudge(within=round(WITHIN_S * fps))
+    judge = ReturnJudge(within=round(RECOVERY_S * fps))
     samples: list[Sample] = []
     every = max(1, frames // SAMPLES)
     x, y = demo_clicks(SIZE_WH)[GEAR_ID]
