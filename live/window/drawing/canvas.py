@@ -121,11 +121,14 @@ def draw_canvas(view: View, canvas_wh: tuple[int, int]) -> U8:
         draw_frame(canvas, *view.state.drag, object_colour(view.state.object_id))
     top = _draw_banners(canvas, view)
     frozen = view.state.frozen
+    strip = None
     if view.state.memory_visible:
-        draw_memory(canvas, view.inferred, view.state.object_id, view.names)
+        strip = draw_memory(canvas, view.inferred, view.state.object_id, view.names)
     draw_status(canvas, status_parts(view.status, view.state.object_id, frozen, view.names))
     below = _draw_notes(canvas, view, top)
-    if view.state.help_visible and help_fits(canvas_wh, below):
+    if view.state.help_visible and help_fits(canvas_wh, below, strip):
+        draw_help(canvas, below, strip)
+    elif view.state.help_visible and help_fits(canvas_wh, below):  # over what is in memory
         draw_help(canvas, below)
     elif view.state.help_visible:  # over notes that go, under what nobody may overlook
         draw_help(canvas, top)

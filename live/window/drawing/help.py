@@ -27,6 +27,10 @@ class _Layout:
         return round(LINE_PX * self.scale)
 
     @property
+    def pad(self) -> int:
+        return round(PAD_PX * self.scale)
+
+    @property
     def key_width(self) -> int:
         return max(text_width(key, self.scale) for key, _ in HELP_LINES) + 2 * PAD_PX
 
@@ -37,18 +41,19 @@ class _Layout:
 
     @property
     def size_wh(self) -> tuple[int, int]:
-        return self.column_width * self.columns, self.line * self.rows + 2 * PAD_PX
+        return self.column_width * self.columns, self.line * self.rows + 2 * self.pad
 
 
-def draw_help(canvas: U8, top: int = 0) -> None:
+def draw_help(canvas: U8, top: int = 0, bottom: int | None = None) -> None:
     """Draw the list in the middle, as large as fits, in one column or two.
 
     Args:
         canvas: (H, W, 3) uint8.
-        top: Rows above this one are not covered, nor is the status line.
+        top: Rows above this one are not covered,
+        bottom: nor this one and those below; None: nor the status line.
     """
     height, width = canvas.shape[:2]
-    room = _room(height, top)
+    room = _room(height, top, bottom)
     layout = _choose_layout(width, room)
     panel_width, panel_height = layout.size_wh
     left = max(0, (width - panel_width) // 2)
@@ -57,21 +62,21 @@ def draw_help(canvas: U8, top: int = 0) -> None:
     for index, (key, text) in enumerate(HELP_LINES):
         column, row = divmod(index, layout.rows)
         x = left + column * layout.column_width + PAD_PX
-        y = top + PAD_PX + layout.line * (row + 1) - round(6 * layout.scale)
+        y = top + layout.pad + layout.line * (row + 1) - round(6 * layout.scale)
         write(canvas, key, (x, y), AMBER, layout.scale)
         write(canvas, text, (x + layout.key_width, y), WHITE, layout.scale)
 
 
-def help_fits(canvas_wh: tuple[int, int], top: int) -> bool:
-    """Whether the whole list has room below a row."""
-    room = _room(canvas_wh[1], top)
+def help_fits(canvas_wh: tuple[int, int], top: int, bottom: int | None = None) -> bool:
+    """Whether the whole list has room between two rows, as `draw_help` has them."""
+    room = _room(canvas_wh[1], top, bottom)
     width, height = _choose_layout(canvas_wh[0], room).size_wh
     return width <= canvas_wh[0] and height <= room
 
 
-def _room(height: int, top: int) -> int:
-    """Return the rows between `top` and the status line."""
-    return height - LINE_PX - PAD_PX - top
+def _room(height: int, top: int, bottom: int | None) -> int:
+    """Return the rows between `top` and `bottom`, else the status line."""
+    return (height - LINE_PX - PAD_PX if bottom is None else bottom) - top
 
 
 def _choose_layout(width: int, height: int) -> _Layout:

@@ -90,8 +90,10 @@ def memories_of(result: FrameResult, item: ObjectResult) -> tuple[Remembered, ..
 
 def draw_memory(
     canvas: U8, result: FrameResult | None, object_id: int, names: Sequence[str] = ()
-) -> None:
+) -> int:
     """Draw the memory of an object along the lower edge, above the status line.
+
+    Returns the uppermost row that it takes.
 
     Args:
         result: The newest one of the model; None before there is one.
@@ -103,7 +105,7 @@ def draw_memory(
     height, width = canvas.shape[:2]
     bottom = height - LINE_PX - PAD_PX
     layout = _choose_layout(len(known), width, bottom)
-    top = max(0, bottom - layout.height)
+    top: int = max(0, bottom - layout.height)
     cell_w, cell_h = layout.cell_wh
     words = _title(f"memory of {object_name(object_id, names)}", known)
     across = max(
@@ -115,6 +117,7 @@ def draw_memory(
         row, column = divmod(index, layout.columns)
         corner = PAD_PX + column * cell_w, top + LINE_PX + row * cell_h
         _draw_memory(canvas, memory, object_colour(object_id), corner, layout)
+    return top
 
 
 def age_text(seconds: float) -> str:

@@ -102,6 +102,18 @@ def test_another_object_and_no_picture_yet() -> None:
     assert not any(pixels_of(image, tier) for tier in Tier)
 
 
+@pytest.mark.parametrize(("wh", "beside"), [(SIZE, True), ((1280, 720), True), ((427, 240), False)])
+def test_the_list_of_keys_stands_above_it_where_both_have_room(
+    wh: tuple[int, int], beside: bool
+) -> None:
+    state = InputState(memory_visible=True, help_visible=True)
+    both = draw_canvas(View(None, state, inferred=result_with(len(TIERS))), wh)
+    alone = canvas(len(TIERS), wh)
+    top = np.flatnonzero((alone != canvas(0, wh)).any(axis=(1, 2)))[0]
+    assert np.array_equal(both[top:], alone[top:]) is beside
+    assert not np.array_equal(both[:top], alone[:top])
+
+
 def test_the_key_shows_and_hides_it() -> None:
     user = WindowInput(Controls(4), Mock(return_value=0.0))
     shown = []
