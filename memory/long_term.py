@@ -23,7 +23,9 @@ class LongTermMemory(Checked):
 
     Differs: XMem stores tokens of pixels and reads the best of them; SAM 2 attends to whole
     frames, at most 4 lasting and 6 recent ones, so an element is a frame here, and what XMem makes
-    of many frames by prototypes is done by choosing frames.
+    of many frames by prototypes is done by choosing frames. XMem's bounds of the working memory
+    count its first frame, which always stays; here that is a prompted one and counts apart. When
+    the long-term memory is full, XMem drops what was read least; here the most redundant goes.
     """
 
     enable_long_term: Annotated[

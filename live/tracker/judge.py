@@ -55,7 +55,7 @@ class Answer:
         colours: What the mask shows, see `samcam.memory.Look`; None: nobody looked.
         appearance: How much it looks like what is remembered, 0..1; None: not compared.
         refused: Why the decoder's mask was not taken for the object.
-        doubt: What speaks against it, though it was taken; such a mask is not remembered.
+        doubt: What speaks against it, though it was taken; such a mask is not admitted.
     """
 
     present: bool

@@ -19,7 +19,7 @@ class RecoverySettings(Checked):
     """What a mask must be like to be shown and remembered. Ours.
 
     Attributes:
-        sure: Below it a mask is in doubt and not remembered: after `doubt_s`, or where the
+        sure: Below it a mask is in doubt and not admitted: after `doubt_s`, or where the
             object was not seen before, it is refused. Of masks that `nano` gave of lost objects
             on real clips 0.7 let pass all right ones, and one of 80 wrong ones with a sure
             predicted IoU.
