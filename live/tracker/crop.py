@@ -301,7 +301,9 @@ class CropState:
         there = self
         if camera is not None:
             x, y = camera.moved(self.x, self.y)
-            there = CropState(x, y, self.size * camera.zoom, self.unsure)
+            most = camera.side  # of the picture: errors of hours without a mask must not add up
+            x, y = min(max(x, 0.0), most), min(max(y, 0.0), most)
+            there = CropState(x, y, min(self.size * camera.zoom, most), self.unsure)
         if predicted_box is not None:
             place = CropState.at(predicted_box)
             there = replace(there, x=place.x, y=place.y)

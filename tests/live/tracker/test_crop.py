@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samcam.kalman import CameraMotion
 from samcam.live.cli.opening import open_tracker
 from samcam.live.cli.plan import plan_request
 from samcam.live.config.changes import (
@@ -241,3 +242,14 @@ def test_a_run_takes_the_setting(nano_dir: Path) -> None:
 def test_a_preset_without_a_gate_takes_no_crop(name: str) -> None:
     with pytest.raises(ValueError, match="crop: the preset sam2 has no motion gate"):
         replace(PRESETS[name], crop=CropSettings())
+
+
+@pytest.mark.parametrize("zoom", [0.9, 1.1])
+def test_a_lost_place_stays_in_the_picture_however_long_the_camera_moves(zoom: float) -> None:
+    """A slow zoom that is measured for hours would carry it beyond all numbers."""
+    affine = np.array([[zoom, 0, 9], [0, zoom, -9]])
+    state, camera = CropState(100, 100, 20), CameraMotion(affine, side=256)
+    for _ in range(9000):
+        state = state.predicted(None, 1 / 30, camera)
+    assert min(state.x, state.y, state.size) >= 0
+    assert max(state.x, state.y, state.size) <= 256
