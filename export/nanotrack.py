@@ -9,7 +9,7 @@ from typing import Final
 from samcam.export.download import download
 from samcam.export.errors import ExportError
 from samcam.guides import NANOTRACK_FILES, GuideError, NanoTrackGuide
-from samcam.system.files import KnownFile, is_folder, read_known, write_whole
+from samcam.system.files import KnownFile, is_folder, is_there, read_known, write_whole
 
 LICENCE: Final = (
     "NanoTrackV2, github HonglinChu/SiamTrackers, NanoTrack/LICENSE: Apache-2.0; it was trained "
@@ -31,6 +31,8 @@ def install_nanotrack(checkpoint: Path | None, folder: Path, report: Callable[[s
         ExportError: No connection, no room, or other files than expected.
     """
     report(LICENCE)
+    if checkpoint is not None and not is_there(checkpoint):
+        raise ExportError(f"--checkpoint {checkpoint}: no such file or folder")
     for known in NANOTRACK_FILES:
         target = folder / known.file
         if checkpoint is None:

@@ -53,6 +53,7 @@ VARIANTS: Final[Mapping[str, Change]] = {
         settings, bank=replace(settings.bank, gate_pointers=False)
     ),
     "trust-prompts": lambda settings: replace(settings, trust_prompts=False),
+    "recovery": lambda settings: replace(settings, recovery=None),
 }
 
 

@@ -303,12 +303,16 @@ def check_guide(name: str) -> Finding:
         name: The guide that is asked for.
     """
     what, asked = f"guide {NANOTRACK}", name == NANOTRACK
+    code = _ENGINE_CODE if asked else 0
     try:
-        NanoTrackGuide()
+        folder = nanotrack_folder()
     except GuideError as error:
-        code = _ENGINE_CODE if asked else 0
         return Finding(what, _missing(asked), error.reason, error.fix, code)
-    return Finding(what, State.OK, f"{len(NANOTRACK_FILES)} files verified in {nanotrack_folder()}")
+    try:
+        NanoTrackGuide(folder)
+    except GuideError as error:
+        return Finding(what, State.PROBLEM, error.reason, error.fix, code)
+    return Finding(what, State.OK, f"{len(NANOTRACK_FILES)} files verified in {folder}")
 
 
 def check_providers(options: EngineOptions) -> Finding:

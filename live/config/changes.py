@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
-from samcam.live.tracker import CropSettings, SuggestRules, TrackerSettings, model_rules, wants_crop
+from samcam.live.tracker import (
+    PRESETS,
+    CropSettings,
+    SuggestRules,
+    TrackerSettings,
+    model_rules,
+    wants_crop,
+)
 from samcam.system import Section, Setting
 
 S = TypeVar("S", bound=Section)
@@ -150,9 +157,10 @@ def _changed(base: S, changes: Section, path: str, owner: str) -> S:
         if isinstance(value, _Changes):
             names = [i.name for i in fields(value) if getattr(value, i.name) is not None]
             if names and old is None:
+                others = [name for name in PRESETS if getattr(PRESETS[name], item.name, None)]
                 raise ValueError(
-                    f"{path}.{item.name}.{names[0]}: the preset {owner} has no {item.name}; "
-                    "expected null, or another --preset"
+                    f"{path}.{item.name}.{names[0]}: the preset {owner} has no rules "
+                    f"{path}.{item.name}; expected null, or --preset {' | '.join(others)}"
                 )
             value = _changed(old, value, f"{path}.{item.name}", owner) if names else None
         if value is not None and not isinstance(value, CropOverrides):

@@ -73,6 +73,9 @@ def test_files_on_the_disk_may_have_other_names(
     said = capsys.readouterr().err
     assert f"--checkpoint {tmp_path}: has no {NANOTRACK_FILES[0].file} (1056849 bytes" in said
     assert said.count("\n") == 1
+    gone = tmp_path / "gone"
+    assert main(["nanotrack", "--checkpoint", str(gone), "--out", str(tmp_path / "x")]) == 4
+    assert f"--checkpoint {gone}: no such file or folder" in capsys.readouterr().err
 
 
 def test_what_it_does_not_have_is_refused(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from samcam.guides import NANOTRACK_FILES, NANOTRACK_FOLDER
 from tests.conftest import RunCli
 from tests.helpers.live_run import (
     END_TIMEOUT_S,
@@ -37,6 +38,12 @@ def test_missing_weights_are_told_before_anything_runs(run_cli: RunCli, tmp_path
     doctor = run_cli("--doctor", "--guide", "nanotrack", env=home)
     assert doctor.returncode == 4
     assert "guide nanotrack   problem" in " ".join(doctor.stdout.splitlines())
+    folder = tmp_path / "data" / "samcam" / "models" / NANOTRACK_FOLDER
+    folder.mkdir(parents=True)
+    (folder / NANOTRACK_FILES[0].file).write_bytes(b"cut off")
+    broken = run_cli("--doctor", env=home)
+    assert broken.returncode == 0, "nobody asked for it, and every run works without"
+    assert "guide nanotrack   problem" in broken.stdout
     wrong = run_cli("--guide", "nanotrak", "--check-config")
     assert wrong.returncode == 2
     assert "tracker.guide: nanotrak: expected one of none | nanotrack | boxes" in wrong.stderr

@@ -228,10 +228,10 @@ def test_xmems_names_change_the_preset_long() -> None:
     settings = load_settings(None, ("tracker.memory.top_k=2", "tracker.memory.mem_every=3"))
     changed = apply_overrides(LONG, settings.tracker).bank_policy
     assert (changed.top_k, changed.recent_stride) == (2, 3)
-    with pytest.raises(ValueError, match=r"tracker\.memory\.mem_every: the preset default has no"):
+    with pytest.raises(ValueError, match=r"the preset default has no rules tracker\.memory"):
         apply_overrides(PRESETS["default"], settings.tracker)
     given = load_settings(None, ("tracker.anchors.min_gap=2",)).tracker
-    with pytest.raises(ValueError, match=r"tracker\.anchors\.min_gap: the preset long has no anch"):
+    with pytest.raises(ValueError, match=r"anchors\.min_gap: .* or --preset dam$"):
         apply_overrides(LONG, given)
     assert apply_overrides(DAM, TrackerOverrides()).anchors == DAM.anchors
 
