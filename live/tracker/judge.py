@@ -20,7 +20,7 @@ from samcam.kalman import Gate, box_ious
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
 from samcam.live.tracker.crop import Crop
-from samcam.live.tracker.guidance import choose
+from samcam.live.tracker.guidance import choose, objects
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.memory import DistractorTest, sees_distractor
 
@@ -86,6 +86,11 @@ class Answer:
     def visible(self) -> bool:
         """Present and with at least one pixel."""
         return bool(self.box[2] > self.box[0])
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the guide has the object elsewhere: such a mask moves and teaches nothing."""
+        return objects(self.guide_iou)
 
 
 class Judge:

@@ -345,7 +345,7 @@ class ObjectStepper:
         """Say whether an answer is worth a memory."""
         if answer.prompted:
             return answer.visible or not self.settings.trust_prompts
-        if not track.remembers or answer.refused is not None:
+        if not track.remembers or answer.refused is not None or answer.is_elsewhere:
             return False
         if self.settings.recovery is not None and (track.is_lost or answer.doubt is not None):
             return False

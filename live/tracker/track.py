@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
-from samcam.live.tracker.guidance import IDLE_STEPS, objects, vouches
+from samcam.live.tracker.guidance import IDLE_STEPS, vouches
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
@@ -155,7 +155,7 @@ class ObjectTrack:
         if self.gate is not None and answer.visible:
             if answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
                 self.gate.observe_prompt(answer.box)
-            elif not objects(answer.guide_iou):
+            elif not answer.is_elsewhere:
                 self.gate.observe(answer.box, answer.predicted_iou)
             self._follow(answer, self.gate)
             if self.is_lost and self._settings.recovery is not None:

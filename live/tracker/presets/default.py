@@ -17,11 +17,16 @@ DEFAULT_PRESET: Final = "default"
 DEFAULT: Final = TrackerSettings(
     name=DEFAULT_PRESET,
     bank=BankPolicy(
-        max_cond=4, recent_order=RecentOrder.RANK, gate_pointers=True, clamp_pointer_offset=True
+        max_cond=4,
+        recent_order=RecentOrder.RANK,
+        gate_pointers=True,
+        clamp_pointer_offset=True,
+        recent_stride=5,  # as DAM4SAM: six memories of a second say more than six of a fifth
     ),
-    # As the paper, but a softer motion test: with real time steps and boxes at mask resolution
-    # small objects overlap less with a right prediction than SAMURAI's at 1024 px do.
-    admission=AdmissionThresholds(predicted_iou=0.5, object_score=0.0, motion_iou=0.3),
+    # Softer than SAMURAI. A gate that is strict after an occlusion learns nothing from then on,
+    # and the memory grows stale; what keeps other things out is `recovery`, which looks at them.
+    # The motion has its say in the choice among candidates, in the filter and in the crop.
+    admission=AdmissionThresholds(predicted_iou=0.3, object_score=0.0, motion_iou=-1.0),
     gate=GateSettings(
         weight=0.25,  # SAMURAI's code, sam2.1_hiera_t.yaml:127
         stable_steps=5,  # ours: 15 frames are too long for a live first click

@@ -55,7 +55,7 @@ class Run:
 
 
 def weak(script: Script) -> None:
-    script.ious = (0.1, 0.4, 0.2, 0.3)
+    script.ious = (0.1, 0.25, 0.2, 0.2)
 
 
 def gone(script: Script) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,8 @@ def prompts() -> list[Prompt]:
 def track(kind: str, folder: Path) -> list[FrameResult]:
     """Track the demo scene on one backend."""
     networks = open_model(kind, folder, read_manifest(folder), EngineOptions(threads=1))
-    tracker = Tracker(networks, PRESETS["default"])
+    every_step = replace(PRESETS["default"].bank, recent_stride=1)  # so that the memory fills up
+    tracker = Tracker(networks, replace(PRESETS["default"], bank=every_step))
     scene = DemoScene(SIZE_WH)
     for prompt in prompts():
         tracker.prompt(prompt)

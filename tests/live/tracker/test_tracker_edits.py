@@ -204,7 +204,8 @@ def test_older_than_the_history_means_the_nearest_kept_step_and_is_said() -> Non
 
 
 def test_without_catching_up_only_the_memory_enters() -> None:
-    settings = replace(preset("default"), catch_up="none")
+    every_step = replace(preset("default").bank, recent_stride=1)
+    settings = replace(preset("default"), catch_up="none", bank=every_step)
     networks = RecordingNetworks(fake_networks(decoder=Script().decode))
     with Tracker(networks, settings) as tracker:
         tracker.prompt(click(300, 200))
@@ -262,7 +263,7 @@ def test_a_pinned_step_answers_however_old_it_is() -> None:
             steps_of(tracker, index)
         assert tracker.prompt(seen_on(4, click(310, 200))) is None
         networks.calls.clear()
-        assert steps_of(tracker, 40) == (0, 4, 39, 38, 37, 36, 35, 34)
+        assert steps_of(tracker, 40) == (0, 4, 39, 36, 31, 26, 21, 16)
         assert networks.calls.attended[0].ptr_tpos == (4.0, 1.0, 2.0, 3.0)  # as of step 4
         assert tracker.prompt(seen_on(4, click(100, 90, object_id=2))) is None
         assert tracker.step(frame(41)).objects[1].memory_steps == (4,)
