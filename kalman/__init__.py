@@ -7,6 +7,7 @@ from samcam.kalman.camera_motion import (
     measure_camera,
     small_grey,
 )
+from samcam.kalman.mask_parts import drop_far_parts
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
 from samcam.kalman.motion_score import box_ious
 from samcam.kalman.samurai_gate import SamuraiGate
@@ -21,6 +22,7 @@ __all__ = [
     "MotionGate",
     "SamuraiGate",
     "box_ious",
+    "drop_far_parts",
     "measure_camera",
     "small_grey",
 ]

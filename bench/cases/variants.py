@@ -24,7 +24,7 @@ class VariantError(ValueError):
 
 
 def _no_gate(settings: TrackerSettings) -> TrackerSettings:
-    return replace(settings, gate=None, crop=None, camera_motion=False)
+    return replace(settings, gate=None, crop=None, camera_motion=False, drop_far_parts=False)
 
 
 def _no_slack(settings: TrackerSettings) -> TrackerSettings:
@@ -52,6 +52,7 @@ VARIANTS: Final[Mapping[str, Change]] = {
     "gate-pointers": lambda settings: replace(
         settings, bank=replace(settings.bank, gate_pointers=False)
     ),
+    "drop-far-parts": lambda settings: replace(settings, drop_far_parts=False),
     "trust-prompts": lambda settings: replace(settings, trust_prompts=False),
     "recovery": lambda settings: replace(settings, recovery=None),
 }

@@ -58,6 +58,7 @@ BEFORE: Final[Mapping[str, object]] = {
     "tracker.recovery.sure": 0.0,
     "tracker.recovery.shown": 0.0,
     "tracker.recovery.motion_s": 0.0,
+    "tracker.drop_far_parts": False,
 }
 _LONGEST_WORD: Final = 40
 

@@ -163,6 +163,15 @@ class Crop:
         filled = boxes_xyxy[..., 2:3] > boxes_xyxy[..., 0:1]
         return np.where(filled, moved, 0).astype(np.float32)
 
+    def from_picture(self, box_xyxy: F32, cells: int) -> F32:
+        """Turn a (4,) box in cells into pixels of the crop's own mask, of side `cells`."""
+        if self.is_whole:
+            return box_xyxy
+        picture = np.array(self.picture_wh * 2, np.float64)
+        corner = np.array((self.x, self.y) * 2) * cells / picture
+        own = (box_xyxy - corner) * picture / np.array(self.size_wh * 2)
+        return np.asarray(own, np.float32)
+
 
 def crop_for(
     crop_state: CropState | None,

@@ -16,7 +16,7 @@ from samcam.engines import (
     mask_prompt_score,
     uses_multimask_tokens,
 )
-from samcam.kalman import Gate, box_ious
+from samcam.kalman import Gate, box_ious, drop_far_parts
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
 from samcam.live.tracker.crop import Crop
@@ -107,13 +107,19 @@ class Judge:
         )
 
     def tracked(
-        self, decoded: DecoderOutput, crop: Crop, gate: Gate | None, guide: F32 | None = None
+        self,
+        decoded: DecoderOutput,
+        crop: Crop,
+        gate: Gate | None,
+        guide: F32 | None = None,
+        expected: F32 | None = None,
     ) -> Answer:
         """Apply token rule, gate and presence rule to a frame without a prompt; the gate is not
         moved.
 
         Args:
             guide: (4,) where the object's guide has it, in cells; None: it does not say.
+            expected: (4,) where it surely is by its motion, in cells; None: nobody is sure.
         """
         score = decoded.object_score_logit
         # Which candidate wins only matters where one is kept, so the gate may rest while absent.
@@ -121,6 +127,10 @@ class Judge:
             choice = choose_token(decoded.low_res_masks, decoded.ious, True, self._rule)
             answer = self._apply(decoded, choice, score, crop)
             return replace(answer, motion_iou=_motion_iou(gate, answer.box))
+        if self._settings.drop_far_parts and expected is not None:
+            there = crop.from_picture(expected, self._cells)
+            masks = [drop_far_parts(mask, there) for mask in decoded.low_res_masks]
+            decoded = replace(decoded, low_res_masks=np.stack(masks))
         boxes = logits_boxes(decoded.low_res_masks[self._candidates])
         boxes = crop.to_picture(boxes, self._cells)
         best = choose(gate, decoded.ious[self._candidates], boxes, guide)

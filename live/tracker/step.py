@@ -326,7 +326,7 @@ class ObjectStepper:
         anchors = self.settings.anchors
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
-            answer = self._judge.tracked(decoded, view.crop, track.gate, guide)
+            answer = self._judge.tracked(decoded, view.crop, track.gate, guide, track.expected_box)
             if anchors is not None and track.may_anchor(past.step, answer):
                 answer = self._judge.with_distractor(answer, decoded, anchors)
             return self._recogniser.recognised(answer, past.picture, track)

@@ -105,6 +105,13 @@ class ObjectTrack:
             if self.crop_state is not None:
                 self.crop_state = self.crop_state.predicted(self.gate.box, dt_s, camera)
 
+    @property
+    def expected_box(self) -> F32 | None:
+        """(4,) where the filter has it, in cells, if a mask moved it a step ago; else None."""
+        if self.gate is None or self.crop_state is None or self.crop_state.unsure > 1:
+            return None
+        return self.gate.box
+
     def steer(self, box: F32) -> None:
         """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.
 

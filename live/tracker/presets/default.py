@@ -41,5 +41,6 @@ DEFAULT: Final = TrackerSettings(
     corrections_condition=True,
     trust_prompts=True,
     camera_motion=True,  # ours: bench.camera, and hard cases with and without it
+    drop_far_parts=True,  # ours: a twin that went on, a distractor beside the object
     recovery=RecoverySettings(),
 )

@@ -87,6 +87,13 @@ class TrackerSettings(Checked):
             "the object may be anywhere."
         ),
     ] = False
+    drop_far_parts: Annotated[
+        bool,
+        Setting(
+            "A part of a tracked mask that lies apart from where the motion has the object is "
+            "dropped."
+        ),
+    ] = False
     crop: CropSettings | None = None
     guide: Annotated[
         str,
@@ -105,6 +112,11 @@ class TrackerSettings(Checked):
             raise ValueError(
                 f"camera_motion: the preset {self.name} has no motion gate to use it; "
                 "expected false, or another preset"
+            )
+        if self.drop_far_parts and self.gate is None:
+            raise ValueError(
+                f"drop_far_parts: the preset {self.name} has no motion gate to say where the "
+                "object is; expected false, or another preset"
             )
         if self.crop is not None and self.gate is None:
             raise ValueError(
