@@ -82,7 +82,10 @@ class BankPolicy(Checked):
     max_memories: Annotated[int, Setting(low=2, high=MAX_CONDITIONING + MAX_RECENT)] = (
         MAX_CONDITIONING + MAX_RECENT
     )
-    recent_stride: Annotated[int, Setting(low=1, high=100_000)] = 1
+    recent_stride: Annotated[
+        int,
+        Setting("Steps between two recent memories; the newest always counts.", "steps", 1, 10_000),
+    ] = 1
     working_most: Annotated[int, Setting(low=1, high=MAX_WORKING)] = MAX_RECENT
     working_least: Annotated[int, Setting(low=1, high=MAX_WORKING)] = MAX_RECENT
     anchoring: Anchoring = Anchoring.NONE

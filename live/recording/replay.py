@@ -53,6 +53,9 @@ _LONGEST_VERSION: Final = 40
 # What a recording without the key was made with, though the preset `default` has it otherwise now.
 # An object that was lost then is still looked for and found again by today's rules.
 BEFORE: Final[Mapping[str, object]] = {
+    "tracker.admission.motion_iou": 0.3,
+    "tracker.admission.predicted_iou": 0.5,
+    "tracker.bank.recent_stride": 1,
     "tracker.camera_motion": False,
     "tracker.gate.slack": 0.0,
     "tracker.recovery.sure": 0.0,
