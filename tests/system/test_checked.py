@@ -38,7 +38,7 @@ WHOLE = r"expected a whole number 0\.\.64, got "
         (DEFAULT, {"make_gate": 3}, "make_gate: expected a function or class, got 3"),
         (DEFAULT.gate, {"hold_steps": -1}, "hold_steps: expected"),
         (DEFAULT.bank, {"recent_order": "rank"}, "recent_order: expected RecentOrder"),
-        (DEFAULT.admission, {"motion_iou": 1.1}, r"motion_iou: expected a number 0\.\.1"),
+        (DEFAULT.admission, {"motion_iou": 1.1}, r"motion_iou: expected a number -1\.\.1"),
         (DEFAULT.state, {"lost_s": math.inf}, "lost_s: expected"),
         (CropSettings(), {"zoom": -2}, r"zoom: expected a number 1\.2\.\.20, got -2"),
         (CropSettings(), {"zoom": math.nan}, "zoom: .*got nan"),

