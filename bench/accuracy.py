@@ -69,7 +69,6 @@ from samcam.live.tracker import (
     CropSettings,
     Tracker,
     TrackerSettings,
-    wants_crop,
 )
 from samcam.system import prepare_streams
 
@@ -289,7 +288,7 @@ def crop_on(kind: str, preset: str, model: str) -> bool:
         model: Name in the model's manifest.
     """
     if kind == CROP_AUTO:
-        return PRESETS[preset].gate is not None and wants_crop(model)
+        return PRESETS[preset].for_model(model).crop is not None
     return kind == CROP_ON
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from bench.endurance import read_sample
 from bench.reports.environment import describe_environment
-from bench.reports.report import Report, Section, exit_code, publish, report_parser, table
+from bench.reports.report import Report, Section, faults_code, publish, report_parser, table
 from samcam.engines import DecoderOutput, FakeBackend, Sam2Networks, fake_networks
 from samcam.live.frames import NS_PER_S, U8, Frame, Prompt
 from samcam.live.tracker import PRESETS, Tracker, TrackerSettings
@@ -205,11 +205,7 @@ def run(options: argparse.Namespace) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    faults: list[str] = []
-    code = exit_code(lambda: faults.extend(run(options)), {})
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
-    return code or (1 if faults else 0)
+    return faults_code(lambda: run(options), {})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from bench.reports.environment import REPOSITORY
+from bench.reports.report import faults_code
 from samcam.live.sources.demo import demo_clicks
 from samcam.system import prepare_streams
 
@@ -178,10 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: --out {out}: expected a new or empty folder", file=sys.stderr)
         return 2
     out.mkdir(parents=True, exist_ok=True)
-    faults = run_live(out, options.minutes * 60) or run_replay(out)
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    return faults_code(lambda: run_live(out, options.minutes * 60) or run_replay(out), {})
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
-    exit_code,
+    faults_code,
     number,
     publish,
     report_parser,
@@ -296,12 +296,7 @@ def run(options: argparse.Namespace) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    faults: list[str] = []
-    codes: dict[type[Exception], int] = {EngineError: NO_MODEL}
-    code = exit_code(lambda: faults.extend(run(options)), codes)
-    for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
-    return code or (1 if faults else 0)
+    return faults_code(lambda: run(options), {EngineError: NO_MODEL})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from bench.scores.prompts import PromptKind
 from samcam.guides import NANOTRACK
-from samcam.live.tracker import NO_GUIDE, PRESETS, CropSettings, TrackerSettings, wants_crop
+from samcam.live.tracker import NO_GUIDE, PRESETS, TrackerSettings
 
 NOTHING: Final = "none"  # left out
 GUIDES: Final = (NO_GUIDE, NANOTRACK)  # those that need nobody else's boxes
@@ -92,9 +92,7 @@ class Setup:
             VariantError: The preset has no such rule to leave out, or what is left has no gate for
                 a guide.
         """
-        own = guided(self.preset, self.guide)
-        if own.gate is not None and wants_crop(model):
-            own = replace(own, crop=CropSettings())
+        own = guided(self.preset, self.guide).for_model(model)
         try:
             changed = VARIANTS[self.without](own)
         except ValueError as error:

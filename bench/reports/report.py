@@ -11,7 +11,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
@@ -197,3 +197,15 @@ def exit_code(work: Callable[[], object], codes: Mapping[type[Exception], int]) 
         print(f"error: {' '.join(filter(None, lines))}", file=sys.stderr)
         return next(code for kind, code in known.items() if isinstance(error, kind))
     return 0
+
+
+def faults_code(work: Callable[[], Iterable[str]], codes: Mapping[type[Exception], int]) -> int:
+    """Do a program's work, which says what is not as it should be: a line each, and exit code 1.
+
+    An expected error comes first, as in `exit_code`.
+    """
+    faults: list[str] = []
+    code = exit_code(lambda: faults.extend(work()), codes)
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return code or (1 if faults else 0)

@@ -34,7 +34,6 @@ from samcam.live.frames import (
     Prompt,
 )
 from samcam.live.prompt_checks import whole_number
-from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.guidance import Guides
 from samcam.live.tracker.history import PastStep, step_seconds
 from samcam.live.tracker.presets import DEFAULT_PRESET, TrackerSettings
@@ -126,8 +125,8 @@ class Tracker:
         elif guide is not None:
             settings = replace(settings, make_guide=guide)
         networks = load_model(model, backend, options)
-        if named and settings.gate is not None and wants_crop(networks.manifest.name):
-            settings = replace(settings, crop=CropSettings())
+        if named:
+            settings = settings.for_model(networks.manifest.name)
         try:
             return cls(networks, settings)
         except BaseException:

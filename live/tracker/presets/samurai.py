@@ -23,6 +23,17 @@ from samcam.kalman import MAX_HOLD_STEPS, GateSettings, SamuraiGate
 from samcam.live.tracker.presets.settings import TrackerSettings
 from samcam.memory import AdmissionThresholds, BankPolicy, KeepPrevious, RecentOrder
 
+SAMURAI_GATE: Final = GateSettings(
+    weight=0.25,  # kf_score_weight, sam2.1_hiera_t.yaml:127
+    stable_steps=15,  # stable_frames_threshold, sam2.1_hiera_t.yaml:124
+    stable_iou=0.3,  # stable_ious_threshold, sam2.1_hiera_t.yaml:125
+    reset_when_weak=True,  # sam2_base.py:495-496
+    start_iou=0.0,  # blind, sam2_base.py:421-437
+    follow_iou=0.0,  # no such test, sam2_base.py:497-498
+    hold_steps=MAX_HOLD_STEPS,  # never forgotten
+    hold_s=0.0,
+)
+
 SAMURAI: Final = TrackerSettings(
     name="samurai",
     bank=BankPolicy(
@@ -33,16 +44,7 @@ SAMURAI: Final = TrackerSettings(
     ),
     # memory_bank_*_threshold, sam2.1_hiera_t.yaml:128-130
     admission=AdmissionThresholds(predicted_iou=0.5, object_score=0.0, motion_iou=0.0),
-    gate=GateSettings(
-        weight=0.25,  # kf_score_weight, sam2.1_hiera_t.yaml:127
-        stable_steps=15,  # stable_frames_threshold, sam2.1_hiera_t.yaml:124
-        stable_iou=0.3,  # stable_ious_threshold, sam2.1_hiera_t.yaml:125
-        reset_when_weak=True,  # sam2_base.py:495-496
-        start_iou=0.0,  # blind, sam2_base.py:421-437
-        follow_iou=0.0,  # no such test, sam2_base.py:497-498
-        hold_steps=MAX_HOLD_STEPS,  # never forgotten
-        hold_s=0.0,
-    ),
+    gate=SAMURAI_GATE,
     make_gate=SamuraiGate,
     # min_obj_score_logits, sam2.1_hiera_t.yaml:126, sam2_base.py:398: a mask is shown from -1 on,
     # while the memory encoder still takes 0 and below for absent.

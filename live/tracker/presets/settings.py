@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Final
 
 from samcam.guides import Guide
 from samcam.kalman import Gate, GateSettings, MotionGate
-from samcam.live.tracker.crop import CropSettings
+from samcam.live.tracker.crop import CropSettings, wants_crop
 from samcam.live.tracker.guidance import GUIDES, NO_GUIDE
 from samcam.live.tracker.identity.recovery import RecoverySettings
 from samcam.live.tracker.state import StateThresholds
@@ -133,3 +133,10 @@ class TrackerSettings(Checked):
     def bank_policy(self) -> BankPolicy:
         """`bank`, with the tiers of `memory`."""
         return self.bank if self.memory is None else self.memory.applied(self.bank)
+
+    def for_model(self, model: str) -> TrackerSettings:
+        """Return these with the default crop where a gate can steer it and the model, by its
+        manifest's name, tracks better so; else as they are."""
+        if self.gate is None or not wants_crop(model):
+            return self
+        return replace(self, crop=CropSettings())
