@@ -71,7 +71,8 @@ class LongTermMemory(Checked):
         int,
         Setting(
             "Anchors attended to, those most like the object's newest sure look; fewer where "
-            f"prompts take their places, {MAX_CONDITIONING} in all.",
+            f"prompts take their places, {MAX_CONDITIONING} in all; at most "
+            "max_long_term_elements.",
             "memories",
             1,
             MAX_CONDITIONING - 1,
@@ -84,6 +85,11 @@ class LongTermMemory(Checked):
             raise ValueError(
                 "min_mid_term_frames: expected at most max_mid_term_frames "
                 f"{self.max_mid_term_frames}, got {self.min_mid_term_frames}"
+            )
+        if self.top_k > self.max_long_term_elements:
+            raise ValueError(
+                "top_k: expected at most max_long_term_elements "
+                f"{self.max_long_term_elements}, got {self.top_k}"
             )
 
     def applied(self, bank: BankPolicy) -> BankPolicy:

@@ -84,7 +84,13 @@ class BankPolicy(Checked):
     )
     recent_stride: Annotated[
         int,
-        Setting("Steps between two recent memories; the newest always counts.", "steps", 1, 10_000),
+        Setting(
+            "Steps between two recent memories; the newest always counts. With the preset long: "
+            "memory.mem_every.",
+            "steps",
+            1,
+            10_000,
+        ),
     ] = 1
     working_most: Annotated[int, Setting(low=1, high=MAX_WORKING)] = MAX_RECENT
     working_least: Annotated[int, Setting(low=1, high=MAX_WORKING)] = MAX_RECENT

@@ -122,6 +122,7 @@ def apply_overrides(preset: TrackerSettings, overrides: TrackerOverrides) -> Tra
             refuses the value; one line with the key path.
     """
     merged = _changed(preset, overrides, "tracker", preset.name)
+    _check_stride(merged, overrides)
     chosen = overrides.crop
     if chosen.enabled == ON and merged.gate is None:
         raise ValueError(
@@ -147,6 +148,22 @@ def settings_for_model(
     if overrides.crop.enabled == AUTO and not wants_crop(model):
         return replace(settings, crop=None)
     return settings
+
+
+def _check_stride(merged: TrackerSettings, overrides: Any) -> None:
+    """Refuse a distance of recent memories that the preset's tiers have otherwise.
+
+    Args:
+        merged: The preset with the overrides in place.
+        overrides: `TrackerOverrides`, whose fields are made from the preset's.
+    """
+    asked, kept = overrides.bank.recent_stride, merged.bank_policy.recent_stride
+    if asked is not None and asked != kept:
+        raise ValueError(
+            f"tracker.bank.recent_stride: {asked}: with the preset {merged.name} "
+            f"tracker.memory.mem_every counts, {kept} here; expected null and "
+            f"tracker.memory.mem_every: {asked}"
+        )
 
 
 def _changed(base: S, changes: Section, path: str, owner: str) -> S:

@@ -236,6 +236,32 @@ def test_xmems_names_change_the_preset_long() -> None:
     assert apply_overrides(DAM, TrackerOverrides()).anchors == DAM.anchors
 
 
+@pytest.mark.parametrize("every", [(), ("tracker.memory.mem_every=4",)])
+def test_two_keys_for_the_distance_of_memories_are_refused_where_they_disagree(
+    every: tuple[str, ...],
+) -> None:
+    given = load_settings(None, ("tracker.bank.recent_stride=3", *every)).tracker
+    said = r"^tracker\.bank\.recent_stride: 3: .* expected null and tracker\.memory\.mem_every: 3$"
+    with pytest.raises(ValueError, match=said):
+        apply_overrides(LONG, given)
+    if not every:
+        assert apply_overrides(PRESETS["default"], given).bank_policy.recent_stride == 3
+    same = ("tracker.bank.recent_stride=4", "tracker.memory.mem_every=4")
+    agreed = apply_overrides(LONG, load_settings(None, same).tracker)
+    assert agreed.bank_policy.recent_stride == 4
+
+
+def test_no_more_anchors_are_attended_to_than_are_kept() -> None:
+    settings = load_settings(None, ("tracker.memory.max_long_term_elements=2",)).tracker
+    said = r"^tracker\.memory\.top_k: expected at most max_long_term_elements 2, got 3$"
+    with pytest.raises(ValueError, match=said):
+        apply_overrides(LONG, settings)
+    both = load_settings(
+        None, ("tracker.memory.max_long_term_elements=2", "tracker.memory.top_k=2")
+    )
+    assert apply_overrides(LONG, both.tracker).bank_policy.top_k == 2
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
