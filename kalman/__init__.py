@@ -8,12 +8,13 @@ from samcam.kalman.camera_motion import (
     small_grey,
 )
 from samcam.kalman.mask_parts import drop_far_parts
-from samcam.kalman.motion_gate import MAX_HOLD_STEPS, Gate, GateSettings, MotionGate
+from samcam.kalman.motion_gate import MAX_HOLD_STEPS, TIME_ERROR_S, Gate, GateSettings, MotionGate
 from samcam.kalman.motion_score import box_ious
 from samcam.kalman.samurai_gate import SamuraiGate
 
 __all__ = [
     "MAX_HOLD_STEPS",
+    "TIME_ERROR_S",
     "CameraFinding",
     "CameraMotion",
     "Gate",

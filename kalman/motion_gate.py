@@ -25,6 +25,7 @@ from samcam.kalman.camera_motion import CameraMotion
 from samcam.kalman.motion_score import F32, box_ious, nearest_boxes, select_mask
 from samcam.system import Checked, Setting
 
+TIME_ERROR_S: Final = 1e-6  # ours: frame times are whole nanoseconds, and sums of them round too
 MAX_HOLD_STEPS: Final = 1_000_000_000  # stands for "for ever" in counters
 AGREEMENT_IOU: Final = 0.5  # ours: a prompted box that overlaps less was not what was followed
 
@@ -159,7 +160,8 @@ class MotionGate:
         self._idle_steps += 1
         self._idle_s += dt_s
         settings = self._settings
-        if self._idle_steps > settings.hold_steps and self._idle_s > settings.hold_s:
+        too_long = self._idle_s > settings.hold_s + TIME_ERROR_S
+        if self._idle_steps > settings.hold_steps and too_long:
             self._filter, self._stable = None, 0
             return
         if camera is not None:

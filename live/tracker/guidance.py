@@ -15,7 +15,7 @@ import numpy as np
 
 from samcam.engines import EngineError
 from samcam.guides import NANOTRACK, Guide, GuideError, NanoTrackGuide
-from samcam.kalman import Gate, box_ious
+from samcam.kalman import TIME_ERROR_S, Gate, box_ious
 from samcam.live.commands import GuideBox
 from samcam.live.frames import F32, U8, ObjectResult, ObjectState
 from samcam.system import lacks, shown
@@ -148,7 +148,7 @@ class Guides:
         if mine is None:
             return
         mine.given_age_s += past.dt_s
-        if mine.given is not None and mine.given_age_s > MAX_BOX_AGE_S:
+        if mine.given is not None and mine.given_age_s > MAX_BOX_AGE_S + TIME_ERROR_S:
             mine.given = None
         mine.lost_steps = mine.lost_steps + 1 if state is ObjectState.LOST else 0
         answer = None

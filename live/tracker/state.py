@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
+from samcam.kalman import TIME_ERROR_S
 from samcam.live.frames import ObjectState
 from samcam.system import Checked, Setting
 
@@ -98,6 +99,7 @@ class Status:
         state, reason: For the user.
         evidence: Of the latest step.
         evidence_steps, evidence_s: How long it has been the same evidence, this step included.
+        absent_s: Seconds since it was seen, from the last picture that had it; 0 while it is seen.
         state_s: Seconds in this state.
         was_lost: Lost since it was last tracked.
     """
@@ -107,6 +109,7 @@ class Status:
     evidence: Evidence
     evidence_steps: int
     evidence_s: float
+    absent_s: float
     state_s: float
     was_lost: bool
 
@@ -120,11 +123,6 @@ class Status:
         """Steps since it was seen."""
         return self.evidence_steps if self.evidence is Evidence.ABSENT else 0
 
-    @property
-    def absent_s(self) -> float:
-        """Seconds since it was seen."""
-        return self.evidence_s if self.evidence is Evidence.ABSENT else 0.0
-
 
 def advance(
     status: Status | None, seen: Observation, dt_s: float, thresholds: StateThresholds
@@ -135,11 +133,14 @@ def advance(
     same = status is not None and status.evidence is evidence
     steps = status.evidence_steps + 1 if status is not None and same else 1
     seconds = status.evidence_s + dt_s if status is not None and same else 0.0
+    absent_s = 0.0
+    if status is not None and evidence is Evidence.ABSENT:
+        absent_s = status.absent_s + dt_s
     if seen.prompted or status is None:
         state = ObjectState.TRACKING if seen.visible else ObjectState.LOST
         was_lost = not seen.visible
     else:
-        state = _next_state(status, evidence, steps, seconds + dt_s, dt_s, thresholds)
+        state = _next_state(status, evidence, steps, absent_s, dt_s, thresholds)
         was_lost = state is ObjectState.LOST or (status.was_lost and state is ObjectState.UNCERTAIN)
     unchanged = status is not None and status.state is state
     return Status(
@@ -148,6 +149,7 @@ def advance(
         evidence=evidence,
         evidence_steps=steps,
         evidence_s=seconds,
+        absent_s=absent_s,
         state_s=status.state_s + dt_s if status is not None and unchanged else 0.0,
         was_lost=was_lost,
     )
@@ -166,14 +168,14 @@ def _next_state(
     status: Status,
     evidence: Evidence,
     steps: int,
-    seconds: float,
+    absent_s: float,
     dt_s: float,
     thresholds: StateThresholds,
 ) -> ObjectState:
-    """Return the state after `steps` steps and `seconds` of this evidence."""
+    """Return the state after `steps` steps of this evidence, `absent_s` after it was seen."""
     state = status.state
     if evidence is Evidence.ABSENT:
-        gone = steps >= thresholds.lost_steps and seconds >= thresholds.lost_s
+        gone = steps >= thresholds.lost_steps and absent_s >= thresholds.lost_s - TIME_ERROR_S
         return ObjectState.LOST if gone or state is ObjectState.LOST else ObjectState.UNCERTAIN
     if evidence is Evidence.WEAK:
         settled = state in (ObjectState.TRACKING, ObjectState.RECOVERED)
@@ -182,7 +184,8 @@ def _next_state(
         if steps < thresholds.recover_steps:
             return ObjectState.UNCERTAIN
         return ObjectState.RECOVERED if status.was_lost else ObjectState.TRACKING
-    if state is ObjectState.RECOVERED and status.state_s + dt_s < thresholds.recovered_s:
+    state_s = status.state_s + dt_s
+    if state is ObjectState.RECOVERED and state_s < thresholds.recovered_s - TIME_ERROR_S:
         return state
     return ObjectState.TRACKING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -166,3 +167,19 @@ def test_presets_are_found_by_name() -> None:
 def test_an_unknown_preset_names_those_there_are(name: str) -> None:
     with pytest.raises(ValueError, match="expected one of default, sam2, samurai, samurai-paper"):
         preset(name)
+
+
+@pytest.mark.parametrize("fps", [15, 25, 30, 60])
+@pytest.mark.parametrize("first", range(7))
+def test_when_it_forgets_does_not_hang_on_rounding(fps: int, first: int) -> None:
+    """After more than half a second, whatever the clock said before."""
+    times_ns = [round(step * 1e9 / fps) for step in range(first, first + 100)]
+    gate = MotionGate(OURS)
+    follow(gate, 10)
+    kept = 0
+    for then, now in pairwise(times_ns):
+        gate.advance((now - then) / 1e9)
+        if gate.box is None:
+            break
+        kept += 1
+    assert kept == fps // 2

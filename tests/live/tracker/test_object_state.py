@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 
-from samcam.live.frames import ObjectState
+from samcam.live.frames import NS_PER_S, ObjectState
+from samcam.live.tracker.history import step_seconds
 from samcam.live.tracker.state import Observation, StateThresholds, Status, advance
 
 FRAME_S = 1 / 30
@@ -83,6 +85,44 @@ def test_many_steps_in_no_time_are_not_a_loss(story: Story) -> None:
     story.dt_s = 0.001
     assert story.miss(times=50) is UNCERTAIN
     assert story.miss(times=51) is LOST
+
+
+@pytest.mark.parametrize(
+    ("fps", "steps", "unit_ns"),
+    [
+        (30, 3, 1),
+        (30_000 / 1001, 3, 1),
+        (60, 6, 1),
+        (15, 3, 1),
+        (30, 3, 1_000_000),  # a container that has whole milliseconds
+        (60, 6, 1_000_000),
+    ],
+)
+@pytest.mark.parametrize("first", range(7))
+def test_when_it_is_lost_does_not_hang_on_rounding(
+    fps: float, steps: int, unit_ns: int, first: int
+) -> None:
+    """0.1 s after the last picture that had it, whatever the clock said before."""
+    times_ns = [round(i * NS_PER_S / fps / unit_ns) * unit_ns for i in range(first, first + 10)]
+    story = Story(StateThresholds())
+    story.see(prompted=True)
+    for step in range(1, steps + 1):
+        story.dt_s = step_seconds(times_ns[step - 1], times_ns[step])
+        assert (story.miss() is LOST) == (step == steps), step
+
+
+@pytest.mark.parametrize(("fps", "steps"), [(30, 30), (30_000 / 1001, 30), (60, 60), (15, 15)])
+@pytest.mark.parametrize("first", range(7))
+def test_when_recovered_ends_does_not_hang_on_rounding(fps: float, steps: int, first: int) -> None:
+    times_ns = [round(i * NS_PER_S / fps) for i in range(first, first + 100)]
+    story = Story(StateThresholds())
+    story.see(prompted=True)
+    story.miss(times=5)
+    states = []
+    for then, now in pairwise(times_ns):
+        story.dt_s = step_seconds(then, now)
+        states.append(story.see())
+    assert states.count(RECOVERED) == steps
 
 
 def test_recovery_takes_certain_masks_and_lasts_a_while(story: Story) -> None:

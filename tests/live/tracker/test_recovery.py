@@ -56,7 +56,7 @@ LAST = CropState(25, 25, 10)
         (sighting(iou=0.35), status(TRACKED), None),
         (sighting(iou=0.35), status(*[MISSED] * 9), "no sure mask: predicted IoU 0.35 of 0.40"),
         (sighting(x=60), status(TRACKED), None),  # how far it jumps is the gate's to judge
-        (sighting(x=60), status(*[MISSED] * 5), "too far away: 4.0 of 1.8 times its size"),
+        (sighting(x=60), status(*[MISSED] * 5), "too far away: 4.0 of 2.0 times its size"),
         (sighting(x=60), status(*[MISSED] * 20), None),  # who knows where it went since
         (sighting(size=40), status(*[MISSED] * 9), "4.0 times as large"),
         (sighting(looks=0.6), status(*[TRACKED] * 5, doubtful=True), None),
