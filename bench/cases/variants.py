@@ -24,7 +24,14 @@ class VariantError(ValueError):
 
 
 def _no_gate(settings: TrackerSettings) -> TrackerSettings:
-    return replace(settings, gate=None, crop=None, camera_motion=False, drop_far_parts=False)
+    return replace(
+        settings,
+        gate=None,
+        crop=None,
+        camera_motion=False,
+        drop_far_parts=False,
+        rivals=False,
+    )
 
 
 def _no_slack(settings: TrackerSettings) -> TrackerSettings:
@@ -46,6 +53,7 @@ VARIANTS: Final[Mapping[str, Change]] = {
     "gate": _no_gate,
     "crop": lambda settings: replace(settings, crop=None),
     "camera-motion": lambda settings: replace(settings, camera_motion=False),
+    "rivals": lambda settings: replace(settings, rivals=False),
     "slack": _no_slack,
     "admission": lambda settings: replace(settings, admission=None),
     "motion-test": _no_motion_test,

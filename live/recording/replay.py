@@ -57,6 +57,7 @@ BEFORE: Final[Mapping[str, object]] = {
     "tracker.admission.predicted_iou": 0.5,
     "tracker.bank.recent_stride": 1,
     "tracker.camera_motion": False,
+    "tracker.rivals": False,
     "tracker.gate.slack": 0.0,
     "tracker.recovery.sure": 0.0,
     "tracker.recovery.shown": 0.0,

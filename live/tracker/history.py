@@ -14,6 +14,7 @@ from samcam.kalman import CameraMotion, Grey, measure_camera, small_grey
 from samcam.live.frames import NOMINAL_STEP_S, NS_PER_S, U8, Prompt
 from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.guidance import GuideAnswer
+from samcam.live.tracker.identity.rivals import Place
 from samcam.live.tracker.track import ObjectTrack
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class PastStep:
         reduced: The picture with fewer pixels, where it is let go: for what a memory is shown as.
         grey: The small picture in which the camera's motion is measured, where it is.
         camera: How the camera moved since the step before; None: nobody measured it.
+        places: Where the objects are expected, before any of them is looked for; noted where
+            several are tracked and the preset compares them. Running the step again takes these.
         objects: By object id; those that the step had or has prompts for.
     """
 
@@ -98,10 +101,20 @@ class PastStep:
     reduced: U8 | None = None
     grey: Grey | None = None
     camera: CameraMotion | None = None
+    places: tuple[Place, ...] = ()
     objects: dict[int, PastObject] = field(default_factory=dict)
 
     def of(self, object_id: int) -> PastObject:
         return self.objects.setdefault(object_id, PastObject())
+
+    def forget(self, object_id: int | None) -> None:
+        """Drop one object, or all."""
+        gone = tuple(self.objects) if object_id is None else (object_id,)
+        for one in gone:
+            self.objects.pop(one, None)
+        self.places = tuple(
+            place for place in self.places if object_id not in (None, place.object_id)
+        )
 
     def shrink(self) -> Grey | None:
         """Return the small grey picture; make it while the picture is there."""
@@ -156,10 +169,7 @@ class StepHistory:
     def forget(self, object_id: int | None) -> None:
         """Drop one object from all steps, or all objects."""
         for past in self:
-            if object_id is None:
-                past.objects.clear()
-            else:
-                past.objects.pop(object_id, None)
+            past.forget(object_id)
 
     def clear(self) -> None:
         self._recent.clear()

@@ -54,6 +54,7 @@ class Answer:
             that would make the mask an anchor.
         colours: What the mask shows, see `samcam.memory.Look`; None: nobody looked.
         appearance: How much it looks like what is remembered, 0..1; None: not compared.
+        shared: It may be another object's as well: it is not remembered, and moves no filter.
         refused: Why the decoder's mask was not taken for the object.
         doubt: What speaks against it, though it was taken; such a mask is not admitted.
     """
@@ -73,6 +74,7 @@ class Answer:
     distractor: bool = False
     colours: F32 | None = None
     appearance: float | None = None
+    shared: bool = False
     refused: str | None = None
     doubt: str | None = None
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from samcam.engines import DeviceTensor, Sam2Networks
 from samcam.live.frames import F32, Prompt
 from samcam.live.tracker.history import PastObject, PastStep, View
-from samcam.live.tracker.prompts import merge_prompts
-from samcam.live.tracker.step import ObjectStepper, StageClock, about_the_picture
+from samcam.live.tracker.prompts import about_the_picture, merge_prompts
+from samcam.live.tracker.step import ObjectStepper, StageClock
 from samcam.live.tracker.track import ObjectTrack
 
 

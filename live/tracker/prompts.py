@@ -168,3 +168,8 @@ class PromptQueue:
             due.setdefault(prompt.object_id, []).append(fitted)
         self._pending = waiting
         return {object_id: tuple(prompts) for object_id, prompts in due.items()}
+
+
+def about_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Return the prompts for a step's own picture, without masks of other ones."""
+    return [prompt for prompt in prompts if prompt.reference_bgr is None]

@@ -1,8 +1,8 @@
 """One object's step: predict, crop, encode, attend, decode, judge, admit, remember, publish.
 
-The answer follows from the step's picture, the object's state before it and the prompts given for
-it, and from nothing else. So a step can be run again, later, with other prompts, and gives what it
-would have given in time.
+The answer follows from the step's picture, what is noted with it, the object's state before it and
+the prompts given for it, and from nothing else. So a step can be run again, later, with other
+prompts, and gives what it would have given in time.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from samcam.engines import (
+    DecoderOutput,
     DeviceTensor,
     HostStamp,
     ImageFeatures,
@@ -23,6 +24,7 @@ from samcam.engines import (
     Stamp,
     clamp_mask_input,
 )
+from samcam.kalman import CameraMotion
 from samcam.live.frames import F32, U8, Mask, ObjectResult, Prompt
 from samcam.live.tracker.crop import (
     Crop,
@@ -38,10 +40,10 @@ from samcam.live.tracker.identity.recogniser import Recogniser
 from samcam.live.tracker.identity.search import search_crop
 from samcam.live.tracker.judge import Answer, Judge, guided
 from samcam.live.tracker.presets import TrackerSettings
-from samcam.live.tracker.prompts import merge_prompts, scale_points
+from samcam.live.tracker.prompts import about_the_picture, merge_prompts, scale_points
 from samcam.live.tracker.thumbnail import memory_picture, reduced
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import KeepPrevious, MemoryPicture, MemoryView, admits
+from samcam.memory import KeepPrevious, MemoryPicture, MemoryView
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
@@ -143,7 +145,7 @@ class ObjectStepper:
         mine.note(answer.visible, answer.token, candidates)
         # admit, remember
         vouched = mine.committed and answer.visible
-        admitted = vouched or self._is_admitted(track, answer)
+        admitted = vouched or self._recogniser.admits(answer, track)
         asked = prompt is not None and (settings.corrections_condition or not track.remembers)
         if admitted:
             features, seen = self._to_remember(past, mine, answer, clock)
@@ -157,10 +159,16 @@ class ObjectStepper:
                 track.remember_once(past.step, answer, memory, self._picture(past, answer))
         return self.publish(past, track, answer, admitted, known)
 
+    def note_places(self, past: PastStep, tracks: Sequence[ObjectTrack]) -> None:
+        """Note where each object is expected on a step, before the step of any of them."""
+        if self.settings.rivals and len(tracks) > 1:
+            camera = self._camera(past)
+            past.places = tuple(track.place(past.dt_s, camera) for track in tracks)
+
     def predict(self, past: PastStep, track: ObjectTrack) -> None:
         """Move the object's motion and its crop on to a step."""
-        camera = None if past.camera is None else past.camera.scaled(self._cells)
-        track.predict(past.dt_s, camera)
+        track.predict(past.dt_s, self._camera(past))
+        track.meet(past.places, past.dt_s)
         guide = self.guide_box(past, track.object_id)
         if guide is not None:
             track.steer(guide)
@@ -190,7 +198,7 @@ class ObjectStepper:
         view = View(crop, self._encode(crop.cut(prompt.reference_bgr), clock))
         answer = self._masked(view, track, prompt.mask, clock)
         answer = self._recogniser.looked_at(answer, prompt.reference_bgr)
-        if self._is_admitted(track, answer):
+        if self._recogniser.admits(answer, track):
             memory = self._encode_memory(view.features, answer, False, clock)
             picture = memory_picture(prompt.reference_bgr, answer, past.time_ns)
             track.remember(past.step, answer, memory, True, picture)
@@ -303,6 +311,9 @@ class ObjectStepper:
             appearance=answer.appearance,
         )
 
+    def _camera(self, past: PastStep) -> CameraMotion | None:
+        return None if past.camera is None else past.camera.scaled(self._cells)
+
     def _encode(self, picture: U8 | None, clock: StageClock) -> ImageFeatures:
         if picture is None:
             raise ValueError("expected a picture to encode")
@@ -322,14 +333,18 @@ class ObjectStepper:
         clock: StageClock,
     ) -> Answer:
         """Answer without a prompt: the memory alone says what to look for."""
-        guide = self.guide_box(past, track.object_id)
-        anchors = self.settings.anchors
-        with clock.stage("decode"):
-            decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
+        anchors, guide = self.settings.anchors, self.guide_box(past, track.object_id)
+        rivals = [place for place in past.places if place.object_id in track.rivals]
+
+        def judged(decoded: DecoderOutput) -> Answer:
             answer = self._judge.tracked(decoded, view.crop, track.gate, guide, track.expected_box)
             if anchors is not None and track.may_anchor(past.step, answer):
-                answer = self._judge.with_distractor(answer, decoded, anchors)
-            return self._recogniser.recognised(answer, past.picture, track)
+                return self._judge.with_distractor(answer, decoded, anchors)
+            return answer
+
+        with clock.stage("decode"):
+            decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
+            return self._recogniser.own(judged, decoded, past.picture, track, rivals)
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""
@@ -340,22 +355,6 @@ class ObjectStepper:
                 features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
             )
             return self._judge.mask(decoded, low_res_mask, view.crop, track.gate)
-
-    def _is_admitted(self, track: ObjectTrack, answer: Answer) -> bool:
-        """Say whether an answer is worth a memory."""
-        if answer.prompted:
-            return answer.visible or not self.settings.trust_prompts
-        if not track.remembers or answer.refused is not None or answer.is_elsewhere:
-            return False
-        if self.settings.recovery is not None and (track.is_lost or answer.doubt is not None):
-            return False
-        return admits(
-            self.settings.admission,
-            answer.predicted_iou,
-            answer.object_score,
-            answer.motion_iou if answer.guide_iou is None else answer.guide_iou,
-            is_empty=not answer.visible,
-        )
 
     def _keep_previous(self, answer: Answer) -> bool:
         """Say whether the next step attends to an answer that was not admitted."""
@@ -393,8 +392,3 @@ class ObjectStepper:
         """Return what people get to see of a memory."""
         picture = past.reduced if past.picture is None else past.picture
         return None if picture is None else memory_picture(picture, answer, past.time_ns)
-
-
-def about_the_picture(prompts: Sequence[Prompt]) -> list[Prompt]:
-    """Return the prompts for a step's own picture, without masks of other ones."""
-    return [prompt for prompt in prompts if prompt.reference_bgr is None]

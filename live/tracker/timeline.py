@@ -2,8 +2,9 @@
 
 Each changes what is noted for its step; `settle` then brings the object to where it would be had
 that been known in time. Where the steps since are tracked again, the result is the same to the
-last bit, but for what its guide said since, which is left out (`drop_guide`); else the memory
-enters the present as that step's. Other objects are never touched.
+last bit, but for what its guide said since, which is left out (`drop_guide`), and beside the
+other objects where they were expected then (`PastStep.places`); else the memory enters the
+present as that step's. Other objects are never touched.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Timeline:
         note_progress()
         mine = past.of(object_id)
         if track is None and not mine.prompts:
-            del past.objects[object_id]
+            past.forget(object_id)
             self._pinned.note(past, object_id, None)
             return None
         mine.before = None if track is None else track.fork()
@@ -267,7 +268,7 @@ class Timeline:
         self._pinned.gone({*self.tracks, *self._changed} if object_id is None else {object_id})
         self._history.forget(object_id)
         if self._clicked is not None and object_id is not None:
-            self._clicked.objects.pop(object_id, None)
+            self._clicked.forget(object_id)
         if object_id is None:
             self._clicked = None
             self.tracks.clear()

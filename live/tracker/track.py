@@ -1,11 +1,12 @@
 """One object's state between frames: memory bank, motion, state, where to look for it.
 
-Nothing here is shared between objects, so prompting one cannot change another.
+Nothing here is shared between objects.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,8 @@ from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.guidance import IDLE_STEPS, vouches
-from samcam.live.tracker.judge import Answer
+from samcam.live.tracker.identity.rivals import Place, met
+from samcam.live.tracker.judge import EMPTY_BOX, Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
 from samcam.memory import Areas, MemoryBank, MemoryEntry, MemoryPicture, may_anchor
@@ -33,6 +35,8 @@ class ObjectTrack:
         crop_state: Where its crop points; None until a mask has moved the filter.
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
+        rivals: Objects that it was seen apart from, with the seconds that both have been together
+            since.
     """
 
     def __init__(self, object_id: int, settings: TrackerSettings) -> None:
@@ -42,6 +46,7 @@ class ObjectTrack:
         self.crop_state: CropState | None = None
         self.areas = Areas()
         self.status: Status | None = None
+        self.rivals: Mapping[int, float] = {}
         self._settings = settings
         self.forget_motion()
 
@@ -112,6 +117,21 @@ class ObjectTrack:
             return None
         return self.gate.box
 
+    def place(self, dt_s: float, camera: CameraMotion | None = None) -> Place:
+        """Return where the object is expected after a step's time; one that is not seen too, as
+        long as its filter holds: another one may only hide it."""
+        gate = None if self.gate is None else self.gate.fork()
+        if gate is not None:
+            gate.advance(dt_s, camera)
+        box = None if gate is None else gate.box
+        return Place(self.object_id, EMPTY_BOX if box is None else box, tuple(self.bank.looks))
+
+    def meet(self, places: Sequence[Place], dt_s: float) -> None:
+        """Take in where the objects are expected on this step, after `predict`."""
+        mine = None if self.gate is None else self.gate.box
+        others = [place for place in places if place.object_id != self.object_id]
+        self.rivals = met(self.rivals, mine, others, dt_s)
+
     def steer(self, box: F32) -> None:
         """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.
 
@@ -160,7 +180,9 @@ class ObjectTrack:
     def observe(self, answer: Answer, dt_s: float) -> Status:
         """Let an answer move motion gate, crop and state; return the state."""
         if self.gate is not None and answer.visible:
-            if answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
+            if answer.shared and self.gate.box is not None:
+                self.gate.observe(self.gate.box, answer.predicted_iou)  # it is where it should be
+            elif answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
                 self.gate.observe_prompt(answer.box)
             elif not answer.is_elsewhere:
                 self.gate.observe(answer.box, answer.predicted_iou)

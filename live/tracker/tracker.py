@@ -1,7 +1,8 @@
 """One SAM 2 step per frame: encode the picture once; per object attend, decode, choose, remember.
 
 No threads, no drawing. Each object goes through the networks alone (B = 1) with a memory of its
-own, so adding, prompting or removing one changes no bit of another's answer.
+own, so adding, prompting or removing one changes no bit of another's answer; but where the preset
+compares objects (`TrackerSettings.rivals`) a mask that is rather another one's is not taken.
 """
 
 from __future__ import annotations
@@ -321,9 +322,11 @@ class Tracker:
             track = self._timeline.before(past, object_id, self._timeline.tracks.get(object_id))
             if track is not None:
                 tracks.append(track)
-                self._guides.ask(past, frame.image_bgr, object_id, track.state)
-                answers.append(self._stepper.step(past, track, clock))
-                self._guides.learn(past, frame.image_bgr, answers[-1])
+        self._stepper.note_places(past, tracks)
+        for track in tracks:
+            self._guides.ask(past, frame.image_bgr, track.object_id, track.state)
+            answers.append(self._stepper.step(past, track, clock))
+            self._guides.learn(past, frame.image_bgr, answers[-1])
         self._timeline.keep(past, tracks)
         pinned = self._timeline.pinned
         return FrameResult(frame, past.step, tuple(answers), clock.take(), pinned=pinned)

@@ -53,6 +53,7 @@ def test_an_older_recording_goes_by_the_rules_of_its_time() -> None:
     tracker = apply_overrides(preset(recording.header.preset), changes)
     assert tracker.gate is not None
     assert tracker.recovery is not None
+    assert not tracker.rivals
     assert (tracker.camera_motion, tracker.gate.slack, tracker.recovery.sure) == (False, 0, 0)
     other = Request(replay=DATA / "rec", preset="sam2", given=frozenset({"--preset"}))
     changes = load_settings(None, given=recording.request(other).recorded).tracker

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samcam.engines import NO_OBJECT_LOGIT
-from samcam.live.frames import U8
+from samcam.live.frames import F32, U8
+from samcam.live.masks import logits_box
 from samcam.live.tracker.identity.look import colours_of
 from samcam.live.tracker.identity.recovery import Sighting, doubt, refusal
+from samcam.live.tracker.identity.rivals import Place, alike, contenders, owner, parted, parts
 from samcam.live.tracker.judge import EMPTY_BOX, Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import appearance
+from samcam.memory import admits, appearance
 
 if TYPE_CHECKING:
-    from samcam.engines import Manifest
+    from samcam.engines import DecoderOutput, Manifest
 
 
 class Recogniser:
@@ -59,6 +62,77 @@ class Recogniser:
             return self.refused(answer, reason)
         return replace(answer, doubt=doubt(sighting, recovery))
 
+    def own(
+        self,
+        judged: Callable[[DecoderOutput], Answer],
+        decoded: DecoderOutput,
+        picture: U8 | None,
+        track: ObjectTrack,
+        rivals: Sequence[Place],
+    ) -> Answer:
+        """Return the best recognised answer that does not fit another object better.
+
+        Args:
+            judged: Chooses among the decoder's masks.
+            picture, track: As of `recognised`.
+            rivals: Places of the other objects that could be meant.
+        """
+        mine, refused, shared = None if track.gate is None else track.gate.box, None, False
+        while True:
+            answer = judged(decoded)
+            if not rivals or answer.token is None:
+                return self.recognised(answer, picture, track)
+            answer = self.recognised(self._parted(answer, track, mine, rivals), picture, track)
+            if not answer.visible:
+                return answer if refused is None else refused
+            others = contenders(answer.box, answer, answer.appearance, rivals)
+            shared = shared or answer.shared or _together(track, others)
+            whose = owner(answer.box, mine, others)
+            if whose is None:
+                return replace(answer, shared=shared)
+            refused = self.refused(answer, f"it is object {whose}")
+            decoded = _without(decoded, answer.token)
+
+    def _parted(
+        self, answer: Answer, track: ObjectTrack, mine: F32 | None, rivals: Sequence[Place]
+    ) -> Answer:
+        """Return an answer without what lies where other objects that look alike are expected."""
+        if mine is None or not answer.visible:
+            return answer
+        looks = tuple(track.bank.looks)
+        others = [rival for rival in parts(answer.box, mine, rivals) if alike(rival, looks)]
+        if not others:
+            return answer
+        mask = answer.low_res_mask
+        whole = np.array((0, 0, self._cells, self._cells), np.float32)
+        seen = answer.crop.to_picture(whole, self._cells)
+        for rival in others:
+            mask = parted(mask, seen, mine, rival.box)
+        box = answer.crop.to_picture(logits_box(mask), self._cells)
+        if box[2] <= box[0]:
+            return answer  # it is in no part this object's
+        motion = None if track.gate is None else track.gate.motion_iou(box)
+        shared = _together(track, others)
+        return replace(answer, low_res_mask=mask, box=box, motion_iou=motion, shared=shared)
+
+    def admits(self, answer: Answer, track: ObjectTrack) -> bool:
+        """Say whether an answer is worth a memory."""
+        if answer.prompted:
+            return answer.visible or not self._settings.trust_prompts
+        if not track.remembers or answer.refused is not None:
+            return False
+        if answer.is_elsewhere or answer.shared:
+            return False
+        if self._settings.recovery is not None and (track.is_lost or answer.doubt is not None):
+            return False
+        return admits(
+            self._settings.admission,
+            answer.predicted_iou,
+            answer.object_score,
+            answer.motion_iou if answer.guide_iou is None else answer.guide_iou,
+            is_empty=not answer.visible,
+        )
+
     def refused(self, answer: Answer, reason: str) -> Answer:
         """Return an answer without its mask, which is not the object's; its scores stay."""
         return replace(
@@ -69,3 +143,15 @@ class Recogniser:
             box=EMPTY_BOX,
             refused=reason,
         )
+
+
+def _together(track: ObjectTrack, rivals: Sequence[Place]) -> bool:
+    """Whether an object is in one place with one of these, so that a mask may be either's."""
+    return any(track.rivals[rival.object_id] > 0 for rival in rivals)
+
+
+def _without(decoded: DecoderOutput, token: int | None) -> DecoderOutput:
+    """Return a decoder's output with one mask empty, and nothing said for it."""
+    masks, ious = decoded.low_res_masks.copy(), decoded.ious.copy()
+    masks[token], ious[token] = NO_OBJECT_LOGIT, 0
+    return replace(decoded, low_res_masks=masks, ious=ious)

@@ -43,4 +43,5 @@ DEFAULT: Final = TrackerSettings(
     camera_motion=True,  # ours: bench.camera, and hard cases with and without it
     drop_far_parts=True,  # ours: a twin that went on, a distractor beside the object
     recovery=RecoverySettings(),
+    rivals=True,  # ours: objects that look alike
 )

@@ -44,6 +44,8 @@ class TrackerSettings(Checked):
         make_guide: Makes the guide of one object, one of your own; None: as `guide` says.
         recovery: What a mask must look like to be shown and remembered, above all a lost
             object's; None: whatever the scores let pass.
+        rivals: Tracked objects are compared. Where two that look alike meet, a mask of both is
+            parted between the places where they are expected.
     """
 
     name: str
@@ -105,6 +107,10 @@ class TrackerSettings(Checked):
     ] = NO_GUIDE
     make_guide: Callable[[], Guide] | None = None
     recovery: RecoverySettings | None = None
+    rivals: Annotated[
+        bool,
+        Setting("A mask that fits another tracked object better, by place and looks, is refused."),
+    ] = False
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
@@ -122,6 +128,11 @@ class TrackerSettings(Checked):
             raise ValueError(
                 f"crop: the preset {self.name} has no motion gate to steer a crop; "
                 "expected None, or another preset"
+            )
+        if self.rivals and self.gate is None:
+            raise ValueError(
+                f"rivals: the preset {self.name} has no motion gate to say where an object is "
+                "expected; expected false, or another preset"
             )
         if self.gate is None and (self.guide != NO_GUIDE or self.make_guide is not None):
             raise ValueError(

@@ -1,0 +1,171 @@
+"""Whose a mask is, where several objects are tracked: by where each of them is expected.
+
+A mask that lies where another object is expected is that object's. One that covers both, as the
+networks give where two that look alike meet, is parted between the two places.
+
+The places are those before the step, noted with it: whatever was answered on this picture, they
+are the same for every object, so that the order of the objects decides nothing and a step that is
+run again gives the same.
+
+Only objects that were seen apart are rivals, and those that stay together stop being it: they may
+be one thing that the user has clicked twice, or a part of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from samcam.kalman import box_ious
+from samcam.live.frames import F32
+from samcam.memory import Look, appearance
+
+TOGETHER_S: Final = 3.0  # for which objects that meet stay rivals: longer than most need to pass
+APART: Final = 0.1  # share of one place in another up to which both are seen whole
+CLAIM_IOU: Final = 0.4  # overlap with its expected box at which a mask may be an object's
+MARGIN: Final = 0.1  # in overlap, by which another's place must be nearer than the own one
+LIKENESS_MARGIN: Final = 0.1  # in appearance, by which looks outweigh the place
+REACH: Final = 0.05  # share of another's place that a mask covers beyond what was expected
+BOTH: Final = 0.5  # share of its own place that a mask of both covers
+HIDDEN: Final = 0.7  # share of its own place from which another one hides an object
+ALIKE: Final = 0.7  # as sure as a lost object has to be, see `RecoverySettings.sure`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where an object is expected on a picture, from what was known before it.
+
+    Attributes:
+        box: (4,) in cells; zeros: nobody knows.
+        looks: What it is remembered by.
+    """
+
+    object_id: int
+    box: F32
+    looks: tuple[Look, ...] = ()
+
+
+def met(
+    before: Mapping[int, float], mine: F32 | None, others: Sequence[Place], dt_s: float
+) -> dict[int, float]:
+    """Return an object's rivals, with the seconds that both have been together since they were
+    seen apart.
+
+    Args:
+        before: As of the step before.
+        mine: (4,) where the object is expected, in cells; None: nobody knows, and time stands
+            still, for it as for a rival without a place.
+        others: The places of the other objects; who has none any more is no rival either.
+    """
+    after = {}
+    for other in others:
+        seconds = before.get(other.object_id)
+        if mine is not None and other.box.any():
+            if max(covered(mine, other.box), covered(other.box, mine)) <= APART:
+                seconds = 0.0
+            elif seconds is not None:
+                seconds += dt_s
+        if seconds is not None and seconds <= TOGETHER_S:
+            after[other.object_id] = seconds
+    return after
+
+
+def contenders(
+    box: F32, seen: Look, likeness: float | None, rivals: Sequence[Place]
+) -> list[Place]:
+    """Return the rivals whose a mask may be: it lies where they are expected, and does not look
+    clearly less like them than like this object.
+
+    Args:
+        box: (4,) of the mask, in cells.
+        seen: What the mask looks like.
+        likeness: How much that is like this object; None: not known.
+    """
+    near = [rival for rival in rivals if overlapping(box, rival.box) >= CLAIM_IOU]
+    if likeness is None:
+        return near
+    likes = [(rival, appearance(seen, rival.looks)) for rival in near]
+    least = likeness - LIKENESS_MARGIN
+    return [rival for rival, like in likes if like is None or like > least]
+
+
+def owner(box: F32, own: F32 | None, rivals: Sequence[Place]) -> int | None:
+    """Return the rival that a mask fits better than this object; None: it may be this one's.
+
+    Args:
+        box: (4,) of the mask, in cells.
+        own: (4,) where this object is expected; None: nobody knows.
+        rivals: Of `contenders`.
+    """
+    most = MARGIN if own is None else overlapping(box, own) + MARGIN
+    nearest = None
+    for rival in rivals:
+        overlap = overlapping(box, rival.box)
+        if overlap > most:
+            nearest, most = rival.object_id, overlap
+    return nearest
+
+
+def parts(box: F32, own: F32, rivals: Sequence[Place]) -> list[Place]:
+    """Return the rivals whose place a mask covers, beside its own, more than expected.
+
+    One that hides most of this object's place is none of them: what is left to see there is for
+    `owner` to say.
+
+    Args:
+        box: (4,) of the mask, in cells.
+        own: (4,) where this object is expected.
+    """
+    if covered(own, box) < BOTH:
+        return []
+    return [
+        rival
+        for rival in rivals
+        if covered(rival.box, box) - covered(rival.box, own) >= REACH
+        and covered(own, rival.box) < HIDDEN
+    ]
+
+
+def alike(place: Place, looks: Collection[Look]) -> bool:
+    """Say whether another object was ever taken in looking like this one, with these looks."""
+    likes = [appearance(look, looks) for look in place.looks]
+    return max((like for like in likes if like is not None), default=1.0) >= ALIKE
+
+
+def parted(logits: F32, seen: F32, own: F32, other: F32) -> F32:
+    """Return a mask without what is nearer to another object's place.
+
+    Args:
+        logits: (L, L) of a crop.
+        seen: (4,) the crop in the cells of the picture, as the places.
+        own, other: (4,) where the two objects are expected; distances are in their sizes.
+    """
+    size = len(logits)
+    middles = (np.arange(size, dtype=np.float32) + 0.5) / size
+    x = seen[0] + middles * (seen[2] - seen[0])
+    y = seen[1] + middles * (seen[3] - seen[1])
+    theirs = _distance(x, y, other) < _distance(x, y, own)
+    return np.where(theirs, -np.abs(logits), logits)
+
+
+def covered(box: F32, by: F32) -> float:
+    """Return the share of a box that another one covers; both (4,) in cells."""
+    sides = np.minimum(box[2:], by[2:]) - np.maximum(box[:2], by[:2])
+    area = float(np.prod(box[2:] - box[:2]))
+    return float(np.prod(np.maximum(sides, 0))) / area if area > 0 else 0.0
+
+
+def overlapping(box: F32, other: F32) -> float:
+    """Return the IoU of two (4,) boxes."""
+    return float(box_ious(box[None], other)[0])
+
+
+def _distance(x: F32, y: F32, box: F32) -> F32:
+    """Return (L, L) distances from a box's middle, in its size."""
+    middle, sides = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], 1)
+    away = np.hypot(x[None] - middle[0], y[:, None] - middle[1])
+    return np.asarray(away / math.sqrt(sides[0] * sides[1]), np.float32)

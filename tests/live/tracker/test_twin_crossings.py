@@ -1,0 +1,72 @@
+"""Two equal cards that cross, tracked by `nano`: each keeps its id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samcam.engines import EngineOptions, load_model
+from samcam.live.commands import CycleCandidate
+from samcam.live.frames import Frame, Mask, Prompt
+from samcam.live.tracker.crop import CropSettings
+from samcam.live.tracker.presets import preset
+from samcam.live.tracker.tracker import Tracker
+from tests.helpers.twin_cards import FRAMES, LEFT, RIGHT, TwinCards
+
+BOX, CLICK = "box", "click"
+CARD = 0.75  # overlap at which a user takes a mask for the card's
+LOOKS = 3  # pictures on which the user asks for a smaller mask, if it is not
+
+
+def prompt(kind: str, card: Mask, object_id: int) -> Prompt:
+    ys, xs = np.nonzero(card)
+    if kind == BOX:
+        edges = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+        return Prompt.box(*map(float, edges), object_id)
+    return Prompt.click(float(xs.mean()), float(ys.mean()), object_id)
+
+
+def overlap(mask: Mask, card: Mask) -> float:
+    return float((mask & card).sum() / (mask | card).sum())
+
+
+def overlaps(seed: int, kind: str, crop: bool) -> Sequence[Sequence[float]]:
+    """Follow one crossing; return the overlaps of both masks with their cards, (FRAMES, 2).
+
+    A click on a card before a window may take both. Where a click's mask is not the card's, the
+    user asks for a smaller one on the next pictures, as with the window's key.
+    """
+    scene, found = TwinCards(seed), []
+    networks = load_model("nano", "onnxruntime", EngineOptions(threads=1))
+    settings = replace(preset("default"), crop=CropSettings() if crop else None)
+    with Tracker(networks, settings) as tracker:
+        for index in range(FRAMES):
+            picture, truth = scene.render(index)
+            for card in (LEFT, RIGHT):
+                if index == 0:
+                    tracker.prompt(prompt(kind, truth == card, card))
+                elif kind == CLICK and index <= LOOKS and found[-1][card - 1] < CARD:
+                    tracker.apply(CycleCandidate(card, -1))
+            result = tracker.step(Frame(index, round(index * 1e9 / 30), 0, picture))
+            found.append([overlap(one.mask(), truth == one.object_id) for one in result.objects])
+    return found
+
+
+def kept(seed: int, kind: str, crop: bool) -> bool:
+    """Whether both cards have their ids over the last five pictures."""
+    return bool((np.mean(overlaps(seed, kind, crop)[-5:], axis=0) > 0.5).all())
+
+
+@pytest.mark.parametrize(("kind", "crop"), [(BOX, False), (CLICK, True)])
+def test_equal_cards_that_cross_keep_their_ids(kind: str, crop: bool) -> None:
+    assert kept(0, kind, crop)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("crop", [False, True])
+@pytest.mark.parametrize("kind", [BOX, CLICK])
+def test_nine_of_ten_crossings_keep_their_ids(kind: str, crop: bool) -> None:
+    assert sum(kept(seed, kind, crop) for seed in range(20)) >= 18
