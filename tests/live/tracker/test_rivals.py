@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from samcam.engines.fake_backend import fake_networks
-from samcam.live.commands import UndoPrompt
 from samcam.live.frames import F32, FrameResult
 from samcam.live.masks import logits_box
 from samcam.live.tracker.identity.rivals import (
@@ -23,7 +22,7 @@ from samcam.live.tracker.identity.rivals import (
 from samcam.live.tracker.presets import PRESETS, preset
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, Script, click, frame
-from tests.helpers.tracker_plans import BOX, FIX, OTHER, run, same, seen_on, taking_any
+from tests.helpers.tracker_plans import BOX, FIX, run, same, seen_on, taking_any
 
 
 def box(x: float, size: float = 10) -> F32:
@@ -220,17 +219,10 @@ def test_what_slides_onto_another_object_is_lost(ids: tuple[int, int]) -> None:
     assert pair.lefts(pair.show((A,) * 4, (A,) * 4, times=60)) == [20, None]
 
 
-def test_a_step_that_is_run_again_takes_the_places_of_its_time() -> None:
-    """A prompt on a past picture and its undo leave no bit behind, in this object or its rival."""
+def test_one_object_alone_is_as_without_the_rule() -> None:
     settings = taking_any(preset("default"))
-    start = {2: [BOX, OTHER]}
-    as_was = run(settings, start)
-    again = run(
-        settings,
-        {**start, 12: [seen_on(8, FIX), UndoPrompt(5)], 16: [seen_on(11, FIX), UndoPrompt(5)]},
-    )
-    for object_id in (5, 9):
-        assert all(same(as_was, again, object_id))
+    plan = {2: [BOX], 9: [FIX], 14: [seen_on(10, FIX)]}
+    assert all(same(run(settings, plan), run(replace(settings, rivals=False), plan), 5))
 
 
 def test_without_the_rule_any_mask_is_taken() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samcam.engines import EngineOptions, load_model
-from samcam.live.commands import CycleCandidate
+from samcam.live.commands import CycleCandidate, UndoPrompt
 from samcam.live.frames import Frame, Mask, Prompt
 from samcam.live.tracker.crop import CropSettings
 from samcam.live.tracker.presets import preset
@@ -63,6 +63,35 @@ def kept(seed: int, kind: str, crop: bool) -> bool:
 @pytest.mark.parametrize(("kind", "crop"), [(BOX, False), (CLICK, True)])
 def test_equal_cards_that_cross_keep_their_ids(kind: str, crop: bool) -> None:
     assert kept(0, kind, crop)
+
+
+def meeting(ids: tuple[int, int], meddle: bool = False) -> list[object]:
+    """Follow the first half of a crossing; return what is said of each card, left one first."""
+    scene, said = TwinCards(0), []
+    networks = load_model("nano", "onnxruntime", EngineOptions(threads=1))
+    with Tracker(networks, preset("default")) as tracker:
+        for index in range(36):
+            picture, truth = scene.render(index)
+            for card, object_id in zip((LEFT, RIGHT), ids, strict=True):
+                if index == 0:
+                    tracker.prompt(prompt(BOX, truth == card, object_id))
+                elif meddle and index in (26, 33):
+                    wrong = Prompt.click(5, 5, object_id)
+                    tracker.prompt(replace(wrong, step=index - 4))
+                    tracker.apply(UndoPrompt(object_id))
+            result = tracker.step(Frame(index, round(index * 1e9 / 30), 0, picture))
+            answers = {one.object_id: one for one in result.objects}
+            said.append([(answers[one].mask().tobytes(), answers[one].memory_steps) for one in ids])
+            if index in (24, 26):
+                assert all(track.rivals for track in tracker._timeline.tracks.values())
+    return said
+
+
+def test_neither_order_nor_steps_that_are_run_again_change_a_meeting() -> None:
+    """A prompt on a past picture and its undo leave no bit behind, in this object or its rival."""
+    as_was = meeting((1, 2))
+    assert meeting((1, 2), meddle=True) == as_was
+    assert meeting((2, 1)) == as_was
 
 
 @pytest.mark.long
