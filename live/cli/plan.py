@@ -74,7 +74,7 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     reading = read_settings(path, request.overrides, request.recorded)
     settings = reading.settings
     problems = _word_problems(request)
-    tracker = PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
+    tracker = request.rules or PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
     try:
         tracker = apply_overrides(tracker, settings.tracker)
     except ValueError as error:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samcam.live.profiles import Profile, said_by
+
+if TYPE_CHECKING:
+    from samcam.live.tracker import TrackerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,8 @@ class Request:
 
     `given`: the options that stand on it; `saved`: what the profile of that name holds;
     `recorded`: settings by key that a replay brings, below those of `--set`; `foreign_hotkeys`:
-    whether those of the settings are a recording's and may open no file.
+    whether those of the settings are a recording's and may open no file; `rules`: the preset as a
+    recording has it, None: as this version has it.
     """
 
     source: str = "0"
@@ -44,6 +49,7 @@ class Request:
     recorded: Mapping[str, object] = field(default_factory=dict)
     given: frozenset[str] = frozenset()
     foreign_hotkeys: bool = False
+    rules: TrackerSettings | None = None
 
     def is_profiles(self, key: str) -> bool:
         """Whether source, model, preset or effect are a profile's, not the command line's."""

@@ -109,6 +109,13 @@ class Header(Section):
     files: Annotated[
         Mapping[str, Fingerprint], Setting("Of settings that name a file, by key path.")
     ] = field(default_factory=dict)
+    rules: Annotated[
+        Mapping[str, Any] | None,
+        Setting(
+            "What the preset was: all its rules, without the changes in settings; earlier "
+            "versions have none.",
+        ),
+    ] = None
 
 
 class _Row(Section):

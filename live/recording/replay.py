@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from array import array
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -33,10 +33,11 @@ from samcam.live.recording.named_files import (
     names_other_files,
     trusted_settings,
 )
+from samcam.live.recording.rules import before_rules, preset_of
 from samcam.live.recording.sources import RecordedPictures, RecordedSteps, ReplaySource
 from samcam.live.recording.values import Arrays, check_effect, decode_command
 from samcam.live.sources import SourceOptions, VideoSource, open_source
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS
+from samcam.live.tracker import PRESETS
 from samcam.system import read_model
 from samcam.system.files import (
     is_file,
@@ -50,20 +51,6 @@ from samcam.system.files import (
 )
 
 _LONGEST_VERSION: Final = 40
-# What a recording without the key was made with, though the preset `default` has it otherwise now.
-# An object that was lost then is still looked for and found again by today's rules.
-BEFORE: Final[Mapping[str, object]] = {
-    "tracker.admission.motion_iou": 0.3,
-    "tracker.admission.predicted_iou": 0.5,
-    "tracker.bank.recent_stride": 1,
-    "tracker.camera_motion": False,
-    "tracker.rivals": False,
-    "tracker.gate.slack": 0.0,
-    "tracker.recovery.sure": 0.0,
-    "tracker.recovery.shown": 0.0,
-    "tracker.recovery.motion_s": 0.0,
-    "tracker.drop_far_parts": False,
-}
 _LONGEST_WORD: Final = 40
 
 _log = logging.getLogger(__name__)
@@ -137,6 +124,16 @@ class Recording:
             except EngineError as error:
                 raise EngineError(f"--replay {self.folder}: {error}") from error
         settings = self._settings(request)
+        rules = None
+        if "--preset" not in given and header.rules is not None:
+            try:
+                rules = preset_of(header.preset, header.rules)
+            except ValueError as error:
+                raise CaptureError(
+                    f"--replay {self.folder}: {HEADER_FILE}: {error} (made by version "
+                    f"{shown_version(header.version)}); to use the rules of this one: --preset "
+                    f"{header.preset}"
+                ) from error
         return replace(
             request,
             source=self._place(request),
@@ -147,6 +144,7 @@ class Recording:
             pace=request.pace or "recorded",
             recorded=settings,
             foreign_hotkeys=HOTKEYS not in _keys_of(request.overrides),
+            rules=rules,
         )
 
     def _settings(self, request: Request) -> dict[str, object]:
@@ -157,9 +155,10 @@ class Recording:
         commands = (item.command for item in self._scripted(request))
         effects += [one.name for one in commands if isinstance(one, SetEffect)]
         given = _keys_of(request.overrides)
-        preset = request.preset if "--preset" in request.given else self.header.preset
-        before = BEFORE if preset == DEFAULT_PRESET else {}
-        settings, files = {**before, **self.header.settings}, self.header.files
+        settings, files = dict(self.header.settings), self.header.files
+        today = "--preset" in request.given or self.header.rules is not None
+        if not today:
+            settings |= before_rules(self.header.preset, settings)
         needed = "replace" in effects or None in effects  # None: the next one, by turns
         try:
             trusted, left_out = trusted_settings(settings, files, given, needed)

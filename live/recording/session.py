@@ -15,9 +15,11 @@ from samcam.live.recording.fingerprint import fingerprint
 from samcam.live.recording.header import ON_DISK, Header, SourceRecord
 from samcam.live.recording.named_files import mark_files
 from samcam.live.recording.recorder import Recorder, record_failure
+from samcam.live.recording.rules import rules_of
 from samcam.live.recording.values import Arrays, encode_command
 from samcam.live.sinks import H264
 from samcam.live.sources import SourceInfo
+from samcam.live.tracker import PRESETS
 from samcam.live.watchdog import Watchdog
 from samcam.system.files import lenient_path, resolved
 
@@ -78,6 +80,7 @@ def make_recorder(session: Session, folder: Path, watchdog: Watchdog) -> Recorde
         settings=settings,
         prompts=prompts,
         files=files,
+        rules=rules_of(PRESETS[request.preset]),
     )
     encoding = H264(record.crf, "superfast")
     if source.pictures == "lossless":

@@ -55,6 +55,9 @@ def test_an_older_recording_goes_by_the_rules_of_its_time() -> None:
     assert tracker.recovery is not None
     assert not tracker.rivals
     assert (tracker.camera_motion, tracker.gate.slack, tracker.recovery.sure) == (False, 0, 0)
+    assert tracker.admission is not None  # whose keys it has, left to the preset of its time
+    assert (tracker.admission.predicted_iou, tracker.admission.motion_iou) == (0.5, 0.3)
+    assert tracker.bank_policy.recent_stride == 1
     other = Request(replay=DATA / "rec", preset="sam2", given=frozenset({"--preset"}))
     changes = load_settings(None, given=recording.request(other).recorded).tracker
     assert apply_overrides(preset("sam2"), changes).gate is None
