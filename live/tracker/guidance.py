@@ -99,6 +99,8 @@ class _Followed:
         wanted: The user has said something new: the next mask starts it.
         doubts: Sure masks in a row that it disagreed with.
         lost_steps: Since the object is lost.
+        was_lost: The object was lost since the guide was started, which may have kept its old
+            place meanwhile.
         given: A box from outside; None: there is none.
         given_age_s: How old that is.
     """
@@ -108,6 +110,7 @@ class _Followed:
     wanted: bool = False
     doubts: int = 0
     lost_steps: int = 0
+    was_lost: bool = False
     given: F32 | None = None
     given_age_s: float = 0.0
 
@@ -151,6 +154,7 @@ class Guides:
         if mine.given is not None and mine.given_age_s > MAX_BOX_AGE_S + TIME_ERROR_S:
             mine.given = None
         mine.lost_steps = mine.lost_steps + 1 if state is ObjectState.LOST else 0
+        mine.was_lost = mine.was_lost or state is ObjectState.LOST
         answer = None
         if mine.given is not None:
             answer = GuideAnswer(mine.given, 1.0, given=True)
@@ -164,8 +168,8 @@ class Guides:
     def learn(self, past: PastStep, picture: U8, result: ObjectResult) -> None:
         """Start the object's guide, or start it anew, where this step's answer calls for it.
 
-        After a prompt it starts from the mask; later from a sure one that it has disagreed with
-        for long.
+        After a prompt it starts from the mask; later from a sure one with which a lost object was
+        found again, or that the guide has disagreed with for long.
 
         Raises:
             EngineError: The guide failed.
@@ -183,7 +187,7 @@ class Guides:
                     mine.guide.start(picture, box)
             except GuideError as error:
                 raise EngineError(error.reason, error.fix) from error
-            mine.running, mine.wanted, mine.doubts = True, False, 0
+            mine.running, mine.wanted, mine.doubts, mine.was_lost = True, False, 0, False
 
     def take(self, box: GuideBox, size_wh: tuple[int, int], age_s: float) -> None:
         """Take a box from outside for the object's next steps.
@@ -198,7 +202,10 @@ class Guides:
         """
         who = f"object {box.object_id}"
         if not self._takes_boxes:
-            raise ValueError(f"{who}: tracker.guide is {NO_GUIDE}; expected {GIVEN_BOXES}")
+            raise ValueError(
+                f"{who}: tracker.guide is {NO_GUIDE}, so boxes do not count; expected a run with "
+                f"--guide {GIVEN_BOXES}"
+            )
         if age_s >= MAX_BOX_AGE_S:
             raise ValueError(
                 f"{who}: the box is {age_s:.2f} s old; expected one of at most {MAX_BOX_AGE_S} s"
@@ -229,7 +236,8 @@ class Guides:
     def _is_due(self, mine: _Followed, result: ObjectResult) -> bool:
         """Whether a mask that nobody prompted starts the guide."""
         sure = result.predicted_iou >= SURE_IOU and not objects(result.motion_iou)
-        if not mine.running:
+        found = mine.was_lost and result.state in (ObjectState.RECOVERED, ObjectState.TRACKING)
+        if found or not mine.running:
             return sure
         if result.guide_iou is not None:
             mine.doubts = mine.doubts + sure if objects(result.guide_iou) else 0

@@ -13,7 +13,7 @@ from samcam.engines import EngineError
 from samcam.engines.fake_backend import fake_networks
 from samcam.guides import Box, GuideError
 from samcam.live.commands import GuideBox, UndoPrompt
-from samcam.live.frames import U8, ObjectResult
+from samcam.live.frames import U8, ObjectResult, ObjectState
 from samcam.live.tracker.guidance import LOST_EVERY, MAX_BOX_AGE_S, RESTART_STEPS
 from samcam.live.tracker.presets import DEFAULT, PRESETS, TrackerSettings
 from samcam.live.tracker.tracker import Tracker
@@ -184,6 +184,28 @@ def test_while_lost_it_is_asked_now_and_then_and_a_given_box_counts_at_once(
     assert play.step().guide_iou == pytest.approx(1)
 
 
+def test_an_object_that_is_found_again_starts_it_anew(
+    guides: Callable[[], Sequence[Scripted]],
+) -> None:
+    """It still says the old place: the mask that was found again counts, once it is sure."""
+    play = Play()
+    play.step(10)
+    (guide,) = guides()
+    play.script.score = -5
+    play.step(30)
+    play.script.score = 5
+    play.script.ious = (0.1, 0.65, 0.2, 0.3)
+    states = [play.step(at=THERE).state for _ in range(5)]
+    assert ObjectState.RECOVERED in states
+    assert len(guide.started) == 1, "not from an unsure mask"
+    play.script.ious = (0.1, 0.9, 0.2, 0.3)
+    play.step()
+    np.testing.assert_allclose(guide.started, [px(HERE), px(THERE)])
+    guide.says = (px(THERE), 0.9)
+    play.step(RESTART_STEPS)
+    assert len(guide.started) == 2, "once"
+
+
 def test_a_new_prompt_on_a_past_picture_starts_it_anew(
     guides: Callable[[], Sequence[Scripted]],
 ) -> None:
@@ -281,7 +303,11 @@ def test_a_detectors_box_counts_for_a_short_time() -> None:
 @pytest.mark.parametrize(
     ("settings", "box", "says"),
     [
-        (DEFAULT, (1, 2, 3, 4), "object 1: tracker.guide is none; expected boxes"),
+        (
+            DEFAULT,
+            (1, 2, 3, 4),
+            "object 1: tracker.guide is none, .*; expected a run with --guide boxes",
+        ),
         ("boxes", (-9, 2, -3, 4), r"x1 < x2 and y1 < y2 in the picture of 640x480, got -9,2,-3,4"),
         ("boxes", (9, 2, 9, 4), r"got 9,2,9,4"),
     ],
