@@ -4,12 +4,14 @@ The demo scene with `source.demo_vanish_s`, straight through the tracker on one 
 threads or drops, as fast as it goes; time is media time. A return counts as recovered where the
 same object's mask overlaps the truth by half within two seconds of its first frame in the picture.
 Memory is read from /proc (Linux only). Exit code 1 where fewer than 9 of 10 returns are recovered,
-a mask shows what is not there on more than one frame of 20, or memory grows.
+a mask shows what is not there on more than one frame of 20, or memory grows; 2 where the run is too
+short for one return.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -38,7 +40,7 @@ from bench.scores.metrics import compute_j
 from samcam.engines import EngineError, EngineOptions
 from samcam.live.frames import NS_PER_S, Frame, Prompt
 from samcam.live.sources import SourceOptions
-from samcam.live.sources.demo import GEAR_ID, DemoScene, Vanishing, demo_clicks
+from samcam.live.sources.demo import GEAR_ID, RISE_FRAMES, DemoScene, Vanishing, demo_clicks
 from samcam.live.tracker import DEFAULT_PRESET, PRESETS, Tracker
 from samcam.system import prepare_streams
 
@@ -262,6 +264,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         options.vanishing = Vanishing.each(options.every, options.fps)
     except ValueError as error:
         parser.error(f"--every {options.every:g} --fps {options.fps:g}: {error}")
+    back = options.vanishing.returns_at(1) + RISE_FRAMES
+    least = math.ceil((back / options.fps + RECOVERY_S) / 6) / 10  # minutes, to a tenth
+    if options.minutes < least:
+        parser.error(
+            f"--minutes {options.minutes:g}: too short to see the object leave and come back once; "
+            f"expected at least {least:g} with --every {options.every:g} --fps {options.fps:g}"
+        )
     return options
 
 

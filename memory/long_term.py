@@ -112,9 +112,9 @@ MEANINGLESS: Final[Mapping[str, str]] = {
     "expected max_long_term_elements, the frames kept",
     "deep_update_every": "SAM 2 has no sensory state that is updated from the value encoder; "
     "expected enable_short_term, the previous frame",
-    "hidden_dim": "SAM 2 has no hidden state; expected none",
-    "key_dim": "the size of memories is the model's; expected none",
-    "value_dim": "the size of memories is the model's; expected none",
+    "hidden_dim": "SAM 2 has no hidden state; leave the key out",
+    "key_dim": "the size of memories is the model's; leave the key out",
+    "value_dim": "the size of memories is the model's; leave the key out",
     "enable_long_term_count_usage": "anchors are chosen by quality, difference and time, not by "
     "how often pixels were read; expected enable_long_term",
 }

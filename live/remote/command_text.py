@@ -8,7 +8,7 @@ alone, which knows what is on screen.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -285,6 +285,7 @@ class _Words:
         return int(text)
 
 
+_GUIDE_BOX: Final = "guide-box object=1 box=300,150,420,300"
 _EFFECT_WORDS: Final = (*EFFECT_NAMES, "next", NO_EFFECT)
 
 
@@ -297,23 +298,39 @@ def _read_effect(words: _Words) -> RemoteCommand:
 
 
 def _read_guide_box(words: _Words) -> RemoteCommand:
-    form = "object=ID, box=X1,Y1,X2,Y2 and step=N, which may be left out"
     given: dict[str, str] = {}
     while (text := words.take()) is not None:
         for word in text.split():  # a shell's quotes may hold all of them
             key, equals, value = word.partition("=")
             if key not in ("object", "box", "step") or not equals or key in given:
-                raise words.error(word, form)
+                raise _guide_box_error(word, "object=, box= or step=, each once")
             given[key] = value
     shown = " ".join(f"{key}={value}" for key, value in given.items())
-    if not {"object", "box"} <= given.keys() or given["box"].count(",") != 3:
-        raise words.error(shown, form)
+    missing = [f"{key}=" for key in ("object", "box") if key not in given]
+    if missing:
+        raise _guide_box_error(shown, f"also {' and '.join(missing)}")
     try:
         x1, y1, x2, y2 = (float(value) for value in given["box"].split(","))
-        step = int(given["step"]) if "step" in given else None
-        return GuideBox(int(given["object"]), x1, y1, x2, y2, step)
     except ValueError as error:
-        raise words.error(shown, f"numbers ({error})") from error
+        raise _guide_box_error(f"box={given['box']}", "four numbers, in pixels") from error
+    object_id = _whole_of(given, "object")
+    step = _whole_of(given, "step") if "step" in given else None
+    try:
+        return GuideBox(object_id, x1, y1, x2, y2, step)
+    except ValueError as error:
+        raise CommandError(f"guide-box {shown}: {error}") from error
+
+
+def _whole_of(given: Mapping[str, str], key: str) -> int:
+    try:
+        return int(given[key])
+    except ValueError as error:
+        raise _guide_box_error(f"{key}={given[key]}", "a whole number") from error
+
+
+def _guide_box_error(value: str, expected: str) -> CommandError:
+    shown = f"guide-box {value}".rstrip()
+    return CommandError(f"{shown}: expected {expected}, as in: {_GUIDE_BOX}")
 
 
 def _read_hide(words: _Words) -> RemoteCommand:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.endurance import Sample
-from bench.vanish import Absence, Endured, Outcome, ReturnJudge, main
+from bench.vanish import Absence, Endured, Outcome, ReturnJudge, main, parse_arguments, run
 from tests.helpers.bench_run import run_bench
 
 
@@ -75,12 +75,14 @@ def test_what_is_a_fault(found: int | None, false_frames: int, rss: float, fault
     assert [fault in line for line in faults] == ([True] if fault else [])
 
 
-def test_a_run_too_short_for_a_return_has_shown_nothing(tmp_path: Path) -> None:
+def test_the_first_frames_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = tmp_path / "vanish.json"
-    done = run_bench("vanish", "--minutes", 0.02, "--fps", 15, "--threads", 1, "--json", kept)
-    assert done.returncode == 1, done.stderr
-    assert "0 of 0 returns recovered" in done.stderr
-    assert "18 frames; mean IoU 0.9" in done.stdout
+    options = parse_arguments(["--fps", "15", "--threads", "1", "--json", str(kept)])
+    options.minutes = 0.02
+    assert "0 of 0 returns recovered" in run(options)[0]
+    assert "18 frames; mean IoU 0.9" in capsys.readouterr().out
     assert json.loads(kept.read_text())["left"]["returns"] == 0
 
 
@@ -91,6 +93,11 @@ def test_a_run_too_short_for_a_return_has_shown_nothing(tmp_path: Path) -> None:
         (["--minutes", "0"], "--minutes 0: expected more than 0"),
         (["--minutes", "1e9"], "--minutes 1e+09: expected more than 0, less than a million"),
         (["--every", "0"], "--every 0"),
+        (
+            ["--minutes", "2"],
+            "--minutes 2: too short to see the object leave and come back once; "
+            "expected at least 2.2 with --every 120 --fps 30",
+        ),
         (["--fps", "nan"], "--fps nan"),
     ],
 )

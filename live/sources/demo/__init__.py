@@ -8,13 +8,14 @@ from samcam.live.sources.demo.scene import (
     demo_clicks,
 )
 from samcam.live.sources.demo.source import DemoSource
-from samcam.live.sources.demo.vanish import PERIOD, Vanishing
+from samcam.live.sources.demo.vanish import PERIOD, RISE_FRAMES, Vanishing
 
 __all__ = [
     "CARD_ID",
     "DEMO_SEED",
     "GEAR_ID",
     "PERIOD",
+    "RISE_FRAMES",
     "DemoScene",
     "DemoSource",
     "Vanishing",

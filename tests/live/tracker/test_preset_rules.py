@@ -266,6 +266,8 @@ def test_no_more_anchors_are_attended_to_than_are_kept() -> None:
     ("given", "said"),
     [
         ("num_prototypes=128", "of no use here: anchors are whole frames"),
+        ("hidden_dim=null", "has no hidden state; leave the key out"),
+        ("key_dim=64", "the size of memories is the model's; leave the key out"),
         ("deep_update_every=-1", "of no use here: SAM 2 has no sensory state"),
         ("max_long_term_elements=10000", "expected a whole number 1..64"),
         ("top_k=30", "expected a whole number 1..3"),
