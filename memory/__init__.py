@@ -9,7 +9,7 @@ from samcam.memory.anchors import (
 )
 from samcam.memory.bank import THUMBNAIL_PX, MemoryBank, MemoryEntry, MemoryPicture, MemoryView
 from samcam.memory.long_term import MEANINGLESS, LongTermMemory
-from samcam.memory.look import Look, appearance
+from samcam.memory.look import Look, RememberedLook, appearance
 from samcam.memory.selection import (
     MAX_RECENT,
     MAX_RECENT_POINTERS,
@@ -39,6 +39,7 @@ __all__ = [
     "MemoryPicture",
     "MemoryView",
     "RecentOrder",
+    "RememberedLook",
     "Tier",
     "admits",
     "appearance",

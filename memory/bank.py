@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samcam.memory.anchors import Anchoring, least_worth, most_alike, quality
-from samcam.memory.look import Look
+from samcam.memory.look import RememberedLook
 from samcam.memory.selection import (
     CONDITIONING_TPOS,
     MAX_RECENT_POINTERS,
@@ -62,6 +62,7 @@ class MemoryEntry(Generic[T]):
         motion_iou: Overlap with the motion prediction; None where there was none.
         picture: What it saw, where that was kept.
         colours: What its mask showed, see `look.Look`; None: nobody looked.
+        appearance: How much it looks like the object, see `look.appearance`; 1 for a prompted one.
     """
 
     step: int
@@ -73,6 +74,7 @@ class MemoryEntry(Generic[T]):
     motion_iou: float | None
     picture: MemoryPicture | None = None
     colours: F32 | None = None
+    appearance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +156,7 @@ class MemoryBank(Generic[T]):
         return max((kept.step for kept in (*self._conditioning, *self._anchors)), default=None)
 
     @property
-    def looks(self) -> Iterator[Look]:
+    def looks(self) -> Iterator[RememberedLook]:
         """Every memory that an answer can be compared with."""
         yield from self._conditioning
         yield from self._anchors

@@ -25,13 +25,23 @@ class Look(Protocol):
         """(C,) square roots of the shares of the object's colours; None: nobody looked."""
 
 
-def appearance(seen: Look, remembered: Iterable[Look]) -> float | None:
-    """Return how much a mask looks like the most similar one of those remembered, 0..1.
+class RememberedLook(Look, Protocol):
+    """One that others are compared with."""
 
-    Colours count by the Bhattacharyya coefficient of their shares, pointers by their cosine. Of
-    masks of `nano` on real clips, found while the object was lost, colours told right from wrong
-    at an AUROC of 0.99, pointers to all memories at 0.89, to the prompted ones alone at 0.66, for
-    a pointer says also which part was meant; both together did best.
+    @property
+    def appearance(self) -> float:
+        """How much it looks like the object, 0..1; 1 where a prompt made the mask."""
+
+
+def appearance(seen: Look, remembered: Iterable[RememberedLook]) -> float | None:
+    """Return how much a mask looks like one of those remembered, 0..1, at best.
+
+    Colours count by the Bhattacharyya coefficient of their shares, pointers by their cosine, and a
+    likeness is handed down: what looks like a memory that itself looked like a prompted one by
+    0.7 reaches 0.7 at most. So a mask that slides onto something else, a little at each step,
+    loses likeness with every step, though each one is like the one before; a chain over few
+    long steps loses little. Of the masks of `nano` on the clips of docs/memory.md this told right
+    from wrong best, likeness to the prompted memories alone less well, to any memory badly.
 
     Returns:
         None where either side has no colours.
@@ -39,8 +49,11 @@ def appearance(seen: Look, remembered: Iterable[Look]) -> float | None:
     if seen.colours is None:
         return None
     likes = [
-        COLOUR_SHARE * _dot(seen.colours, other.colours)
-        + (1 - COLOUR_SHARE) * max(cosine(seen.obj_ptr, other.obj_ptr), 0.0)
+        other.appearance
+        * (
+            COLOUR_SHARE * _dot(seen.colours, other.colours)
+            + (1 - COLOUR_SHARE) * max(cosine(seen.obj_ptr, other.obj_ptr), 0.0)
+        )
         for other in remembered
         if other.colours is not None
     ]

@@ -48,6 +48,7 @@ class ObjectTrack:
         self.status: Status | None = None
         self.rivals: Mapping[int, float] = {}
         self._settings = settings
+        self._dt_s = 0.0
         self.forget_motion()
 
     @property
@@ -105,6 +106,7 @@ class ObjectTrack:
 
         `camera` is in the gate's unit: pixels of the low-resolution mask.
         """
+        self._dt_s = dt_s
         if self.gate is not None:
             self.gate.advance(dt_s, camera)
             if self.crop_state is not None:
@@ -153,7 +155,8 @@ class ObjectTrack:
 
         `picture` is what people get to see of it.
         """
-        self.bank.add(_entry(step, answer, maskmem_features, picture, conditioning))
+        entry = _entry(step, answer, maskmem_features, picture, self._known(answer), conditioning)
+        self.bank.add(entry)
         if answer.distractor and not conditioning:
             self.bank.promote(step)
         if self._settings.anchors is not None:
@@ -167,7 +170,7 @@ class ObjectTrack:
         picture: MemoryPicture | None = None,
     ) -> None:
         """Keep the memory of an answer that was not admitted for the next step alone."""
-        self.bank.add_previous(_entry(step, answer, maskmem_features, picture))
+        self.bank.add_previous(_entry(step, answer, maskmem_features, picture, self._known(answer)))
 
     def may_anchor(self, step: int, answer: Answer) -> bool:
         """Say whether the answer becomes an anchor if it also sees a distractor."""
@@ -201,6 +204,13 @@ class ObjectTrack:
         self.status = advance(self.status, seen, dt_s, self._settings.state)
         return self.status
 
+    def _known(self, answer: Answer) -> float:
+        """Return how much later masks may rely on what an answer looks like, 0..1."""
+        recovery = self._settings.recovery
+        if recovery is None or answer.appearance is None:
+            return 1.0
+        return min(1.0, answer.appearance + recovery.regained * self._dt_s)
+
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""
         if gate.box is None or not gate.moved:
@@ -216,6 +226,7 @@ def _entry(
     answer: Answer,
     maskmem_features: DeviceTensor,
     picture: MemoryPicture | None,
+    appearance: float,
     conditioning: bool = False,
 ) -> MemoryEntry[DeviceTensor]:
     return MemoryEntry(
@@ -227,5 +238,6 @@ def _entry(
         predicted_iou=answer.predicted_iou,
         motion_iou=answer.motion_iou,
         colours=answer.colours,
+        appearance=appearance,
         picture=picture,
     )

@@ -19,24 +19,35 @@ class RecoverySettings(Checked):
     """What a mask must be like to be shown and remembered. Ours.
 
     Attributes:
-        sure: Below it a mask is in doubt and not admitted: after `doubt_s`, or where the
-            object was not seen before, it is refused. Of masks that `nano` gave of lost objects
-            on real clips 0.7 let pass all right ones, and one of 80 wrong ones with a sure
-            predicted IoU.
+        sure: What a lost object needs to be found again.
+        remembered: Below it a mask is in doubt: not admitted, and after `doubt_s` refused. Less
+            than `sure`, for what is followed without a break may turn and look different.
         shown: Below it a mask is refused at once.
+        regained: A look that came about slowly, by light or by a turn, becomes the object's own,
+            in so many seconds that what slides onto another thing does not stay undoubted.
         motion_s: At least, and 0 asks for no motion.
         speed: In sizes of the object per second.
+
+    Raises:
+        ValueError: They are not in this order.
     """
 
     sure: Annotated[
         float, Setting("Likeness at which a lost object is found again.", low=0, high=1)
-    ] = 0.7
+    ] = 0.6
+    remembered: Annotated[
+        float, Setting("Likeness below which a mask is not remembered.", low=0, high=1)
+    ] = 0.55
     doubt_s: Annotated[
         float, Setting("How long a mask that looks different is shown.", "s", 0, 60)
     ] = 0.3
     shown: Annotated[
         float, Setting("Likeness below which a mask is another thing.", low=0, high=1)
-    ] = 0.5
+    ] = 0.45
+    regained: Annotated[
+        float,
+        Setting("Likeness that a new look regains while it is followed.", "per second", 0, 1),
+    ] = 0.03
     motion_s: Annotated[
         float,
         Setting("Seconds after the loss in which it must come from where it was.", "s", 0, 60),
@@ -45,6 +56,14 @@ class RecoverySettings(Checked):
         float,
         Setting("How fast a lost object may have moved.", "of its size per second", 0.1, 1000),
     ] = 6.0
+
+    def __post_init__(self) -> None:
+        Checked.__post_init__(self)
+        if not self.shown <= self.remembered <= self.sure:
+            raise ValueError(
+                f"shown {self.shown:g}, remembered {self.remembered:g}, sure {self.sure:g}: "
+                "expected none above the next"
+            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,10 +95,12 @@ def refusal(
         certain_iou: Predicted IoU that a lost object's mask needs.
     """
     lost = status is not None and status.was_lost
-    strict = status is not None and (
-        lost or status.absent_steps > 0 or status.doubtful_s > settings.doubt_s
-    )
-    least = settings.sure if strict else settings.shown
+    if status is not None and (lost or status.absent_steps > 0):
+        least = settings.sure
+    elif status is not None and status.doubtful_s > settings.doubt_s:
+        least = settings.remembered
+    else:
+        least = settings.shown
     if sighting.appearance is not None and sighting.appearance < least:
         return f"looks different: {sighting.appearance:.2f} of {least:.2f}"
     if status is None or not lost:
@@ -94,9 +115,9 @@ def refusal(
 def doubt(sighting: Sighting, settings: RecoverySettings) -> str | None:
     """Say what speaks against a mask that is taken; None: nothing."""
     likeness = sighting.appearance
-    if likeness is None or likeness >= settings.sure:
+    if likeness is None or likeness >= settings.remembered:
         return None
-    return f"looks different: {likeness:.2f} of {settings.sure:.2f}"
+    return f"looks different: {likeness:.2f} of {settings.remembered:.2f}"
 
 
 def _too_far(seen: CropState, last: CropState, absent_s: float, speed: float) -> str | None:

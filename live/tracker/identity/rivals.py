@@ -22,7 +22,7 @@ import numpy as np
 
 from samcam.kalman import box_ious
 from samcam.live.frames import F32
-from samcam.memory import Look, appearance
+from samcam.memory import Look, RememberedLook, appearance
 
 TOGETHER_S: Final = 3.0  # for which objects that meet stay rivals: longer than most need to pass
 APART: Final = 0.1  # share of one place in another up to which both are seen whole
@@ -32,7 +32,7 @@ LIKENESS_MARGIN: Final = 0.1  # in appearance, by which looks outweigh the place
 REACH: Final = 0.05  # share of another's place that a mask covers beyond what was expected
 BOTH: Final = 0.5  # share of its own place that a mask of both covers
 HIDDEN: Final = 0.7  # share of its own place from which another one hides an object
-ALIKE: Final = 0.7  # as sure as a lost object has to be, see `RecoverySettings.sure`
+ALIKE: Final = 0.7  # appearance from which on two objects can be mistaken for each other
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +46,7 @@ class Place:
 
     object_id: int
     box: F32
-    looks: tuple[Look, ...] = ()
+    looks: tuple[RememberedLook, ...] = ()
 
 
 def met(
@@ -130,7 +130,7 @@ def parts(box: F32, own: F32, rivals: Sequence[Place]) -> list[Place]:
     ]
 
 
-def alike(place: Place, looks: Collection[Look]) -> bool:
+def alike(place: Place, looks: Collection[RememberedLook]) -> bool:
     """Say whether another object was ever taken in looking like this one, with these looks."""
     likes = [appearance(look, looks) for look in place.looks]
     return max((like for like in likes if like is not None), default=1.0) >= ALIKE
