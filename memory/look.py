@@ -38,10 +38,9 @@ def appearance(seen: Look, remembered: Iterable[RememberedLook]) -> float | None
 
     Colours count by the Bhattacharyya coefficient of their shares, pointers by their cosine, and a
     likeness is handed down: what looks like a memory that itself looked like a prompted one by
-    0.7 reaches 0.7 at most. So a mask that slides onto something else, a little at each step,
-    loses likeness with every step, though each one is like the one before; a chain over few
-    long steps loses little. Of the masks of `nano` on the clips of docs/memory.md this told right
-    from wrong best, likeness to the prompted memories alone less well, to any memory badly.
+    0.7 reaches 0.7 at most. Along a chain the squares of the differences add up, so a turn or a
+    change of light over many steps costs little; a mask that slides onto something else within
+    a few steps loses much, though each is like the one before.
 
     Returns:
         None where either side has no colours.

@@ -23,6 +23,7 @@ _BEFORE: Final[Mapping[str, object]] = {
     "tracker.rivals": False,
     "tracker.gate.slack": 0.0,
     "tracker.recovery.sure": 0.0,
+    "tracker.recovery.remembered": 0.0,
     "tracker.recovery.shown": 0.0,
     "tracker.recovery.motion_s": 0.0,
     "tracker.drop_far_parts": False,

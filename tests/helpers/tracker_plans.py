@@ -40,7 +40,7 @@ def taking_any(settings: TrackerSettings) -> TrackerSettings:
         return settings
     return replace(
         settings,
-        recovery=RecoverySettings(sure=0, shown=0, motion_s=0),
+        recovery=RecoverySettings(sure=0, remembered=0, shown=0, motion_s=0),
         state=replace(settings.state, uncertain_iou=0, certain_iou=0),
     )
 

@@ -61,8 +61,8 @@ class RecoverySettings(Checked):
         Checked.__post_init__(self)
         if not self.shown <= self.remembered <= self.sure:
             raise ValueError(
-                f"shown {self.shown:g}, remembered {self.remembered:g}, sure {self.sure:g}: "
-                "expected none above the next"
+                f"shown, remembered, sure: expected none of the three above the next one, got "
+                f"{self.shown:g}, {self.remembered:g}, {self.sure:g}"
             )
 
 

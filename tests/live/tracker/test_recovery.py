@@ -49,9 +49,9 @@ LAST = CropState(25, 25, 10)
     ("seen", "before", "why"),
     [
         (sighting(looks=0.6), status(TRACKED), None),  # a tracked object may change
-        (sighting(looks=0.4), status(TRACKED), "looks different: 0.40 of 0.50"),
-        (sighting(looks=0.6), status(MISSED), "looks different: 0.60 of 0.70"),
-        (sighting(looks=0.6), status(*[MISSED] * 9), "looks different: 0.60 of 0.70"),
+        (sighting(looks=0.4), status(TRACKED), "looks different: 0.40 of 0.45"),
+        (sighting(looks=0.58), status(MISSED), "looks different: 0.58 of 0.60"),
+        (sighting(looks=0.58), status(*[MISSED] * 9), "looks different: 0.58 of 0.60"),
         (sighting(looks=0.8), status(*[MISSED] * 9), None),
         (sighting(iou=0.35), status(TRACKED), None),
         (sighting(iou=0.35), status(*[MISSED] * 9), "no sure mask: predicted IoU 0.35 of 0.40"),
@@ -59,12 +59,13 @@ LAST = CropState(25, 25, 10)
         (sighting(x=60), status(*[MISSED] * 5), "too far away: 4.0 of 2.0 times its size"),
         (sighting(x=60), status(*[MISSED] * 20), None),  # who knows where it went since
         (sighting(size=40), status(*[MISSED] * 9), "4.0 times as large"),
-        (sighting(looks=0.6), status(*[TRACKED] * 5, doubtful=True), None),
+        (sighting(looks=0.5), status(*[TRACKED] * 5, doubtful=True), None),
         (
-            sighting(looks=0.6),
+            sighting(looks=0.5),
             status(*[TRACKED] * 12, doubtful=True),
-            "looks different: 0.60 of 0.70",
+            "looks different: 0.50 of 0.55",
         ),
+        (sighting(looks=0.58), status(*[TRACKED] * 12, doubtful=True), None),
     ],
 )
 def test_what_is_refused_and_why(seen: Sighting, before: Status, why: str | None) -> None:
@@ -72,8 +73,16 @@ def test_what_is_refused_and_why(seen: Sighting, before: Status, why: str | None
 
 
 def test_a_likeness_in_doubt_is_said() -> None:
-    assert doubt(sighting(looks=0.7), RULES) is None
-    assert doubt(sighting(looks=0.69), RULES) == "looks different: 0.69 of 0.70"
+    assert doubt(sighting(looks=0.55), RULES) is None
+    assert doubt(sighting(looks=0.54), RULES) == "looks different: 0.54 of 0.55"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sure": 0.5}, {"shown": 0.6}, {"remembered": 0.61}, {"remembered": 0.4}]
+)
+def test_the_likenesses_are_in_order(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected none of the three above the next one, got 0"):
+        replace(RULES, **wrong)
 
 
 def test_a_refused_mask_leaves_the_object_lost_and_says_why() -> None:

@@ -35,6 +35,7 @@ class Colours:
 
     which: int
     obj_ptr: F32 = field(default_factory=lambda: np.ones(4, np.float32))
+    appearance: float = 1.0
 
     @property
     def colours(self) -> F32:
