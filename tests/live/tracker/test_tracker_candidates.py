@@ -29,6 +29,7 @@ from tests.helpers.tracker_plans import (
     same,
     seen_on,
     steps_of,
+    taking_any,
 )
 
 ALL = pytest.mark.parametrize("settings", PRESETS.values(), ids=PRESETS.keys())
@@ -135,7 +136,7 @@ def test_what_has_no_candidates_is_refused() -> None:
 @ALL
 def test_a_committed_mask_stays_in_memory(settings: TrackerSettings) -> None:
     networks = RecordingNetworks(fake_networks(decoder=Script().decode))
-    with Tracker(networks, settings) as tracker:
+    with Tracker(networks, taking_any(settings)) as tracker:
         tracker.prompt(click(300, 200))
         for index in range(5):
             steps_of(tracker, index)

@@ -254,7 +254,7 @@ def test_without_catching_up_the_next_corrections_see_the_memory(
 
 def test_a_pinned_step_answers_however_old_it_is() -> None:
     networks = RecordingNetworks(fake_networks(decoder=Script().decode))
-    with Tracker(networks, preset("default")) as tracker:
+    with Tracker(networks, taking_any(preset("default"))) as tracker:
         tracker.prompt(click(300, 200))
         for index in range(6):
             steps_of(tracker, index)
