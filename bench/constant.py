@@ -140,7 +140,7 @@ def measure(settings: TrackerSettings, steps: int = STEPS) -> Flat:
     calls: set[tuple[int, ...]] = set()
     warm, shapes, size = WARM_PERIODS * PERIOD, 0, (0, 0.0)
     before = (0,) * len(networks.backends)
-    with Tracker(networks, settings) as tracker:
+    with Tracker(networks, settings, memory_pictures=True) as tracker:
         for index in range(steps):
             disc.phase = index % PERIOD
             disc.gone = disc.phase in LOST

@@ -255,7 +255,8 @@ class ObjectResult:
         size_wh: Of the source picture.
         predicted: True where the mask was carried by motion, not inferred.
         memory_tiers: Tier of each of `memory_steps`.
-        memory_pictures: What each of `memory_steps` saw, small; None where that was not kept.
+        memory_pictures: What each of `memory_steps` saw, small; None where that was not kept, as
+            everywhere without `Tracker.open(memory_pictures=True)`.
         appearance: How much the decoder's mask looks like what is remembered, 0..1; None where
             the preset does not ask, or there is none.
     """

@@ -62,8 +62,8 @@ def load_networks(request: Request, plan: Plan) -> Sam2Networks:
     return load_model(request.model, request.backend, plan.settings.engine)
 
 
-def open_tracker(request: Request, plan: Plan) -> Tracker:
-    """Load the model and return a tracker that owns it.
+def open_tracker(request: Request, plan: Plan, shows_memory: bool = False) -> Tracker:
+    """Load the model and return a tracker that owns it; a window may show its memory.
 
     Raises:
         ConfigError: The settings do not fit the model.
@@ -74,20 +74,22 @@ def open_tracker(request: Request, plan: Plan) -> Tracker:
         name = networks.manifest.name
         rules = suggest_rules(plan.settings.suggest, name)
         settings = settings_for_model(plan.tracker, plan.settings.tracker, name)
-        return Tracker(networks, settings, rules)
+        return Tracker(networks, settings, rules, shows_memory)
     except ValueError as error:
         networks.close()
         raise ConfigError(f"tracker.bank.{error}") from error
 
 
-def open_stepper(request: Request, plan: Plan, prompts: Sequence[Prompt]) -> Stepper:
-    """Return the tracker with its prompts.
+def open_stepper(
+    request: Request, plan: Plan, prompts: Sequence[Prompt], shows_memory: bool
+) -> Stepper:
+    """Return the tracker with its prompts; a window may show its memory.
 
     Raises:
         ConfigError: The settings do not fit the model, or a prompt cannot be right.
         EngineError: The model is missing or damaged, or cannot run.
     """
-    tracker: Promptable = open_tracker(request, plan)
+    tracker: Promptable = open_tracker(request, plan, shows_memory)
     if plan.settings.source.independent:
         tracker = IndependentPictures(tracker)
     try:

@@ -223,7 +223,7 @@ def _open_and_track(
         )
         bindings = read_bindings(settings, info)
         wiring = Wiring.build(pace, settings.pipeline.command_queue, carrier)
-        stepper = open_stepper(request, plan, prompts)
+        stepper = open_stepper(request, plan, prompts, "window" in outputs)
         opened.callback(stepper.close)
         run = _figures_of(wiring, request, info.frame_count, settings.metrics.period_s)
         opened.callback(run.close)

@@ -116,6 +116,11 @@ class PastStep:
             place for place in self.places if object_id not in (None, place.object_id)
         )
 
+    @property
+    def seen(self) -> U8 | None:
+        """The whole picture, with fewer pixels where it was let go; None: not kept."""
+        return self.reduced if self.picture is None else self.picture
+
     def shrink(self) -> Grey | None:
         """Return the small grey picture; make it while the picture is there."""
         if self.grey is None and self.picture is not None:

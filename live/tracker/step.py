@@ -92,8 +92,9 @@ class StageClock:
 class ObjectStepper:
     """Runs steps of single objects on one model; keeps nothing between them."""
 
-    def __init__(self, networks: Sam2Networks, settings: TrackerSettings) -> None:
-        self.settings = settings
+    def __init__(self, networks: Sam2Networks, settings: TrackerSettings, shows: bool) -> None:
+        """`shows`: whether people may look at memories, as `Tracker.open` has it."""
+        self.settings, self._shows = settings, shows
         self._networks = networks
         self._judge = Judge(settings, networks.manifest)
         self._keeps = settings.bank_policy.keep_previous
@@ -150,13 +151,14 @@ class ObjectStepper:
         if admitted:
             features, seen = self._to_remember(past, mine, answer, clock)
             memory = self._encode_memory(features, seen, vouched, clock)
-            picture = self._picture(past, answer)
+            picture = self._picture(past, answer, past.seen)
             track.remember(past.step, answer, memory, vouched or asked, picture)
         elif track.remembers and answer.refused is None:
             track.bank.add_pointer(past.step, answer.obj_ptr)
             if self._keep_previous(answer):
                 memory = self._encode_memory(view.features, answer, False, clock)
-                track.remember_once(past.step, answer, memory, self._picture(past, answer))
+                shown = self._picture(past, answer, past.seen)
+                track.remember_once(past.step, answer, memory, shown)
         return self.publish(past, track, answer, admitted, known)
 
     def note_places(self, past: PastStep, tracks: Sequence[ObjectTrack]) -> None:
@@ -200,7 +202,7 @@ class ObjectStepper:
         answer = self._recogniser.looked_at(answer, prompt.reference_bgr)
         if self._recogniser.admits(answer, track):
             memory = self._encode_memory(view.features, answer, False, clock)
-            picture = memory_picture(prompt.reference_bgr, answer, past.time_ns)
+            picture = self._picture(past, answer, prompt.reference_bgr)
             track.remember(past.step, answer, memory, True, picture)
 
     def crop(self, track: ObjectTrack, prompt: Prompt | None, picture_wh: tuple[int, int]) -> Crop:
@@ -230,7 +232,8 @@ class ObjectStepper:
             if self._drops_pictures and past.picture is not None:
                 if self.settings.camera_motion:
                     past.shrink()
-                past.reduced, past.picture = reduced(past.picture), None
+                past.reduced = reduced(past.picture) if self._shows else None
+                past.picture = None
         return past.features
 
     def mask_input(
@@ -388,7 +391,8 @@ class ObjectStepper:
                 features, answer.low_res_mask, answer.prompted or sure, answer.memory_score
             )
 
-    def _picture(self, past: PastStep, answer: Answer) -> MemoryPicture | None:
-        """Return what people get to see of a memory."""
-        picture = past.reduced if past.picture is None else past.picture
-        return None if picture is None else memory_picture(picture, answer, past.time_ns)
+    def _picture(self, past: PastStep, answer: Answer, picture: U8 | None) -> MemoryPicture | None:
+        """Return what people get to see of a memory of a whole picture, if any of them may look."""
+        if picture is None or not self._shows:
+            return None
+        return memory_picture(picture, answer, past.time_ns)

@@ -28,12 +28,7 @@ from samcam.live.commands import (
     TrackerCommand,
     UndoPrompt,
 )
-from samcam.live.frames import (
-    MIN_OBJECT_ID,
-    Frame,
-    FrameResult,
-    Prompt,
-)
+from samcam.live.frames import MIN_OBJECT_ID, Frame, FrameResult, Prompt
 from samcam.live.prompt_checks import whole_number
 from samcam.live.tracker.guidance import Guides
 from samcam.live.tracker.history import PastStep, step_seconds
@@ -66,10 +61,11 @@ class Tracker:
         networks: Sam2Networks,
         settings: TrackerSettings,
         suggest_rules: SuggestRules | None = None,
+        memory_pictures: bool = False,
     ) -> None:
         """Take over the networks, for one thread: `close` closes them.
 
-        `suggest_rules` are those of `suggest`; None: the model's own.
+        `suggest_rules` are those of `suggest`; None: the model's own. `memory_pictures`: as `open`.
 
         Raises:
             ValueError: The settings keep more memories than the model takes.
@@ -81,7 +77,7 @@ class Tracker:
         self._networks = networks
         self._settings = settings
         self._suggest_rules = suggest_rules or model_rules(networks.manifest.name)
-        self._stepper = ObjectStepper(networks, settings)
+        self._stepper = ObjectStepper(networks, settings, memory_pictures)
         self._preview = ClickPreview(networks, self._stepper)
         self._guides = Guides(settings.guide, settings.make_guide)
         self._timeline = Timeline(self._stepper, self._preview, self._guides)
@@ -100,6 +96,7 @@ class Tracker:
         preset: str | TrackerSettings = DEFAULT_PRESET,
         guide: str | Callable[[], Guide] | None = None,
         options: EngineOptions | None = None,
+        memory_pictures: bool = False,
     ) -> Tracker:
         """Load a model and return a tracker that owns it.
 
@@ -112,6 +109,7 @@ class Tracker:
             preset: A name of `PRESETS`, or settings, which are used as they are.
             guide: A name of `GUIDES`, or what makes the guide of one object; None: the preset's.
             options: Threads and execution providers.
+            memory_pictures: Whether to make `ObjectResult.memory_pictures`, for people to look at.
 
         Raises:
             ValueError: There is no such preset.
@@ -129,7 +127,7 @@ class Tracker:
         if named:
             settings = settings.for_model(networks.manifest.name)
         try:
-            return cls(networks, settings)
+            return cls(networks, settings, memory_pictures=memory_pictures)
         except BaseException:
             networks.close()
             raise

@@ -57,7 +57,8 @@ def run(
 ) -> list[dict[int, ObjectResult]]:
     """Follow a plan through the pictures, which come unevenly in time."""
     answers = []
-    with Tracker(networks or sensitive_networks(), settings) as tracker:
+    networks = networks or sensitive_networks()
+    with Tracker(networks, settings, memory_pictures=True) as tracker:
         for index, picture in enumerate(PICTURES):
             for command in plan.get(index, ()):
                 tracker.apply(command)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 
 from samcam.engines.fake_backend import fake_networks
 from samcam.live.frames import U8, Frame, ObjectResult, Prompt
+from samcam.live.tracker import step as step_module
+from samcam.live.tracker import thumbnail
 from samcam.live.tracker.crop import Crop, CropSettings
 from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import PRESETS
@@ -98,7 +103,8 @@ def test_of_an_empty_mask_all_that_was_seen_is_shown() -> None:
 @pytest.mark.parametrize("crop", [None, CropSettings()])
 def test_each_memory_shows_its_own_picture(crop: CropSettings | None) -> None:
     """Also after a prompt on a past picture, and with a prompt from a picture of its own."""
-    with Tracker(fake_networks(), replace(PRESETS["default"], crop=crop)) as tracker:
+    settings = replace(PRESETS["default"], crop=crop)
+    with Tracker(fake_networks(), settings, memory_pictures=True) as tracker:
         tracker.prompt(Prompt.click(100, 100))
         results: list[ObjectResult] = []
         for index in range(12):
@@ -122,3 +128,27 @@ def test_each_memory_shows_its_own_picture(crop: CropSettings | None) -> None:
         seen is not None and seen.image_bgr.mean() > 220
         for seen in result.objects[0].memory_pictures
     )
+
+
+def noted(made: list[str], real: Callable[..., Any], *given: Any) -> Any:
+    made.append(real.__name__)
+    return real(*given)
+
+
+@pytest.mark.parametrize("name", ["default", "sam2"])
+def test_no_picture_is_made_where_nobody_looks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for maker in ("memory_picture", "reduced"):
+        real = getattr(thumbnail, maker)
+        told = partial(noted, made, real)
+        monkeypatch.setattr(step_module, maker, told)
+    found = {}
+    for looks in (False, True):
+        with Tracker(fake_networks(), PRESETS[name], memory_pictures=looks) as tracker:
+            tracker.prompt(Prompt.click(100, 100))
+            for index in range(4):
+                picture = np.zeros((WH[1], WH[0], 3), np.uint8)
+                result = tracker.step(Frame(index, index * 1_000_000, 0, picture))
+            found[looks] = {seen is not None for seen in result.objects[0].memory_pictures}
+        assert bool(made) == looks
+    assert found == {False: {False}, True: {True}}

@@ -52,7 +52,7 @@ def story(settings: TrackerSettings) -> Iterator[tuple[int, Sam2Networks]]:
     script = Script(masks=((4, 4, 5),) * 4, size=16)
     networks = small_networks(script)
     picture = np.zeros((48, 64, 3), np.uint8)
-    with Tracker(networks, settings) as tracker:
+    with Tracker(networks, settings, memory_pictures=True) as tracker:
         for index in range(PERIOD + STEPS):
             phase = index % PERIOD
             script.score = -3.0 if phase in LOST else 5.0
