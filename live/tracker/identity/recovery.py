@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from samcam.kalman import TIME_ERROR_S
 from samcam.live.frames import F32
 from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.state import Status
@@ -97,7 +98,7 @@ def refusal(
     lost = status is not None and status.was_lost
     if status is not None and (lost or status.absent_steps > 0):
         least = settings.sure
-    elif status is not None and status.doubtful_s > settings.doubt_s:
+    elif status is not None and status.doubtful_s > settings.doubt_s + TIME_ERROR_S:
         least = settings.remembered
     else:
         least = settings.shown
@@ -107,7 +108,7 @@ def refusal(
         return None
     if sighting.predicted_iou < certain_iou:
         return f"no sure mask: predicted IoU {sighting.predicted_iou:.2f} of {certain_iou:.2f}"
-    if last is not None and status.absent_s < settings.motion_s:
+    if last is not None and status.absent_s < settings.motion_s - TIME_ERROR_S:
         return _too_far(CropState.at(sighting.box), last, status.absent_s, settings.speed)
     return None
 

@@ -72,6 +72,17 @@ def test_what_is_refused_and_why(seen: Sighting, before: Status, why: str | None
     assert refusal(seen, before, LAST, CERTAIN, RULES) == why
 
 
+@pytest.mark.parametrize("fps", [10, 20, 30, 60, 100])
+def test_how_long_a_doubt_lasts_does_not_hang_on_rounding(fps: int) -> None:
+    settings = replace(RULES, doubt_s=0.3)
+    now, steps = status(), round(0.3 * fps)
+    for step in range(steps + 3):
+        seen = Observation(True, True, False, 0.9, 5.0, doubt="looks different")
+        now = advance(now, seen, 1 / fps, StateThresholds())
+        refused = refusal(sighting(looks=0.5), now, LAST, CERTAIN, settings) is not None
+        assert refused == (step > steps)  # the first doubtful step begins it
+
+
 def test_a_likeness_in_doubt_is_said() -> None:
     assert doubt(sighting(looks=0.55), RULES) is None
     assert doubt(sighting(looks=0.54), RULES) == "looks different: 0.54 of 0.55"
