@@ -9,7 +9,7 @@ from samcam.kalman.camera_motion import (
 )
 from samcam.kalman.mask_parts import drop_far_parts
 from samcam.kalman.motion_gate import MAX_HOLD_STEPS, TIME_ERROR_S, Gate, GateSettings, MotionGate
-from samcam.kalman.motion_score import box_ious
+from samcam.kalman.motion_score import box_iou, box_ious
 from samcam.kalman.samurai_gate import SamuraiGate
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Grey",
     "MotionGate",
     "SamuraiGate",
+    "box_iou",
     "box_ious",
     "drop_far_parts",
     "measure_camera",

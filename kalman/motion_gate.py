@@ -22,7 +22,7 @@ from samcam.kalman.box_filter import (
     update,
 )
 from samcam.kalman.camera_motion import CameraMotion
-from samcam.kalman.motion_score import F32, box_ious, nearest_boxes, select_mask
+from samcam.kalman.motion_score import F32, box_iou, box_ious, nearest_boxes, select_mask
 from samcam.system import Checked, Setting
 
 TIME_ERROR_S: Final = 1e-6  # ours: frame times are whole nanoseconds, and sums of them round too
@@ -219,7 +219,7 @@ class MotionGate:
             return
         if self._filter is None or self._stable == 0:
             self._start(box_xyxy)
-        elif float(box_ious(box_xyxy[None], self._filter.box_xyxy)[0]) >= AGREEMENT_IOU:
+        elif box_iou(box_xyxy, self._filter.box_xyxy) >= AGREEMENT_IOU:
             self._move(box_xyxy)
         else:
             self._start(box_xyxy)

@@ -22,6 +22,11 @@ def box_ious(boxes_xyxy: F32, box_xyxy: F32) -> F32:
     return np.asarray(np.where(union > 0, shared / np.where(union > 0, union, 1), 0), np.float32)
 
 
+def box_iou(box_xyxy: F32, other_xyxy: F32) -> float:
+    """Return the IoU of two (4,) boxes in the same unit; 0 where one of them is empty."""
+    return float(box_ious(box_xyxy[None], other_xyxy)[0])
+
+
 def nearest_boxes(boxes_xyxy: F32, box_xyxy: F32, slack: F32) -> F32:
     """Return what each of (N, 4) boxes is nearest to among those that one box stands for.
 

@@ -23,17 +23,6 @@ class VariantError(ValueError):
     """A preset has no such rule to leave out."""
 
 
-def _no_gate(settings: TrackerSettings) -> TrackerSettings:
-    return replace(
-        settings,
-        gate=None,
-        crop=None,
-        camera_motion=False,
-        drop_far_parts=False,
-        rivals=False,
-    )
-
-
 def _no_slack(settings: TrackerSettings) -> TrackerSettings:
     return (
         settings
@@ -50,7 +39,7 @@ def _no_motion_test(settings: TrackerSettings) -> TrackerSettings:
 
 VARIANTS: Final[Mapping[str, Change]] = {
     NOTHING: lambda settings: settings,
-    "gate": _no_gate,
+    "gate": TrackerSettings.ungated,
     "crop": lambda settings: replace(settings, crop=None),
     "camera-motion": lambda settings: replace(settings, camera_motion=False),
     "rivals": lambda settings: replace(settings, rivals=False),

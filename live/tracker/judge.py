@@ -16,7 +16,7 @@ from samcam.engines import (
     mask_prompt_score,
     uses_multimask_tokens,
 )
-from samcam.kalman import Gate, box_ious, drop_far_parts
+from samcam.kalman import Gate, box_iou, drop_far_parts
 from samcam.live.frames import F32, Prompt
 from samcam.live.masks import logits_box, logits_boxes
 from samcam.live.tracker.crop import Crop
@@ -54,7 +54,8 @@ class Answer:
             that would make the mask an anchor.
         colours: What the mask shows, see `samcam.memory.Look`; None: nobody looked.
         appearance: How much it looks like what is remembered, 0..1; None: not compared.
-        shared: It may be another object's as well: it is not remembered, and moves no filter.
+        shared: It may be another object's as well: it is not remembered, and the filter goes
+            on as it moved.
         refused: Why the decoder's mask was not taken for the object.
         doubt: What speaks against it, though it was taken; such a mask is not admitted.
     """
@@ -283,4 +284,4 @@ def guided(answer: Answer, guide: F32 | None) -> Answer:
     """Return an answer with its overlap with the guide's (4,) box, in cells."""
     if guide is None or not answer.visible:
         return answer
-    return replace(answer, guide_iou=float(box_ious(answer.box[None], guide)[0]))
+    return replace(answer, guide_iou=box_iou(answer.box, guide))

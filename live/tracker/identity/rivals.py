@@ -20,7 +20,7 @@ from typing import Final
 
 import numpy as np
 
-from samcam.kalman import box_ious
+from samcam.kalman import box_iou
 from samcam.live.frames import F32
 from samcam.memory import Look, RememberedLook, appearance
 
@@ -85,7 +85,7 @@ def contenders(
         seen: What the mask looks like.
         likeness: How much that is like this object; None: not known.
     """
-    near = [rival for rival in rivals if overlapping(box, rival.box) >= CLAIM_IOU]
+    near = [rival for rival in rivals if box_iou(box, rival.box) >= CLAIM_IOU]
     if likeness is None:
         return near
     likes = [(rival, appearance(seen, rival.looks)) for rival in near]
@@ -101,10 +101,10 @@ def owner(box: F32, own: F32 | None, rivals: Sequence[Place]) -> int | None:
         own: (4,) where this object is expected; None: nobody knows.
         rivals: Of `contenders`.
     """
-    most = MARGIN if own is None else overlapping(box, own) + MARGIN
+    most = MARGIN if own is None else box_iou(box, own) + MARGIN
     nearest = None
     for rival in rivals:
-        overlap = overlapping(box, rival.box)
+        overlap = box_iou(box, rival.box)
         if overlap > most:
             nearest, most = rival.object_id, overlap
     return nearest
@@ -157,11 +157,6 @@ def covered(box: F32, by: F32) -> float:
     sides = np.minimum(box[2:], by[2:]) - np.maximum(box[:2], by[:2])
     area = float(np.prod(box[2:] - box[:2]))
     return float(np.prod(np.maximum(sides, 0))) / area if area > 0 else 0.0
-
-
-def overlapping(box: F32, other: F32) -> float:
-    """Return the IoU of two (4,) boxes."""
-    return float(box_ious(box[None], other)[0])
 
 
 def _distance(x: F32, y: F32, box: F32) -> F32:

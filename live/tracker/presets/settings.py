@@ -114,31 +114,31 @@ class TrackerSettings(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        if self.camera_motion and self.gate is None:
-            raise ValueError(
-                f"camera_motion: the preset {self.name} has no motion gate to use it; "
-                "expected false, or another preset"
-            )
-        if self.drop_far_parts and self.gate is None:
-            raise ValueError(
-                f"drop_far_parts: the preset {self.name} has no motion gate to say where the "
-                "object is; expected false, or another preset"
-            )
-        if self.crop is not None and self.gate is None:
-            raise ValueError(
-                f"crop: the preset {self.name} has no motion gate to steer a crop; "
-                "expected None, or another preset"
-            )
-        if self.rivals and self.gate is None:
-            raise ValueError(
-                f"rivals: the preset {self.name} has no motion gate to say where an object is "
-                "expected; expected false, or another preset"
-            )
-        if self.gate is None and (self.guide != NO_GUIDE or self.make_guide is not None):
-            raise ValueError(
-                f"guide: the preset {self.name} has no motion gate for a guide to stand beside; "
-                f"expected {NO_GUIDE}, or another preset"
-            )
+        if self.gate is not None:
+            return
+        guided = self.guide != NO_GUIDE or self.make_guide is not None
+        for key, needs_it, purpose, off in (
+            ("camera_motion", self.camera_motion, "to use it", "false"),
+            ("drop_far_parts", self.drop_far_parts, "to say where the object is", "false"),
+            ("crop", self.crop is not None, "to steer a crop", "None"),
+            ("rivals", self.rivals, "to say where an object is expected", "false"),
+            ("guide", guided, "for a guide to stand beside", NO_GUIDE),
+        ):
+            if needs_it:
+                raise ValueError(
+                    f"{key}: the preset {self.name} has no motion gate {purpose}; "
+                    f"expected {off}, or another preset"
+                )
+
+    def ungated(self) -> TrackerSettings:
+        """Return these without the motion gate, and without the rules that need one.
+
+        Raises:
+            ValueError: They have a guide, which is no rule of theirs.
+        """
+        return replace(
+            self, gate=None, crop=None, camera_motion=False, drop_far_parts=False, rivals=False
+        )
 
     @property
     def bank_policy(self) -> BankPolicy:

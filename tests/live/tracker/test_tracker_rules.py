@@ -171,13 +171,7 @@ def test_the_gate_keeps_the_target_where_a_distractor_scores_slightly_more(name:
     "settings",
     [
         preset("sam2"),
-        replace(
-            preset("default"),
-            gate=None,
-            camera_motion=False,
-            drop_far_parts=False,
-            rivals=False,
-        ),
+        preset("default").ungated(),
     ],
 )
 def test_without_the_gate_the_distractor_wins(settings: TrackerSettings) -> None:
