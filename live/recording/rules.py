@@ -41,7 +41,8 @@ def rules_of(settings: Any) -> dict[str, Any]:
 
 
 def preset_of(name: str, rules: Mapping[str, Any]) -> TrackerSettings:
-    """Return the preset of this name with recorded rules; what is not among them is off.
+    """Return the preset of this name with recorded rules; what is not among them has its
+    field's default.
 
     Raises:
         ValueError: They fit no preset; one line with the key.
