@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
@@ -38,7 +38,8 @@ class LongTermMemory(Checked):
     min_mid_term_frames: Annotated[
         int,
         Setting(
-            "Recent memories that stay when the others go to the anchors.",
+            "Recent memories that stay when the others go to the anchors; at most "
+            "max_mid_term_frames.",
             "memories",
             1,
             MAX_WORKING,
@@ -48,7 +49,7 @@ class LongTermMemory(Checked):
         int,
         Setting(
             "Recent memories kept before the oldest go to the anchors; SAM 2 attends to the "
-            f"newest {MAX_RECENT}.",
+            f"newest {MAX_RECENT}. Counts without anchors too.",
             "memories",
             1,
             MAX_WORKING,
@@ -79,18 +80,11 @@ class LongTermMemory(Checked):
         ),
     ] = MAX_CONDITIONING - 1
 
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if self.min_mid_term_frames > self.max_mid_term_frames:
-            raise ValueError(
-                "min_mid_term_frames: expected at most max_mid_term_frames "
-                f"{self.max_mid_term_frames}, got {self.min_mid_term_frames}"
-            )
-        if self.top_k > self.max_long_term_elements:
-            raise ValueError(
-                "top_k: expected at most max_long_term_elements "
-                f"{self.max_long_term_elements}, got {self.top_k}"
-            )
+    def ascending(self) -> Sequence[Sequence[str]]:
+        """Return the keys in their order; what counts anchors has one where there are any."""
+        working = ("min_mid_term_frames", "max_mid_term_frames")
+        anchors = ("top_k", "max_long_term_elements")
+        return (working, anchors) if self.enable_long_term else (working,)
 
     def applied(self, bank: BankPolicy) -> BankPolicy:
         """Return a bank's policy with these tiers."""

@@ -100,16 +100,15 @@ class BankPolicy(Checked):
 
     def __post_init__(self) -> None:
         Checked.__post_init__(self)
-        if self.working_least > self.working_most:
-            raise ValueError(
-                f"working_least: expected at most working_most {self.working_most}, "
-                f"got {self.working_least}"
-            )
         if self.max_memories <= self.max_cond:
             raise ValueError(
                 f"max_memories: expected more than max_cond {self.max_cond}, which are always "
                 f"attended to, got {self.max_memories}"
             )
+
+    def ascending(self) -> Sequence[Sequence[str]]:
+        """Return the bounds of the working memory."""
+        return (("working_least", "working_most"),)
 
 
 @dataclass(frozen=True, slots=True)

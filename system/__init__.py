@@ -31,7 +31,7 @@ from samcam.system.terminal import complain, say
 from samcam.system.version import VERSION
 
 if TYPE_CHECKING:
-    from samcam.system.checked import Checked
+    from samcam.system.checked import Checked, ClashError
     from samcam.system.models import (
         CheckedAs,
         ModelError,
@@ -51,6 +51,7 @@ __all__ = [
     "VERSION",
     "Checked",
     "CheckedAs",
+    "ClashError",
     "FixableError",
     "Interrupted",
     "Interrupts",
@@ -89,6 +90,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:  # of the models, which `ctl` does without
-        module = "checked" if name == "Checked" else "models"
+        module = "checked" if name in ("Checked", "ClashError") else "models"
         return getattr(import_module(f"samcam.system.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
+from itertools import pairwise
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import (
@@ -34,6 +35,19 @@ _WORDS: Final[Mapping[Any, str]] = {
     Callable: "a function or class",
 }
 _PLAIN: Final = Setting()
+
+
+class ClashError(ValueError):
+    """Fields that do not fit each other.
+
+    Attributes:
+        lines: One for each clash.
+        pairs: Of fields, the first of which is above the second, a pair for each line; else empty.
+    """
+
+    def __init__(self, lines: Sequence[str], pairs: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__("; ".join(lines))
+        self.lines, self.pairs = tuple(lines), tuple(pairs)
 
 
 class Checked(Section):
@@ -66,6 +80,24 @@ class Checked(Section):
                     f"{self.__of__}{name}: expected {expected}, got {shown(value)}"
                 )
             before[name] = value
+        pairs = [
+            (low, high)
+            for names in self.ascending()
+            for low, high in pairwise(names)
+            if before[low] > before[high]
+        ]
+        if pairs:
+            raise ClashError(
+                [
+                    f"{low}: expected at most {high} {before[high]:g}, got {before[low]:g}"
+                    for low, high in pairs
+                ],
+                pairs,
+            )
+
+    def ascending(self) -> Sequence[Sequence[str]]:
+        """Return groups of fields, of which none may be above the next one."""
+        return ()
 
 
 @cache

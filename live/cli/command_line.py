@@ -145,8 +145,6 @@ def parse(argv: Sequence[str]) -> Request:
         for key, value in vars(given).items()
         if key not in TEXT_KEYS
     }
-    if (guide := rest.pop("guide")) is not None:
-        rest["overrides"] = (*rest["overrides"], f"tracker.guide={guide}")
     written = frozenset(word.partition("=")[0] for word in argv if word.startswith("--"))
     return Request(**chosen, **rest, saved=saved, given=written)
 

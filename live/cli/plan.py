@@ -14,6 +14,7 @@ from samcam.live.config import (
     Request,
     Settings,
     apply_overrides,
+    flat,
     read_settings,
 )
 from samcam.live.effects import (
@@ -33,7 +34,7 @@ from samcam.live.remote import parse_bindings
 from samcam.live.sinks import output_files, parse_sinks, same_place, suggestions_problem
 from samcam.live.sources import MAX_MEGAPIXELS, SourceInfo
 from samcam.live.sources.pictures import PictureError, read_picture
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS, TrackerSettings
+from samcam.live.tracker import DEFAULT_PRESET, GUIDES, PRESETS, TrackerSettings
 from samcam.live.window.desktop import check_display
 from samcam.system.files import (
     NoHomeError,
@@ -71,14 +72,20 @@ def plan_request(request: Request, path: Path | None) -> Plan:
     Raises:
         ConfigError: All problems at once, those of the settings first.
     """
-    reading = read_settings(path, request.overrides, request.recorded)
+    recorded = {f"--replay {request.replay}, recorded": request.recorded}
+    reading = read_settings(path, request.overrides, {**recorded, **request.options})
     settings = reading.settings
     problems = _word_problems(request)
+    guide = flat(settings.tracker)["guide"]
+    if request.guide in GUIDES and request.guide != guide:
+        problems.append(
+            f"--guide {request.guide}: with --set tracker.guide={guide}; expected one of the two"
+        )
     tracker = request.rules or PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
     try:
-        tracker = apply_overrides(tracker, settings.tracker)
-    except ValueError as error:
-        problems.append(str(error))
+        tracker = apply_overrides(tracker, settings.tracker, reading.origins)
+    except ConfigError as error:
+        problems += error.problems
     problems += _metrics_problems(request, path)
     problems += _background_problems(request, settings.effect.replace)
     if request.smooth and settings.source.independent:

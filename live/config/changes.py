@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass, replace
+from types import MappingProxyType
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
+from samcam.live.config.bounded_yaml import shown_yaml
+from samcam.live.errors import ConfigError
 from samcam.live.tracker import (
     PRESETS,
     CropSettings,
@@ -14,7 +17,7 @@ from samcam.live.tracker import (
     model_rules,
     wants_crop,
 )
-from samcam.system import Section, Setting
+from samcam.system import ClashError, Section, Setting
 
 S = TypeVar("S", bound=Section)
 ON, AUTO = "true", "auto"
@@ -108,27 +111,41 @@ def suggest_rules(settings: SuggestSettings, model: str) -> SuggestRules:
         settings: From the configuration.
         model: Name in the model's manifest; all but `nano` count as SAM 2.
     """
-    return _changed(model_rules(model), settings, "suggest", model)
+    changes = _Merging(model)
+    rules = changes.made_to(model_rules(model), settings, "suggest")
+    changes.check()
+    return rules
 
 
-def apply_overrides(preset: TrackerSettings, overrides: TrackerOverrides) -> TrackerSettings:
+def apply_overrides(
+    preset: TrackerSettings,
+    overrides: TrackerOverrides,
+    origins: Mapping[str, str] = MappingProxyType({}),
+) -> TrackerSettings:
     """Return the preset with every override that is not null in place.
 
     `tracker.crop.enabled: auto` counts as on where the preset can steer a crop, until
     `settings_for_model` knows better.
 
+    Args:
+        preset: As it is.
+        overrides: The changes.
+        origins: Where each of them was written, by key path.
+
     Raises:
-        ValueError: An override belongs to a part that this preset does not have, or the preset
-            refuses the value; one line with the key path.
+        ConfigError: Overrides belong to a part that this preset does not have, or the preset
+            refuses the values; all problems at once, each line beginning with a key path.
     """
-    merged = _changed(preset, overrides, "tracker", preset.name)
-    _check_stride(merged, overrides)
+    changes = _Merging(preset.name, origins)
+    merged = changes.made_to(preset, overrides, "tracker")
     chosen = overrides.crop
     if chosen.enabled == ON and merged.gate is None:
-        raise ValueError(
+        changes.problems.append(
             f"tracker.crop.enabled: the preset {preset.name} has no motion gate to steer a crop; "
             "expected false, or another --preset"
         )
+    changes.check()
+    _check_stride(merged, overrides)
     if merged.gate is None or chosen.enabled not in (ON, AUTO):
         return merged
     crop = CropSettings(**{item.name: getattr(chosen, item.name) for item in fields(CropSettings)})
@@ -159,31 +176,87 @@ def _check_stride(merged: TrackerSettings, overrides: Any) -> None:
     """
     asked, kept = overrides.bank.recent_stride, merged.bank_policy.recent_stride
     if asked is not None and asked != kept:
-        raise ValueError(
+        raise ConfigError(
             f"tracker.bank.recent_stride: {asked}: with the preset {merged.name} "
             f"tracker.memory.mem_every counts, {kept} here; expected null and "
             f"tracker.memory.mem_every: {asked}"
         )
 
 
-def _changed(base: S, changes: Section, path: str, owner: str) -> S:
-    given: dict[str, Any] = {}
-    for item in fields(changes):  # type: ignore[arg-type]  # every section is a dataclass
-        value: Any = getattr(changes, item.name)
-        old: Any = getattr(base, item.name)
-        if isinstance(value, _Changes):
-            names = [i.name for i in fields(value) if getattr(value, i.name) is not None]
-            if names and old is None:
-                others = [name for name in PRESETS if getattr(PRESETS[name], item.name, None)]
-                raise ValueError(
-                    f"{path}.{item.name}.{names[0]}: the preset {owner} has no rules "
-                    f"{path}.{item.name}; expected null, or --preset {' | '.join(others)}"
+@dataclass(frozen=True, slots=True)
+class _Merging:
+    """Changes on their way into a preset's or a model's rules, and what is wrong with them.
+
+    Attributes:
+        owner: The preset or model, by name.
+        origins: Where each change was written, by key path.
+        problems: A line each.
+    """
+
+    owner: str
+    origins: Mapping[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def made_to(self, base: S, changes: Section, path: str) -> S:
+        """Return a section with the changes; as it is where they do not fit."""
+        given: dict[str, Any] = {}
+        for item in fields(changes):  # type: ignore[arg-type]  # every section is a dataclass
+            value: Any = getattr(changes, item.name)
+            old: Any = getattr(base, item.name)
+            if isinstance(value, _Changes):
+                if value == type(value)():
+                    continue
+                if old is None:
+                    self._refuse(value, f"{path}.{item.name}", item.name)
+                    continue
+                value = self.made_to(old, value, f"{path}.{item.name}")
+            if value is not None and not isinstance(value, CropOverrides):
+                given[item.name] = value
+        try:
+            changed: S = replace(base, **given)  # type: ignore[type-var]  # likewise
+            return changed
+        except ClashError as error:
+            wanted = {item.name: getattr(base, item.name) for item in fields(base)} | given  # type: ignore[arg-type]  # likewise
+            self.problems.extend(
+                [self._order(pair, wanted, changes, path) for pair in error.pairs]
+                or [f"{path}.{line}" for line in error.lines]
+            )
+        except ValueError as error:
+            self.problems.append(f"{path}.{error}")
+        return base
+
+    def check(self) -> None:
+        """Raise what is wrong.
+
+        Raises:
+            ConfigError: All of it.
+        """
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def _refuse(self, changes: Section, path: str, name: str) -> None:
+        """Note each change to a section that the rules do not have."""
+        others = [other for other in PRESETS if getattr(PRESETS[other], name, None)]
+        for item in fields(changes):  # type: ignore[arg-type]  # likewise
+            value, key = getattr(changes, item.name), f"{path}.{item.name}"
+            if value is not None:
+                self.problems.append(
+                    f"{key}: {shown_yaml(value)}: the preset {self.owner} has no rules {path}; "
+                    f"expected null (--set {key}=null), or --preset {' | '.join(others)}"
                 )
-            value = _changed(old, value, f"{path}.{item.name}", owner) if names else None
-        if value is not None and not isinstance(value, CropOverrides):
-            given[item.name] = value
-    try:
-        changed: S = replace(base, **given)  # type: ignore[type-var]  # likewise
-        return changed
-    except ValueError as error:
-        raise ValueError(f"{path}.{error}") from error
+
+    def _order(
+        self, pair: tuple[str, str], wanted: Mapping[str, Any], changes: Section, path: str
+    ) -> str:
+        """Return the line about two values of which the first must not be above the second; it
+        begins with what was set, and names where the other one comes from."""
+        low, high = pair
+        key, other, bound = (low, high, "at most")
+        if getattr(changes, low) is None:
+            key, other, bound = (high, low, "at least")
+        whole = f"{path}.{other}"
+        origin = f"the preset {self.owner}"
+        if getattr(changes, other) is not None:
+            origin = self.origins.get(whole, "")
+        line = f"{path}.{key}: {wanted[key]:g}: expected {bound} {whole}, {wanted[other]:g}"
+        return f"{line} ({origin})" if origin else line

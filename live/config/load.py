@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from samcam.live.config.bounded_yaml import MAX_BYTES, YamlError, key_lines, parse_yaml, shown_yaml
@@ -53,14 +54,16 @@ def load_settings(
     Raises:
         ConfigError: All problems at once.
     """
-    reading = read_settings(path, overrides, given)
+    reading = read_settings(path, overrides, {"": given or {}})
     if reading.problems:
         raise ConfigError(reading.problems)
     return reading.settings
 
 
 def read_settings(
-    path: Path | None, overrides: Iterable[str] = (), given: Mapping[str, object] | None = None
+    path: Path | None,
+    overrides: Iterable[str] = (),
+    given: Mapping[str, Mapping[str, object]] = MappingProxyType({}),
 ) -> Reading:
     """Read the settings, and what is wrong with them: a line for each problem, in the order of the
     file, with where it stands, key path, value and what was expected.
@@ -69,7 +72,8 @@ def read_settings(
         path: YAML file; None: the defaults.
         overrides: `section.key=value` from the command line, values as in YAML; they win over
             the file, the last over the ones before it.
-        given: Values by key that win over the file, such as a recording's.
+        given: Values by key that win over the file, such as a recording's, by where they come
+            from, as a message begins.
     """
     problems: list[str] = []
     values: dict[str, object] = {}
@@ -77,14 +81,21 @@ def read_settings(
     wrong: set[str] = set()
     for entries in (  # each is checked whole: what wins over a mistake does not hide it
         {} if path is None else dict(_read_file(path, problems)),
-        {key: _Entry(value, "") for key, value in (given or {}).items()},
+        *(
+            {key: _Entry(value, origin) for key, value in some.items()}
+            for origin, some in given.items()
+        ),
         dict(_parse_overrides(overrides, problems)),
     ):
         fitting, found = _fitting(entries)
         found += _unknown(entries)
         problems += [line for _, line in sorted(found, key=lambda one: entries[one[0]].line)]
         values |= fitting
-        origins |= {key: entry.origin for key, entry in entries.items()}
+        for key, entry in entries.items():
+            if entry.value is None:  # it leaves the value to a preset or a model
+                origins.pop(key, None)
+            else:
+                origins[key] = entry.origin
         wrong |= {key for key, _ in found if key in known_keys()}
     settings = read_model(Settings, _nested(values)) if values else Settings()
     reading = Reading(settings, problems, origins)
@@ -98,9 +109,10 @@ def cross_check(settings: Settings) -> list[str]:
     problems = []
     source = settings.source
     if (source.width is None) != (source.height is None):
+        name, other = ("height", "width") if source.width is None else ("width", "height")
         problems.append(
-            f"source.width: {source.width} with source.height: {source.height}: "
-            "expected both or neither"
+            f"source.{name}: {getattr(source, name)} with source.{other}: null: expected both or "
+            "neither"
         )
     if source.retry_first_s > source.retry_max_s:
         problems.append(

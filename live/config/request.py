@@ -27,6 +27,7 @@ class Request:
     model: str = "nano"
     backend: str = "auto"
     preset: str = "default"
+    guide: str | None = None
     prompts: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     effect: str = "highlight"
@@ -50,6 +51,11 @@ class Request:
     given: frozenset[str] = frozenset()
     foreign_hotkeys: bool = False
     rules: TrackerSettings | None = None
+
+    @property
+    def options(self) -> Mapping[str, Mapping[str, object]]:
+        """Settings by key that have an option of their own, by that."""
+        return {} if self.guide is None else {"--guide": {"tracker.guide": self.guide}}
 
     def is_profiles(self, key: str) -> bool:
         """Whether source, model, preset or effect are a profile's, not the command line's."""

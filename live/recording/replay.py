@@ -11,7 +11,7 @@ from typing import Final
 
 from samcam.engines import BACKENDS, MANIFEST_NAME, EngineError, file_sha256, find_model
 from samcam.live.commands import SaveProfile, SetEffect
-from samcam.live.config import Request, known_keys, load_settings, new_name
+from samcam.live.config import Request, flat, known_keys, load_settings, new_name, read_settings
 from samcam.live.control import CommandScript, ScriptedCommand
 from samcam.live.effects import EFFECT_NAMES
 from samcam.live.errors import CaptureError, ConfigError
@@ -143,7 +143,7 @@ class Recording:
             effect=request.effect if "--effect" in given else header.effect,
             pace=request.pace or "recorded",
             recorded=settings,
-            foreign_hotkeys=HOTKEYS not in _keys_of(request.overrides),
+            foreign_hotkeys=HOTKEYS not in _chosen(request),
             rules=rules,
         )
 
@@ -154,11 +154,11 @@ class Recording:
         effects = [effect, *(own.values() if isinstance(own, dict) else ())]
         commands = (item.command for item in self._scripted(request))
         effects += [one.name for one in commands if isinstance(one, SetEffect)]
-        given = _keys_of(request.overrides)
+        given = _chosen(request)
         settings, files = dict(self.header.settings), self.header.files
         today = "--preset" in request.given or self.header.rules is not None
         if not today:
-            settings |= before_rules(self.header.preset, settings)
+            settings |= before_rules(self.header.preset, settings, given)
         needed = "replace" in effects or None in effects  # None: the next one, by turns
         try:
             trusted, left_out = trusted_settings(settings, files, given, needed)
@@ -314,9 +314,12 @@ def header_version(folder: Path) -> str:
     return shown_version(version) if isinstance(version, str) else "unknown"
 
 
-def _keys_of(overrides: Collection[str]) -> set[str]:
-    """Return the keys that `--set` changes."""
-    return {text.partition("=")[0].strip() for text in overrides}
+def _chosen(request: Request) -> dict[str, object]:
+    """Return what the command line sets, by key; None also for a value that does not fit."""
+    values = flat(read_settings(None, request.overrides, request.options).settings)
+    keys = [text.partition("=")[0].strip() for text in request.overrides]
+    keys += [key for some in request.options.values() for key in some]
+    return {key: values.get(key) for key in keys}
 
 
 def _with_settings(header: Header) -> Header:

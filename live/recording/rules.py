@@ -7,11 +7,12 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Final, TypeVar, get_args, get_type_hints
 
-from samcam.live.tracker import DEFAULT_PRESET, PRESETS, TrackerSettings
+from samcam.live.tracker import DEFAULT_PRESET, LIKENESSES, PRESETS, TrackerSettings
 
 S = TypeVar("S")
 _CODE: Final = ("name", "make_gate", "make_guide")  # no data: the preset's of this version
 _LONGEST_KEY: Final = 40
+_LIKENESS: Final = "tracker.recovery."
 # What the preset `default` had otherwise when recordings did not have its rules yet: for keys that
 # such a recording does not have, or leaves to the preset. An object that was lost then is still
 # looked for and found again by today's rules.
@@ -22,9 +23,7 @@ _BEFORE: Final[Mapping[str, object]] = {
     "tracker.camera_motion": False,
     "tracker.rivals": False,
     "tracker.gate.slack": 0.0,
-    "tracker.recovery.sure": 0.0,
-    "tracker.recovery.remembered": 0.0,
-    "tracker.recovery.shown": 0.0,
+    **{f"{_LIKENESS}{word}": 0.0 for word in LIKENESSES},
     "tracker.recovery.motion_s": 0.0,
     "tracker.drop_far_parts": False,
 }
@@ -51,14 +50,31 @@ def preset_of(name: str, rules: Mapping[str, Any]) -> TrackerSettings:
     return _section(TrackerSettings, rules, "rules", code)
 
 
-def before_rules(name: str, settings: Mapping[str, object]) -> dict[str, object]:
+def before_rules(
+    name: str, settings: Mapping[str, object], chosen: Mapping[str, object]
+) -> dict[str, object]:
     """Return what a preset had otherwise when it was recorded without its rules, by key.
+
+    A likeness that would then be below one that is set, which it may not be, is left to the preset.
 
     Args:
         settings: As recorded; what they set themselves stays.
+        chosen: What the user sets now and wins; None: the preset's own value.
     """
-    before = _BEFORE if name == DEFAULT_PRESET else {}
-    return {key: old for key, old in before.items() if settings.get(key) is None}
+    if name != DEFAULT_PRESET:
+        return {}
+    before = {
+        key: old for key, old in _BEFORE.items() if settings.get(key) is None and key not in chosen
+    }
+    given, least = {**settings, **chosen}, 0.0
+    for word in LIKENESSES:
+        key, own = f"{_LIKENESS}{word}", getattr(PRESETS[name].recovery, word)
+        if least > 0:
+            before.pop(key, None)
+        if key not in before:
+            value = given.get(key)
+            least = max(least, value if isinstance(value, int | float) else own)
+    return before
 
 
 def _section(cls: type[S], data: Mapping[str, Any], path: str, code: Mapping[str, Any]) -> S:

@@ -12,6 +12,7 @@ An object is never lost on one bad frame, and never found again on one good one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -36,7 +37,8 @@ class StateThresholds(Checked):
         float, Setting("Predicted IoU below which a mask is in doubt.", low=0, high=1)
     ] = 0.3
     certain_iou: Annotated[
-        float, Setting("Predicted IoU at which the doubt ends.", low=0, high=1)
+        float,
+        Setting("Predicted IoU at which the doubt ends; at least uncertain_iou.", low=0, high=1),
     ] = 0.4
     doubt_steps: Annotated[
         int, Setting("Doubtful masks in a row before uncertain.", "steps", 1, 1000)
@@ -52,13 +54,9 @@ class StateThresholds(Checked):
         float, Setting("How long recovered is shown before tracking.", "s", 0, 60)
     ] = 1.0
 
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if self.certain_iou < self.uncertain_iou:
-            raise ValueError(
-                f"certain_iou: expected at least uncertain_iou {self.uncertain_iou}, "
-                f"got {self.certain_iou}"
-            )
+    def ascending(self) -> Sequence[Sequence[str]]:
+        """Return the thresholds of the doubt."""
+        return (("uncertain_iou", "certain_iou"),)
 
 
 class Evidence(StrEnum):

@@ -12,9 +12,12 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from samcam.live.cli.plan import plan_request
 from samcam.live.config import Request, apply_overrides, load_settings
+from samcam.live.errors import ConfigError
 from samcam.live.frames import U8, Mask
 from samcam.live.recording.replay import Recording
 from samcam.live.tracker import preset
@@ -61,6 +64,36 @@ def test_an_older_recording_goes_by_the_rules_of_its_time() -> None:
     other = Request(replay=DATA / "rec", preset="sam2", given=frozenset({"--preset"}))
     changes = load_settings(None, given=recording.request(other).recorded).tracker
     assert apply_overrides(preset("sam2"), changes).gate is None
+
+
+@pytest.mark.parametrize(
+    ("chosen", "likenesses"),
+    [
+        ("shown=0.5", (0.5, 0.55, 0.6)),
+        ("remembered=0.5", (0, 0.5, 0.6)),
+        ("sure=0.5", (0, 0, 0.5)),
+        ("shown=0", (0, 0, 0)),
+        ("shown=null", (0.45, 0.55, 0.6)),
+    ],
+)
+def test_a_likeness_that_is_set_now_counts_beside_the_rules_of_then(
+    chosen: str, likenesses: tuple[float, ...]
+) -> None:
+    asked = Request(replay=DATA / "rec", overrides=(f"tracker.recovery.{chosen}",))
+    rules = plan_request(Recording.open(DATA / "rec").request(asked), None).tracker.recovery
+    assert rules is not None
+    assert (rules.shown, rules.remembered, rules.sure) == likenesses
+    assert rules.motion_s == 0
+
+
+def test_a_likeness_above_what_the_preset_has_is_told_with_its_origin() -> None:
+    asked = Request(replay=DATA / "rec", overrides=("tracker.recovery.shown=0.58",))
+    with pytest.raises(ConfigError) as caught:
+        plan_request(Recording.open(DATA / "rec").request(asked), None)
+    assert caught.value.problems == (
+        "--set: tracker.recovery.shown: 0.58: expected at most tracker.recovery.remembered, 0.55 "
+        "(the preset default)",
+    )
 
 
 def test_an_older_int8_model_gives_the_same_masks(run_cli: RunCli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from samcam.live.tracker.state import Status
 from samcam.system import Checked, Setting
 
 SIZE_RATIO: Final = 3.0  # a size changes no more than so much while motion still counts
+LIKENESSES: Final = ("shown", "remembered", "sure")  # none may be above the next one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +32,25 @@ class RecoverySettings(Checked):
         speed: In sizes of the object per second.
 
     Raises:
-        ValueError: They are not in this order.
+        ClashError: One of `LIKENESSES` is above the next one.
     """
 
     sure: Annotated[
-        float, Setting("Likeness at which a lost object is found again.", low=0, high=1)
+        float,
+        Setting(
+            "Likeness at which a lost object is found again; at least remembered.", low=0, high=1
+        ),
     ] = 0.6
     remembered: Annotated[
-        float, Setting("Likeness below which a mask is not remembered.", low=0, high=1)
+        float,
+        Setting("Likeness below which a mask is not remembered; at least shown.", low=0, high=1),
     ] = 0.55
     doubt_s: Annotated[
         float, Setting("How long a mask that looks different is shown.", "s", 0, 60)
     ] = 0.3
     shown: Annotated[
-        float, Setting("Likeness below which a mask is another thing.", low=0, high=1)
+        float,
+        Setting("Likeness below which a mask is another thing; at most remembered.", low=0, high=1),
     ] = 0.45
     regained: Annotated[
         float,
@@ -58,13 +65,9 @@ class RecoverySettings(Checked):
         Setting("How fast a lost object may have moved.", "of its size per second", 0.1, 1000),
     ] = 6.0
 
-    def __post_init__(self) -> None:
-        Checked.__post_init__(self)
-        if not self.shown <= self.remembered <= self.sure:
-            raise ValueError(
-                f"shown, remembered, sure: expected none of the three above the next one, got "
-                f"{self.shown:g}, {self.remembered:g}, {self.sure:g}"
-            )
+    def ascending(self) -> Sequence[Sequence[str]]:
+        """Return the likenesses in their order."""
+        return (LIKENESSES,)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ from samcam.live.tracker.guidance import GUIDES, NO_GUIDE
 from samcam.live.tracker.identity.recovery import RecoverySettings
 from samcam.live.tracker.state import StateThresholds
 from samcam.memory import AdmissionThresholds, BankPolicy, DistractorTest, LongTermMemory
-from samcam.system import Checked, Setting
+from samcam.system import Checked, ClashError, Setting
 
 CATCH_UP: Final = ("retrack", "none")
 
@@ -117,18 +117,20 @@ class TrackerSettings(Checked):
         if self.gate is not None:
             return
         guided = self.guide != NO_GUIDE or self.make_guide is not None
-        for key, needs_it, purpose, off in (
-            ("camera_motion", self.camera_motion, "to use it", "false"),
-            ("drop_far_parts", self.drop_far_parts, "to say where the object is", "false"),
-            ("crop", self.crop is not None, "to steer a crop", "None"),
-            ("rivals", self.rivals, "to say where an object is expected", "false"),
-            ("guide", guided, "for a guide to stand beside", NO_GUIDE),
-        ):
-            if needs_it:
-                raise ValueError(
-                    f"{key}: the preset {self.name} has no motion gate {purpose}; "
-                    f"expected {off}, or another preset"
-                )
+        problems = [
+            f"{key}: the preset {self.name} has no motion gate {purpose}; expected {off}, or "
+            "another preset"
+            for key, needs_it, purpose, off in (
+                ("camera_motion", self.camera_motion, "to use it", "false"),
+                ("drop_far_parts", self.drop_far_parts, "to say where the object is", "false"),
+                ("crop", self.crop is not None, "to steer a crop", "None"),
+                ("rivals", self.rivals, "to say where an object is expected", "false"),
+                ("guide", guided, "for a guide to stand beside", NO_GUIDE),
+            )
+            if needs_it
+        ]
+        if problems:
+            raise ClashError(problems)
 
     def ungated(self) -> TrackerSettings:
         """Return these without the motion gate, and without the rules that need one.

@@ -46,7 +46,10 @@ def test_missing_weights_are_told_before_anything_runs(run_cli: RunCli, tmp_path
     assert "guide nanotrack   problem" in broken.stdout
     wrong = run_cli("--guide", "nanotrak", "--check-config")
     assert wrong.returncode == 2
-    assert "tracker.guide: nanotrak: expected one of none | nanotrack | boxes" in wrong.stderr
+    assert (
+        "error: --guide: tracker.guide: nanotrak: expected one of none | nanotrack | boxes"
+        in wrong.stderr
+    )
 
 
 def whole_rows(folder: Path) -> list[dict[str, object]]:

@@ -141,7 +141,7 @@ def test_problems_come_in_the_order_of_the_file_and_only_near_keys_are_offered(
         "line 5: effect.chroma.colour: unknown key; the nearest valid one is effect.chroma.color",
         "line 6: source.: unknown key",
         "line 9: window.max_width: 1: expected a whole number 160..16384 (px)",
-        "line 1: source.width: 640 with source.height: None: expected both or neither",
+        "line 1: source.width: 640 with source.height: null: expected both or neither",
         "--set: effect.replace.picture: nope.jpg: cannot be read: No such file or directory; "
         "expected a picture file",
     ]

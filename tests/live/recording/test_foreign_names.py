@@ -240,7 +240,7 @@ def test_what_is_not_left_out_of_hotkeys_is_still_not_opened(
     asked = ["--replay", str(recording), "--output", "none", "--check-config"]
     assert main(asked) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[2:4] for line in lines if "error: " in line] == [
+    assert [line.split(": ")[3:5] for line in lines if "error: " in line] == [
         [key, "names a file, which a recording may not; expected another"] for key in list(keys)[:2]
     ]
     assert main([*asked, "--set", 'hotkeys.keys={"<f2>": "profile save /nowhere/x"}']) == 0

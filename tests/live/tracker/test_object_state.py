@@ -171,5 +171,5 @@ def test_a_prompt_ends_any_state(story: Story) -> None:
 
 
 def test_thresholds_must_be_in_order() -> None:
-    with pytest.raises(ValueError, match=r"certain_iou: expected at least uncertain_iou 0\.6"):
+    with pytest.raises(ValueError, match=r"uncertain_iou: expected at most certain_iou 0\.5"):
         StateThresholds(uncertain_iou=0.6, certain_iou=0.5)

@@ -253,7 +253,9 @@ def test_two_keys_for_the_distance_of_memories_are_refused_where_they_disagree(
 
 def test_no_more_anchors_are_attended_to_than_are_kept() -> None:
     settings = load_settings(None, ("tracker.memory.max_long_term_elements=2",)).tracker
-    said = r"^tracker\.memory\.top_k: expected at most max_long_term_elements 2, got 3$"
+    said = (
+        r"^tracker\.memory\.max_long_term_elements: 2: expected at least tracker\.memory\.top_k, 3 "
+    )
     with pytest.raises(ValueError, match=said):
         apply_overrides(LONG, settings)
     both = load_settings(
