@@ -17,6 +17,7 @@ from samcam.system import ModelError, Problem, read_model
 from samcam.system.files import decode_text, read_regular, reason_of
 
 _MEMORY: Final = "tracker.memory."
+_OPTIONS: Final = ("preset", "model", "backend")  # that somebody may look for here
 _MAX_NEAREST: Final = 20  # unknown keys that get a suggestion
 _LONGEST_KEY: Final = 200  # characters of one that are shown and compared
 _NEAR: Final = 0.8  # of 1, as difflib counts
@@ -173,6 +174,9 @@ def _unknown(entries: Mapping[str, _Entry]) -> Iterator[tuple[str, str]]:
             what = f"{shown_yaml(entry.value)}: expected a section with the keys {', '.join(names)}"
         elif (why := MEANINGLESS.get(key.removeprefix(_MEMORY))) and key.startswith(_MEMORY):
             what = f"of no use here: {why}"
+        elif key.removeprefix("tracker.") in _OPTIONS:
+            option = key.rpartition(".")[2]
+            what = f"no setting; expected on the command line: --{option} NAME"
         elif (now := new_name(key)) != key:
             what = f"has a new name; expected {now}"
         else:

@@ -15,7 +15,7 @@ _LONGEST_KEY: Final = 40
 _LIKENESS: Final = "tracker.recovery."
 # What the preset `default` had otherwise when recordings did not have its rules yet: for keys that
 # such a recording does not have, or leaves to the preset. An object that was lost then is still
-# looked for and found again by today's rules.
+# looked for and found again by today's rules. Recorded rules without a key have it from here too.
 _BEFORE: Final[Mapping[str, object]] = {
     "tracker.admission.motion_iou": 0.3,
     "tracker.admission.predicted_iou": 0.5,
@@ -40,8 +40,8 @@ def rules_of(settings: Any) -> dict[str, Any]:
 
 
 def preset_of(name: str, rules: Mapping[str, Any]) -> TrackerSettings:
-    """Return the preset of this name with recorded rules; what is not among them has its
-    field's default.
+    """Return the preset of this name with recorded rules; what is not among them came later: it
+    is as `_BEFORE` has it, else its field's default, which then says that it is off.
 
     Raises:
         ValueError: They fit no preset; one line with the key.
@@ -80,13 +80,18 @@ def before_rules(
 def _section(cls: type[S], data: Mapping[str, Any], path: str, code: Mapping[str, Any]) -> S:
     hints = get_type_hints(cls)
     known = {item.name: item for item in fields(cls) if item.name not in code}  # type: ignore[arg-type]  # a dataclass
+    section = path.replace("rules", "tracker", 1)
     unknown = next((key for key in data if key not in known), None)
     if unknown is not None:
         raise ValueError(f"{path}.{unknown[:_LONGEST_KEY]}: unknown to this version")
+    made: dict[str, Any] = {}
     for key, item in known.items():
-        if key not in data and item.default is MISSING and item.default_factory is MISSING:
+        if key in data:
+            made[key] = _value(hints[key], data[key], f"{path}.{key}")
+        elif item.default is MISSING and item.default_factory is MISSING:
             raise ValueError(f"{path}.{key}: missing")
-    made = {key: _value(hints[key], value, f"{path}.{key}") for key, value in data.items()}
+        elif f"{section}.{key}" in _BEFORE:
+            made[key] = _BEFORE[f"{section}.{key}"]
     try:
         return cls(**made, **code)
     except ValueError as error:

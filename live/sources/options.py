@@ -69,7 +69,9 @@ class SourceSettings(Checked):
     demo_vanish_s: Annotated[
         float,
         Setting(
-            "The gear of the demo leaves the picture this often, and returns elsewhere; 0: never.",
+            "The gear of the demo leaves the picture this often, and returns elsewhere; 0: never; "
+            f"else at least {MIN_VANISH_FRAMES} frames of source.fps, {MIN_VANISH_FRAMES / 30:g} s "
+            "at 30.",
             "s",
             0,
             86_400,

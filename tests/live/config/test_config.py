@@ -117,6 +117,16 @@ def test_unknown_keys_name_the_nearest(tmp_path: Path) -> None:
     )
 
 
+def test_the_preset_is_no_key_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", "preset: long\ntracker:\n  preset: dam\n")
+    hint = "no setting; expected on the command line: --preset NAME"
+    assert problems_of(path, "model=nano") == (
+        f"{path}, line 1: preset: {hint}",
+        f"{path}, line 3: tracker.preset: {hint}",
+        f"--set: model: {hint.replace('preset', 'model')}",
+    )
+
+
 def test_problems_come_in_the_order_of_the_file_and_only_near_keys_are_offered(
     tmp_path: Path,
 ) -> None:
