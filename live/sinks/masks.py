@@ -10,6 +10,7 @@ from typing import Final
 
 from samcam.live.errors import SinkError
 from samcam.live.frames import NS_PER_S, Composite, ObjectResult
+from samcam.live.masks import pixel_box
 from samcam.live.sinks.coco import COCO_FILE, CocoFile, score_of
 from samcam.live.sinks.indexed_png import encode_indexed_png
 from samcam.system.files import RowFile, is_there, write_whole
@@ -127,14 +128,34 @@ class MasksSink:
         )
 
 
+def settled_box(composite: Composite, item: ObjectResult) -> Sequence[float] | None:
+    """Return the box of the pixels that an object has in the picture of ids, as its own mask's box
+    where another object took nothing of that edge, which is finer than a pixel.
+
+    Returns:
+        x1, y1, x2, y2 in source pixels, x2 and y2 exclusive; None where it has no pixel.
+    """
+    if item.box_xyxy_px is None:
+        return None
+    pixels = pixel_box(composite.object_ids == item.object_id)
+    if pixels is None:
+        return None
+    edges = (pixels.x1, pixels.y1, pixels.x2, pixels.y2)
+    return [
+        edge if abs(own - edge) > 1 else own
+        for own, edge in zip(item.box_xyxy_px, edges, strict=True)
+    ]
+
+
 def mot_rows(composite: Composite) -> Iterator[str]:
     """Give one row of MOTChallenge's text per visible object: frames count from 1.
 
     Frame, object, left, top, width, height, score, and -1 for the unknown x, y, z.
     """
     for item in composite.result.objects:
-        if item.box_xyxy_px is not None:
-            x1, y1, x2, y2 = item.box_xyxy_px
+        box = settled_box(composite, item)
+        if box is not None:
+            x1, y1, x2, y2 = box
             edges = ",".join(f"{value:.2f}" for value in (x1, y1, x2 - x1, y2 - y1))
             frame = composite.result.frame.index + 1
             yield f"{frame},{item.object_id},{edges},{score_of(item):.4f},-1,-1,-1\n"
@@ -144,6 +165,7 @@ def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
     """Give one `tracks.jsonl` row per object (docs/schemas/tracks.schema.json)."""
     result = composite.result
     for item, area_px in zip(result.objects, composite.areas_px, strict=True):
+        box = settled_box(composite, item)
         yield {
             "frame": result.frame.index,
             "time_s": round(result.frame.time_ns / NS_PER_S, 6),
@@ -151,9 +173,9 @@ def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
             "object": item.object_id,
             "state": item.state.value,
             "reason": item.reason,
-            "visible": item.visible,
+            "visible": box is not None,
             "predicted": item.predicted,
-            "box_xyxy": _box(item),
+            "box_xyxy": None if box is None else [_number(edge) for edge in box],
             "predicted_iou": _number(item.predicted_iou),
             "object_score": _number(item.object_score),
             "motion_iou": _number(item.motion_iou),
@@ -164,10 +186,6 @@ def track_rows(composite: Composite) -> Iterator[dict[str, object]]:
             "appearance": _number(item.appearance),
             "memory_tiers": [tier.value for tier in item.memory_tiers],
         }
-
-
-def _box(item: ObjectResult) -> list[float | None] | None:
-    return None if item.box_xyxy_px is None else [_number(edge) for edge in item.box_xyxy_px]
 
 
 def _number(value: float | None) -> float | None:

@@ -17,6 +17,7 @@ from samcam.live.frames import (
     ObjectState,
     StandIn,
 )
+from samcam.live.masks import logits_box
 from samcam.memory import Tier
 
 MS = 1_000_000
@@ -51,13 +52,20 @@ def tracked(
         predicted_iou=predicted_iou,
         object_score=4.0,
         motion_iou=None,
-        box_xyxy_px=None if logits is None else (1.0, 2.0, 30.5, 40.0),
+        box_xyxy_px=None if logits is None else _box(logits, size_wh),
         admitted=logits is not None,
         memory_steps=(0, 3),
         appearance=0.75,
         memory_tiers=(Tier.CONDITIONING, Tier.WORKING),
         size_wh=size_wh,
     )
+
+
+def _box(logits: F32, size_wh: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box of low-resolution logits in source pixels."""
+    across, down = size_wh[0] / logits.shape[1], size_wh[1] / logits.shape[0]
+    x1, y1, x2, y2 = map(float, logits_box(logits))
+    return x1 * across, y1 * down, x2 * across, y2 * down
 
 
 def result_of(

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def composite(index: int, *objects: ObjectResult) -> Composite:
 
 def two_objects(shift: float = 0.0) -> tuple[ObjectResult, ObjectResult]:
     discs = (disc_logits(64, 24 + shift, 32, 12), disc_logits(64, 40 + shift, 32, 12))
-    return tracked(1, discs[0]), tracked(254, discs[1])
+    return tracked(1, discs[0], size_wh=SIZE), tracked(254, discs[1], size_wh=SIZE)
 
 
 def load(folder: Path) -> Any:
@@ -98,11 +99,27 @@ def test_all_formats_say_the_same(tmp_path: Path) -> None:
         )
     assert [row["id"] for row in data.anns.values()] == [1, 2]
     lines = (tmp_path / "mot.txt").read_text().splitlines()
-    assert lines == [
-        "8,1,1.00,2.00,29.50,38.00,0.9000,-1,-1,-1",
-        "8,254,1.00,2.00,29.50,38.00,0.9000,-1,-1,-1",
+    assert lines == [  # the two discs touch at 66, where the first one is cut
+        "8,1,24.58,24.08,41.42,28.85,0.9000,-1,-1,-1",
+        "8,254,66.00,24.08,40.42,28.85,0.9000,-1,-1,-1",
     ]
     assert len(rows_in(tmp_path)) == 3
+
+
+def test_of_two_objects_on_one_thing_no_format_has_the_second(tmp_path: Path) -> None:
+    sink = MasksSink(tmp_path, ALL)
+    twice = (two_objects()[0], replace(two_objects()[0], object_id=254))
+    sink.put(composite(7, *twice))
+    sink.close()
+    data = load(tmp_path)
+    assert [row["track_id"] for row in data.anns.values()] == [1]
+    assert set(np.unique(decode_indices(tmp_path / "00007.png"))) == {0, 1}
+    (line,) = (tmp_path / "mot.txt").read_text().splitlines()
+    assert line.startswith("8,1,24.58,24.08,49.")
+    seen = [(row["visible"], row["box_xyxy"] is None) for row in rows_in(tmp_path)]
+    assert seen == [(True, False), (False, True)]
+    assert [row["area_px"] > 0 for row in rows_in(tmp_path)] == [True, False]
+    assert {row["state"] for row in rows_in(tmp_path)} == {"tracking"}
 
 
 def test_the_file_is_whole_after_every_frame_and_grows_in_place(tmp_path: Path) -> None:
