@@ -34,6 +34,7 @@ from bench.reports.report import (
     NO_OUTPUT,
     Report,
     Section,
+    add_output,
     exit_code,
     publish,
     write_block,
@@ -205,9 +206,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--plot", type=Path, metavar="DIR", help="draw a timeline of every object into this folder"
     )
-    parser.add_argument(
-        "--summary", type=Path, metavar="FILE", help="replace its block bench:accuracy-summary"
-    )
+    add_output(parser, "--summary", f"{BLOCK}-summary")
     options = parser.parse_args(arguments)
     if options.step_ms is not None and options.realtime is None:
         parser.error("--step-ms: expected --realtime FPS beside it")

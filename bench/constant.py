@@ -15,14 +15,21 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from bench.endurance import read_sample
 from bench.reports.environment import describe_environment
-from bench.reports.report import Report, Section, faults_code, publish, report_parser, table
+from bench.reports.report import (
+    Report,
+    Section,
+    add_output,
+    faults_code,
+    publish,
+    report_parser,
+    table,
+)
 from samcam.engines import DecoderOutput, FakeBackend, Sam2Networks, fake_networks
 from samcam.live.frames import NS_PER_S, U8, Frame, Prompt
 from samcam.live.tracker import PRESETS, Tracker, TrackerSettings
@@ -182,7 +189,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = report_parser(BLOCK, __doc__)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--preset", choices=tuple(PRESETS), help="only this one")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_output(parser, "--json")
     options = parser.parse_args(arguments)
     least = (WARM_PERIODS + 2) * PERIOD
     if options.steps < least or options.steps % PERIOD:

@@ -27,6 +27,7 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
+    add_output,
     exit_code,
     publish,
     report_parser,
@@ -242,9 +243,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--calls", type=int, default=100, help="timed calls of each network")
     parser.add_argument("--frames", type=int, default=240, help="length of a whole run")
     parser.add_argument("--runs", type=int, default=3, help="whole runs per number of threads")
-    parser.add_argument(
-        "--summary", type=Path, metavar="FILE", help="replace its block bench:speed-summary"
-    )
+    add_output(parser, "--summary", f"{BLOCK}-summary")
     options = parser.parse_args(arguments)
     for name in ("calls", "frames", "runs"):
         if getattr(options, name) < 1:

@@ -17,8 +17,16 @@ from typing import Final
 
 from bench.reports.report import BAD_INPUT, NO_OUTPUT, exit_code
 from bench.reports.sheet import SheetError
-from bench.reports.timeline_plot import SCORES, Row, Timeline, write_timeline
+from bench.reports.timeline_plot import (
+    SCORES,
+    STATE_COLOURS,
+    TIER_COLOURS,
+    Row,
+    Timeline,
+    write_timeline,
+)
 from samcam.system import prepare_streams
+from samcam.system.files import reason_of
 
 ROWS: Final = "tracks.jsonl"
 NUMBER: Final = (int, float)
@@ -53,7 +61,10 @@ def read_rows(path: Path) -> dict[int, list[Row]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise RowsError(f"{path}: cannot be read: {error}; expected tracks.jsonl") from error
+        raise RowsError(
+            f"{path}: cannot be read: {reason_of(error)}; expected the {ROWS} of a run with "
+            "--output masks:DIR"
+        ) from error
     for number, line in enumerate(lines, start=1):
         try:
             row = json.loads(line)
@@ -77,6 +88,12 @@ def fault_of(row: object) -> str:
         if key in own and not isinstance(own[key], kinds):
             names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
             return f"whose {key} is {names}, got {json.dumps(own[key])[:60]}"
+    for key, words, known in (
+        ("state", [own["state"]], STATE_COLOURS),
+        ("memory_tiers", own.get("memory_tiers", []), TIER_COLOURS),
+    ):
+        if wrong := [word for word in words if str(word) not in known]:
+            return f"whose {key} is of {', '.join(known)}, got {json.dumps(wrong[0])[:60]}"
     steps, tiers = own["memory_steps"], own.get("memory_tiers", [])
     if not all(isinstance(step, int) for step in steps) or len(tiers) not in (0, len(steps)):
         return f"with steps and a tier for each, got {json.dumps([steps, tiers])[:60]}"

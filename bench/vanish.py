@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -30,6 +29,7 @@ from bench.reports.report import (
     Report,
     Section,
     Table,
+    add_output,
     faults_code,
     number,
     publish,
@@ -255,7 +255,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--model", default="nano", help="model name or folder")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=2, help="threads of one network")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_output(parser, "--json")
     options = parser.parse_args(arguments)
     if not 0 < options.minutes < 1e6:
         parser.error(f"--minutes {options.minutes:g}: expected more than 0, less than a million")

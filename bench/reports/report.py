@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 BAD_INPUT = 2  # exit codes, as run_live.py has them
 NO_MODEL = 4
@@ -96,12 +97,18 @@ def replace_block(text: str, name: str, body: str) -> str:
     return pattern.sub(lambda match: f"{match[1]}{body.strip()}\n{match[2]}", text)
 
 
-def write_block(path: Path, name: str, body: str) -> None:
-    """Replace one marked block of a Markdown file; ReportError where file or block is missing."""
+def write_block(path: Path, name: str, body: str | None) -> None:
+    """Replace one marked block of a Markdown file; ReportError where file or block is missing.
+
+    `body`: None only looks whether it could be.
+    """
     try:
         text = path.read_text(encoding="utf-8")
-        changed = replace_block(text, name, body)
-        if changed != text:
+        changed = replace_block(text, name, body or "")
+        if body is None:
+            with path.open("ab"):
+                pass
+        elif changed != text:
             path.write_text(changed, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{path}: cannot be rewritten: {error.strerror}") from error
@@ -170,7 +177,7 @@ def publish(
             json_path.parent.mkdir(parents=True, exist_ok=True)
             json_path.write_text(json.dumps(data, indent=1), encoding="utf-8")
         except OSError as error:
-            raise ReportError(f"{json_path}: cannot be written: {error.strerror}") from error
+            raise _unwritable(json_path, error) from error
     if markdown is not None:
         write_block(markdown, block, report.markdown())
 
@@ -178,10 +185,61 @@ def publish(
 def report_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
     """Return the parser of the program `bench.BLOCK`, with `--markdown FILE` for `publish`."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{block}", description=doc)
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help=f"replace its block bench:{block}"
-    )
+    add_output(parser, "--markdown", block)
     return parser
+
+
+def add_output(parser: argparse.ArgumentParser, option: str, block: str = "") -> None:
+    """Add an option for a file of figures, or for a Markdown file with a block for them.
+
+    Where it cannot be written the program ends at once with one line and `NO_OUTPUT`: what it
+    measures can take hours.
+    """
+    words = f"replace its block bench:{block}" if block else None
+    parser.add_argument(
+        option, type=Path, metavar="FILE", help=words, action=_OutputAction, block=block
+    )
+
+
+class _OutputAction(argparse.Action):
+    """Takes the path of a file that can be written."""
+
+    def __init__(self, *args: Any, block: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._block = block
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        try:
+            _check_output(values, self._block)
+        except ReportError as error:
+            parser.exit(NO_OUTPUT, f"error: {option_string} {error}\n")
+        setattr(namespace, self.dest, values)
+
+
+def _check_output(path: Path, block: str) -> None:
+    """Raise a ReportError where a file cannot be written, or lacks its block; it stays as it is."""
+    if block:
+        write_block(path, block, None)
+        return
+    new = not path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab"):
+            pass
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> ReportError:
+    return ReportError(f"{path}: cannot be written: {error.strerror}")
 
 
 def exit_code(work: Callable[[], object], codes: Mapping[type[Exception], int]) -> int:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.reports.report import report_parser
+from bench.reports.report import add_output, report_parser
 from bench.scores.datasets import Dataset, DatasetError
 from bench.scores.layouts import read_dataset
 from bench.scores.prompts import PROMPT_KINDS
@@ -55,7 +55,7 @@ def data_parser(block: str, doc: str | None) -> argparse.ArgumentParser:
         "--image-set", metavar="YEAR/SET", help="only DAVIS's clips of this list, such as 2017/val"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write contact sheets here")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    add_output(parser, "--json")
     return parser
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
+from bench import accuracy, baseline_classical, constant, hard_cases, speed, vanish
 from bench.reports.report import (
     BAD_INPUT,
     NO_OUTPUT,
@@ -114,6 +116,41 @@ def test_a_report_is_printed_kept_and_written(
     assert json.loads(kept.read_text()) == {"j": 0.5}
     publish(report, None, "absent")
     assert capsys.readouterr().out == plain
+
+
+@pytest.mark.parametrize("program", [vanish, constant, hard_cases, accuracy, baseline_classical])
+def test_what_cannot_be_written_is_told_before_anything_is_measured(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, full = tmp_path / "page.md", tmp_path / "kept.json"
+    page.write_text(PAGE)
+    full.write_text("{}")
+    for words, said in (
+        (["--json", str(full / "a.json")], f"--json {full}/a.json: cannot be written: "),
+        (["--json", str(tmp_path)], f"--json {tmp_path}: cannot be written: Is a directory"),
+        (["--markdown", str(tmp_path / "no.md")], "no.md: cannot be rewritten: No such file"),
+        (["--markdown", str(page)], f"--markdown {page}: block {program.BLOCK}: expected one"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            program.parse_arguments([*words])
+        (line,) = capsys.readouterr().err.splitlines()
+        assert caught.value.code == NO_OUTPUT
+        assert line.startswith("error: ")
+        assert said in line
+    assert (page.read_text(), full.read_text()) == (PAGE, "{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.json", "page.md"]
+
+
+@pytest.mark.parametrize("program", [accuracy, speed])
+def test_a_summary_needs_its_block_from_the_start(
+    program: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    with pytest.raises(SystemExit) as caught:
+        program.parse_arguments(["--summary", str(page)])
+    assert caught.value.code == NO_OUTPUT
+    assert f"--summary {page}: block {program.BLOCK}-summary" in capsys.readouterr().err
 
 
 def test_what_was_measured_is_kept_before_the_page_fails(tmp_path: Path) -> None:

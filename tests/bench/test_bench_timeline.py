@@ -131,6 +131,8 @@ def test_rows_of_a_run_become_pictures(tmp_path: Path, capsys: pytest.CaptureFix
         (row(memory_steps=["a"]), 'with steps and a tier for each, got [["a"]'),
         (row(motion_iou="high"), 'whose motion_iou is int or float or null, got "high"'),
         (row(memory_tiers=["working"] * 9), "with steps and a tier for each"),
+        (row(state="gone"), 'whose state is of tracking, uncertain, lost, recovered, got "gone"'),
+        (row(memory_tiers=[["old"]]), "whose memory_tiers is of conditioning, sensory, working"),
     ],
 )
 def test_what_is_no_row_is_one_line(
@@ -145,8 +147,10 @@ def test_what_is_no_row_is_one_line(
 def test_no_rows_file_and_no_place_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(tmp_path / "none")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+    none = tmp_path / "none"
+    assert main([str(none)]) == 2
+    said = "No such file or directory; expected the tracks.jsonl of a run with --output masks:DIR"
+    assert capsys.readouterr().err == f"error: {none}: cannot be read: {said}\n"
     (tmp_path / "file").write_text("")
     with pytest.raises(SheetError, match="cannot be written"):
         write_timeline(tmp_path / "file" / "a.png", Timeline("", rows()))
