@@ -83,9 +83,10 @@ def plan_request(request: Request, path: Path | None) -> Plan:
         )
     tracker = request.rules or PRESETS.get(request.preset, PRESETS[DEFAULT_PRESET])
     try:
-        tracker = apply_overrides(tracker, settings.tracker, reading.origins)
+        if request.rules is not None or request.preset in PRESETS:
+            tracker = apply_overrides(tracker, settings.tracker, reading.origins)
     except ConfigError as error:
-        problems += error.problems
+        problems += reading.in_order(error.problems)
     problems += _metrics_problems(request, path)
     problems += _background_problems(request, settings.effect.replace)
     if request.smooth and settings.source.independent:

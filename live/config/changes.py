@@ -219,7 +219,10 @@ class _Merging:
             wanted = {item.name: getattr(base, item.name) for item in fields(base)} | given  # type: ignore[arg-type]  # likewise
             self.problems.extend(
                 [self._order(pair, wanted, changes, path) for pair in error.pairs]
-                or [f"{path}.{line}" for line in error.lines]
+                or [
+                    f"{path}.{key}: {shown_yaml(wanted[key])}: {why}"
+                    for key, _, why in (line.partition(": ") for line in error.lines)
+                ]
             )
         except ValueError as error:
             self.problems.append(f"{path}.{error}")

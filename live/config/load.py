@@ -44,7 +44,12 @@ class Reading:
 
     def placed(self, line: str) -> str:
         """Return a line about a value with where that was written."""
-        return f"{self.origins.get(line.partition(': ')[0], '')}: {line}".removeprefix(": ")
+        return f"{self.origins.get(_key_of(line), '')}: {line}".removeprefix(": ")
+
+    def in_order(self, lines: Iterable[str]) -> list[str]:
+        """Return lines about values in the order in which those were written."""
+        order = {key: place for place, key in enumerate(self.origins)}
+        return sorted(lines, key=lambda line: order.get(_key_of(line), len(order)))
 
 
 def load_settings(
@@ -93,9 +98,8 @@ def read_settings(
         problems += [line for _, line in sorted(found, key=lambda one: entries[one[0]].line)]
         values |= fitting
         for key, entry in entries.items():
-            if entry.value is None:  # it leaves the value to a preset or a model
-                origins.pop(key, None)
-            else:
+            origins.pop(key, None)
+            if entry.value is not None:  # which leaves the value to a preset or a model
                 origins[key] = entry.origin
         wrong |= {key for key, _ in found if key in known_keys()}
     settings = read_model(Settings, _nested(values)) if values else Settings()
@@ -126,6 +130,10 @@ def cross_check(settings: Settings) -> list[str]:
             f"suggest.min_area: {smallest:g}: expected at most suggest.max_area, {largest:g}"
         )
     return problems
+
+
+def _key_of(line: str) -> str:
+    return line.partition(": ")[0]
 
 
 def _fitting(entries: Mapping[str, _Entry]) -> tuple[dict[str, object], list[tuple[str, str]]]:

@@ -74,19 +74,22 @@ def test_everything_that_a_preset_lacks_is_told_at_once(tmp_path: Path) -> None:
     )
     lines = problems_of(tmp_path, text, "--preset", "sam2", "--set", "tracker.rivals=true")
     assert lines == (
-        "c, line 5: tracker.memory.mem_every: 3: the preset sam2 has no rules tracker.memory; "
-        "expected null (--set tracker.memory.mem_every=null), or --preset long",
+        "c, line 2: tracker.camera_motion: true: the preset sam2 has no motion gate to use it; "
+        "expected false, or another preset",
         "c, line 4: tracker.memory.top_k: 2: the preset sam2 has no rules tracker.memory; "
         "expected null (--set tracker.memory.top_k=null), or --preset long",
+        "c, line 5: tracker.memory.mem_every: 3: the preset sam2 has no rules tracker.memory; "
+        "expected null (--set tracker.memory.mem_every=null), or --preset long",
         "c, line 7: tracker.gate.weight: 0.3: the preset sam2 has no rules tracker.gate; expected "
         "null (--set tracker.gate.weight=null), or --preset default | samurai | samurai-paper | "
         "dam | long",
-        "c, line 2: tracker.camera_motion: the preset sam2 has no motion gate to use it; expected "
-        "false, or another preset",
-        "--set: tracker.rivals: the preset sam2 has no motion gate to say where an object is "
-        "expected; expected false, or another preset",
         "c, line 9: tracker.crop.enabled: the preset sam2 has no motion gate to steer a crop; "
         "expected false, or another --preset",
+        "--set: tracker.rivals: true: the preset sam2 has no motion gate to say where an object is "
+        "expected; expected false, or another preset",
+    )
+    assert problems_of(tmp_path, text, "--preset", "bets") == (
+        "--preset bets: expected default | sam2 | samurai | samurai-paper | dam | long",
     )
 
 
@@ -117,7 +120,7 @@ def test_a_guide_is_named_as_it_was_chosen(tmp_path: Path) -> None:
         "--guide boxes: with --set tracker.guide=nanotrack; expected one of the two",
     )
     (line,) = problems_of(tmp_path, "", "--guide", "boxes", "--preset", "sam2")
-    assert line.startswith("--guide: tracker.guide: the preset sam2 has no motion gate")
+    assert line.startswith("--guide: tracker.guide: boxes: the preset sam2 has no motion gate")
     (tmp_path / "c.yaml").write_text("tracker:\n  guide: nanotrack\n")
     same = ("--guide", "boxes", "--set", "tracker.guide=boxes")
     for words in (same, same[:2]):

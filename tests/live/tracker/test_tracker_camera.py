@@ -196,6 +196,6 @@ def test_after_a_cut_or_a_long_gap_the_object_is_looked_for_everywhere() -> None
 def test_a_preset_without_a_gate_cannot_use_it() -> None:
     with pytest.raises(ValueError, match="camera_motion: the preset sam2 has no motion gate"):
         replace(SAM2, camera_motion=True)
-    with pytest.raises(ValueError, match=r"tracker.camera_motion: the preset sam2 has no motion"):
+    with pytest.raises(ValueError, match=r"tracker.camera_motion: true: the preset sam2 has no"):
         apply_overrides(SAM2, TrackerOverrides(camera_motion=True))  # type: ignore[call-arg]
     assert apply_overrides(STILL, TrackerOverrides(camera_motion=True)).camera_motion  # type: ignore[call-arg]
