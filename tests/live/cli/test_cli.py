@@ -306,7 +306,8 @@ def test_more_unwritable_outputs(
 def test_full_disk_in_the_middle_ends_the_run_with_its_summary(
     run_cli: RunCli, nano_dir: Path
 ) -> None:
-    result = run_cli(*DEMO, "--metrics", "/dev/full")
+    endless = ("--source", "demo", "--set", "source.demo_frames=0", "--output", "none")
+    result = run_cli(*endless, "--metrics", "/dev/full")
     one_error(result, 5, "/dev/full", "No space left")
     # rows are written beside the steps, so how many there were by then is chance
     assert re.search(r"summary: stopped by an error; [1-9]\d* of", result.stdout)
