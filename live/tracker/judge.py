@@ -54,8 +54,8 @@ class Answer:
             that would make the mask an anchor.
         colours: What the mask shows, see `samcam.memory.Look`; None: nobody looked.
         appearance: How much it looks like what is remembered, 0..1; None: not compared.
-        shared: It may be another object's as well: it is not remembered, and the filter goes
-            on as it moved.
+        shared: It may be another object's as well: it is not remembered.
+        place: (4,) where a shared mask has the object; None: it does not say.
         refused: Why the decoder's mask was not taken for the object.
         doubt: What speaks against it, though it was taken; such a mask is not admitted.
     """
@@ -76,6 +76,7 @@ class Answer:
     colours: F32 | None = None
     appearance: float | None = None
     shared: bool = False
+    place: F32 | None = None
     refused: str | None = None
     doubt: str | None = None
 
@@ -89,6 +90,11 @@ class Answer:
     def visible(self) -> bool:
         """Present and with at least one pixel."""
         return bool(self.box[2] > self.box[0])
+
+    @property
+    def measured(self) -> F32 | None:
+        """(4,) where it shows the object, which moves the filter; None: it does not say."""
+        return self.place if self.shared else self.box
 
     @property
     def is_elsewhere(self) -> bool:

@@ -33,6 +33,8 @@ class ObjectTrack:
         bank: What it looked like.
         gate: How it moves; None without a motion model.
         crop_state: Where its crop points; None until a mask has moved the filter.
+        alone_wh: (2,) its size when a mask of its own last moved the filter, in cells; None: none
+            has.
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
         rivals: Objects that it was seen apart from, with the seconds that both have been together
@@ -44,6 +46,7 @@ class ObjectTrack:
         self.bank: MemoryBank[DeviceTensor] = MemoryBank(settings.bank_policy)
         self.gate: Gate | None = None
         self.crop_state: CropState | None = None
+        self.alone_wh: F32 | None = None
         self.areas = Areas()
         self.status: Status | None = None
         self.rivals: Mapping[int, float] = {}
@@ -91,6 +94,7 @@ class ObjectTrack:
             later.bank.add(entry)
         later.gate = None if self.gate is None else self.gate.fork()
         later.status, later.crop_state = self.status, self.crop_state
+        later.alone_wh = self.alone_wh
         return later
 
     def forget_motion(self) -> None:
@@ -99,7 +103,7 @@ class ObjectTrack:
             self.gate = self._settings.make_gate(self._settings.gate)
             if missing := lacks(self.gate, Gate):
                 raise TypeError(f"make_gate: its gate has no {missing}; see samcam.kalman.Gate")
-        self.crop_state = None
+        self.crop_state = self.alone_wh = None
 
     def predict(self, dt_s: float, camera: CameraMotion | None = None) -> None:
         """Move the motion model on to the present frame; once per step, before any answer.
@@ -183,14 +187,12 @@ class ObjectTrack:
     def observe(self, answer: Answer, dt_s: float) -> Status:
         """Let an answer move motion gate, crop and state; return the state."""
         if self.gate is not None and answer.visible:
-            if answer.shared and self.gate.box is not None:
-                self.gate.observe(self.gate.box, answer.predicted_iou)  # it is where it should be
-            elif answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
+            if answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
                 self.gate.observe_prompt(answer.box)
-            elif not answer.is_elsewhere:
-                self.gate.observe(answer.box, answer.predicted_iou)
+            elif answer.measured is not None and not answer.is_elsewhere:
+                self.gate.observe(answer.measured, answer.predicted_iou)
             self._follow(answer, self.gate)
-            if self.is_lost and self._settings.recovery is not None:
+            if self.is_lost and self._settings.recovery is not None and not answer.shared:
                 self.crop_state = CropState.at(answer.box)  # look there again, whatever moved
         seen = Observation(
             present=answer.present,
@@ -215,6 +217,8 @@ class ObjectTrack:
         """Point the crop where the filter has the object now, if this step moved it."""
         if gate.box is None or not gate.moved:
             return
+        if not answer.shared:
+            self.alone_wh = gate.box[2:] - gate.box[:2]
         if answer.prompted or self.crop_state is None:
             self.crop_state = CropState.at(answer.box)
         else:

@@ -17,6 +17,7 @@ SIZE_WH: Final = (320, 240)
 FRAMES: Final = 60
 LEFT, RIGHT = 1, 2  # by where they start
 _SCALE: Final = 0.375
+_HALF_PX: Final = 25  # of a card's width
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,30 @@ class TwinCards:
         )
         self._front = int(rng.integers(2))
 
-    def render(self, index: int) -> tuple[U8, U8]:
-        """Return (H, W, 3) BGR, and (H, W) of what is seen where: 0, `LEFT` or `RIGHT`."""
+    def meets(self, stays: int, each: int = 1) -> list[float]:
+        """Return how far the cards are on each picture where they come, halfway over each other,
+        to rest, and go back to where they came from.
+
+        Args:
+            stays: Pictures on which they rest.
+            each: Steps of the crossing from one picture to the next.
+        """
+        meet = (1 - _HALF_PX / self._paths[0].dx) / 2
+        come = [meet - each * step / (FRAMES - 1) for step in range(12 // each, 0, -1)]
+        return come + [meet] * stays + come[::-1]
+
+    def render(self, index: int, share: float | None = None) -> tuple[U8, U8]:
+        """Return (H, W, 3) BGR, and (H, W) of what is seen where: 0, `LEFT` or `RIGHT`.
+
+        Args:
+            index: Of the picture; its noise is its own.
+            share: Of the way that the cards have gone; None: as the index says.
+        """
+        share = index / (FRAMES - 1) if share is None else share
         image = self._wall.astype(np.float32)
         ids = np.zeros(SIZE_WH[::-1], np.uint8)
         for number in (1 - self._front, self._front):
-            self._draw(image, ids, self._paths[number], index / (FRAMES - 1), number + 1)
+            self._draw(image, ids, self._paths[number], share, number + 1)
         noise = np.random.default_rng(index).normal(0, 2, image.shape)
         return np.clip(image + noise, 0, 255).astype(np.uint8), ids
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,7 +13,15 @@ from samcam.live.frames import F32, U8
 from samcam.live.masks import logits_box
 from samcam.live.tracker.identity.look import colours_of
 from samcam.live.tracker.identity.recovery import Sighting, doubt, refusal
-from samcam.live.tracker.identity.rivals import Place, alike, contenders, owner, parted, parts
+from samcam.live.tracker.identity.rivals import (
+    Place,
+    alike,
+    contenders,
+    owner,
+    parted,
+    parts,
+    placed,
+)
 from samcam.live.tracker.judge import EMPTY_BOX, Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.track import ObjectTrack
@@ -21,6 +29,8 @@ from samcam.memory import admits, appearance
 
 if TYPE_CHECKING:
     from samcam.engines import DecoderOutput, Manifest
+
+SOLID: Final = 0.25  # of a mask's longest row or column, at which others are no thin part
 
 
 class Recogniser:
@@ -79,19 +89,20 @@ class Recogniser:
         """
         mine, refused, shared = None if track.gate is None else track.gate.box, None, False
         while True:
-            answer = judged(decoded)
-            if not rivals or answer.token is None:
-                return self.recognised(answer, picture, track)
-            answer = self.recognised(self._parted(answer, track, mine, rivals), picture, track)
+            whole = judged(decoded)
+            if not rivals or whole.token is None:
+                return self.recognised(whole, picture, track)
+            answer = self.recognised(self._parted(whole, track, mine, rivals), picture, track)
             if not answer.visible:
                 return answer if refused is None else refused
             others = contenders(answer.box, answer, answer.appearance, rivals)
             shared = shared or answer.shared or _together(track, others)
-            whose = owner(answer.box, mine, others)
+            place = self._place(whole, track, mine, rivals) if shared else None
+            whose = None if place is not None else owner(answer.box, mine, others)
             if whose is None:
-                return replace(answer, shared=shared)
+                return replace(answer, shared=shared, place=place)
             refused = self.refused(answer, f"it is object {whose}")
-            decoded = _without(decoded, answer.token)
+            decoded = _without(decoded, whole.token)
 
     def _parted(
         self, answer: Answer, track: ObjectTrack, mine: F32 | None, rivals: Sequence[Place]
@@ -114,6 +125,16 @@ class Recogniser:
         motion = None if track.gate is None else track.gate.motion_iou(box)
         shared = _together(track, others)
         return replace(answer, low_res_mask=mask, box=box, motion_iou=motion, shared=shared)
+
+    def _place(
+        self, whole: Answer, track: ObjectTrack, mine: F32 | None, rivals: Sequence[Place]
+    ) -> F32 | None:
+        """Return where an object is by a mask that it shares; None: that does not say."""
+        others = [rival for rival in rivals if rival.box.any() and track.rivals[rival.object_id]]
+        if mine is None or track.alone_wh is None or not others:
+            return None
+        box = whole.crop.to_picture(_solid(whole.low_res_mask), self._cells)
+        return placed(box, mine, track.alone_wh, others)
 
     def admits(self, answer: Answer, track: ObjectTrack) -> bool:
         """Say whether an answer is worth a memory."""
@@ -148,6 +169,16 @@ class Recogniser:
 def _together(track: ObjectTrack, rivals: Sequence[Place]) -> bool:
     """Whether an object is in one place with one of these, so that a mask may be either's."""
     return any(track.rivals[rival.object_id] > 0 for rival in rivals)
+
+
+def _solid(logits: F32) -> F32:
+    """Return (4,) the box of a mask without thin parts and specks, in its pixels."""
+    edges = []
+    for axis in (0, 1):
+        filled = (logits > 0).sum(axis=axis)
+        (inside,) = np.nonzero(filled >= SOLID * filled.max())
+        edges.append((inside[0], inside[-1] + 1))
+    return np.array(edges, np.float32).T.reshape(4)
 
 
 def _without(decoded: DecoderOutput, token: int | None) -> DecoderOutput:

@@ -20,17 +20,20 @@ from typing import Final
 
 import numpy as np
 
-from samcam.kalman import box_iou
+from samcam.kalman import TIME_ERROR_S, box_iou
 from samcam.live.frames import F32
 from samcam.memory import Look, RememberedLook, appearance
 
 TOGETHER_S: Final = 3.0  # for which objects that meet stay rivals: longer than most need to pass
+UNSEEN: Final = 0.1  # of the time counts while one has no place: it is let go within half a minute
 APART: Final = 0.1  # share of one place in another up to which both are seen whole
 CLAIM_IOU: Final = 0.4  # overlap with its expected box at which a mask may be an object's
 MARGIN: Final = 0.1  # in overlap, by which another's place must be nearer than the own one
 LIKENESS_MARGIN: Final = 0.1  # in appearance, by which looks outweigh the place
 REACH: Final = 0.05  # share of another's place that a mask covers beyond what was expected
 BOTH: Final = 0.5  # share of its own place that a mask of both covers
+WHOLE: Final = 0.8  # share of each one's place that a mask of all of them covers
+ASIDE: Final = 0.3  # of an object's size, by which such a mask shows on which side it is
 HIDDEN: Final = 0.7  # share of its own place from which another one hides an object
 ALIKE: Final = 0.7  # appearance from which on two objects can be mistaken for each other
 
@@ -57,19 +60,21 @@ def met(
 
     Args:
         before: As of the step before.
-        mine: (4,) where the object is expected, in cells; None: nobody knows, and time stands
-            still, for it as for a rival without a place.
+        mine: (4,) where the object is expected, in cells; None: nobody knows. While one of the
+            two has no place, a time together goes on as `UNSEEN` says; those that were seen apart
+            last stay rivals.
         others: The places of the other objects; who has none any more is no rival either.
     """
     after = {}
     for other in others:
         seconds = before.get(other.object_id)
-        if mine is not None and other.box.any():
-            if max(covered(mine, other.box), covered(other.box, mine)) <= APART:
-                seconds = 0.0
-            elif seconds is not None:
-                seconds += dt_s
-        if seconds is not None and seconds <= TOGETHER_S:
+        if mine is None or not other.box.any():
+            seconds = None if seconds is None else seconds + (UNSEEN * dt_s if seconds else 0)
+        elif max(covered(mine, other.box), covered(other.box, mine)) <= APART:
+            seconds = 0.0
+        elif seconds is not None:
+            seconds += dt_s
+        if seconds is not None and seconds < TOGETHER_S - TIME_ERROR_S:
             after[other.object_id] = seconds
     return after
 
@@ -134,6 +139,42 @@ def alike(place: Place, looks: Collection[RememberedLook]) -> bool:
     """Say whether another object was ever taken in looking like this one, with these looks."""
     likes = [appearance(look, looks) for look in place.looks]
     return max((like for like in likes if like is not None), default=1.0) >= ALIKE
+
+
+def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
+    """Return where an object is, by the edges of a mask that it shares with others.
+
+    It lies within the mask. Where the mask is longer than expected on both sides, they are still
+    on their own sides, as far as both agree: so what stops or turns back where it meets another
+    object is followed as what passes it.
+
+    Args:
+        box: (4,) of the whole mask, in cells.
+        own: (4,) where this object is expected.
+        wh: (2,) its size when it was last seen alone.
+        others: Those that it shares it with, not none.
+
+    Returns:
+        None where that is not to be told: the mask is hardly larger than one of them, or larger
+        than all of them, or it leaves out a part of one.
+    """
+    room = box[2:] - box[:2] - wh
+    theirs = np.array([other.box for other in others])
+    low, high = theirs[:, :2].min(axis=0), theirs[:, 2:].max(axis=0)
+    most = (theirs[:, 2:] - theirs[:, :2]).max(axis=0)
+    aside = room >= ASIDE * wh
+    if not aside.any() or (room > most).any():
+        return None
+    if min(covered(place, box) for place in (own, *theirs)) < WHOLE:
+        return None
+    corner = (own[:2] + own[2:] - wh) / 2
+    first = own[:2] + own[2:] < low + high
+    beyond_me = np.where(first, corner - box[:2], box[2:] - wh - corner)
+    beyond_them = np.where(first, box[2:] - high, low - box[:2])
+    back = np.clip(np.minimum(beyond_me, beyond_them), 0, None) * aside
+    corner = corner + np.where(first, -back, back)
+    corner = np.clip(corner, box[:2] + np.minimum(room, 0), box[:2] + np.maximum(room, 0))
+    return np.concatenate((corner, corner + wh)).astype(np.float32)
 
 
 def parted(logits: F32, seen: F32, own: F32, other: F32) -> F32:
