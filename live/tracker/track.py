@@ -37,6 +37,7 @@ class ObjectTrack:
             has.
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
+        dt_s: Seconds from the step before to the present one.
         rivals: Objects that it was seen apart from, with the seconds that both have been together
             since.
     """
@@ -51,7 +52,7 @@ class ObjectTrack:
         self.status: Status | None = None
         self.rivals: Mapping[int, float] = {}
         self._settings = settings
-        self._dt_s = 0.0
+        self.dt_s = 0.0
         self.forget_motion()
 
     @property
@@ -110,7 +111,7 @@ class ObjectTrack:
 
         `camera` is in the gate's unit: pixels of the low-resolution mask.
         """
-        self._dt_s = dt_s
+        self.dt_s = dt_s
         if self.gate is not None:
             self.gate.advance(dt_s, camera)
             if self.crop_state is not None:
@@ -211,7 +212,7 @@ class ObjectTrack:
         recovery = self._settings.recovery
         if recovery is None or answer.appearance is None:
             return 1.0
-        return min(1.0, answer.appearance + recovery.regained * self._dt_s)
+        return min(1.0, answer.appearance + recovery.regained * self.dt_s)
 
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""

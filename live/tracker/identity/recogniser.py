@@ -65,7 +65,7 @@ class Recogniser:
             return answer
         answer = self.looked_at(answer, picture)
         answer = replace(answer, appearance=appearance(answer, track.bank.looks))
-        sighting = Sighting(answer.box, answer.predicted_iou, answer.appearance)
+        sighting = Sighting(answer.box, answer.predicted_iou, answer.appearance, track.dt_s)
         certain_iou = self._settings.state.certain_iou
         reason = refusal(sighting, track.status, track.crop_state, certain_iou, recovery)
         if reason is not None:

@@ -77,11 +77,13 @@ class Sighting:
     Attributes:
         box: (4,) in cells.
         appearance: See `samcam.memory.appearance`; None: not known, and not asked for.
+        dt_s: Since the step before, which the object's status is of.
     """
 
     box: F32
     predicted_iou: float
     appearance: float | None
+    dt_s: float
 
 
 def refusal(
@@ -111,8 +113,9 @@ def refusal(
         return None
     if sighting.predicted_iou < certain_iou:
         return f"no sure mask: predicted IoU {sighting.predicted_iou:.2f} of {certain_iou:.2f}"
-    if last is not None and status.absent_s < settings.motion_s - TIME_ERROR_S:
-        return _too_far(CropState.at(sighting.box), last, status.absent_s, settings.speed)
+    away_s = status.absent_s + sighting.dt_s
+    if last is not None and away_s < settings.motion_s - TIME_ERROR_S:
+        return _too_far(CropState.at(sighting.box), last, away_s, settings.speed)
     return None
 
 
@@ -124,11 +127,11 @@ def doubt(sighting: Sighting, settings: RecoverySettings) -> str | None:
     return f"looks different: {likeness:.2f} of {settings.remembered:.2f}"
 
 
-def _too_far(seen: CropState, last: CropState, absent_s: float, speed: float) -> str | None:
+def _too_far(seen: CropState, last: CropState, away_s: float, speed: float) -> str | None:
     """Say why an object cannot have come from its last place; both in cells."""
     size = max(last.size, 1.0)
     away = math.hypot(seen.x - last.x, seen.y - last.y) / size
-    reach = 1 + speed * absent_s
+    reach = 1 + speed * away_s
     if away > reach:
         return f"too far away: {away:.1f} of {reach:.1f} times its size"
     ratio = max(seen.size, 1.0) / size

@@ -40,7 +40,7 @@ def status(*seen: tuple[bool, bool], doubtful: bool = False) -> Status:
 
 
 def sighting(x: float = 20, size: float = 10, iou: float = 0.9, looks: float = 0.9) -> Sighting:
-    return Sighting(np.array((x, 20, x + size, 30), np.float32), iou, looks)
+    return Sighting(np.array((x, 20, x + size, 30), np.float32), iou, looks, STEP_S)
 
 
 LAST = CropState(25, 25, 10)
@@ -57,7 +57,10 @@ LAST = CropState(25, 25, 10)
         (sighting(iou=0.35), status(TRACKED), None),
         (sighting(iou=0.35), status(*[MISSED] * 9), "no sure mask: predicted IoU 0.35 of 0.40"),
         (sighting(x=60), status(TRACKED), None),  # how far it jumps is the gate's to judge
-        (sighting(x=60), status(*[MISSED] * 5), "too far away: 4.0 of 2.0 times its size"),
+        (sighting(x=60), status(*[MISSED] * 5), "too far away: 4.0 of 2.2 times its size"),
+        (sighting(x=41.5), status(*[MISSED] * 5), None),  # it moved on to the present step too
+        (sighting(x=60), status(*[MISSED] * 13), "too far away: 4.0 of 3.8 times its size"),
+        (sighting(x=60), status(*[MISSED] * 14), None),  # half a second after it was seen
         (sighting(x=60), status(*[MISSED] * 20), None),  # who knows where it went since
         (sighting(size=40), status(*[MISSED] * 9), "4.0 times as large"),
         (sighting(looks=0.5), status(*[TRACKED] * 5, doubtful=True), None),
