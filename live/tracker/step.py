@@ -175,10 +175,10 @@ class ObjectStepper:
         if guide is not None:
             track.steer(guide)
 
-    def guide_box(self, past: PastStep, object_id: int) -> F32 | None:
-        """Return the (4,) box of an object's guide on a step, in cells."""
+    def guide_box(self, past: PastStep, object_id: int, given: bool = False) -> F32 | None:
+        """Return the (4,) box of an object's guide on a step, in cells; or of a detector only."""
         mine = past.objects.get(object_id)
-        if mine is None or mine.guide is None:
+        if mine is None or mine.guide is None or (given and not mine.guide.given):
             return None
         return mine.guide.in_cells(past.size_wh, self._cells)
 
@@ -337,6 +337,7 @@ class ObjectStepper:
     ) -> Answer:
         """Answer without a prompt: the memory alone says what to look for."""
         anchors, guide = self.settings.anchors, self.guide_box(past, track.object_id)
+        given = self.guide_box(past, track.object_id, given=True)
         rivals = [place for place in past.places if place.object_id in track.rivals]
 
         def judged(decoded: DecoderOutput) -> Answer:
@@ -347,7 +348,7 @@ class ObjectStepper:
 
         with clock.stage("decode"):
             decoded = self._networks.decode(pix_feat, view.features, _NO_POINTS, _NO_LABELS, None)
-            return self._recogniser.own(judged, decoded, past.picture, track, rivals)
+            return self._recogniser.own(judged, decoded, past.picture, track, rivals, given)
 
     def _masked(self, view: View, track: ObjectTrack, mask: Mask, clock: StageClock) -> Answer:
         """Answer a mask: on raw features, without memory (sam2_base.py:786-793 @2b90b9f)."""

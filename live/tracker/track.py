@@ -188,7 +188,8 @@ class ObjectTrack:
     def observe(self, answer: Answer, dt_s: float) -> Status:
         """Let an answer move motion gate, crop and state; return the state."""
         if self.gate is not None and answer.visible:
-            if answer.prompted or vouches(answer.guide_iou, answer.predicted_iou):
+            vouched = vouches(answer.guide_iou, answer.predicted_iou) and not answer.shared
+            if answer.prompted or vouched:
                 self.gate.observe_prompt(answer.box)
             elif answer.measured is not None and not answer.is_elsewhere:
                 self.gate.observe(answer.measured, answer.predicted_iou)

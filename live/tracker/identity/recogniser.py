@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from samcam.engines import NO_OBJECT_LOGIT
+from samcam.kalman import box_iou
 from samcam.live.frames import F32, U8
 from samcam.live.masks import logits_box
+from samcam.live.tracker.guidance import vouches
 from samcam.live.tracker.identity.look import colours_of
 from samcam.live.tracker.identity.recovery import Sighting, doubt, refusal
 from samcam.live.tracker.identity.rivals import (
@@ -79,6 +81,7 @@ class Recogniser:
         picture: U8 | None,
         track: ObjectTrack,
         rivals: Sequence[Place],
+        guide: F32 | None = None,
     ) -> Answer:
         """Return the best recognised answer that does not fit another object better.
 
@@ -86,8 +89,11 @@ class Recogniser:
             judged: Chooses among the decoder's masks.
             picture, track: As of `recognised`.
             rivals: Places of the other objects that could be meant.
+            guide: (4,) where a detector has the object, in cells, rather than its filter; None:
+                it does not say. Other guides are as easily taken in as the networks.
         """
-        mine, refused, shared = None if track.gate is None else track.gate.box, None, False
+        mine = track.gate.box if guide is None and track.gate is not None else guide
+        refused, shared = None, False
         while True:
             whole = judged(decoded)
             if not rivals or whole.token is None:
@@ -100,7 +106,10 @@ class Recogniser:
             place = self._place(whole, track, mine, rivals) if shared else None
             whose = None if place is not None else owner(answer.box, mine, others)
             if whose is None:
-                return replace(answer, shared=shared, place=place)
+                found = guide is not None and vouches(
+                    box_iou(answer.box, guide), answer.predicted_iou
+                )
+                return replace(answer, shared=shared and not found, place=place)
             refused = self.refused(answer, f"it is object {whose}")
             decoded = _without(decoded, whole.token)
 

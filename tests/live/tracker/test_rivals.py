@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from samcam.engines.fake_backend import fake_networks
-from samcam.live.frames import F32, FrameResult
+from samcam.guides import Box
+from samcam.live.commands import GuideBox
+from samcam.live.frames import F32, U8, FrameResult
 from samcam.live.masks import logits_box
 from samcam.live.tracker.crop import Crop
 from samcam.live.tracker.guidance import IDLE_STEPS
@@ -195,8 +197,8 @@ def at_rest() -> ObjectTrack:
         (seen(box(23), shared=True), box(20), False),
         (seen(box(23)), box(21.5), True),
         (seen(box(30), shared=True, place=box(23)), box(21.5), True),
-        (seen(box(23), shared=True, guide_iou=0.9), box(21.5), True),  # the guide has it there
-        (seen(box(30), shared=True, guide_iou=0.9, place=box(20)), box(30), True),
+        (seen(box(23), guide_iou=0.9), box(21.5), True),
+        (seen(box(23), shared=True, guide_iou=0.9), box(20), False),  # or has it the other one?
         (seen(box(23), shared=True, guide_iou=0.1, place=box(23)), box(20), False),  # elsewhere
         (replace(seen(box(40), shared=True), prompted=True), box(40), True),
     ],
@@ -233,14 +235,14 @@ def test_a_shared_mask_that_says_nothing_starts_and_holds_no_filter() -> None:
 class Pair:
     """Two objects at rest; the test says what the decoder answers to which call."""
 
-    def __init__(self, ids: tuple[int, int], rivals: bool = True) -> None:
+    def __init__(self, ids: tuple[int, int], rivals: bool = True, **more: Any) -> None:
         self.first, self.second = Script(), Script()
         self._scripts = dict(zip(sorted(ids), (self.first, self.second), strict=True))
         if ids[0] > ids[1]:
             self._scripts = dict(zip(sorted(ids), (self.second, self.first), strict=True))
         self._turn: list[Script] = []
         networks = fake_networks(decoder=lambda feeds: self._next().decode(feeds))
-        self.tracker = Tracker(networks, replace(preset("default"), rivals=rivals))
+        self.tracker = Tracker(networks, replace(preset("default"), rivals=rivals, **more))
         self._ids, self._index = ids, 0
         for object_id, x in zip(ids, (250, 450), strict=True):
             self.tracker.prompt(click(x, 250, object_id=object_id))
@@ -324,6 +326,40 @@ def test_what_slides_onto_another_object_is_lost(ids: tuple[int, int]) -> None:
     for x in range(39, 19, -1):
         pair.show((A,) * 4, ((x, 20, 10),) * 4)
     assert pair.lefts(pair.show((A,) * 4, (A,) * 4, times=60)) == [20, None]
+
+
+class LookAlike:
+    """A guide that goes by looks, and has taken the other one for its object."""
+
+    def start(self, picture: U8, box: Box) -> None:
+        """Take no notice."""
+
+    def update(self, picture: U8) -> tuple[Box, float]:
+        return px(*B), 0.9
+
+
+def px(x: int, y: int, edge: int) -> Box:
+    """Return the box of a scripted mask in source pixels."""
+    across, down = SIZE[0] / 64, SIZE[1] / 64
+    return x * across, y * down, (x + edge) * across, (y + edge) * down
+
+
+def test_a_detector_has_a_say_in_whose_a_mask_is() -> None:
+    pair = Pair((1, 2), guide="boxes")
+    pair.show((A,) * 4, (B,) * 4, times=8)
+    pair.tracker.apply(GuideBox(1, *px(*B)))
+    result = pair.show((B,) * 4, (B,) * 4)
+    assert pair.lefts(result) == [40, 40]
+    assert result.objects[0].admitted
+    pair.tracker.apply(GuideBox(1, *px(*B)))
+    result = pair.show((B,) * 4, (B,) * 4)
+    assert [one.admitted for one in result.objects] == [True, False], "the other one may hide it"
+
+
+def test_a_guide_that_goes_by_looks_has_none() -> None:
+    pair = Pair((1, 2), make_guide=LookAlike)
+    pair.show((A,) * 4, (B,) * 4, times=8)
+    assert pair.lefts(pair.show((B,) * 4, (B,) * 4)) == [None, 40]
 
 
 def test_one_object_alone_is_as_without_the_rule() -> None:
