@@ -217,7 +217,13 @@ class ObjectTrack:
 
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""
-        if gate.box is None or not gate.moved:
+        if gate.box is None:
+            return
+        if not gate.moved:
+            if answer.shared and self.crop_state is not None:  # it is in sight, where it should be
+                self.crop_state = replace(
+                    self.crop_state, unsure=max(self.crop_state.unsure - 1, 0)
+                )
             return
         if not answer.shared:
             self.alone_wh = gate.box[2:] - gate.box[:2]

@@ -15,7 +15,6 @@ from samcam.live.commands import GuideBox
 from samcam.live.frames import F32, U8, FrameResult
 from samcam.live.masks import logits_box
 from samcam.live.tracker.crop import Crop
-from samcam.live.tracker.guidance import IDLE_STEPS
 from samcam.live.tracker.history import step_seconds
 from samcam.live.tracker.identity.rivals import (
     TOGETHER_S,
@@ -222,14 +221,14 @@ def test_a_shared_mask_that_says_nothing_starts_and_holds_no_filter() -> None:
     track, held = at_rest(), 0
     assert track.gate is not None
     while track.gate.box is not None:
+        assert track.crop_state is not None
+        assert track.crop_state.unsure == 0, "it is in sight: no wider crop is needed"
         track.predict(1 / 30)
         track.observe(seen(box(20), shared=True), 1 / 30)
         held += 1
     gate = preset("default").gate
     assert gate is not None
     assert held == round(gate.hold_s * 30) + 1
-    assert track.crop_state is not None
-    assert track.crop_state.unsure > IDLE_STEPS, "it is looked for in a wider crop"
 
 
 class Pair:
