@@ -6,7 +6,7 @@ Bounded by construction: a fixed number of steps, and one more that is pinned.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -87,7 +87,8 @@ class PastStep:
         grey: The small picture in which the camera's motion is measured, where it is.
         camera: How the camera moved since the step before; None: nobody measured it.
         places: Where the objects are expected, before any of them is looked for; noted where
-            several are tracked and the preset compares them. Running the step again takes these.
+            several are tracked and the preset compares them. Running the step again takes these;
+            an object that is run again, or forgets, changes its own.
         objects: By object id; those that the step had or has prompts for.
     """
 
@@ -106,6 +107,11 @@ class PastStep:
 
     def of(self, object_id: int) -> PastObject:
         return self.objects.setdefault(object_id, PastObject())
+
+    def expect(self, places: Iterable[Place]) -> None:
+        """Note where objects are expected, instead of what was noted of them before."""
+        known = {place.object_id: place for place in (*self.places, *places)}
+        self.places = tuple(known[object_id] for object_id in sorted(known))
 
     def forget(self, object_id: int | None) -> None:
         """Drop one object, or all."""

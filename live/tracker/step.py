@@ -162,10 +162,10 @@ class ObjectStepper:
         return self.publish(past, track, answer, admitted, known)
 
     def note_places(self, past: PastStep, tracks: Sequence[ObjectTrack]) -> None:
-        """Note where each object is expected on a step, before the step of any of them."""
-        if self.settings.rivals and len(tracks) > 1:
+        """Note where objects are expected on a step, before it is run, or run again for one."""
+        if self.settings.rivals and (past.places or len(tracks) > 1):
             camera = self._camera(past)
-            past.places = tuple(track.place(past.dt_s, camera) for track in tracks)
+            past.expect([track.place(past.dt_s, camera) for track in tracks])
 
     def predict(self, past: PastStep, track: ObjectTrack) -> None:
         """Move the object's motion and its crop on to a step."""

@@ -4,7 +4,8 @@ Each changes what is noted for its step; `settle` then brings the object to wher
 that been known in time. Where the steps since are tracked again, the result is the same to the
 last bit, but for what its guide said since, which is left out (`drop_guide`), and beside the
 other objects where they were expected then (`PastStep.places`); else the memory enters the
-present as that step's. Other objects are never touched.
+present as that step's. Other objects are never touched; where they are run again later, they are
+beside what this one has become.
 """
 
 from __future__ import annotations
@@ -334,6 +335,7 @@ class Timeline:
         for past in again:
             track = self.before(past, object_id, track)
             if track is not None:
+                self._stepper.note_places(past, [track])
                 result = self._stepper.step(past, track, self.clock)
                 self._pinned.note(past, object_id, result)
         if track is None:
@@ -357,6 +359,7 @@ class Timeline:
                 theirs = later.of(object_id)
                 theirs.drop_guide()
                 theirs.before = track.carried_to(theirs.before, past.step)
+                self._stepper.note_places(later, [theirs.before])
                 self._stepper.predict(later, track)
         self.tracks[object_id] = track.carried_to(self.tracks.get(object_id), past.step)
         if past is not self._history.pinned:
@@ -367,6 +370,10 @@ class Timeline:
         """Take a step's memory out of the present and of the states since."""
         for state in self._states_after(object_id, step):
             state.bank.forget(step)
+        for past in self._history:
+            mine = past.objects.get(object_id)
+            if past.step > step and mine is not None and mine.before is not None:
+                self._stepper.note_places(past, [mine.before])
         self._preview.forget()
         present = self.tracks.get(object_id)
         if and_object and present is not None and not present.remembers:

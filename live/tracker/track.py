@@ -14,7 +14,7 @@ from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
 from samcam.live.tracker.guidance import IDLE_STEPS, vouches
-from samcam.live.tracker.identity.rivals import Place, met
+from samcam.live.tracker.identity.rivals import KnownLook, Place, met
 from samcam.live.tracker.judge import EMPTY_BOX, Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.state import Observation, Status, advance
@@ -131,7 +131,8 @@ class ObjectTrack:
         if gate is not None:
             gate.advance(dt_s, camera)
         box = None if gate is None else gate.box
-        return Place(self.object_id, EMPTY_BOX if box is None else box, tuple(self.bank.looks))
+        looks = tuple(KnownLook.of(memory) for memory in self.bank.looks)
+        return Place(self.object_id, EMPTY_BOX if box is None else box, looks)
 
     def meet(self, places: Sequence[Place], dt_s: float) -> None:
         """Take in where the objects are expected on this step, after `predict`."""

@@ -39,6 +39,20 @@ ALIKE: Final = 0.7  # appearance from which on two objects can be mistaken for e
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class KnownLook:
+    """What others are compared with of a memory: small, and on the host; see
+    `samcam.memory.RememberedLook`."""
+
+    obj_ptr: F32
+    colours: F32 | None
+    appearance: float
+
+    @classmethod
+    def of(cls, memory: RememberedLook) -> KnownLook:
+        return cls(memory.obj_ptr, memory.colours, memory.appearance)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """Where an object is expected on a picture, from what was known before it.
 
