@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +54,7 @@ class Colours:
 
 
 RED, BLUE = Colours(0), Colours(1)
+GREY = (128, 128, 128)  # of a picture
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,13 @@ def test_a_shared_mask_that_says_nothing_starts_and_holds_no_filter() -> None:
 class Pair:
     """Two objects at rest; the test says what the decoder answers to which call."""
 
-    def __init__(self, ids: tuple[int, int], rivals: bool = True, **more: Any) -> None:
+    def __init__(
+        self,
+        ids: tuple[int, int],
+        rivals: bool = True,
+        colours: Sequence[tuple[int, int, int]] = (GREY, GREY),
+        **more: Any,
+    ) -> None:
         self.first, self.second = Script(), Script()
         self._scripts = dict(zip(sorted(ids), (self.first, self.second), strict=True))
         if ids[0] > ids[1]:
@@ -243,6 +251,10 @@ class Pair:
         networks = fake_networks(decoder=lambda feeds: self._next().decode(feeds))
         self.tracker = Tracker(networks, replace(preset("default"), rivals=rivals, **more))
         self._ids, self._index = ids, 0
+        self.picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
+        for colour, mask in zip(colours, (A, B), strict=True):
+            x1, y1, x2, y2 = (round(edge) for edge in px(*mask))
+            self.picture[y1:y2, x1:x2] = colour
         for object_id, x in zip(ids, (250, 450), strict=True):
             self.tracker.prompt(click(x, 250, object_id=object_id))
         self.show(((20, 20, 10),) * 4, ((40, 20, 10),) * 4)
@@ -255,8 +267,7 @@ class Pair:
         self.first.masks, self.second.masks = first, second  # type: ignore[assignment]
         for _ in range(times):
             self._turn = list(self._scripts.values())
-            picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
-            result = self.tracker.step(frame(self._index, picture))
+            result = self.tracker.step(frame(self._index, self.picture))
             self._index += 1
         return result
 

@@ -1,19 +1,24 @@
-"""Several objects on steps that are run again: what is noted of each for the others."""
+"""Several objects through the tracker: what is noted of each for the others, on steps that are run
+again too, and by their colours."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import pytest
 
-from samcam.live.commands import UndoPrompt
+from samcam.live.commands import PinStep, UndoPrompt
+from samcam.live.masks import logits_box
 from samcam.live.tracker.identity.rivals import KnownLook
 from samcam.live.tracker.presets import CATCH_UP
 from tests.helpers.tracker_networks import click
 from tests.live.tracker.test_rivals import A, B, Pair
 
 STEPS, PAST = 9, 4
+RED, BLUE = (30, 40, 220), (220, 90, 20)
+Colours: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
 def looks(pair: Pair) -> list[list[tuple[bytes, float]]]:
@@ -67,3 +72,37 @@ def test_what_is_noted_holds_nothing_of_the_device() -> None:
         assert isinstance(look, KnownLook)
         assert isinstance(look.obj_ptr, np.ndarray)
         assert isinstance(look.colours, np.ndarray)
+
+
+@pytest.mark.parametrize(("colours", "cut"), [((RED, RED), True), ((RED, BLUE), False)])
+def test_only_what_looks_alike_is_parted(colours: Colours, cut: bool) -> None:
+    pair = Pair((1, 2), colours=colours)
+    pair.show((A,) * 4, (B,) * 4, times=8)
+    result = pair.show(((20, 20, 26),) * 4, (B,) * 4)
+    logits = result.objects[0].mask_logits
+    assert logits is not None
+    assert (logits_box(logits)[2] < B[0]) == cut
+
+
+def test_a_correction_on_a_pinned_step_where_both_lay_together() -> None:
+    """It enters long after; the other object changes by no bit."""
+    answers = []
+    for corrected in (False, True):
+        pair = Pair((1, 2), prompt_history=3)
+        pair.show((A,) * 4, (B,) * 4, times=8)
+        pair.tracker.prompt(click(250, 250, object_id=2))
+        pair.show((A,) * 4, (A,) * 4)
+        together = pair.show((A,) * 4, (A,) * 4)
+        assert not any(one.admitted for one in together.objects)
+        pair.tracker.apply(PinStep(together.step))
+        pair.show((A,) * 4, (A,) * 4, times=6)
+        if corrected:
+            pair.tracker.prompt(replace(click(250, 250), step=together.step))
+            settle(pair)
+        answers.append(pair.show((A,) * 4, (A,) * 4))
+    assert together.step in answers[1].objects[0].memory_steps
+    assert together.step not in answers[0].objects[0].memory_steps
+    first, second = (one.objects[1] for one in answers)
+    assert first.memory_steps == second.memory_steps
+    assert first.reason == second.reason
+    np.testing.assert_array_equal(first.mask(), second.mask())
