@@ -62,7 +62,8 @@ class MemoryEntry(Generic[T]):
         motion_iou: Overlap with the motion prediction; None where there was none.
         picture: What it saw, where that was kept.
         colours: What its mask showed, see `look.Look`; None: nobody looked.
-        appearance: How much it looks like the object, see `look.appearance`; 1 for a prompted one.
+        appearance: How much it looks like the object, see `look.appearance`; 1 for one that a
+            prompt made or the user committed.
     """
 
     step: int
@@ -185,13 +186,20 @@ class MemoryBank(Generic[T]):
         _discard(self._conditioning, step)
         self._forget_tracked(step)
 
-    def forget_tracked(self, after: int) -> None:
-        """Drop what steps after one left, except those with a conditioning memory."""
+    def forget_tracked(self, *, before: int = 0, after: int | None = None) -> None:
+        """Drop what steps before one, and after one, left, except those with a conditioning
+        memory."""
         given = {kept.step for kept in self._conditioning}
-        self._recent = [one for one in self._recent if one.step <= after or one.step in given]
-        self._pointers = [one for one in self._pointers if one.step <= after or one.step in given]
-        self._anchors = [one for one in self._anchors if one.step <= after or one.step in given]
-        if self._previous is not None and self._previous.step > after:
+
+        def stays(one: _HasStep) -> bool:
+            return one.step in given or (
+                before <= one.step and (after is None or one.step <= after)
+            )
+
+        self._recent = [one for one in self._recent if stays(one)]
+        self._pointers = [one for one in self._pointers if stays(one)]
+        self._anchors = [one for one in self._anchors if stays(one)]
+        if self._previous is not None and not stays(self._previous):
             self._previous = None
 
     def add(self, entry: MemoryEntry[T]) -> None:

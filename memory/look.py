@@ -30,7 +30,8 @@ class RememberedLook(Look, Protocol):
 
     @property
     def appearance(self) -> float:
-        """How much it looks like the object, 0..1; 1 where a prompt made the mask."""
+        """How much it looks like the object, 0..1; 1 where a prompt made the mask, or the user
+        committed it."""
 
 
 def appearance(seen: Look, remembered: Iterable[RememberedLook]) -> float | None:

@@ -142,7 +142,7 @@ class ObjectStepper:
             answer, candidates = self.clicked(view, track, prompt, pix_feat, mask_input, clock)
         answer = guided(answer, self.guide_box(past, track.object_id))
         if prompt is not None:
-            answer = self._recogniser.looked_at(answer, past.picture)
+            answer = self._recogniser.looked_at(answer, past.picture, track)
         mine.note(answer.visible, answer.token, candidates)
         # admit, remember
         vouched = mine.committed and answer.visible
@@ -199,7 +199,7 @@ class ObjectStepper:
         crop = crop_around_mask(prompt.mask, self._cells, self.settings.crop)
         view = View(crop, self._encode(crop.cut(prompt.reference_bgr), clock))
         answer = self._masked(view, track, prompt.mask, clock)
-        answer = self._recogniser.looked_at(answer, prompt.reference_bgr)
+        answer = self._recogniser.looked_at(answer, prompt.reference_bgr, track)
         if self._recogniser.admits(answer, track):
             memory = self._encode_memory(view.features, answer, False, clock)
             picture = self._picture(past, answer, prompt.reference_bgr)

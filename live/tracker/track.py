@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
@@ -24,6 +24,8 @@ from samcam.system import lacks
 if TYPE_CHECKING:
     from samcam.engines import DeviceTensor
 
+LONGEST_STEP_S: Final = 0.2  # what is followed is seen as often as that
+
 
 class ObjectTrack:
     """State of one object between frames. Used by the inference thread only.
@@ -38,6 +40,7 @@ class ObjectTrack:
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
         dt_s: Seconds from the step before to the present one.
+        begun: Step of the prompt that made another thing of it; what tracking left before is gone.
         rivals: Objects that it was seen apart from, with the seconds that both have been together
             since.
     """
@@ -50,6 +53,7 @@ class ObjectTrack:
         self.alone_wh: F32 | None = None
         self.areas = Areas()
         self.status: Status | None = None
+        self.begun = 0
         self.rivals: Mapping[int, float] = {}
         self._settings = settings
         self.dt_s = 0.0
@@ -90,6 +94,8 @@ class ObjectTrack:
         """
         if later is None:
             return self.fork()
+        later.begun = self.begun
+        later.bank.forget_tracked(before=self.begun)
         later.bank.forget(step)
         for entry in self.bank.at(step):
             later.bank.add(entry)
@@ -159,9 +165,16 @@ class ObjectTrack:
     ) -> None:
         """Put an admitted answer into the bank; as an anchor too, if it saw a distractor.
 
+        Where a prompt on a lost object means another thing, what tracking had left goes: those
+        memories would outvote the prompt's own on the next step.
+
         `picture` is what people get to see of it.
         """
-        entry = _entry(step, answer, maskmem_features, picture, self._known(answer), conditioning)
+        if self._means_another(answer):
+            self.begun = step
+            self.bank.forget_tracked(before=step)
+        known = 1.0 if conditioning or answer.prompted else self._known(answer)
+        entry = _entry(step, answer, maskmem_features, picture, known, conditioning)
         self.bank.add(entry)
         if answer.distractor and not conditioning:
             self.bank.promote(step)
@@ -209,12 +222,20 @@ class ObjectTrack:
         self.status = advance(self.status, seen, dt_s, self._settings.state)
         return self.status
 
+    def _means_another(self, answer: Answer) -> bool:
+        """Say whether a prompt's answer looks like another thing than the lost object."""
+        recovery = self._settings.recovery
+        if recovery is None or not (self.is_lost and answer.prompted) or answer.appearance is None:
+            return False
+        return answer.appearance < recovery.sure
+
     def _known(self, answer: Answer) -> float:
         """Return how much later masks may rely on what an answer looks like, 0..1."""
         recovery = self._settings.recovery
         if recovery is None or answer.appearance is None:
             return 1.0
-        return min(1.0, answer.appearance + recovery.regained * self.dt_s)
+        # over a gap nobody saw the look change slowly
+        return min(1.0, answer.appearance + recovery.regained * min(self.dt_s, LONGEST_STEP_S))
 
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""

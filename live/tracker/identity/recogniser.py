@@ -43,16 +43,19 @@ class Recogniser:
         self._cells = manifest.mask_size
         self._no_obj_ptr = manifest.no_obj_ptr
 
-    def looked_at(self, answer: Answer, picture: U8 | None) -> Answer:
-        """Return a prompted answer with the colours that its mask shows.
+    def looked_at(self, answer: Answer, picture: U8 | None, track: ObjectTrack) -> Answer:
+        """Return an answer with the colours that its mask shows, and how much it looks like what
+        the object is remembered by.
 
         Args:
             picture: (H, W, 3), the whole one that the mask belongs to; None: no longer kept.
+            track: The object before this step.
         """
         if self._settings.recovery is None or picture is None or not answer.visible:
             return answer
         colours = colours_of(answer.low_res_mask, answer.crop, answer.box, picture, self._cells)
-        return replace(answer, colours=colours)
+        answer = replace(answer, colours=colours)
+        return replace(answer, appearance=appearance(answer, track.bank.looks))
 
     def recognised(self, answer: Answer, picture: U8 | None, track: ObjectTrack) -> Answer:
         """Return a tracked answer with what it looks like, and without its mask where that is
@@ -65,8 +68,7 @@ class Recogniser:
         recovery = self._settings.recovery
         if recovery is None or not answer.visible:
             return answer
-        answer = self.looked_at(answer, picture)
-        answer = replace(answer, appearance=appearance(answer, track.bank.looks))
+        answer = self.looked_at(answer, picture, track)
         sighting = Sighting(answer.box, answer.predicted_iou, answer.appearance, track.dt_s)
         certain_iou = self._settings.state.certain_iou
         reason = refusal(sighting, track.status, track.crop_state, certain_iou, recovery)
