@@ -198,3 +198,15 @@ def test_a_bank_with_tiers_is_bounded_and_forks(policy: BankPolicy) -> None:
     assert (fork.recent, fork.anchors) == ((), ())
     assert all(tier is COND for tier in fork.view(1_500).tiers)
     assert bank.view(1_500).steps == before.steps
+
+
+def test_what_was_tracked_before_a_step_is_dropped_and_prompts_stay() -> None:
+    bank = filled(XMEM, 200, prompts=(0, 90))
+    kept = [one.step for one in bank.recent if one.step >= 197]
+    assert len(kept) < len(bank.recent)
+    assert bank.anchors
+    bank.forget_tracked(before=197)
+    assert [one.step for one in bank.conditioning] == [0, 90]
+    assert [one.step for one in bank.recent] == kept
+    assert all(step >= 197 for step in bank.pointer_steps)
+    assert bank.anchors == ()

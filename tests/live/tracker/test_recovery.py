@@ -11,6 +11,7 @@ import pytest
 
 from samcam.engines.base import Array
 from samcam.engines.fake_backend import fake_networks
+from samcam.engines.host_tensors import HostTensor
 from samcam.engines.sam2_graphs import DecoderOutput
 from samcam.live.commands import HoverRequest
 from samcam.live.frames import U8, ObjectResult, ObjectState
@@ -18,8 +19,10 @@ from samcam.live.tracker.crop import Crop, CropSettings, CropState
 from samcam.live.tracker.identity.look import COLOURS, colours_of
 from samcam.live.tracker.identity.recovery import RecoverySettings, Sighting, doubt, refusal
 from samcam.live.tracker.identity.search import MIN_SEARCH_SHARE, search_crop
+from samcam.live.tracker.judge import Judge
 from samcam.live.tracker.presets import PRESETS, preset
 from samcam.live.tracker.state import Observation, StateThresholds, Status, advance
+from samcam.live.tracker.track import ObjectTrack
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, Script, click, frame, square_logits
 
@@ -245,3 +248,19 @@ def test_other_presets_take_what_their_scores_let_pass(name: str) -> None:
     taken = story.see(BLUE)
     assert taken.visible
     assert taken.appearance is None
+
+
+@pytest.mark.parametrize(
+    ("dt_s", "vouched", "counts"),
+    [(1 / 30, False, 0.501), (20.0, False, 0.506), (1 / 30, True, 1.0)],
+)
+def test_how_much_a_memory_counts(dt_s: float, vouched: bool, counts: float) -> None:
+    """What looks half like the object counts half: over a gap too, and whole where the user
+    committed it."""
+    settings = preset("default")
+    track = ObjectTrack(1, settings)
+    track.predict(dt_s)
+    answer = replace(Judge(settings, fake_networks().manifest).absent(WH), appearance=0.5)
+    track.remember(3, answer, HostTensor(np.zeros(1, np.float32)), conditioning=vouched)
+    (kept,) = track.bank.at(3)
+    assert kept.appearance == pytest.approx(counts)
