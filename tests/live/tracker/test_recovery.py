@@ -261,6 +261,6 @@ def test_how_much_a_memory_counts(dt_s: float, vouched: bool, counts: float) -> 
     track = ObjectTrack(1, settings)
     track.predict(dt_s)
     answer = replace(Judge(settings, fake_networks().manifest).absent(WH), appearance=0.5)
-    track.remember(3, answer, HostTensor(np.zeros(1, np.float32)), conditioning=vouched)
+    track.remember(3, answer, HostTensor(np.zeros(1, np.float32), owned=True), conditioning=vouched)
     (kept,) = track.bank.at(3)
     assert kept.appearance == pytest.approx(counts)
