@@ -6,7 +6,7 @@ Bounded by construction: a fixed number of steps, and one more that is pinned.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -87,8 +87,9 @@ class PastStep:
         grey: The small picture in which the camera's motion is measured, where it is.
         camera: How the camera moved since the step before; None: nobody measured it.
         places: Where the objects are expected, before any of them is looked for; noted where
-            several are tracked and the preset compares them. Running the step again takes these;
-            an object that is run again, or forgets, changes its own.
+            several are tracked and the preset compares them. Running the step again takes these.
+        foreseen: Places of objects that were run again since, or forgot something. They count from
+            the next new step on, so that the order of edits between two steps decides nothing.
         objects: By object id; those that the step had or has prompts for.
     """
 
@@ -103,21 +104,24 @@ class PastStep:
     grey: Grey | None = None
     camera: CameraMotion | None = None
     places: tuple[Place, ...] = ()
+    foreseen: dict[int, Place] = field(default_factory=dict)
     objects: dict[int, PastObject] = field(default_factory=dict)
 
     def of(self, object_id: int) -> PastObject:
         return self.objects.setdefault(object_id, PastObject())
 
-    def expect(self, places: Iterable[Place]) -> None:
-        """Note where objects are expected, instead of what was noted of them before."""
-        known = {place.object_id: place for place in (*self.places, *places)}
+    def expect_foreseen(self) -> None:
+        """Let what was foreseen count, instead of what was noted of those objects before."""
+        known = {place.object_id: place for place in self.places} | self.foreseen
         self.places = tuple(known[object_id] for object_id in sorted(known))
+        self.foreseen.clear()
 
     def forget(self, object_id: int | None) -> None:
         """Drop one object, or all."""
         gone = tuple(self.objects) if object_id is None else (object_id,)
         for one in gone:
             self.objects.pop(one, None)
+            self.foreseen.pop(one, None)
         self.places = tuple(
             place for place in self.places if object_id not in (None, place.object_id)
         )
@@ -181,6 +185,12 @@ class StepHistory:
         """Drop one object from all steps, or all objects."""
         for past in self:
             past.forget(object_id)
+
+    def expect_foreseen(self) -> None:
+        """Let the places count that edits since the last step have changed."""
+        for past in self:
+            if past.foreseen:
+                past.expect_foreseen()
 
     def clear(self) -> None:
         self._recent.clear()

@@ -161,11 +161,12 @@ class ObjectStepper:
                 track.remember_once(past.step, answer, memory, shown)
         return self.publish(past, track, answer, admitted, known)
 
-    def note_places(self, past: PastStep, tracks: Sequence[ObjectTrack]) -> None:
-        """Note where objects are expected on a step, before it is run, or run again for one."""
+    def foresee(self, past: PastStep, tracks: Sequence[ObjectTrack]) -> None:
+        """Foresee where objects are on a step, before it is run, or run again for one."""
         if self.settings.rivals and (past.places or len(tracks) > 1):
             camera = self._camera(past)
-            past.expect([track.place(past.dt_s, camera) for track in tracks])
+            for track in tracks:
+                past.foreseen[track.object_id] = track.place(past.dt_s, camera)
 
     def predict(self, past: PastStep, track: ObjectTrack) -> None:
         """Move the object's motion and its crop on to a step."""
@@ -199,7 +200,7 @@ class ObjectStepper:
         crop = crop_around_mask(prompt.mask, self._cells, self.settings.crop)
         view = View(crop, self._encode(crop.cut(prompt.reference_bgr), clock))
         answer = self._masked(view, track, prompt.mask, clock)
-        answer = self._recogniser.looked_at(answer, prompt.reference_bgr, track)
+        answer = self._recogniser.looked_at(answer, prompt.reference_bgr)
         if self._recogniser.admits(answer, track):
             memory = self._encode_memory(view.features, answer, False, clock)
             picture = self._picture(past, answer, prompt.reference_bgr)

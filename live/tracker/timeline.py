@@ -4,8 +4,8 @@ Each changes what is noted for its step; `settle` then brings the object to wher
 that been known in time. Where the steps since are tracked again, the result is the same to the
 last bit, but for what its guide said since, which is left out (`drop_guide`), and beside the
 other objects where they were expected then (`PastStep.places`); else the memory enters the
-present as that step's. Other objects are never touched; where they are run again later, they are
-beside what this one has become.
+present as that step's. Other objects are never touched; where they are run again after the next
+step, they are beside what this one has become.
 """
 
 from __future__ import annotations
@@ -286,6 +286,10 @@ class Timeline:
         self.forget(None)
         self._history.clear()
 
+    def expect_foreseen(self) -> None:
+        """Let others find the objects where the edits since the last step have put them."""
+        self._history.expect_foreseen()
+
     def settle(self) -> None:
         """Answer what was changed since the last time; at most one pass over the kept steps."""
         if self._changed:
@@ -335,7 +339,7 @@ class Timeline:
         for past in again:
             track = self.before(past, object_id, track)
             if track is not None:
-                self._stepper.note_places(past, [track])
+                self._stepper.foresee(past, [track])
                 result = self._stepper.step(past, track, self.clock)
                 self._pinned.note(past, object_id, result)
         if track is None:
@@ -359,7 +363,7 @@ class Timeline:
                 theirs = later.of(object_id)
                 theirs.drop_guide()
                 theirs.before = track.carried_to(theirs.before, past.step)
-                self._stepper.note_places(later, [theirs.before])
+                self._stepper.foresee(later, [theirs.before])
                 self._stepper.predict(later, track)
         self.tracks[object_id] = track.carried_to(self.tracks.get(object_id), past.step)
         if past is not self._history.pinned:
@@ -369,11 +373,11 @@ class Timeline:
     def _forget_step(self, object_id: int, step: int, and_object: bool = True) -> None:
         """Take a step's memory out of the present and of the states since."""
         for state in self._states_after(object_id, step):
-            state.bank.forget(step)
+            state.forget(step)
         for past in self._history:
             mine = past.objects.get(object_id)
             if past.step > step and mine is not None and mine.before is not None:
-                self._stepper.note_places(past, [mine.before])
+                self._stepper.foresee(past, [mine.before])
         self._preview.forget()
         present = self.tracks.get(object_id)
         if and_object and present is not None and not present.remembers:

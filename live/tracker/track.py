@@ -24,7 +24,8 @@ from samcam.system import lacks
 if TYPE_CHECKING:
     from samcam.engines import DeviceTensor
 
-LONGEST_STEP_S: Final = 0.2  # what is followed is seen as often as that
+LONGEST_STEP_S: Final = 1.0  # what is seen less often is not followed
+NEVER: Final = -1  # a step before the first
 
 
 class ObjectTrack:
@@ -40,7 +41,8 @@ class ObjectTrack:
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
         dt_s: Seconds from the step before to the present one.
-        begun: Step of the prompt that made another thing of it; what tracking left before is gone.
+        begun: Step of the newest prompt that made another thing of it; what tracking left before is
+            gone. `NEVER` without one.
         rivals: Objects that it was seen apart from, with the seconds that both have been together
             since.
     """
@@ -53,7 +55,7 @@ class ObjectTrack:
         self.alone_wh: F32 | None = None
         self.areas = Areas()
         self.status: Status | None = None
-        self.begun = 0
+        self.begun = NEVER
         self.rivals: Mapping[int, float] = {}
         self._settings = settings
         self.dt_s = 0.0
@@ -94,8 +96,9 @@ class ObjectTrack:
         """
         if later is None:
             return self.fork()
-        later.begun = self.begun
-        later.bank.forget_tracked(before=self.begun)
+        if self.begun > later.begun:
+            later.begun = self.begun
+            later.bank.forget_tracked(before=step, after=step)
         later.bank.forget(step)
         for entry in self.bank.at(step):
             later.bank.add(entry)
@@ -103,6 +106,14 @@ class ObjectTrack:
         later.status, later.crop_state = self.status, self.crop_state
         later.alone_wh = self.alone_wh
         return later
+
+    def forget(self, step: int) -> None:
+        """Drop the memories of one step; where its prompt made another thing of the object, also
+        what tracking has left of that since."""
+        self.bank.forget(step)
+        if self.begun == step:
+            self.begun = NEVER
+            self.bank.forget_tracked(after=step)
 
     def forget_motion(self) -> None:
         """Start the motion model again: too much time has passed that nobody measured."""
@@ -234,8 +245,9 @@ class ObjectTrack:
         recovery = self._settings.recovery
         if recovery is None or answer.appearance is None:
             return 1.0
-        # over a gap nobody saw the look change slowly
-        return min(1.0, answer.appearance + recovery.regained * min(self.dt_s, LONGEST_STEP_S))
+        # where it was not seen, nobody saw the look change slowly
+        followed_s = 0.0 if self.absent_steps else min(self.dt_s, LONGEST_STEP_S)
+        return min(1.0, answer.appearance + recovery.regained * followed_s)
 
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""

@@ -302,6 +302,7 @@ class Tracker:
         else:
             raise TypeError("time_s: expected none beside a Frame, which has its own")
         self._timeline.settle()
+        self._timeline.expect_foreseen()
         due = self._queue.take_due(frame.index, frame.size_wh)
         dt_s = step_seconds(self._last.time_ns if self._last else None, frame.time_ns)
         last, self._last = self._last, frame
@@ -320,7 +321,8 @@ class Tracker:
             track = self._timeline.before(past, object_id, self._timeline.tracks.get(object_id))
             if track is not None:
                 tracks.append(track)
-        self._stepper.note_places(past, tracks)
+        self._stepper.foresee(past, tracks)
+        past.expect_foreseen()
         for track in tracks:
             self._guides.ask(past, frame.image_bgr, track.object_id, track.state)
             answers.append(self._stepper.step(past, track, clock))

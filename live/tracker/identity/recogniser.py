@@ -43,18 +43,22 @@ class Recogniser:
         self._cells = manifest.mask_size
         self._no_obj_ptr = manifest.no_obj_ptr
 
-    def looked_at(self, answer: Answer, picture: U8 | None, track: ObjectTrack) -> Answer:
+    def looked_at(
+        self, answer: Answer, picture: U8 | None, track: ObjectTrack | None = None
+    ) -> Answer:
         """Return an answer with the colours that its mask shows, and how much it looks like what
         the object is remembered by.
 
         Args:
             picture: (H, W, 3), the whole one that the mask belongs to; None: no longer kept.
-            track: The object before this step.
+            track: The object before this step; None: it is not compared.
         """
         if self._settings.recovery is None or picture is None or not answer.visible:
             return answer
         colours = colours_of(answer.low_res_mask, answer.crop, answer.box, picture, self._cells)
         answer = replace(answer, colours=colours)
+        if track is None:
+            return answer
         return replace(answer, appearance=appearance(answer, track.bank.looks))
 
     def recognised(self, answer: Answer, picture: U8 | None, track: ObjectTrack) -> Answer:

@@ -5,7 +5,8 @@ networks give where two that look alike meet, is parted between the two places.
 
 The places are those before the step, noted with it: whatever was answered on this picture, they
 are the same for every object, so that the order of the objects decides nothing and a step that is
-run again gives the same.
+run again gives the same. What edits change in them counts from the next new step on, so the order
+of the edits decides nothing either.
 
 Only objects that were seen apart are rivals, and those that stay together stop being it: they may
 be one thing that the user has clicked twice, or a part of the other.

@@ -3,21 +3,31 @@ again too, and by their colours."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import pytest
 
+from samcam.engines.base import Array
+from samcam.engines.fake_backend import fake_networks
+from samcam.engines.sam2_graphs import DecoderOutput
 from samcam.live.commands import PinStep, UndoPrompt
+from samcam.live.frames import ObjectResult
 from samcam.live.masks import logits_box
+from samcam.live.tracker.history import PastStep
 from samcam.live.tracker.identity.rivals import KnownLook
-from samcam.live.tracker.presets import CATCH_UP
-from tests.helpers.tracker_networks import click
+from samcam.live.tracker.presets import CATCH_UP, preset
+from samcam.live.tracker.step import StageClock
+from samcam.live.tracker.track import ObjectTrack
+from samcam.live.tracker.tracker import Tracker
+from tests.helpers.tracker_networks import SIZE, Script, click, frame
 from tests.live.tracker.test_rivals import A, B, Pair
 
 STEPS, PAST = 9, 4
 RED, BLUE = (30, 40, 220), (220, 90, 20)
+Squares: TypeAlias = tuple[tuple[int, int, int], ...]
 Colours: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
@@ -37,9 +47,30 @@ def looks(pair: Pair) -> list[list[tuple[bytes, float]]]:
     return noted
 
 
+class Networks:
+    """Networks that answer each of two objects with masks of its own, and clicks with the last."""
+
+    def __init__(self, masks: dict[int, Squares]) -> None:
+        self.masks, self._asked = masks, 0
+        self.tracker = Tracker(fake_networks(decoder=self._decode), preset("default"))
+        self._inner = self.tracker._stepper.step
+        self.tracker._stepper.step = self._step  # type: ignore[method-assign]
+
+    def _step(self, past: PastStep, track: ObjectTrack, clock: StageClock) -> ObjectResult:
+        self._asked = track.object_id
+        return self._inner(past, track, clock)
+
+    def _decode(self, feeds: Mapping[str, Array]) -> DecoderOutput:
+        masks = self.masks[self._asked]
+        clicked = bool((np.asarray(feeds["point_labels"]) >= 0).any())
+        ious = (0.1, 0.9, 0.5, 0.3)
+        return Script(masks=(masks[-1],) * 4 if clicked else masks, ious=ious).decode(feeds)
+
+
 def settle(pair: Pair) -> None:
     pair._turn = [pair.first]  # object 1 alone is run again
     pair.tracker._timeline.settle()
+    pair.tracker._timeline.expect_foreseen()  # as the next new step does
 
 
 @pytest.mark.parametrize("catch_up", CATCH_UP)
@@ -106,3 +137,31 @@ def test_a_correction_on_a_pinned_step_where_both_lay_together() -> None:
     assert first.memory_steps == second.memory_steps
     assert first.reason == second.reason
     np.testing.assert_array_equal(first.mask(), second.mask())
+
+
+def corrected(order: tuple[int, int], between: bool) -> list[object]:
+    """Correct both objects on a past step; return what is said of them then.
+
+    `between`: something, as a pointer that hovers, has the first one answered before the second.
+    """
+    networks = Networks({1: ((20, 20, 10),) * 4, 2: ((40, 20, 10),) * 4})
+    masks, tracker = networks.masks, networks.tracker
+    tracker.prompt(click(250, 200))
+    tracker.prompt(click(450, 200, object_id=2))
+    picture = np.full((SIZE[1], SIZE[0], 3), 128, np.uint8)
+    for index in range(10):
+        tracker.step(frame(index, picture))
+    masks[1] = ((30, 20, 10),) * 4
+    masks[2] = ((0, 0, 0), (34, 20, 10), (40, 20, 10), (40, 20, 10))
+    for object_id in order:
+        x = {1: 350, 2: 450}[object_id]
+        tracker.prompt(replace(click(x, 200, object_id=object_id), step=5))
+        if between:
+            tracker._timeline.settle()
+    result = tracker.step(frame(10, picture))
+    return [(one.reason, one.admitted, str(one.box_xyxy_px)) for one in result.objects]
+
+
+def test_the_order_of_edits_between_two_steps_decides_nothing() -> None:
+    said = [corrected(order, late) for order in ((1, 2), (2, 1)) for late in (False, True)]
+    assert said == [said[0]] * 4
