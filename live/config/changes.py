@@ -141,8 +141,8 @@ def apply_overrides(
     chosen = overrides.crop
     if chosen.enabled == ON and merged.gate is None:
         changes.problems.append(
-            f"tracker.crop.enabled: the preset {preset.name} has no motion gate to steer a crop; "
-            "expected false, or another --preset"
+            f"tracker.crop.enabled: {chosen.enabled}: the preset {preset.name} has no motion gate "
+            "to steer a crop; expected false, or another preset"
         )
     changes.check()
     _check_stride(merged, overrides)

@@ -151,7 +151,9 @@ class Timeline:
                 self._log.remove(other)
             self._forget_step(edit.object_id, edit.step)
             what = "its last prompt" if len(others) == 1 else f"its last {len(others)} prompts"
-            done = f"{what} taken back; that picture is no longer kept: masks since then stay"
+            done = f"{what} taken back; that picture is no longer kept"
+            if edit.object_id in self.tracks and self.tracks[edit.object_id].bank.recent:
+                done += ": masks since then stay"
         else:
             self._log.remove(edit)
             if edit.commit:

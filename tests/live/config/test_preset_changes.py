@@ -83,8 +83,8 @@ def test_everything_that_a_preset_lacks_is_told_at_once(tmp_path: Path) -> None:
         "c, line 7: tracker.gate.weight: 0.3: the preset sam2 has no rules tracker.gate; expected "
         "null (--set tracker.gate.weight=null), or --preset default | samurai | samurai-paper | "
         "dam | long",
-        "c, line 9: tracker.crop.enabled: the preset sam2 has no motion gate to steer a crop; "
-        "expected false, or another --preset",
+        "c, line 9: tracker.crop.enabled: true: the preset sam2 has no motion gate to steer a "
+        "crop; expected false, or another preset",
         "--set: tracker.rivals: true: the preset sam2 has no motion gate to say where an object is "
         "expected; expected false, or another preset",
     )
