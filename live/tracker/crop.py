@@ -285,13 +285,15 @@ class CropState:
     Attributes:
         x, y: Middle of the object's box, in cells.
         size: Larger side of the box in cells, damped.
-        unsure: Steps since the filter was last moved, fewer with every step that moves it.
+        unsure: Steps since a mask last moved the filter, fewer with every step that does.
+        in_sight: Of these, those on which a mask showed that it is there, though not where.
     """
 
     x: float
     y: float
     size: float
     unsure: int = 0
+    in_sight: int = 0
 
     @classmethod
     def at(cls, box_xyxy: F32) -> CropState:
@@ -312,22 +314,30 @@ class CropState:
             x, y = camera.moved(self.x, self.y)
             most = camera.side  # of the picture: errors of hours without a mask must not add up
             x, y = min(max(x, 0.0), most), min(max(y, 0.0), most)
-            there = CropState(x, y, min(self.size * camera.zoom, most), self.unsure)
+            there = replace(self, x=x, y=y, size=min(self.size * camera.zoom, most))
         if predicted_box is not None:
             place = CropState.at(predicted_box)
             there = replace(there, x=place.x, y=place.y)
         nowhere = dt_s > LONG_GAP_S or (camera is not None and camera.is_cut)
-        return replace(there, unsure=MAX_UNSURE if nowhere else min(self.unsure + 1, MAX_UNSURE))
+        if nowhere:
+            return replace(there, unsure=MAX_UNSURE, in_sight=0)
+        return replace(there, unsure=min(self.unsure + 1, MAX_UNSURE))
 
     def updated(self, box: F32) -> CropState:
         """Return the state after a mask moved the filter to a box in cells."""
         there = CropState.at(box)
         size = self.size + SIZE_SHARE * (there.size - self.size)
-        return replace(there, size=size, unsure=max(self.unsure - 1, 0) // 2)
+        unsure = max(self.unsure - 1, 0) // 2
+        return replace(there, size=size, unsure=unsure, in_sight=min(self.in_sight, unsure))
+
+    def seen(self) -> CropState:
+        """Return the state after a mask that moved no filter, of an object that is in sight where
+        it is looked for: its crop need not widen."""
+        return replace(self, in_sight=min(self.in_sight + 1, self.unsure))
 
     def crop(self, picture_wh: tuple[int, int], cells: int, settings: CropSettings) -> Crop:
         share = max(self.size / cells * settings.zoom, settings.min_share)
-        share *= settings.growth ** max(self.unsure - 1, 0)
+        share *= settings.growth ** max(self.unsure - self.in_sight - 1, 0)
         x, y = self.x * picture_wh[0] / cells, self.y * picture_wh[1] / cells
         return Crop.place(x, y, share, picture_wh)
 

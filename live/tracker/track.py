@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from samcam.kalman import CameraMotion, Gate
 from samcam.live.frames import F32, ObjectState
 from samcam.live.tracker.crop import CropState
@@ -129,6 +131,8 @@ class ObjectTrack:
         `camera` is in the gate's unit: pixels of the low-resolution mask.
         """
         self.dt_s = dt_s
+        if self.alone_wh is not None and camera is not None:
+            self.alone_wh = np.asarray(self.alone_wh * camera.zoom, np.float32)
         if self.gate is not None:
             self.gate.advance(dt_s, camera)
             if self.crop_state is not None:
@@ -144,18 +148,16 @@ class ObjectTrack:
     def place(self, dt_s: float, camera: CameraMotion | None = None) -> Place:
         """Return where the object is expected after a step's time; one that is not seen too, as
         long as its filter holds: another one may only hide it."""
-        gate = None if self.gate is None else self.gate.fork()
-        if gate is not None:
-            gate.advance(dt_s, camera)
-        box = None if gate is None else gate.box
+        later = copy.copy(self)
+        later.gate = None if self.gate is None else self.gate.fork()
+        later.predict(dt_s, camera)
         looks = tuple(KnownLook.of(memory) for memory in self.bank.looks)
-        return Place(self.object_id, EMPTY_BOX if box is None else box, looks)
+        return replace(later._here, looks=looks)
 
     def meet(self, places: Sequence[Place], dt_s: float) -> None:
         """Take in where the objects are expected on this step, after `predict`."""
-        mine = None if self.gate is None else self.gate.box
         others = [place for place in places if place.object_id != self.object_id]
-        self.rivals = met(self.rivals, mine, others, dt_s)
+        self.rivals = met(self.rivals, self._here, others, dt_s)
 
     def steer(self, box: F32) -> None:
         """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.
@@ -220,7 +222,7 @@ class ObjectTrack:
                 self.gate.observe(answer.measured, answer.predicted_iou)
             self._follow(answer, self.gate)
             if self.is_lost and self._settings.recovery is not None and not answer.shared:
-                self.crop_state = CropState.at(answer.box)  # look there again, whatever moved
+                self.crop_state = self._again_at(answer.box, self.gate)
         seen = Observation(
             present=answer.present,
             visible=answer.visible,
@@ -249,15 +251,28 @@ class ObjectTrack:
         followed_s = 0.0 if self.absent_steps else min(self.dt_s, LONGEST_STEP_S)
         return min(1.0, answer.appearance + recovery.regained * followed_s)
 
+    @property
+    def _here(self) -> Place:
+        """Where it is expected now, after `predict`; without its looks."""
+        box = None if self.gate is None else self.gate.box
+        coasts = self.expected_box is None
+        return Place(self.object_id, EMPTY_BOX if box is None else box, coasts=coasts)
+
+    def _again_at(self, box: F32, gate: Gate) -> CropState:
+        """Return where to look for what was found again, whether or not that moved the filter."""
+        there = CropState.at(box)
+        if gate.moved or self.crop_state is None:
+            return there
+        unsure = self.crop_state.unsure
+        return replace(there, unsure=unsure, in_sight=unsure)
+
     def _follow(self, answer: Answer, gate: Gate) -> None:
         """Point the crop where the filter has the object now, if this step moved it."""
         if gate.box is None:
             return
         if not gate.moved:
-            if answer.shared and self.crop_state is not None:  # it is in sight, where it should be
-                self.crop_state = replace(
-                    self.crop_state, unsure=max(self.crop_state.unsure - 1, 0)
-                )
+            if answer.shared and self.crop_state is not None:
+                self.crop_state = self.crop_state.seen()
             return
         if not answer.shared:
             self.alone_wh = gate.box[2:] - gate.box[:2]

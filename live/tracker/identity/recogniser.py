@@ -145,7 +145,7 @@ class Recogniser:
         self, whole: Answer, track: ObjectTrack, mine: F32 | None, rivals: Sequence[Place]
     ) -> F32 | None:
         """Return where an object is by a mask that it shares; None: that does not say."""
-        others = [rival for rival in rivals if rival.box.any() and track.rivals[rival.object_id]]
+        others = [rival for rival in rivals if rival.known and track.rivals[rival.object_id]]
         if mine is None or track.alone_wh is None or not others:
             return None
         box = whole.crop.to_picture(_solid(whole.low_res_mask), self._cells)

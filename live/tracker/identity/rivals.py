@@ -35,6 +35,7 @@ REACH: Final = 0.05  # share of another's place that a mask covers beyond what w
 BOTH: Final = 0.5  # share of its own place that a mask of both covers
 WHOLE: Final = 0.8  # share of each one's place that a mask of all of them covers
 ASIDE: Final = 0.3  # of an object's size, by which such a mask shows on which side it is
+AT_END: Final = 0.1  # of an object's size, by which a mask's end may miss where its own should be
 HIDDEN: Final = 0.7  # share of its own place from which another one hides an object
 ALIKE: Final = 0.7  # appearance from which on two objects can be mistaken for each other
 
@@ -58,35 +59,46 @@ class Place:
     """Where an object is expected on a picture, from what was known before it.
 
     Attributes:
-        box: (4,) in cells; zeros: nobody knows.
+        box: (4,) in cells; one without area, as of what has left the picture: nobody knows.
         looks: What it is remembered by.
+        coasts: That is extrapolated: no mask has moved the object's filter on the step before.
     """
 
     object_id: int
     box: F32
     looks: tuple[RememberedLook, ...] = ()
+    coasts: bool = False
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody knows where it is."""
+        return bool((self.box[2:] > self.box[:2]).all())
 
 
 def met(
-    before: Mapping[int, float], mine: F32 | None, others: Sequence[Place], dt_s: float
+    before: Mapping[int, float], mine: Place, others: Sequence[Place], dt_s: float
 ) -> dict[int, float]:
     """Return an object's rivals, with the seconds that both have been together since they were
     seen apart.
 
     Args:
         before: As of the step before.
-        mine: (4,) where the object is expected, in cells; None: nobody knows. While one of the
-            two has no place, a time together goes on as `UNSEEN` says; those that were seen apart
-            last stay rivals.
+        mine: The object's own place.
         others: The places of the other objects; who has none any more is no rival either.
+
+    It takes masks of both to see them apart for the first time. Of those that are known to be two,
+    the places are enough. While one of the two has none, a time together goes on as `UNSEEN` says;
+    those that were apart last stay rivals.
     """
     after = {}
     for other in others:
         seconds = before.get(other.object_id)
-        if mine is None or not other.box.any():
-            seconds = None if seconds is None else seconds + (UNSEEN * dt_s if seconds else 0)
-        elif max(covered(mine, other.box), covered(other.box, mine)) <= APART:
+        known = mine.known and other.known
+        apart = known and max(covered(mine.box, other.box), covered(other.box, mine.box)) <= APART
+        if apart and (seconds is not None or not (mine.coasts or other.coasts)):
             seconds = 0.0
+        elif seconds is not None and not known:
+            seconds += UNSEEN * dt_s if seconds else 0
         elif seconds is not None:
             seconds += dt_s
         if seconds is not None and seconds < TOGETHER_S - TIME_ERROR_S:
@@ -159,9 +171,10 @@ def alike(place: Place, looks: Collection[RememberedLook]) -> bool:
 def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
     """Return where an object is, by the edges of a mask that it shares with others.
 
-    It lies within the mask. Where the mask is longer than expected on both sides, they are still
-    on their own sides, as far as both agree: so what stops or turns back where it meets another
-    object is followed as what passes it.
+    It lies within the mask, on the side on which it is expected. Where the mask ends about where
+    it should, that is its own end. Where the mask is longer than expected on both sides, they are
+    still on their own sides, as far as both agree: so what stops or turns back where it meets
+    another object is followed as what passes it.
 
     Args:
         box: (4,) of the whole mask, in cells.
@@ -171,7 +184,8 @@ def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
 
     Returns:
         None where that is not to be told: the mask is hardly larger than one of them, or larger
-        than all of them, or it leaves out a part of one.
+        than all of them, or it leaves out a part of one, or it is longer than expected on this
+        side alone, or they are expected in the same place.
     """
     room = box[2:] - box[:2] - wh
     theirs = np.array([other.box for other in others])
@@ -183,11 +197,14 @@ def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
     if min(covered(place, box) for place in (own, *theirs)) < WHOLE:
         return None
     corner = (own[:2] + own[2:] - wh) / 2
-    first = own[:2] + own[2:] < low + high
-    beyond_me = np.where(first, corner - box[:2], box[2:] - wh - corner)
-    beyond_them = np.where(first, box[2:] - high, low - box[:2])
-    back = np.clip(np.minimum(beyond_me, beyond_them), 0, None) * aside
-    corner = corner + np.where(first, -back, back)
+    side = np.sign(low + high - own[:2] - own[2:])
+    beyond_me = np.where(side > 0, corner - box[:2], box[2:] - wh - corner)
+    beyond_them = np.where(side > 0, box[2:] - high, low - box[:2])
+    ends = beyond_me <= AT_END * wh
+    back = np.where(ends, beyond_me, np.minimum(beyond_me, beyond_them))
+    if (aside & ((side == 0) | (back <= 0) & ~ends)).any():
+        return None
+    corner = corner - side * back * aside
     corner = np.clip(corner, box[:2] + np.minimum(room, 0), box[:2] + np.maximum(room, 0))
     return np.concatenate((corner, corner + wh)).astype(np.float32)
 

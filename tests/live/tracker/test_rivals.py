@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,22 +14,15 @@ from samcam.guides import Box
 from samcam.live.commands import GuideBox
 from samcam.live.frames import F32, U8, FrameResult
 from samcam.live.masks import logits_box
-from samcam.live.tracker.crop import Crop
-from samcam.live.tracker.history import step_seconds
 from samcam.live.tracker.identity.rivals import (
     TOGETHER_S,
-    UNSEEN,
     Place,
     contenders,
-    met,
     owner,
     parted,
     parts,
-    placed,
 )
-from samcam.live.tracker.judge import Answer
 from samcam.live.tracker.presets import PRESETS, preset
-from samcam.live.tracker.track import ObjectTrack
 from samcam.live.tracker.tracker import Tracker
 from tests.helpers.tracker_networks import SIZE, Script, click, frame
 from tests.helpers.tracker_plans import BOX, FIX, run, same, seen_on, taking_any
@@ -94,45 +86,6 @@ def test_a_mask_is_whose_place_it_fits(
 NOWHERE = np.zeros(4, np.float32)
 
 
-@pytest.mark.parametrize(
-    ("before", "mine", "theirs", "expected"),
-    [
-        (None, box(20), box(40), 0.0),  # apart: rivals
-        (None, box(20), box(25), None),  # nobody saw them apart: perhaps one thing
-        (None, box(20), box(22, 5), None),  # a part of it
-        (0.0, box(20), box(25), 0.1),
-        (1.0, box(20), box(40), 0.0),
-        (0.0, box(20), NOWHERE, 0.0),  # lost: it may come back, and still is none of the other
-        (0.0, None, box(20), 0.0),
-        (1.0, box(20), NOWHERE, 1.0 + UNSEEN * 0.1),  # lost where they met: not for ever
-        (1.0, None, box(20), 1.0 + UNSEEN * 0.1),
-        (TOGETHER_S - UNSEEN * 0.1, None, box(20), None),
-        (TOGETHER_S, box(20), box(25), None),
-    ],
-)
-def test_rivals_were_seen_apart_not_long_ago(
-    before: float | None, mine: F32 | None, theirs: F32, expected: float | None
-) -> None:
-    known = {} if before is None else {2: before}
-    after = met(known, mine, [Place(2, theirs)], 0.1)
-    assert after.get(2) == (None if expected is None else pytest.approx(expected))
-
-
-@pytest.mark.parametrize("fps", [15, 24, 25, 29.97, 30, 60])
-def test_rivals_let_go_on_the_first_step_after_the_same_time(fps: float) -> None:
-    times = [round(index * 1e9 / fps) for index in range(300)]
-    seconds, steps = {2: 0.0}, 0
-    while seconds:
-        steps += 1
-        dt_s = step_seconds(times[steps - 1], times[steps])
-        seconds = met(seconds, box(20), [Place(2, box(25))], dt_s)
-    assert steps == math.ceil(TOGETHER_S * fps - 1e-3)
-
-
-def test_who_is_gone_is_no_rival() -> None:
-    assert met({2: 0.0}, box(20), [], 0.1) == {}
-
-
 def test_only_what_was_not_expected_is_parted() -> None:
     near, inside = Place(2, box(32)), Place(3, np.array((22, 22, 26, 26), np.float32))
     assert parts(box(20, 22), box(20), [near, inside, Place(4, NOWHERE)]) == [near]
@@ -148,89 +101,6 @@ def test_a_mask_of_both_is_parted_between_them() -> None:
     np.testing.assert_allclose(logits_box(left)[[0, 2]], (20, 31), atol=0.6)
     np.testing.assert_allclose(logits_box(right)[[0, 2]], (31, 42), atol=0.6)
     assert not ((left > 0) & (right > 0)).any()
-
-
-WH = np.array((10, 10), np.float32)
-
-
-@pytest.mark.parametrize(
-    ("mask", "own", "other", "expected"),
-    [
-        ((20, 20, 36, 30), box(20), box(26), box(20)),  # as expected
-        ((20, 20, 36, 30), box(22), box(24), box(20)),  # both stopped before they had passed
-        ((20, 20, 36, 30), box(24), box(22), box(26)),  # they have passed
-        ((20, 20, 36, 30), box(22, 12), box(26), box(23)),  # its size is that of before
-        ((16, 20, 36, 30), box(20), box(26), box(20)),  # something else is in it, on one side
-        ((20, 20, 36, 30), box(27), box(22), box(26)),  # none of them is beyond the mask
-        ((20, 20, 32, 30), box(22), box(20), None),  # one hides the other
-        ((20, 20, 30, 30), box(20), box(27), None),  # which of them is it?
-        ((20, 20, 42, 30), box(22), box(27), None),  # it is more than those two
-    ],
-)
-def test_a_mask_of_two_says_where_each_is_by_its_edges(
-    mask: tuple[float, ...], own: F32, other: F32, expected: F32 | None
-) -> None:
-    found = placed(np.array(mask, np.float32), own, WH, [Place(2, other)])
-    if expected is None:
-        assert found is None
-    else:
-        np.testing.assert_allclose(found, expected)
-
-
-def seen(where: F32, **more: Any) -> Answer:
-    """Return an answer with a mask, of which only the box counts here."""
-    empty = np.zeros((64, 64), np.float32)
-    pointer = np.ones(4, np.float32)
-    return Answer(True, False, empty, pointer, 5.0, 5.0, 0.9, None, where, Crop.whole(SIZE), **more)
-
-
-def at_rest() -> ObjectTrack:
-    track = ObjectTrack(1, preset("default"))
-    for _ in range(8):
-        track.predict(1 / 30)
-        track.observe(seen(box(20)), 1 / 30)
-    return track
-
-
-@pytest.mark.parametrize(
-    ("answer", "expected", "moved"),
-    [
-        (seen(box(23), shared=True), box(20), False),
-        (seen(box(23)), box(21.5), True),
-        (seen(box(30), shared=True, place=box(23)), box(21.5), True),
-        (seen(box(23), guide_iou=0.9), box(21.5), True),
-        (seen(box(23), shared=True, guide_iou=0.9), box(20), False),  # or has it the other one?
-        (seen(box(23), shared=True, guide_iou=0.1, place=box(23)), box(20), False),  # elsewhere
-        (replace(seen(box(40), shared=True), prompted=True), box(40), True),
-    ],
-)
-def test_a_shared_mask_moves_the_filter_only_by_what_it_says(
-    answer: Answer, expected: F32, moved: bool
-) -> None:
-    track = at_rest()
-    assert track.gate is not None
-    track.predict(1 / 30)
-    track.observe(answer, 1 / 30)
-    assert track.gate.moved == moved
-    np.testing.assert_allclose(track.gate.box, expected, atol=0.8)
-
-
-def test_a_shared_mask_that_says_nothing_starts_and_holds_no_filter() -> None:
-    new = ObjectTrack(1, preset("default"))
-    assert new.gate is not None
-    new.observe(seen(box(20), shared=True), 1 / 30)
-    assert (new.gate.box, new.crop_state) == (None, None)
-    track, held = at_rest(), 0
-    assert track.gate is not None
-    while track.gate.box is not None:
-        assert track.crop_state is not None
-        assert track.crop_state.unsure == 0, "it is in sight: no wider crop is needed"
-        track.predict(1 / 30)
-        track.observe(seen(box(20), shared=True), 1 / 30)
-        held += 1
-    gate = preset("default").gate
-    assert gate is not None
-    assert held == round(gate.hold_s * 30) + 1
 
 
 class Pair:
@@ -313,6 +183,18 @@ def test_a_thing_that_was_clicked_twice_is_learnt_twice() -> None:
         result = pair.show((A,) * 4, (A,) * 4)
         assert pair.lefts(result) == [20, 20]
         assert all(one.admitted for one in result.objects)
+
+
+def test_a_thing_that_was_clicked_twice_leaves_the_picture_and_comes_back() -> None:
+    """Where both only coast off, nobody has seen them apart."""
+    pair = Pair((1, 2))
+    pair.tracker.remove(2)
+    pair.tracker.prompt(click(250, 250, object_id=2))
+    for x in (*range(20, 64, 2), *([64] * 40)):
+        pair.show(((x, 20, 10),) * 4, ((x, 20, 10),) * 4)
+        assert not any(track.rivals for track in pair.tracker._timeline.tracks.values())
+    result = pair.show((A,) * 4, (A,) * 4, times=6)
+    assert pair.lefts(result) == [20, 20]
 
 
 def test_what_came_together_is_shared_for_some_seconds_only() -> None:
