@@ -96,7 +96,7 @@ class _Followed:
     Attributes:
         guide: None where only boxes from outside count.
         running: It was started and may be asked.
-        wanted: The user has said something new: the next mask starts it.
+        wanted: The user has said something new: the next mask that is its own starts it.
         doubts: Sure masks in a row that it disagreed with.
         lost_steps: Since the object is lost.
         was_lost: The object was lost since the guide was started, which may have kept its old
@@ -169,7 +169,8 @@ class Guides:
         """Start the object's guide, or start it anew, where this step's answer calls for it.
 
         After a prompt it starts from the mask; later from a sure one with which a lost object was
-        found again, or that the guide has disagreed with for long.
+        found again, or that the guide has disagreed with for long. A mask that may be another
+        object's, or that looks different, is not sure.
 
         Raises:
             EngineError: The guide failed.
@@ -179,7 +180,9 @@ class Guides:
             return
         if mine is None:
             mine = self._followed[result.object_id] = _Followed(None)
-        if past.of(result.object_id).prompts or mine.wanted or self._is_due(mine, result):
+        step = past.of(result.object_id)
+        wanted = mine.wanted and step.teaches
+        if step.prompts or wanted or self._is_due(mine, result, step.teaches):
             try:
                 if mine.guide is None:
                     mine.guide, self._spare = self._spare or self._new(), None
@@ -233,9 +236,9 @@ class Guides:
         else:
             self._followed.pop(object_id, None)
 
-    def _is_due(self, mine: _Followed, result: ObjectResult) -> bool:
+    def _is_due(self, mine: _Followed, result: ObjectResult, teaches: bool) -> bool:
         """Whether a mask that nobody prompted starts the guide."""
-        sure = result.predicted_iou >= SURE_IOU and not objects(result.motion_iou)
+        sure = teaches and result.predicted_iou >= SURE_IOU and not objects(result.motion_iou)
         found = mine.was_lost and result.state in (ObjectState.RECOVERED, ObjectState.TRACKING)
         if found or not mine.running:
             return sure

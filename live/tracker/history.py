@@ -40,6 +40,7 @@ class PastObject:
         prompts: Given for this step, in order.
         committed: The user made this step's mask a conditioning memory.
         visible: Whether the answer has a mask.
+        teaches: Whether that may start its guide: it is nobody else's, and looks like it.
         token, candidates: Of an answer to points: the token that gave it, and those that could,
             by the area of their masks.
         view: The latest crop that the object was looked for in, where that was not the whole
@@ -52,6 +53,7 @@ class PastObject:
     prompts: tuple[Prompt, ...] = ()
     committed: bool = False
     visible: bool = False
+    teaches: bool = False
     token: int | None = None
     candidates: tuple[int, ...] = ()
     view: View | None = None
@@ -63,10 +65,15 @@ class PastObject:
             self.guide = None
 
     def note(
-        self, visible: bool, token: int | None = None, candidates: tuple[int, ...] = ()
+        self,
+        visible: bool,
+        token: int | None = None,
+        candidates: tuple[int, ...] = (),
+        teaches: bool = False,
     ) -> None:
         """Keep the step's answer."""
         self.visible, self.token, self.candidates = visible, token, candidates
+        self.teaches = teaches
 
 
 @dataclass(slots=True, eq=False)

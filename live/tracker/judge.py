@@ -97,6 +97,11 @@ class Answer:
         return self.place if self.shared else self.box
 
     @property
+    def is_its_own(self) -> bool:
+        """Whether it shows the object for sure, and no other: such a mask may start a guide."""
+        return self.visible and not self.shared and self.doubt is None
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether the guide has the object elsewhere: such a mask moves and teaches nothing."""
         return objects(self.guide_iou)

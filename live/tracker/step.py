@@ -43,7 +43,7 @@ from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.prompts import about_the_picture, merge_prompts, scale_points
 from samcam.live.tracker.thumbnail import memory_picture, reduced
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import KeepPrevious, MemoryPicture, MemoryView
+from samcam.memory import MemoryPicture, MemoryView
 
 STAGES: Final = ("encode", "attend", "decode", "remember")
 MAX_TIMED: Final = 4096  # stages whose times are still to be read; a step has some per object
@@ -97,7 +97,6 @@ class ObjectStepper:
         self.settings, self._shows = settings, shows
         self._networks = networks
         self._judge = Judge(settings, networks.manifest)
-        self._keeps = settings.bank_policy.keep_previous
         self._recogniser = Recogniser(settings, networks.manifest)
         self._drops_pictures = settings.crop is None and settings.recovery is None
         self._cells = networks.manifest.mask_size
@@ -143,7 +142,7 @@ class ObjectStepper:
         answer = guided(answer, self.guide_box(past, track.object_id))
         if prompt is not None:
             answer = self._recogniser.looked_at(answer, past.picture, track)
-        mine.note(answer.visible, answer.token, candidates)
+        mine.note(answer.visible, answer.token, candidates, teaches=answer.is_its_own)
         # admit, remember
         vouched = mine.committed and answer.visible
         admitted = vouched or self._recogniser.admits(answer, track)
@@ -155,7 +154,7 @@ class ObjectStepper:
             track.remember(past.step, answer, memory, vouched or asked, picture)
         elif track.remembers and answer.refused is None:
             track.bank.add_pointer(past.step, answer.obj_ptr)
-            if self._keep_previous(answer):
+            if self._recogniser.keeps_previous(answer):
                 memory = self._encode_memory(view.features, answer, False, clock)
                 shown = self._picture(past, answer, past.seen)
                 track.remember_once(past.step, answer, memory, shown)
@@ -360,12 +359,6 @@ class ObjectStepper:
                 features.pix_feat, features, _NO_POINTS, _NO_LABELS, mask_input
             )
             return self._judge.mask(decoded, low_res_mask, view.crop, track.gate)
-
-    def _keep_previous(self, answer: Answer) -> bool:
-        """Say whether the next step attends to an answer that was not admitted."""
-        keeps = self._keeps
-        seen = keeps is KeepPrevious.SEEN and answer.visible
-        return not answer.prompted and (seen or keeps is KeepPrevious.ALWAYS)
 
     def _to_remember(
         self, past: PastStep, mine: PastObject, answer: Answer, clock: StageClock

@@ -27,7 +27,7 @@ from samcam.live.tracker.identity.rivals import (
 from samcam.live.tracker.judge import EMPTY_BOX, Answer
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.track import ObjectTrack
-from samcam.memory import admits, appearance
+from samcam.memory import KeepPrevious, admits, appearance
 
 if TYPE_CHECKING:
     from samcam.engines import DecoderOutput, Manifest
@@ -36,7 +36,8 @@ SOLID: Final = 0.25  # of a mask's longest row or column, at which others are no
 
 
 class Recogniser:
-    """The rules of one preset for one model; without `recovery` it changes nothing."""
+    """The rules of one preset for one model; without `recovery` looks do not count, without
+    `rivals` and other objects no place does."""
 
     def __init__(self, settings: TrackerSettings, manifest: Manifest) -> None:
         self._settings = settings
@@ -169,6 +170,13 @@ class Recogniser:
             is_empty=not answer.visible,
         )
 
+    def keeps_previous(self, answer: Answer) -> bool:
+        """Say whether the next step attends to an answer that was not admitted."""
+        if answer.prompted or answer.shared or answer.is_elsewhere:
+            return False
+        keeps = self._settings.bank_policy.keep_previous
+        return keeps is KeepPrevious.ALWAYS or (keeps is KeepPrevious.SEEN and answer.visible)
+
     def refused(self, answer: Answer, reason: str) -> Answer:
         """Return an answer without its mask, which is not the object's; its scores stay."""
         return replace(
@@ -187,7 +195,10 @@ def _together(track: ObjectTrack, rivals: Sequence[Place]) -> bool:
 
 
 def _solid(logits: F32) -> F32:
-    """Return (4,) the box of a mask without thin parts and specks, in its pixels."""
+    """Return (4,) the box of a mask without thin parts and specks, in its pixels; zeros for one
+    without a pixel."""
+    if not (logits > 0).any():
+        return EMPTY_BOX
     edges = []
     for axis in (0, 1):
         filled = (logits > 0).sum(axis=axis)
