@@ -35,6 +35,7 @@ REACH: Final = 0.05  # share of another's place that a mask covers beyond what w
 BOTH: Final = 0.5  # share of its own place that a mask of both covers
 WHOLE: Final = 0.8  # share of each one's place that a mask of all of them covers
 ASIDE: Final = 0.3  # of an object's size, by which such a mask shows on which side it is
+AT_END: Final = 0.1  # of its size, by which such a mask may go on beyond where it should end
 HIDDEN: Final = 0.7  # share of its own place from which another one hides an object
 ALIKE: Final = 0.7  # appearance from which on two objects can be mistaken for each other
 
@@ -175,10 +176,11 @@ def alike(place: Place, looks: Collection[RememberedLook]) -> bool:
 def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
     """Return where an object is, by the edges of a mask that it shares with others.
 
-    It lies within the mask, on the side on which it is expected: where the mask ends before it
-    should, that is its own end. Where the mask is longer than expected on both sides, they are
-    still on their own sides, as far as both agree: so what stops or turns back where it meets
-    another object is followed as what passes it.
+    It lies within the mask, on the side on which it is expected. Where the mask ends before it
+    should, that is its own end; where it ends about there, that confirms the expected place. Where
+    the mask is longer than expected on both sides, they are still on their own sides, as far as
+    both agree: so what stops or turns back where it meets another object is followed as what
+    passes it.
 
     Args:
         box: (4,) of the whole mask, in cells.
@@ -189,8 +191,8 @@ def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
     Returns:
         None where that is not to be told: the mask is hardly larger than one of them, or larger
         than all of them, or it leaves out a part of one, or it is longer than expected on this
-        side alone, or they are expected in the same place. The expected place itself is no answer:
-        a filter must not measure itself.
+        side alone, or they are expected in the same place. A place that no end confirms is no
+        answer: a filter must not measure itself.
     """
     room = box[2:] - box[:2] - wh
     theirs = np.array([other.box for other in others])
@@ -205,8 +207,9 @@ def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
     side = np.sign(low + high - own[:2] - own[2:])
     beyond_me = np.where(side > 0, corner - box[:2], box[2:] - wh - corner)
     beyond_them = np.where(side > 0, box[2:] - high, low - box[:2])
-    back = np.where(beyond_me < 0, beyond_me, np.minimum(beyond_me, beyond_them))
-    if (aside & ((side == 0) | (beyond_me >= 0) & (back <= 0))).any():
+    ends = beyond_me <= AT_END * wh
+    back = np.where(beyond_me < 0, beyond_me, np.clip(np.minimum(beyond_me, beyond_them), 0, None))
+    if (aside & ((side == 0) | ~ends & (back <= 0))).any():
         return None
     corner = corner - side * back * aside
     corner = np.clip(corner, box[:2] + np.minimum(room, 0), box[:2] + np.maximum(room, 0))
