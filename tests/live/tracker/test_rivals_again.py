@@ -115,9 +115,21 @@ def test_only_what_looks_alike_is_parted(colours: Colours, cut: bool) -> None:
     assert (logits_box(logits)[2] < B[0]) == cut
 
 
+def held(pair: Pair, object_id: int) -> list[object]:
+    """Return what an object's next answer follows from."""
+    track = pair.tracker._timeline.tracks[object_id]
+    assert track.gate is not None
+    kept: list[object] = [dict(track.rivals), track.crop_state, track.status]
+    kept += [None if track.gate.box is None else track.gate.box.tobytes()]
+    kept += [one.numpy().tobytes() for one in track.bank.view(STEPS * 9).maskmem_features]
+    for look in track.bank.looks:
+        kept += [look.obj_ptr.tobytes(), look.appearance]
+    return kept
+
+
 def test_a_correction_on_a_pinned_step_where_both_lay_together() -> None:
-    """It enters long after; the other object changes by no bit."""
-    answers = []
+    """It enters long after; the other object, which it shared a place with, changes by no bit."""
+    answers, states = [], []
     for corrected in (False, True):
         pair = Pair((1, 2), prompt_history=3)
         pair.show((A,) * 4, (B,) * 4, times=8)
@@ -130,7 +142,10 @@ def test_a_correction_on_a_pinned_step_where_both_lay_together() -> None:
         if corrected:
             pair.tracker.prompt(replace(click(250, 250), step=together.step))
             settle(pair)
+        states.append([held(pair, object_id) for object_id in (1, 2)])
         answers.append(pair.show((A,) * 4, (A,) * 4))
+    assert states[0][0] != states[1][0], "the corrected one learnt"
+    assert states[0][1] == states[1][1]
     assert together.step in answers[1].objects[0].memory_steps
     assert together.step not in answers[0].objects[0].memory_steps
     first, second = (one.objects[1] for one in answers)
