@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from samcam.engines import NO_OBJECT_LOGIT
-from samcam.kalman import box_iou
 from samcam.live.frames import F32, U8
 from samcam.live.masks import logits_box
 from samcam.live.tracker.guidance import vouches
@@ -24,7 +23,7 @@ from samcam.live.tracker.identity.rivals import (
     parts,
     placed,
 )
-from samcam.live.tracker.judge import EMPTY_BOX, Answer
+from samcam.live.tracker.judge import EMPTY_BOX, Answer, guided
 from samcam.live.tracker.presets import TrackerSettings
 from samcam.live.tracker.track import ObjectTrack
 from samcam.memory import KeepPrevious, admits, appearance
@@ -109,14 +108,14 @@ class Recogniser:
             if not answer.visible:
                 return answer if refused is None else refused
             others = contenders(answer.box, answer, answer.appearance, rivals)
+            # where one candidate was both's, what is left for the next one may be either's as well
             shared = shared or answer.shared or _together(track, others)
-            place = self._place(whole, track, mine, rivals) if shared else None
-            whose = None if place is not None else owner(answer.box, mine, others)
+            answer = replace(answer, shared=shared)
+            if shared:
+                answer = replace(answer, place=self._place(whole, track, mine, rivals))
+            whose = None if answer.place is not None else owner(answer.box, mine, others)
             if whose is None:
-                found = guide is not None and vouches(
-                    box_iou(answer.box, guide), answer.predicted_iou
-                )
-                return replace(answer, shared=shared and not found, place=place)
+                return _found_by(guided(answer, guide))
             refused = self.refused(answer, f"it is object {whose}")
             decoded = _without(decoded, whole.token)
 
@@ -187,6 +186,12 @@ class Recogniser:
             box=EMPTY_BOX,
             refused=reason,
         )
+
+
+def _found_by(answer: Answer) -> Answer:
+    """Return an answer as its own alone where a detector has it there."""
+    found = vouches(answer.guide_iou, answer.predicted_iou)
+    return replace(answer, shared=False) if found else answer
 
 
 def _together(track: ObjectTrack, rivals: Sequence[Place]) -> bool:
