@@ -321,7 +321,9 @@ class CropState:
         nowhere = dt_s > LONG_GAP_S or (camera is not None and camera.is_cut)
         if nowhere:
             return replace(there, unsure=MAX_UNSURE, in_sight=0)
-        return replace(there, unsure=min(self.unsure + 1, MAX_UNSURE))
+        unsure = min(self.unsure + 1, MAX_UNSURE)
+        passed = unsure - self.unsure  # none where it is counted no further: the sightings age
+        return replace(there, unsure=unsure, in_sight=max(self.in_sight - 1 + passed, 0))
 
     def updated(self, box: F32) -> CropState:
         """Return the state after a mask moved the filter to a box in cells."""

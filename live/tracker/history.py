@@ -129,6 +129,9 @@ class PastStep:
         for one in gone:
             self.objects.pop(one, None)
             self.foreseen.pop(one, None)
+        for other in self.objects.values():
+            if other.before is not None and object_id is not None:
+                other.before.forget_rival(object_id)
         self.places = tuple(
             place for place in self.places if object_id not in (None, place.object_id)
         )
@@ -193,11 +196,12 @@ class StepHistory:
         for past in self:
             past.forget(object_id)
 
-    def expect_foreseen(self) -> None:
-        """Let the places count that edits since the last step have changed."""
-        for past in self:
-            if past.foreseen:
-                past.expect_foreseen()
+    def expect_foreseen(self) -> bool:
+        """Let the places count that edits since the last step have changed; say whether any."""
+        changed = [past for past in self if past.foreseen]
+        for past in changed:
+            past.expect_foreseen()
+        return bool(changed)
 
     def clear(self) -> None:
         self._recent.clear()

@@ -4,8 +4,8 @@ Each changes what is noted for its step; `settle` then brings the object to wher
 that been known in time. Where the steps since are tracked again, the result is the same to the
 last bit, but for what its guide said since, which is left out (`drop_guide`), and beside the
 other objects where they were expected then (`PastStep.places`); else the memory enters the
-present as that step's. Other objects are never touched; where they are run again after the next
-step, they are beside what this one has become.
+present as that step's. Other objects are never touched; those run again after the next step are
+beside what this one has become.
 """
 
 from __future__ import annotations
@@ -151,9 +151,9 @@ class Timeline:
                 self._log.remove(other)
             self._forget_step(edit.object_id, edit.step)
             what = "its last prompt" if len(others) == 1 else f"its last {len(others)} prompts"
-            done = f"{what} taken back; that picture is no longer kept"
-            if edit.object_id in self.tracks and self.tracks[edit.object_id].bank.recent:
-                done += ": masks since then stay"
+            now = self.tracks.get(edit.object_id)
+            stays = ": masks since then stay" if now and now.knows_since(edit.step) else ""
+            done = f"{what} taken back; that picture is no longer kept{stays}"
         else:
             self._log.remove(edit)
             if edit.commit:
@@ -279,9 +279,10 @@ class Timeline:
             self._log.clear()
         else:
             self.tracks.pop(object_id, None)
+            for track in self.tracks.values():
+                track.forget_rival(object_id)
             self._changed.pop(object_id, None)
-            left = [edit for edit in self._log if edit.object_id != object_id]
-            self._log = deque(left, MAX_UNDO)
+            self._log = deque((e for e in self._log if e.object_id != object_id), MAX_UNDO)
         self._preview.forget()
 
     def close(self) -> None:
@@ -290,7 +291,8 @@ class Timeline:
 
     def expect_foreseen(self) -> None:
         """Let others find the objects where the edits since the last step have put them."""
-        self._history.expect_foreseen()
+        if self._history.expect_foreseen():
+            self._preview.forget()
 
     def settle(self) -> None:
         """Answer what was changed since the last time; at most one pass over the kept steps."""

@@ -43,6 +43,7 @@ class ObjectTrack:
         areas: How large its last remembered masks were, where the preset asks.
         status: What is said of it; None before its first step.
         dt_s: Seconds from the step before to the present one.
+        coasts: No mask moved the filter on the step before.
         begun: Step of the newest prompt that made another thing of it; what tracking left before is
             gone. `NEVER` without one.
         rivals: Objects that it was seen apart from, with the seconds that both have been together
@@ -61,6 +62,7 @@ class ObjectTrack:
         self.rivals: Mapping[int, float] = {}
         self._settings = settings
         self.dt_s = 0.0
+        self.coasts = True
         self.forget_motion()
 
     @property
@@ -98,7 +100,7 @@ class ObjectTrack:
         """
         if later is None:
             return self.fork()
-        if self.begun > later.begun:
+        if self.begun == step:
             later.begun = self.begun
             later.bank.forget_tracked(before=step, after=step)
         later.bank.forget(step)
@@ -133,6 +135,7 @@ class ObjectTrack:
         self.dt_s = dt_s
         if self.alone_wh is not None and camera is not None:
             self.alone_wh = np.asarray(self.alone_wh * camera.zoom, np.float32)
+        self.coasts = self.gate is None or not self.gate.moved
         if self.gate is not None:
             self.gate.advance(dt_s, camera)
             if self.crop_state is not None:
@@ -158,6 +161,14 @@ class ObjectTrack:
         """Take in where the objects are expected on this step, after `predict`."""
         others = [place for place in places if place.object_id != self.object_id]
         self.rivals = met(self.rivals, self._here, others, dt_s)
+
+    def knows_since(self, step: int) -> bool:
+        """Say whether tracking left a memory after a step."""
+        return any(kept.step > step for kept in (*self.bank.recent, *self.bank.anchors))
+
+    def forget_rival(self, object_id: int) -> None:
+        """Forget that another object was seen: its id may come to mean another thing."""
+        self.rivals = {other: s for other, s in self.rivals.items() if other != object_id}
 
     def steer(self, box: F32) -> None:
         """Point the crop where a guide has the object, a (4,) box in cells, if the filter is idle.
@@ -255,15 +266,14 @@ class ObjectTrack:
     def _here(self) -> Place:
         """Where it is expected now, after `predict`; without its looks."""
         box = None if self.gate is None else self.gate.box
-        coasts = self.expected_box is None
-        return Place(self.object_id, EMPTY_BOX if box is None else box, coasts=coasts)
+        return Place(self.object_id, EMPTY_BOX if box is None else box, coasts=self.coasts)
 
     def _again_at(self, box: F32, gate: Gate) -> CropState:
         """Return where to look for what was found again, whether or not that moved the filter."""
         there = CropState.at(box)
         if gate.moved or self.crop_state is None:
             return there
-        unsure = self.crop_state.unsure
+        unsure = min(self.crop_state.unsure, IDLE_STEPS)
         return replace(there, unsure=unsure, in_sight=unsure)
 
     def _follow(self, answer: Answer, gate: Gate) -> None:

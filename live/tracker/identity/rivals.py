@@ -192,7 +192,9 @@ def placed(box: F32, own: F32, wh: F32, others: Sequence[Place]) -> F32 | None:
         None where that is not to be told: the mask is hardly larger than one of them, or larger
         than all of them, or it leaves out a part of one, or it is longer than expected on this
         side alone, or they are expected in the same place. A place that no end confirms is no
-        answer: a filter must not measure itself.
+        answer: a filter must not measure itself. Where the ends agree by a hair only, the answer
+        is nearly the expected place all the same: asking for more lost the meetings of objects
+        that rest halfway over each other (1 of 10 kept instead of 8).
     """
     room = box[2:] - box[:2] - wh
     theirs = np.array([other.box for other in others])

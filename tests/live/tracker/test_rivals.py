@@ -177,6 +177,7 @@ def test_objects_that_change_places_are_refused_both(ids: tuple[int, int]) -> No
 
 def test_a_thing_that_was_clicked_twice_is_learnt_twice() -> None:
     pair = Pair((1, 2))
+    pair.show((A,) * 4, (B,) * 4, times=8)  # the id means another thing then
     pair.tracker.remove(2)
     pair.tracker.prompt(click(250, 250, object_id=2))
     for _ in range(20):
@@ -188,6 +189,7 @@ def test_a_thing_that_was_clicked_twice_is_learnt_twice() -> None:
 def test_a_thing_that_was_clicked_twice_leaves_the_picture_and_comes_back() -> None:
     """Where both only coast off, nobody has seen them apart."""
     pair = Pair((1, 2))
+    pair.show((A,) * 4, (B,) * 4, times=8)
     pair.tracker.remove(2)
     pair.tracker.prompt(click(250, 250, object_id=2))
     for x in (*range(20, 64, 2), *([64] * 40)):

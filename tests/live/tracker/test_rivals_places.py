@@ -12,6 +12,7 @@ import pytest
 from samcam.kalman import CameraMotion
 from samcam.live.frames import F32
 from samcam.live.tracker.crop import Crop, CropSettings, CropState
+from samcam.live.tracker.guidance import IDLE_STEPS
 from samcam.live.tracker.history import step_seconds
 from samcam.live.tracker.identity.rivals import TOGETHER_S, UNSEEN, Place, met, placed
 from samcam.live.tracker.judge import Answer
@@ -116,10 +117,11 @@ def test_a_mask_of_two_says_where_each_is_by_its_edges(
         np.testing.assert_allclose(found, expected)
 
 
+@pytest.mark.parametrize("left", [20, 20.5])
 @pytest.mark.parametrize("drift", [-0.5, 0.1, 0.5, 1.0])
-def test_a_mask_at_rest_never_confirms_a_filter_that_drifts_off(drift: float) -> None:
+def test_a_mask_at_rest_never_confirms_a_filter_that_drifts_off(drift: float, left: float) -> None:
     """What it says is about where it ends; or it says nothing."""
-    mask, rival = np.array((10, 20, 30, 30), np.float32), Place(2, box(20))
+    mask, rival = np.array((10, 20, 30, 30), np.float32), Place(2, box(left))
     for step in range(1, 9):
         place = placed(mask, box(10 + drift * step), WH, [rival])
         away = drift * step
@@ -198,23 +200,29 @@ def test_where_shared_masks_say_nothing_a_guide_steers() -> None:
     assert middle == 45
 
 
-def test_what_is_found_again_is_looked_for_there_but_is_no_judge_before_it_moves_the_filter() -> (
-    None
-):
+@pytest.mark.parametrize("unsure", [9, 100])
+def test_what_is_found_again_is_looked_for_there_but_is_no_judge_before_it_moves_the_filter(
+    unsure: int,
+) -> None:
+    """And if it is not there then, it is looked for all over the picture again."""
     track = at_rest()
     while not track.is_lost:
         track.predict(1 / 30)
         track.observe(seen(NOWHERE), 1 / 30)
-    track.crop_state = CropState(25, 25, 10, unsure=9)
+    track.crop_state = CropState(25, 25, 10, unsure=unsure)
     assert track.gate is not None
     track.gate.observe(box(20), 0.9)
     track.predict(1 / 30)
     track.observe(replace(seen(box(24)), predicted_iou=0.1), 1 / 30)
     assert not track.gate.moved
-    assert (track.crop_state.x, track.crop_state.unsure) == (29, 10)
+    assert (track.crop_state.x, track.crop_state.unsure) == (29, IDLE_STEPS)
     assert track.crop_state.crop(SIZE, 64, CropSettings()).size_wh == (300, 225)
     track.predict(1 / 30)
     assert track.expected_box is None
+    for _ in range(60):
+        track.observe(seen(NOWHERE), 1 / 30)
+        track.predict(1 / 30)
+    assert track.crop_state.crop(SIZE, 64, CropSettings()).is_whole
 
 
 def test_the_size_of_an_object_alone_grows_with_the_picture() -> None:
