@@ -117,14 +117,13 @@ def test_effect_and_panic_keys(program: Program) -> None:
     assert window.screenshot()[middle].std() > 25, "the user still sees the picture"
     time.sleep(2 * PANIC_GUARD_S)
     window.key("p")
-    wait_until(lambda: len(program.rows("feed.jsonl")) == 3, "shown again")
+    wait_until(lambda: program.rows("feed.jsonl")[-1].get("on") is None, "shown again")
     wait_until(lambda: not has_colour(window.screenshot(), RED, 1000), "no banner")
     name, panic = "SetEffect", "HideFeed"
-    assert [(row["command"], row.get("on")) for row in program.rows("feed.jsonl")] == [
-        (name, None),
-        (panic, True),
-        (panic, None),  # the other state: a second after it was hidden, the feed is shown
-    ]
+    given = [(row["command"], row.get("on")) for row in program.rows("feed.jsonl")]
+    assert given[0] == (name, None)
+    assert {*given[1:-1]} == {(panic, True)}  # once more where the window had not heard of it yet
+    assert given[-1] == (panic, None)  # a second after it was hidden, the feed is shown
     report = program.quit()
     assert report["panic"] > 0
     assert report["differing"] == 0
